@@ -1,0 +1,194 @@
+// The plug: starts any server or client from a command template, in a folder of its own, and ends it.  The reference goes
+// through the very same plug.
+
+using System.Diagnostics;
+
+public sealed class Program : IDisposable
+{
+    readonly Process process;
+    readonly List<string> output = [], errors = [];
+    readonly ManualResetEventSlim outputEnded = new(), errorsEnded = new();
+    public readonly string Name;
+
+    public Program(string name, string[] command, string folder, string? input = null, bool drain = true)
+    {
+        Name = name;
+        var start = new ProcessStartInfo(command[0], command[1..])
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
+            StandardOutputEncoding = Encoding.UTF8, StandardErrorEncoding = Encoding.UTF8,
+        };
+        start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";          // P7: 64 MiB, whatever comes
+        start.Environment["DOTNET_TieredPGO"] = "0";
+        start.Environment["LC_ALL"] = "C.UTF-8";
+        try { process = Process.Start(start)!; }
+        catch (System.ComponentModel.Win32Exception e) { throw new Violation($"The {name} cannot be started: {e.Message}\n  {string.Join(' ', command)}"); }
+        if (drain)
+        {
+            process.OutputDataReceived += (_, line) => Collect(line.Data, output, outputEnded);
+            process.ErrorDataReceived += (_, line) => Collect(line.Data, errors, errorsEnded);
+            process.BeginOutputReadLine();
+            process.BeginErrorReadLine();
+        }
+        if (input is not null) process.StandardInput.Write(input);
+        process.StandardInput.Close();
+        lock (running) running.Add(this);
+    }
+
+    static void Collect(string? line, List<string> lines, ManualResetEventSlim ended)
+    {
+        if (line is null) ended.Set();
+        else lock (lines) lines.Add(line);
+    }
+
+    public int Id => process.Id;
+    public bool HasEnded => process.HasExited;
+    public TimeSpan CpuTime { get { process.Refresh(); return process.TotalProcessorTime; } }
+    public string Output { get { lock (output) return string.Concat(output.Select(line => line + "\n")); } }
+    public string Errors { get { lock (errors) return string.Concat(errors.Select(line => line + "\n")); } }
+
+    public int WaitForExit(int? milliseconds = null)
+    {
+        if (!process.WaitForExit(milliseconds ?? Settings.Patience * 2)) throw new Violation($"The {Name} does not end.\n{Said()}");
+        outputEnded.Wait(Settings.Patience);
+        errorsEnded.Wait(Settings.Patience);
+        return process.ExitCode;
+    }
+
+    public void Signal(string name)
+    {
+        using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{process.Id}"]))!;
+        kill.WaitForExit();
+    }
+
+    public void Kill()
+    {
+        try { process.Kill(entireProcessTree: true); process.WaitForExit(Settings.Patience); }
+        catch (InvalidOperationException) { }           // it has ended already
+    }
+
+    public string Said()
+    {
+        var lines = $"{Output}{Errors}".Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(15);
+        return string.Concat(lines.Select(line => $"[your {Name}] {line}\n")).TrimEnd();
+    }
+
+    public void Dispose()
+    {
+        lock (running) running.Remove(this);
+        Kill();
+        process.Dispose();
+    }
+
+    static readonly HashSet<Program> running = [];
+
+    public static void KillAll()
+    {
+        Program[] left;
+        lock (running) left = [.. running];
+        foreach (var program in left) program.Dispose();
+    }
+}
+
+public static class Plug
+{
+    public static string Dll => Path.Combine(Settings.Root, "bin", "Release", "net10.0", "ImageTransfer.dll");
+    public static string ServerTemplate => Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}}";
+    public static string ClientTemplate => Settings.Client != "" ? Settings.Client : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}}";
+
+    // Words as a shell would cut them; a word that names a file here is made absolute, since the program runs elsewhere.
+    public static string[] Words(string template, params (string Name, string? Value)[] values)
+    {
+        var words = new List<string>();
+        foreach (System.Text.RegularExpressions.Match match in System.Text.RegularExpressions.Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
+        {
+            string word = match.Groups.Values.Skip(1).First(group => group.Success).Value;
+            if (values.Any(value => value.Value is null && word == $"{{{value.Name}}}")) continue;
+            foreach (var (name, value) in values) word = word.Replace($"{{{name}}}", value);
+            string here = Path.Combine(Settings.Root, word);
+            words.Add(word.Contains('/') && !Path.IsPathRooted(word) && File.Exists(here) || !word.Contains('/') && words.Count > 0 && !word.StartsWith('{') && File.Exists(here) ? Path.GetFullPath(here) : word);
+        }
+        return [.. words];
+    }
+
+    static int lastPort = new Random().Next(20_000, 28_000);
+
+    // Below the range that outgoing connections are given, so that no other test's connection is in the way.
+    public static int FreePort()
+    {
+        while (true)
+        {
+            int port = Interlocked.Increment(ref lastPort);
+            if (port > 31_000) { Interlocked.Exchange(ref lastPort, 20_000); continue; }
+            using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            try { probe.Bind(new IPEndPoint(IPAddress.Loopback, port)); return port; }
+            catch (SocketException) { }
+        }
+    }
+
+    public static string NewFolder(string kind) => Directory.CreateTempSubdirectory($"imagetransfer-test-{kind}-").FullName;
+}
+
+// A server that runs, with its folder and port.
+public sealed class RunningServer : IDisposable
+{
+    public readonly string Folder;
+    public readonly int Port;
+    public readonly Program Program;
+    readonly string? ownFolder;
+    Socket? first;                          // the connection that showed that it listens: the first one asked for
+
+    public RunningServer(string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "")
+    {
+        ownFolder = folder is null ? Plug.NewFolder("server") : null;
+        Folder = folder ?? ownFolder!;
+        Port = port ?? Plug.FreePort();
+        string[] command = [.. Plug.Words(launcher), .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder)), .. Plug.Words(options)];
+        Program = new Program("server", command, Settings.Root, drain: drain);
+
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            first = TryConnect();
+            if (first is not null) break;
+            if (Program.HasEnded) { Program.WaitForExit(); throw new Violation($"The server ended before it listened on 127.0.0.1:{Port}.\n  {string.Join(' ', command)}\n{Program.Said()}"); }
+            if (clock.ElapsedMilliseconds > Settings.Milliseconds(20_000)) { Program.Kill(); throw new Violation($"The server does not listen on 127.0.0.1:{Port} within {Settings.Milliseconds(20_000) / 1000} s.\n  {string.Join(' ', command)}\n{Program.Said()}"); }
+            Thread.Sleep(20);
+        }
+    }
+
+    Socket? TryConnect()
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try { socket.Connect(IPAddress.Loopback, Port); return socket; }
+        catch (SocketException) { socket.Dispose(); return null; }
+    }
+
+    public Wire Connect(Delivery delivery = Delivery.Whole)
+    {
+        var socket = Interlocked.Exchange(ref first, null) ?? TryConnect() ?? throw new Violation($"The server accepts no connection any more.\n{Program.Said()}");
+        return new Wire(socket, Side.Client, delivery);
+    }
+
+    public string PathOf(string name) => Path.Combine(Folder, name);
+    public void Has(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+    public bool Shows(string name) => File.Exists(PathOf(name));
+    public string[] Hidden() => [.. Directory.GetFileSystemEntries(Folder).Select(Path.GetFileName).Where(name => name!.StartsWith('.')).Select(name => name!)];
+
+    // As new, for the next test.
+    public void Empty()
+    {
+        Interlocked.Exchange(ref first, null)?.Dispose();
+        foreach (string entry in Directory.GetFileSystemEntries(Folder))
+            if (Directory.Exists(entry) && new DirectoryInfo(entry).LinkTarget is null) Directory.Delete(entry, true);
+            else File.Delete(entry);
+    }
+
+    public void Dispose()
+    {
+        Interlocked.Exchange(ref first, null)?.Dispose();
+        Program.Dispose();
+        if (ownFolder is not null) try { Directory.Delete(ownFolder, true); } catch (DirectoryNotFoundException) { }
+    }
+}

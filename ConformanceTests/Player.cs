@@ -1,0 +1,115 @@
+// Plays a transcript over real sockets, as the client of a server or as the server of a client.
+
+public static class Player
+{
+    public static void AgainstServer(Transcript transcript, RunningServer server, Delivery delivery)
+    {
+        foreach (var holding in transcript.Before.Where(holding => holding.Side == Side.Server && holding.Content is not null)) server.Has(holding.Name, holding.Content!);
+        var wires = new Dictionary<int, Wire>();
+        var ended = new HashSet<int>();
+        try
+        {
+            foreach (var step in transcript.Steps)
+            {
+                int connection = step switch { Says says => says.Connection, Does does => does.Connection, _ => 1 };
+                if (!wires.TryGetValue(connection, out var wire)) wires[connection] = wire = server.Connect(delivery);
+                switch (step)
+                {
+                    case Says { Side: Side.Client } says: wire.Send(Joined(says)); break;
+                    case Says says: wire.Expect(says.Pieces); break;
+                    case Does { Side: Side.Client, Event: "half-close" }: wire.HalfClose(); break;
+                    case Does { Side: Side.Client, Event: "reset" }: wire.Reset(); ended.Add(connection); break;
+                    case Does { Side: Side.Server }: wire.ExpectEnd(); ended.Add(connection); break;
+                }
+            }
+            foreach (var (connection, wire) in wires)           // a polite end, and nothing behind what was expected
+                if (ended.Add(connection)) { wire.HalfClose(); wire.ExpectEnd(); }
+            Check(transcript.After, Side.Server, server.Folder);
+        }
+        catch (Violation violation) { throw new Violation($"{Where(transcript, delivery)}{violation.Message}\n{server.Program.Said()}".TrimEnd()); }
+        finally { foreach (var wire in wires.Values) wire.Dispose(); }
+    }
+
+    public static void AgainstClient(Transcript transcript, Socket listener, string folder, Delivery delivery)
+    {
+        foreach (var holding in transcript.Before.Where(holding => holding.Side == Side.Client && holding.Content is not null)) File.WriteAllBytes(Path.Combine(folder, holding.Name), holding.Content!);
+        string[] words = transcript.Command!.Split(' ');
+        using var client = StartClient(folder, ((IPEndPoint)listener.LocalEndPoint!).Port, words[0], words.ElementAtOrDefault(1));
+        var wire = Accept(listener, delivery);
+        try
+        {
+            foreach (var step in transcript.Steps)
+                switch (step)
+                {
+                    case Says { Side: Side.Server } says: wire.Send(Joined(says)); break;
+                    case Says { Pieces: [Octets(var line)] } when line is [.., 10]: ExpectRequest(ref wire, listener, line, delivery); break;
+                    case Says says: wire.Expect(says.Pieces); break;
+                    case Does { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
+                    case Does { Side: Side.Server, Event: "half-close" }: wire.HalfClose(); break;
+                    case Does { Side: Side.Server }: wire.HalfClose(); wire.Dispose(); break;
+                    case Does: wire.ExpectEnd(); break;
+                }
+            wire.Dispose();
+            int exit = client.WaitForExit();
+            if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0)) throw new Violation($"expected  exit code {(wanted == 0 ? "0" : "other than 0")}\nreceived  exit code {exit}\nso far\n{wire.SoFar()}");
+            Check(transcript.After, Side.Client, folder);
+        }
+        catch (Violation violation) { throw new Violation($"{Where(transcript, delivery)}{violation.Message}\n{client.Said()}".TrimEnd()); }
+        finally { wire.Dispose(); }
+    }
+
+    // A client may ask for more than the transcript does: then the suite is a server that lacks the extension (CONF-1), and
+    // the client asks again, here or on a new connection (CLI-7).
+    static void ExpectRequest(ref Wire wire, Socket listener, byte[] line, Delivery delivery)
+    {
+        string expected = Encoding.UTF8.GetString(line[..^1]), received = wire.ReceiveLine(expected + "\\n");
+        if (received == expected) return;
+        if (received.StartsWith(expected + "|"))
+        {
+            wire.Send("ER|unsupported|this server has no extensions\n");
+            try { received = wire.ReceiveLine(expected + "\\n"); }
+            catch (Violation)
+            {
+                wire.Dispose();
+                wire = Accept(listener, delivery);
+                received = wire.ReceiveLine(expected + "\\n");
+            }
+        }
+        else if (expected.StartsWith(received + "|")) Assert.Ignore("not offered: the client does not ask for it");
+        if (received != expected) throw new Violation($"expected  {expected}\\n\nreceived  {Notation.Show(Encoding.UTF8.GetBytes(received))}\\n\nso far\n{wire.SoFar()}");
+    }
+
+    public static Program StartClient(string folder, int port, string command, string? file = null, string options = "", string? input = null) => new("client",
+        [.. Plug.Words(Plug.ClientTemplate, ("host", "127.0.0.1"), ("port", $"{port}"), ("command", command == "" ? null : command), ("file", file)), .. Plug.Words(options)], folder, input);
+
+    public static Wire Accept(Socket listener, Delivery delivery)
+    {
+        if (!listener.Poll(Settings.Patience * 3 * 1000, SelectMode.SelectRead)) throw new Violation("expected  a connection from the client\nreceived  none");
+        return new Wire(listener.Accept(), Side.Server, delivery);
+    }
+
+    static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch
+    {
+        Octets(var value) => value,
+        AnyOctets(var count) => new byte[count],
+        Shape("line") => Encoding.UTF8.GetBytes("in the words of this server\n"),
+        Shape("time") => Encoding.UTF8.GetBytes("2026-01-31T23:59:59Z"),
+        _ => "7"u8.ToArray(),
+    })];
+
+    static void Check(Holding[] holdings, Side side, string folder)
+    {
+        foreach (var holding in holdings.Where(holding => holding.Side == side))
+        {
+            string path = Path.Combine(folder, holding.Name);
+            if (holding.Content is null && File.Exists(path)) throw new Violation($"expected  the {side.ToString().ToLowerInvariant()} lacks {holding.Name}\nreceived  it is there, with {new FileInfo(path).Length} octets");
+            if (holding.Content is null) continue;
+            if (!File.Exists(path)) throw new Violation($"expected  the {side.ToString().ToLowerInvariant()} has {holding.Name}\nreceived  it is not there");
+            var there = File.ReadAllBytes(path);
+            if (!there.AsSpan().SequenceEqual(holding.Content)) throw new Violation($"expected  {holding.Name} with {holding.Content.Length} octets: {Notation.Show(holding.Content, 60)}\nreceived  {there.Length} octets: {Notation.Show(there, 60)}");
+        }
+    }
+
+    static string Where(Transcript transcript, Delivery delivery) => transcript.Name == "" ? "" :
+        $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {delivery switch { Delivery.OctetByOctet => "octet by octet", Delivery.ThreeOctets => "three octets at a time", _ => "whole" }}\n";
+}

@@ -1,0 +1,62 @@
+// What a run says in the end: stage by stage, the next thing to mend first.
+
+using System.Text.Json;
+
+public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message);
+
+public static class Report
+{
+    static readonly List<Verdict> verdicts = [];
+    static string Folder => Path.Combine(Settings.Root, "ConformanceTests");
+
+    public static void Add(Verdict verdict)
+    {
+        lock (verdicts) verdicts.Add(verdict);
+    }
+
+    public static void Write()
+    {
+        if (verdicts.Count == 0) return;
+        string under = string.Join("   ", new[] { Settings.TestsServer ? $"server: {Or(Settings.Server)}" : "", Settings.TestsClient ? $"client: {Or(Settings.Client)}" : "" }.Where(part => part != ""));
+        File.WriteAllText(Path.Combine(Folder, "report.txt"), Text(under, verdicts));
+        File.WriteAllText(Path.Combine(Folder, "report.json"), JsonSerializer.Serialize(new { Implementation = under, Settings.Seed, Settings.Strict, Verdicts = verdicts.OrderBy(v => v.Stage).ThenBy(v => v.Clause).ThenBy(v => v.Test) }, new JsonSerializerOptions { WriteIndented = true }));
+    }
+
+    static string Or(string template) => template == "" ? "the reference" : template;
+
+    public static string Text(string under, IReadOnlyCollection<Verdict> verdicts)
+    {
+        var text = new StringBuilder($"ImageTransfer conformance    {under}\n");
+        for (int stage = 1; stage < Stages.Names.Length; stage++)
+        {
+            var all = verdicts.Where(verdict => verdict.Stage == stage).ToArray();
+            var judged = all.Where(verdict => verdict.Outcome != "not offered").ToArray();
+            if (all.Length == 0) continue;
+            int passed = judged.Count(verdict => verdict.Outcome == "passed");
+            int width = Math.Clamp(judged.Length, 0, 24), filled = judged.Length == 0 ? 0 : passed * width / judged.Length;
+            text.Append($"{stage} {Stages.Names[stage],-13} {new string('#', filled).PadRight(width, '-'),-24}  {(judged.Length == 0 ? "not offered" : $"{passed}/{judged.Length}"),-11}");
+            var next = InOrder(judged).FirstOrDefault();
+            text.AppendLine(next is null ? "" : $" next: {Short(Spec.Find(next.Clause))}");
+        }
+        int count(string outcome) => verdicts.Count(verdict => verdict.Outcome == outcome);
+        text.Append($"{count("passed")} passed, {count("failed")} failed, {count("advice")} advice (SHOULD), {count("not offered")} not offered");
+        if (InOrder(verdicts).FirstOrDefault() is { } first)
+        {
+            text.AppendLine($"\n\nMend this next; make test STAGE={first.Stage} shows the whole stage.\n");
+            text.Append($"{first.Test}{first.Message}".TrimEnd());
+        }
+        return text.AppendLine().ToString().ReplaceLineEndings("\n");
+    }
+
+    // Failures before advice, the simplest stage first, and what fails in one piece before what fails in many.
+    static IEnumerable<Verdict> InOrder(IEnumerable<Verdict> verdicts) => verdicts.Where(verdict => verdict.Outcome is "failed" or "advice")
+        .OrderBy(verdict => verdict.Outcome == "advice").ThenBy(verdict => verdict.Stage).ThenBy(verdict => Delivered(verdict.Test)).ThenBy(verdict => Spec.Find(verdict.Clause).Line).ThenBy(verdict => verdict.Test, StringComparer.Ordinal);
+
+    static int Delivered(string test) => test.EndsWith(", OctetByOctet") ? 2 : test.EndsWith(", ThreeOctets") ? 1 : 0;
+
+    static string Short(Clause clause)
+    {
+        string sentence = clause.Text.Replace("**", "");
+        return $"[{clause.Id}] {(sentence.Length <= 96 ? sentence : sentence[..sentence.LastIndexOf(' ', 95)] + " …")}";
+    }
+}

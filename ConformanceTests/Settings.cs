@@ -1,0 +1,39 @@
+// What holds for every test: how many run at once, where snapshots lie, what the environment says.
+
+using System.Reflection;
+using System.Runtime.CompilerServices;
+using VerifyTests;
+
+[assembly: Parallelizable(ParallelScope.All)]
+[assembly: LevelOfParallelism(8)]                       // most of a test's time is waiting for a process or a deadline
+[assembly: FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+
+static class Settings
+{
+    public static readonly string Root = typeof(Settings).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "Root").Value!;
+
+    // The implementation under test; empty is the reference.  Where only one half is given, only that half is tested.
+    public static readonly string Server = Variable("SERVER"), Client = Variable("CLIENT");
+    public static bool TestsServer => Server != "" || Client == "";
+    public static bool TestsClient => Client != "" || Server == "";
+    public static bool IsReference => Server == "" && Client == "";
+
+    public static readonly int Stage = int.TryParse(Variable("STAGE"), out int stage) ? stage : 0;
+    public static readonly bool Strict = Variable("STRICT") == "1";
+    public static readonly int Seed = int.TryParse(Variable("SEED"), out int seed) ? seed : 1;
+
+    // Every wait has an end.  Nothing that works ever comes near it.
+    static readonly double TimeoutScale = double.TryParse(Variable("TIMEOUT_SCALE"), System.Globalization.CultureInfo.InvariantCulture, out double scale) ? scale : 1;
+    public static readonly int Patience = Milliseconds(6_000);
+    public static int Milliseconds(double unscaled) => (int)(unscaled * TimeoutScale);
+
+    static string Variable(string name) => Environment.GetEnvironmentVariable(name)?.Trim() ?? "";
+
+    [ModuleInitializer]
+    public static void Initialize()
+    {
+        Environment.SetEnvironmentVariable("DiffEngine_Disabled", "true");
+        VerifierSettings.UseUtf8NoBom();
+        VerifierSettings.DerivePathInfo((_, projectDirectory, type, method) => new(Path.Combine(projectDirectory, "Snapshots"), type.Name, method.Name));
+    }
+}

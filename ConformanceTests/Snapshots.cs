@@ -1,0 +1,50 @@
+// A stand-in for the package Verify.NUnit, where that cannot be restored: its names, its file format, and only what the
+// suite uses of it.  `make test VERIFY=1` puts the real one in its place; tests and .verified.txt files stay as they are.
+
+using System.Runtime.CompilerServices;
+
+namespace VerifyTests
+{
+    public record PathInfo(string Directory, string TypeName, string MethodName);
+
+    public static class VerifierSettings
+    {
+        internal static Func<string, string, Type, System.Reflection.MethodInfo, PathInfo> Derive = null!;
+        public static void DerivePathInfo(Func<string, string, Type, System.Reflection.MethodInfo, PathInfo> derive) => Derive = derive;
+        public static void UseUtf8NoBom() { }
+    }
+}
+
+namespace VerifyNUnit
+{
+    public sealed class VerifyException(string message) : Exception(message);
+
+    public static class Verifier
+    {
+        // Compares with Type.Method[_param=value].verified.txt; what differs is left beside it as .received.txt.
+        public static async Task Verify(string text, [CallerFilePath] string sourceFile = "")
+        {
+            await Task.Yield();
+            var test = NUnit.Framework.TestContext.CurrentContext.Test;
+            var method = NUnit.Framework.Internal.TestExecutionContext.CurrentContext.CurrentTest.Method!.MethodInfo;
+            var info = VerifyTests.VerifierSettings.Derive(sourceFile, Path.GetDirectoryName(sourceFile)! + Path.DirectorySeparatorChar, method.DeclaringType!, method);
+            string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, (p, value) => $"_{p.Name}={Clean($"{value}")}"));
+            string stem = Path.Combine(info.Directory, $"{info.TypeName}.{info.MethodName}{arguments}");
+            string received = $"{stem}.received.txt", verified = $"{stem}.verified.txt";
+
+            text = text.ReplaceLineEndings("\n");
+            if (text == "") text = "emptyString";
+            File.Delete(received);
+            string? expected = File.Exists(verified) ? await File.ReadAllTextAsync(verified) : null;
+            if (expected == text) return;
+
+            Directory.CreateDirectory(info.Directory);
+            await File.WriteAllTextAsync(received, text);
+            throw new VerifyException(expected is null
+                ? $"New:\nReceived: {Path.GetFileName(received)}\n{text}\n\n`make accept` takes it as right."
+                : $"NotEqual:\nReceived: {Path.GetFileName(received)}\nVerified: {Path.GetFileName(verified)}\n\nReceived\n{text}\n\nVerified\n{expected}\n\n`make accept` takes the received one as right.");
+        }
+
+        static string Clean(string value) => string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || char.IsControl(c) ? '-' : c));
+    }
+}

@@ -1,0 +1,37 @@
+// The specification and the suite, held against each other.
+
+using System.Reflection;
+using static VerifyNUnit.Verifier;
+
+[Reference]
+public sealed class Traceability
+{
+    static IEnumerable<(string Id, string Test)> Tests() =>
+        (from method in typeof(Traceability).Assembly.GetTypes().SelectMany(type => type.GetMethods())
+         where method.GetCustomAttribute<ClauseAttribute>() is not null
+         from id in method.GetCustomAttribute<ClauseAttribute>()!.Ids
+         select (id, $"{method.DeclaringType!.Name}.{method.Name}"))
+        .Concat(from transcript in Spec.Transcripts from id in transcript.Ids select (id, $"transcript {transcript.Name}"));
+
+    [Test]
+    public void The_specification_gives_each_normative_paragraph_one_id() => Assert.That(Spec.Mistakes, Is.Empty);
+
+    [Test]
+    public void Every_sentence_has_a_test() => Assert.That(Spec.Clauses.Keys.Except(Tests().Select(test => test.Id)), Is.Empty);
+
+    [Test]
+    public void Every_test_names_a_sentence() => Assert.That(Tests().Where(test => !Spec.Clauses.ContainsKey(test.Id)), Is.Empty);
+
+    [Test]
+    public void Every_snapshot_belongs_to_a_test()
+    {
+        var methods = typeof(Traceability).Assembly.GetTypes().SelectMany(type => type.GetMethods().Select(method => $"{type.Name}.{method.Name}")).ToHashSet();
+        var stray = Directory.GetFiles(Path.Combine(Settings.Root, "ConformanceTests", "Snapshots"), "*.verified.txt").Select(Path.GetFileName)
+            .Where(file => !methods.Contains(file!.Split(".verified.txt")[0].Split("_name=")[0].Split("_mutant=")[0]));
+        Assert.That(stray, Is.Empty);
+    }
+
+    [Test]
+    public async Task Table() => await Verify(string.Join('\n', Spec.Clauses.Values.Select(clause =>
+        $"{clause.Id,-10} {clause.Level.ToString().ToUpperInvariant(),-7} {string.Join(", ", Tests().Where(test => test.Id == clause.Id).Select(test => test.Test).Distinct())}")));
+}

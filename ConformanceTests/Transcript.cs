@@ -1,0 +1,144 @@
+// The notation of Protocol.md §2, parsed: who sends what, in order, and what lies in the folders before and after.
+
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text.RegularExpressions;
+
+public enum Side { Client, Server }
+
+// A piece of what one side sends: octets that are known, or a shape that is not.
+public abstract record Piece;
+public sealed record Octets(byte[] Value) : Piece { public override string ToString() => Notation.Show(Value); }
+public sealed record AnyOctets(int Count) : Piece { public override string ToString() => $"<any:{Count}>"; }
+public sealed record Shape(string Name) : Piece { public override string ToString() => $"<{Name}>"; }     // line, time, digits
+
+public abstract record Step(int Line);
+public sealed record Says(int Line, Side Side, int Connection, Piece[] Pieces) : Step(Line);
+public sealed record Does(int Line, Side Side, int Connection, string Event) : Step(Line);                // close, half-close, reset
+
+// What a folder holds; null for what it lacks.
+public sealed record Holding(int Line, Side Side, string Name, byte[]? Content);
+
+public sealed record Transcript(string Name, string[] Ids, int Line, bool ClientOnly, string? Command, int? Exit, Holding[] Before, Step[] Steps, Holding[] After)
+{
+    public override string ToString() => Name;
+
+    public static Transcript Parse(string header, string[] body, int line)
+    {
+        string[] words = header.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var ids = words[1..].Where(word => word.StartsWith('[')).Select(word => word.Trim('[', ']')).ToArray();
+        var files = new Dictionary<string, byte[]>();
+        List<Holding> before = [], after = [];
+        var steps = new List<Step>();
+        string? command = null;
+        int? exit = null;
+
+        for (int i = 0; i < body.Length; i++)
+        {
+            int number = line + 1 + i;
+            string text = body[i];
+            if (text is "" or ['#', ..]) continue;
+            if (text.StartsWith("$ ")) command = text[2..];
+            else if (text.StartsWith("exit ")) exit = int.Parse(text[5..]);
+            else if (HoldingLine().Match(text) is { Success: true } match)
+            {
+                string name = match.Groups[3].Value;
+                byte[]? content = match.Groups[2].Value == "has" ? [.. Pieces(match.Groups[4].Value, files, number).SelectMany(piece => ((Octets)piece).Value)] : null;
+                if (content is not null) files.TryAdd(name, content);
+                (steps.Count == 0 ? before : after).Add(new Holding(number, match.Groups[1].Value == "client" ? Side.Client : Side.Server, name, content));
+            }
+            else if (SayingLine().Match(text) is { Success: true } said)
+            {
+                var side = said.Groups[1].Value == "C" ? Side.Client : Side.Server;
+                int connection = said.Groups[2].Value == "" ? 1 : int.Parse(said.Groups[2].Value);
+                steps.Add(said.Groups[3].Value is "<close>" or "<half-close>" or "<reset>" ? new Does(number, side, connection, said.Groups[3].Value.Trim('<', '>'))
+                    : new Says(number, side, connection, Pieces(said.Groups[3].Value, files, number)));
+            }
+            else throw new FormatException($"Protocol.md:{number}: no line of a transcript: {text}");
+        }
+        return new Transcript(words[0], ids, line, words.Contains("client-only"), command, exit, [.. before], [.. steps], [.. after]);
+    }
+
+    static Piece[] Pieces(string text, Dictionary<string, byte[]> files, int line)
+    {
+        var pieces = new List<Piece>();
+        var octets = new List<byte>();
+        void flush() { if (octets.Count > 0) pieces.Add(new Octets([.. octets])); octets.Clear(); }
+        byte[] file(string name) => files.TryGetValue(name, out var content) ? content : throw new FormatException($"Protocol.md:{line}: no file {name} is given");
+
+        for (int i = 0; i < text.Length; i++)
+            if (text[i] == '\\')
+            {
+                i++;
+                octets.Add(text[i] switch { 'n' => 10, 'r' => 13, 't' => 9, '\\' => 92, '<' => 60, 'x' => Convert.FromHexString(text.AsSpan(i + 1, 2))[0], _ => throw new FormatException($"Protocol.md:{line}: \\{text[i]}") });
+                if (text[i] == 'x') i += 2;
+            }
+            else if (text[i] == '<')
+            {
+                int end = text.IndexOf('>', i);
+                string[] parts = text[(i + 1)..end].Split(':', 2);
+                i = end;
+                switch (parts)
+                {
+                    case ["u64", var n]:     octets.AddRange(Notation.U64(ulong.Parse(n))); break;
+                    case ["hex", var digits]: octets.AddRange(Convert.FromHexString(digits.Replace(" ", ""))); break;
+                    case ["bytes", var n]:   octets.AddRange(Notation.Bytes(int.Parse(n))); break;
+                    case ["file", var name]: octets.AddRange(file(name)); break;
+                    case ["size", var name]: octets.AddRange(Notation.U64((ulong)file(name).Length)); break;
+                    case ["sha256", var name]: octets.AddRange(SHA256.HashData(file(name))); break;
+                    case ["any", var n]:     flush(); pieces.Add(new AnyOctets(int.Parse(n))); break;
+                    case ["line" or "time" or "digits"]: flush(); pieces.Add(new Shape(parts[0])); break;
+                    default: throw new FormatException($"Protocol.md:{line}: <{string.Join(':', parts)}>");
+                }
+            }
+            else
+            {
+                int next = text.AsSpan(i).IndexOfAny('\\', '<') is >= 0 and var n ? i + n : text.Length;
+                octets.AddRange(Encoding.UTF8.GetBytes(text[i..next]));
+                i = next - 1;
+            }
+        flush();
+        return [.. pieces];
+    }
+
+    // For transcripts in tests: the same notation, the same parser.
+    public static Transcript From(string name, string text) => Parse(name, text.ReplaceLineEndings("\n").Split('\n'), 0);
+
+    static Regex HoldingLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
+    static Regex SayingLine() => new(@"^([CS])(\d?): (.*)$");
+}
+
+public static class Notation
+{
+    public static byte[] U64(ulong number)
+    {
+        var octets = new byte[8];
+        BinaryPrimitives.WriteUInt64BigEndian(octets, number);
+        return octets;
+    }
+
+    // A picture: a PNG signature, then octets of every value from the run's seed.
+    public static byte[] Bytes(int count)
+    {
+        var octets = new byte[Math.Max(count, 8)];
+        new Random(Settings.Seed).NextBytes(octets);
+        new byte[] { 0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A }.CopyTo(octets, 0);
+        return octets[..count];
+    }
+
+    // Octets as a person can read them; long ones in their first and last.
+    public static string Show(ReadOnlySpan<byte> octets, int most = 160)
+    {
+        if (octets.Length > most) return $"{Show(octets[..(most * 2 / 3)])} …({octets.Length - most} more)… {Show(octets[^(most / 3)..])}";
+        var shown = new StringBuilder();
+        while (octets.Length > 0)
+        {
+            bool isText = Rune.DecodeFromUtf8(octets, out var rune, out int used) == System.Buffers.OperationStatus.Done && rune.Value >= 32 && rune.Value is not (127 or '\\' or '<');
+            if (isText) shown.Append(rune);
+            else foreach (byte octet in octets[..used])
+                shown.Append(octet switch { 10 => "\\n", 13 => "\\r", 9 => "\\t", 92 => "\\\\", 60 => "\\<", _ => $"\\x{octet:X2}" });
+            octets = octets[used..];
+        }
+        return shown.ToString();
+    }
+}

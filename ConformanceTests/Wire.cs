@@ -1,0 +1,278 @@
+// One end of a conversation: sends exactly what it is told to, in the delivery it is told to, and takes exactly the octets
+// it expects.  What one receive happened to return is never looked at.
+
+public enum Delivery { Whole, OctetByOctet, ThreeOctets }
+
+// The implementation did not say or do what the specification wants.
+public sealed class Violation(string text) : Exception(text);
+
+public sealed class Wire : IDisposable
+{
+    readonly Socket socket;
+    readonly Side self;
+    readonly Delivery delivery;
+    readonly byte[] buffer = new byte[1 << 16];
+    int start, count;
+    readonly List<(Side Side, byte[] Octets)> said = [];
+    readonly List<string> events = [];
+    int linesSent, repliesTaken;
+
+    public Wire(Socket socket, Side self, Delivery delivery = Delivery.Whole)
+    {
+        (this.socket, this.self, this.delivery) = (socket, self, delivery);
+        socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent octet by octet
+        socket.SendTimeout = socket.ReceiveTimeout = Settings.Patience;
+    }
+
+    public Socket Socket => socket;
+
+    // ---- sending ----
+
+    public void Send(string text) => Send(Encoding.UTF8.GetBytes(text));
+
+    public void Send(ReadOnlySpan<byte> octets)
+    {
+        said.Add((self, octets.ToArray()));
+        linesSent += octets.Count((byte)'\n');
+        int size = delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => octets.Length };
+        try
+        {
+            for (int sent = 0; sent < octets.Length;)
+            {
+                bool middle = octets.Length > 512 && sent >= 64 && sent < octets.Length - 8;        // of long payloads only the ends
+                int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
+                socket.Send(octets.Slice(sent, piece));
+                sent += piece;
+            }
+        }
+        catch (SocketException e)
+        {
+            events.Add($"(sending failed: {e.SocketErrorCode})");
+        }
+    }
+
+    public void HalfClose()
+    {
+        events.Add("half-close");
+        try { socket.Shutdown(SocketShutdown.Send); } catch (SocketException) { }       // reset by the peer: what it said can still be read
+    }
+
+    public void Reset()
+    {
+        socket.LingerState = new LingerOption(true, 0);
+        socket.Dispose();
+    }
+
+    public void Dispose() => socket.Dispose();
+
+    // ---- receiving ----
+
+    // More octets into the buffer: false at the end of the stream.  A reset is an end, too.
+    bool Fill(int timeout)
+    {
+        if (start > 0) { buffer.AsSpan(start, count).CopyTo(buffer); start = 0; }
+        socket.ReceiveTimeout = timeout;
+        int received = socket.Receive(buffer, count, buffer.Length - count, SocketFlags.None, out var error);
+        if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new TimeoutException();
+        if (error != SocketError.Success) events.Add($"({error})");
+        count += received;
+        return received > 0;
+    }
+
+    byte[] Take(int size)
+    {
+        var octets = buffer.AsSpan(start, size).ToArray();
+        start += size;
+        count -= size;
+        said.Add((Other, octets));
+        return octets;
+    }
+
+    Side Other => self == Side.Client ? Side.Server : Side.Client;
+
+    public byte[] Receive(int size, string what = "")
+    {
+        var all = new byte[size];
+        for (int have = 0; have < size;)
+        {
+            if (count == 0 && !Ensure(() => count > 0)) throw Wrong(what == "" ? $"{size} octets" : what, null, $"the end after {have} of {size} octets");
+            int piece = Math.Min(size - have, count);
+            Take(piece).CopyTo(all, have);
+            have += piece;
+        }
+        return all;
+    }
+
+    // One line without its LF.
+    public string ReceiveLine(string expected = "a line")
+    {
+        int end() => buffer.AsSpan(start, count).IndexOf((byte)'\n');
+        if (!Ensure(() => end() >= 0 || count > 1024)) throw Wrong(expected, null, count == 0 ? "the end of the connection" : null);
+        if (end() is < 0 or >= 1024) throw Wrong(expected, null, "1,024 octets without a line end");
+        return Encoding.UTF8.GetString(Take(end() + 1)[..^1]);
+    }
+
+    bool Ensure(Func<bool> enough)
+    {
+        try
+        {
+            while (!enough())
+                if (!Fill(Settings.Patience)) return false;
+            return true;
+        }
+        catch (TimeoutException) { return TimedOut(); }
+    }
+
+    // Nothing came.  Does it come once we end our side?  That tells a server that reads until the end from one that hangs.
+    bool TimedOut()
+    {
+        events.Add($"(nothing for {Settings.Patience / 1000.0:0.#} s)");
+        waited = true;
+        if (count == 0 && self == Side.Client)
+            try
+            {
+                socket.Shutdown(SocketShutdown.Send);
+                answersAfterEnd = Fill(Settings.Patience / 2) && count > 0;
+            }
+            catch (Exception e) when (e is TimeoutException or SocketException) { }
+        return false;
+    }
+
+    bool waited, answersAfterEnd;
+
+    public void Expect(params Piece[] pieces)
+    {
+        foreach (var piece in pieces)
+            switch (piece)
+            {
+                case Octets(var value): ExpectOctets(value); break;
+                case AnyOctets(var size): Receive(size); break;
+                case Shape("line"): ReceiveLine(); break;
+                case Shape("time"):
+                    var time = Encoding.ASCII.GetString(Receive(20, "a time such as 2026-01-31T23:59:59Z"));
+                    if (!DateTime.TryParseExact(time, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, System.Globalization.DateTimeStyles.None, out _)) throw Wrong("a time such as 2026-01-31T23:59:59Z", null, time);
+                    break;
+                case Shape("digits"):
+                    if (!Ensure(() => buffer.AsSpan(start, count).IndexOfAnyExceptInRange((byte)'0', (byte)'9') >= 0)) throw Wrong("digits", null, "the end");
+                    int digits = buffer.AsSpan(start, count).IndexOfAnyExceptInRange((byte)'0', (byte)'9');
+                    if (digits is 0 or > 20) throw Wrong("1 to 20 digits", null, Notation.Show(buffer.AsSpan(start, Math.Min(count, 20))));
+                    Take(digits);
+                    break;
+            }
+        repliesTaken++;
+    }
+
+    public void Expect(string text) => ExpectOctets(Encoding.UTF8.GetBytes(text));
+
+    public void ExpectOctets(byte[] expected)
+    {
+        for (int at = 0; at < expected.Length;)
+        {
+            if (!Ensure(() => count > 0)) throw Wrong(null, expected, null, at);
+            int piece = Math.Min(count, expected.Length - at);
+            if (!buffer.AsSpan(start, piece).SequenceEqual(expected.AsSpan(at, piece))) throw Wrong(null, expected, null, at);
+            Take(piece);
+            at += piece;
+        }
+    }
+
+    // An ER with this code; its text is anybody's.
+    public void ExpectError(string code, bool closes = false)
+    {
+        string line = ReceiveLine($"ER|{code}|…\\n");
+        if (!line.StartsWith($"ER|{code}|")) { Unread(line + "\n"); throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null); }
+        if (line.Any(char.IsControl)) throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
+        if (closes) ExpectEnd();
+    }
+
+    void Unread(string line)
+    {
+        int size = Encoding.UTF8.GetByteCount(line);
+        start -= size;
+        count += size;
+        said.RemoveAt(said.Count - 1);
+    }
+
+    public void ExpectEnd()
+    {
+        bool more;
+        try { more = count > 0 || Fill(Settings.Patience); }
+        catch (TimeoutException) { waited = true; throw Wrong("the connection to be closed", null, "it stays open"); }
+        if (more) throw Wrong("the connection to be closed, with nothing more on it", null, Notation.Show(buffer.AsSpan(start, count)));
+    }
+
+    // A whole listing, or any other block without a digest.
+    public byte[] ReceiveBlock()
+    {
+        ulong length = System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight octets of a length"));
+        if (length > 1 << 28) throw Wrong("a length that is not absurd", null, $"{length}");
+        return Receive((int)length);
+    }
+
+    // The barrier: whatever was said before must have brought no answer, or this one is not the first thing to come.
+    public string[] List()
+    {
+        Send("LIST\n");
+        Expect("OK\n");
+        return Encoding.UTF8.GetString(ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    public byte[] Get(string name)
+    {
+        Send($"GET|{name}\n");
+        Expect("OK\n");
+        return ReceiveBlock();
+    }
+
+    public void Put(string name, byte[] content)
+    {
+        Send($"PUT|{name}\n");
+        Expect("OK\n");
+        Send([.. Notation.U64((ulong)content.Length), .. content]);
+        Expect("OK\n");
+    }
+
+    // ---- the failure, as somebody will read it who has to find the mistake ----
+
+    public Violation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
+    {
+        if (!waited) try { socket.ReceiveTimeout = 100; if (count < 64) Fill(100); } catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }
+        var received = buffer.AsSpan(start, count).ToArray();
+        byte[] tail = expected?[at..] ?? [];
+        int same = tail.AsSpan().CommonPrefixLength(received);
+        string prefix = at > 24 ? "…" : Notation.Show(expected.AsSpan(0, expected is null ? 0 : at));
+
+        var text = new StringBuilder();
+        text.AppendLine($"expected  {what ?? prefix + Notation.Show(tail, 80)}");
+        text.AppendLine($"received  {instead ?? (received.Length == 0 ? prefix + (waited ? "  (nothing more)" : "  (the end of the connection)") : prefix + Notation.Show(received, 80))}");
+        if (expected is not null && instead is null && received.Length > 0) text.AppendLine($"          {new string(' ', prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length)}^");
+        if (Hints.For(new Evidence(self, expected, at, received, waited, answersAfterEnd, linesSent, repliesTaken, delivery, SaidBy(Other), what)) is { } hint) text.AppendLine($"hint      {hint}");
+        text.AppendLine("so far");
+        text.Append(SoFar());
+        return new Violation(text.ToString().TrimEnd());
+    }
+
+    byte[] SaidBy(Side side) => [.. said.Where(entry => entry.Side == side).SelectMany(entry => entry.Octets)];
+
+    public string SoFar()
+    {
+        var text = new StringBuilder();
+        int[] offsets = [0, 0];
+        foreach (var group in Joined())
+        {
+            text.AppendLine($"  {offsets[(int)group.Side],6}  {(group.Side == Side.Client ? 'C' : 'S')}: {Notation.Show(group.Octets, 100)}");
+            offsets[(int)group.Side] += group.Octets.Length;
+        }
+        foreach (string line in events) text.AppendLine($"          {line}");
+        return text.Length == 0 ? "          (nothing)\n" : text.ToString();
+    }
+
+    List<(Side Side, byte[] Octets)> Joined()
+    {
+        var joined = new List<(Side Side, byte[] Octets)>();
+        foreach (var (side, octets) in said)
+            if (joined.Count > 0 && joined[^1].Side == side && joined[^1].Octets is not [.., 10]) joined[^1] = (side, [.. joined[^1].Octets, .. octets]);
+            else joined.Add((side, octets));
+        return joined;
+    }
+}
