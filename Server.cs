@@ -246,7 +246,7 @@ static class Protocol
         error = null;
         if (!Utf8.IsValid(line)) return false;
         var fields = Utf8Text.GetString(line).Split('|', 3);
-        if (fields is ["ER", { Length: > 0 } code, var text])
+        if (fields is ["ER", { Length: > 0 } code, var text] && code.All(c => c is '-' or >= 'a' and <= 'z'))
             error = new Error(code, text, code is "bad-request" or "too-large" or "busy" or "timeout" or "stopping" or "internal");
         return fields is ["OK"] || error is not null;
     }
@@ -455,7 +455,7 @@ sealed class Server
             if (connection.HasMore) unfinished.Add(connection);
             else if (connection.WantsToReceive) readable.Add(socket);
             else if (connection.WantsToSend) writable.Add(socket);
-            wait = connection.HasMore ? 0 : Math.Clamp(connection.Deadline - Now, 1, wait);
+            wait = connection.HasMore ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
         }
 
         if (readable.Count + writable.Count == 0) Thread.Sleep((int)wait);      // Select takes no empty lists
@@ -642,6 +642,7 @@ sealed class Connection : IDisposable
     // would be taken for the file.
     public void Expire()
     {
+        if (state is State.Sending) Send();             // Select says "writable" when much room is free; a little counts here
         if (state is State.Line) Refuse(Error.Timeout);
         else if (state is not State.Farewell && moved >= Server.BlockStep) SetDeadline(Server.BlockTime);
         else Abandon(hard: state is State.Farewell, Error.Timeout);

@@ -11,15 +11,15 @@ public static class Player
         {
             foreach (var step in transcript.Steps)
             {
-                int connection = step switch { Says says => says.Connection, Does does => does.Connection, _ => 1 };
+                int connection = step switch { Says says => says.Connection, Acts acts => acts.Connection, _ => 1 };
                 if (!wires.TryGetValue(connection, out var wire)) wires[connection] = wire = server.Connect(delivery);
                 switch (step)
                 {
                     case Says { Side: Side.Client } says: wire.Send(Joined(says)); break;
                     case Says says: wire.Expect(says.Pieces); break;
-                    case Does { Side: Side.Client, Event: "half-close" }: wire.HalfClose(); break;
-                    case Does { Side: Side.Client, Event: "reset" }: wire.Reset(); ended.Add(connection); break;
-                    case Does { Side: Side.Server }: wire.ExpectEnd(); ended.Add(connection); break;
+                    case Acts { Side: Side.Client, Event: "half-close" }: wire.HalfClose(); break;
+                    case Acts { Side: Side.Client, Event: "reset" }: wire.Reset(); ended.Add(connection); break;
+                    case Acts { Side: Side.Server }: wire.ExpectEnd(); ended.Add(connection); break;
                 }
             }
             foreach (var (connection, wire) in wires)           // a polite end, and nothing behind what was expected
@@ -44,10 +44,10 @@ public static class Player
                     case Says { Side: Side.Server } says: wire.Send(Joined(says)); break;
                     case Says { Pieces: [Octets(var line)] } when line is [.., 10]: ExpectRequest(ref wire, listener, line, delivery); break;
                     case Says says: wire.Expect(says.Pieces); break;
-                    case Does { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
-                    case Does { Side: Side.Server, Event: "half-close" }: wire.HalfClose(); break;
-                    case Does { Side: Side.Server }: wire.HalfClose(); wire.Dispose(); break;
-                    case Does: wire.ExpectEnd(); break;
+                    case Acts { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
+                    case Acts { Side: Side.Server, Event: "half-close" }: wire.HalfClose(); break;
+                    case Acts { Side: Side.Server }: wire.HalfClose(); wire.Dispose(); break;
+                    case Acts: wire.ExpectEnd(); break;
                 }
             wire.Dispose();
             int exit = client.WaitForExit();

@@ -14,7 +14,7 @@ public sealed record Shape(string Name) : Piece { public override string ToStrin
 
 public abstract record Step(int Line);
 public sealed record Says(int Line, Side Side, int Connection, Piece[] Pieces) : Step(Line);
-public sealed record Does(int Line, Side Side, int Connection, string Event) : Step(Line);                // close, half-close, reset
+public sealed record Acts(int Line, Side Side, int Connection, string Event) : Step(Line);                // close, half-close, reset
 
 // What a folder holds; null for what it lacks.
 public sealed record Holding(int Line, Side Side, string Name, byte[]? Content);
@@ -51,7 +51,7 @@ public sealed record Transcript(string Name, string[] Ids, int Line, bool Client
             {
                 var side = said.Groups[1].Value == "C" ? Side.Client : Side.Server;
                 int connection = said.Groups[2].Value == "" ? 1 : int.Parse(said.Groups[2].Value);
-                steps.Add(said.Groups[3].Value is "<close>" or "<half-close>" or "<reset>" ? new Does(number, side, connection, said.Groups[3].Value.Trim('<', '>'))
+                steps.Add(said.Groups[3].Value is "<close>" or "<half-close>" or "<reset>" ? new Acts(number, side, connection, said.Groups[3].Value.Trim('<', '>'))
                     : new Says(number, side, connection, Pieces(said.Groups[3].Value, files, number)));
             }
             else throw new FormatException($"Protocol.md:{number}: no line of a transcript: {text}");

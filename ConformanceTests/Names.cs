@@ -1,0 +1,173 @@
+// §4.5, §4.6: one rule for every name, and the first octets of a file.
+
+public sealed class Names : ServerConformance
+{
+    static readonly string[] outside =
+    [
+        "", ".", "..", "../x.png", "../../etc/passwd", "/etc/passwd", "a/b.png", "..\\x.png", "\\\\host\\share\\x.png", "C:\\x.png", "C:x.png", "\\??\\C:\\x.png", "x.png::$DATA", "x:y.png",
+        ".hidden.png", ".png", " x.png", "x.png ", "x.png.", "x.", "a*b.png", "a?b.png", "a\"b.png", "a<b.png", "a>b.png",
+        "a\0b.png", "a\tb.png", "a\rb.png", "\u001b[2J.png", "a\u007fb.png", "a\u0085b.png", "a\u202eb.png", "a\u200db.png", "a\u2028b.png", "a\u2029b.png", "\ufeffa.png", "a\u00adb.png", "\U000E0041.png", "👩\u200d👩.png",
+    ];
+
+    static readonly string[] devices =
+    [
+        "CON.png", "con.png", "Con.Jpg", "PRN.png", "AUX.jpg", "nul.png", "nul.a.png", "COM0.png", "COM1.png", "com9.jpeg", "LPT0.png", "lpt9.png", "COM¹.png", "LPT³.png", "CONIN$.png", "conout$.png", "con .png", "COM1  .x.png",
+    ];
+
+    static readonly string[] otherTypes = ["cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.jp", "%2e%2e%2fcat"];
+
+    static readonly string[] inside =
+    [
+        "a.png", "A.PNG", "a.JPG", "a.jpeg", "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png", "CONSOLE.png", "COM10.png", "COMX.png", "xcon.png", "a.con.png", "#1.png", "a;b.png", "a=b.png",
+        "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png", "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png", "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",
+    ];
+
+    [TestCaseSource(nameof(outside)), Clause("NAME-1", "NAME-3", "P10")]
+    public void Outside_the_rule(string name) => RefusedBothWays(name, "bad-name");
+
+    [TestCaseSource(nameof(devices)), Clause("NAME-2", "NAME-3")]
+    public void Devices(string name) => RefusedBothWays(name, "bad-name");
+
+    [TestCaseSource(nameof(otherTypes)), Clause("NAME-3")]
+    public void Other_types(string name) => RefusedBothWays(name, "bad-type");
+
+    void RefusedBothWays(string name, string code)
+    {
+        string canary = Path.Combine(Path.GetDirectoryName(Server.Folder)!, "x.png");
+        bool there = File.Exists(canary);
+        var wire = Connect();
+        wire.Send($"GET|{name}\n");
+        wire.ExpectError(code);
+        wire.Send($"PUT|{name}\n");
+        wire.ExpectError(code);
+        Assert.That(wire.List(), Is.Empty);
+        Assert.That(Directory.GetFileSystemEntries(Server.Folder).Where(entry => !Path.GetFileName(entry).StartsWith(".")), Is.Empty);
+        Assert.That(File.Exists(canary), Is.EqualTo(there), "a file outside the folder");
+    }
+
+    [TestCaseSource(nameof(inside)), Clause("NAME-4")]
+    public void Inside_the_rule(string name)
+    {
+        bool isPng = name.EndsWith(".png", StringComparison.OrdinalIgnoreCase);
+        byte[] picture = [.. isPng ? [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A] : new byte[] { 0xFF, 0xD8, 0xFF }, 1, 2, 3];
+        var wire = Connect();
+        wire.Put(name, picture);
+        Assert.That(wire.Get(name), Is.EqualTo(picture));
+        Assert.That(wire.List().Single(), Does.StartWith($"{name}|{picture.Length}|"));
+        Assert.That(File.ReadAllBytes(Server.PathOf(name)), Is.EqualTo(picture));
+    }
+
+    [Test, Clause("NAME-1")]
+    public void As_long_as_allowed_and_one_octet_longer([Values("a", "ä", "猫")] string letter)
+    {
+        int size = Encoding.UTF8.GetByteCount(letter), fill = (255 - 4) / size;
+        string longest = new string('x', 251 - fill * size) + string.Concat(Enumerable.Repeat(letter, fill)) + ".png";
+        Assert.That(Encoding.UTF8.GetByteCount(longest), Is.EqualTo(255));
+        var wire = Connect();
+        wire.Put(longest, Notation.Bytes(9));
+        Assert.That(wire.Get(longest), Has.Length.EqualTo(9));
+        wire.Send($"GET|x{longest}\n");
+        wire.ExpectError("bad-name");
+        wire.Send($"PUT|x{longest}\n");
+        wire.ExpectError("bad-name");
+        wire.List();
+    }
+
+    [Test, Clause("NAME-4")]
+    public void Case_and_accents_are_the_file_systems_business()
+    {
+        var wire = Connect();
+        wire.Put("a.png", Notation.Bytes(9));
+        wire.Send("PUT|A.png\n");
+        string answer = wire.ReceiveLine();
+        Assert.That(answer == "OK" || answer.StartsWith("ER|exists|"), answer);
+        if (answer == "OK") { wire.Send([.. Notation.U64(10), .. Notation.Bytes(10)]); wire.Expect("OK\n"); }
+        Assert.That(wire.Get("a.png"), Has.Length.EqualTo(9), "the first file has changed");
+    }
+
+    [Test, Clause("P10", "LIST-1")]
+    public void Names_on_disk_that_are_outside_the_rule_are_not_listed()
+    {
+        foreach (string name in (string[])["a\u001b[2Jb.png", "line\nbreak.png", " lead.png", "CON.png", "a\u202eb.png", "q?.png", "back\\slash.png", "ok.png", "note.txt", ".hidden.png"])
+            Server.Has(name, Notation.Bytes(9));
+        var wire = Connect();
+        Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "ok.png" }));
+    }
+
+    [Test, Clause("P10", "LIST-1")]
+    public void Octets_on_disk_that_are_no_UTF_8_have_no_name()
+    {
+        Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"");
+        Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for octets that are none
+        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "\ufffd.png" }));
+        Shell("rm -f \"$0\"/bad*");                     // .NET cannot name it
+
+        void Shell(string script)
+        {
+            using var shell = System.Diagnostics.Process.Start("sh", ["-c", script, Server.Folder]);
+            shell.WaitForExit();
+        }
+    }
+}
+
+public sealed class Types : ServerConformance
+{
+    static readonly (string Name, string Octets, bool Right)[] table =
+    [
+        ("a.png", "89504E470D0A1A0A", true), ("a.png", "89504E470D0A1A0B", false), ("a.png", "89504E470D0A1A", false), ("a.png", "FFD8FFE000104A46", false), ("a.PNG", "47494638396100", false), ("a.png", "00", false),
+        ("a.jpg", "FFD8FF", true), ("a.jpg", "FFD8", false), ("a.jpeg", "FFD8FFE1", true), ("a.JPEG", "89504E470D0A1A0A", false), ("a.jpg", "D8FFFF00", false),
+    ];
+
+    [TestCaseSource(nameof(table)), Clause("TYPE-1")]
+    public void First_octets((string Name, string Octets, bool Right) row)
+    {
+        var octets = Convert.FromHexString(row.Octets);
+        var wire = Connect(Delivery.OctetByOctet);
+        wire.Send($"PUT|{row.Name}\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64((ulong)octets.Length), .. octets]);
+        if (row.Right) wire.Expect("OK\n");
+        else wire.ExpectError("bad-type");
+        Assert.That(wire.List(), Has.Length.EqualTo(row.Right ? 1 : 0));
+    }
+
+    [Test, Clause("TYPE-1")]
+    public void Get_and_list_do_not_look_at_them()
+    {
+        Server.Has("a.png", "no picture"u8.ToArray());
+        var wire = Connect();
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        Assert.That(wire.Get("a.png"), Is.EqualTo("no picture"u8.ToArray()));
+    }
+
+    [Test, Clause("TYPE-2"), Reference]
+    public void Other_well_known_types()
+    {
+        var server = Start("--types png,gif,webp,pdf,bmp,txt");
+        var wire = Connect(server);
+        foreach (var (name, first, right) in ((string, string, bool)[])[("a.gif", "GIF89a-", true), ("b.gif", "GIF88a-", false), ("a.webp", "RIFFxxxxWEBP", true), ("b.webp", "RIFFxxxxWEB", false), ("c.webp", "RIFF", false),
+            ("a.pdf", "%PDF-1.7", true), ("b.pdf", "PDF", false), ("a.bmp", "BM6", true), ("b.bmp", "B", false), ("a.txt", "x", true)])
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64((ulong)first.Length), .. Encoding.ASCII.GetBytes(first)]);
+            if (right) wire.Expect("OK\n");
+            else wire.ExpectError("bad-type");
+        }
+        wire.Send("PUT|a.jpg\n");
+        wire.ExpectError("bad-type");
+    }
+
+    [Test, Clause("NAME-3"), Reference]
+    public void Any_type_where_the_server_was_told_so()
+    {
+        var wire = Connect(Start("--types any"));
+        foreach (string name in (string[])["notes.txt", "README", "a.tar.gz"]) wire.Put(name, "text"u8.ToArray());
+        wire.Send("PUT|.bashrc\n");
+        wire.ExpectError("bad-name");
+        wire.Send("PUT|a.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(4), .. "text"u8]);
+        wire.ExpectError("bad-type");
+    }
+}

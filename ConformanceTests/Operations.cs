@@ -1,0 +1,394 @@
+// §5 and §6: LIST, GET, PUT, STATUS, and the table of errors.
+
+using System.Security.Cryptography;
+
+public sealed class Lists : ServerConformance
+{
+    [Test, Clause("LIST-1")]
+    public void Two_thousand_files()
+    {
+        var names = Enumerable.Range(0, 2000).Select(i => $"{new string('x', 100)}{i}.png").ToArray();
+        foreach (string name in names) Server.Has(name, [1]);
+        var wire = Connect();
+        var listed = wire.List();
+        Assert.That(listed.Select(line => line.Split('|')[0]), Is.EqualTo(names.Order(StringComparer.Ordinal)));
+    }
+
+    [Test, Clause("LIST-1")]
+    public void Size_and_time_of_each_file()
+    {
+        Server.Has("a.png", Notation.Bytes(1234));
+        File.SetLastWriteTimeUtc(Server.PathOf("a.png"), new DateTime(2024, 2, 29, 12, 34, 56, DateTimeKind.Utc));
+        Assert.That(Connect().List(), Is.EqualTo(new[] { "a.png|1234|2024-02-29T12:34:56Z" }));
+    }
+
+    [Test, Clause("LIST-1")]
+    public void Sorted_by_octets_not_by_UTF_16()
+    {
+        Server.Has("\uffee.png", [1]);
+        Server.Has("😀.png", [1]);                      // EF BF AE before F0 9F 98 80, though its UTF-16 is D83D before FFEE
+        Server.Has("a.png", [1]);
+        Server.Has("a-b.png", [1]);
+        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "a-b.png", "a.png", "\uffee.png", "😀.png" }));
+    }
+
+    [Test, Clause("LIST-1", "P7")]
+    public void A_listing_that_is_read_slowly()
+    {
+        for (int i = 0; i < 3000; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
+        var slow = Connect();
+        for (int i = 0; i < 20; i++) slow.Send("LIST\n");          // more than the kernel keeps
+        Assert.That(Connect().List(), Has.Length.EqualTo(3000));
+        for (int i = 0; i < 20; i++)
+        {
+            slow.Expect("OK\n");
+            Assert.That(slow.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(3000));
+        }
+    }
+}
+
+public sealed class Gets : ServerConformance
+{
+    static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
+
+    [Test, Clause("GET-2", "P10")]
+    public void What_is_not_listed_is_not_there()
+    {
+        HostileFolder.Fill(Server.Folder, NewFolder());
+        var wire = Connect();
+        foreach (string name in HostileFolder.Names)
+        {
+            wire.Send($"GET|{name}\n");
+            wire.ExpectError("not-found");
+        }
+        Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "fine.png" }));
+    }
+
+    [Test, Clause("GET-3"), Reference]
+    public void A_file_that_becomes_shorter_ends_the_block_short()
+    {
+        Server.Has("big.png", Notation.Bytes(48 << 20));
+        var wire = Connect();
+        wire.Send("GET|big.png\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.Receive(8), Is.EqualTo(Notation.U64(48 << 20)));
+        using (var file = new FileStream(Server.PathOf("big.png"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(1000);
+        long octets = 8;
+        var rest = new byte[1 << 20];
+        int count;
+        while ((count = wire.Socket.Receive(rest)) > 0) octets += count;
+        Assert.That(octets, Is.LessThan(48 << 20));
+        Connect().List();
+    }
+
+    [Test, Clause("GET-4", "ERR-2")]
+    public void A_file_that_cannot_be_read()
+    {
+        Server.Has("secret.png", Notation.Bytes(9));
+        if (OperatingSystem.IsWindows()) Assert.Ignore("needs Unix rights");
+        else File.SetUnixFileMode(Server.PathOf("secret.png"), UnixFileMode.None);
+        try { File.ReadAllBytes(Server.PathOf("secret.png")); Assert.Ignore("this user may read everything"); } catch (UnauthorizedAccessException) { }
+        var wire = Connect();
+        wire.Send("GET|secret.png\n");
+        wire.ExpectError("storage");
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("DIGEST-1")]
+    public void The_digest_of_a_large_file()
+    {
+        var picture = Notation.Bytes((5 << 20) + 3);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send("GET|big.png|digest=sha256\nLIST\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        wire.ExpectOctets(Digest(picture));
+        wire.Expect("OK\n");
+        wire.ReceiveBlock();
+    }
+
+    [Test, Clause("OFFSET-1", "DIGEST-1")]
+    public void Every_rest_of_a_file([Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
+    {
+        var picture = Notation.Bytes(3 << 20);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send($"GET|big.png|offset={offset:D20}|digest=sha256\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(offset)));
+        wire.ExpectOctets(Digest(picture));
+        wire.Send($"GET|big.png|offset={offset}\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(offset)));
+        wire.List();
+    }
+
+    [Test, Clause("OFFSET-2")]
+    public void Offsets_beyond_the_end([Values("10", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616", "99999999999999999999")] string offset)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send($"GET|cat.png|offset={offset}\n");
+        wire.ExpectError("bad-offset");
+        wire.List();
+    }
+}
+
+public sealed class Puts : ServerConformance
+{
+    [Test, Clause("PUT-1")]
+    public void Refused_at_once_without_a_block()
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        foreach (var (name, code) in ((string, string)[])[("cat.png", "exists"), ("cat.exe", "bad-type"), ("a/b.png", "bad-name")])
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.ExpectError(code);
+        }
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("PUT-2")]
+    public void Twice_is_refused_and_changes_nothing()
+    {
+        var wire = Connect();
+        wire.Put("cat.png", Notation.Bytes(20));
+        wire.Send("PUT|cat.png\n");
+        wire.ExpectError("exists");
+        Assert.That(wire.Get("cat.png"), Is.EqualTo(Notation.Bytes(20)));
+    }
+
+    [Test, Clause("PUT-3")]
+    public void An_early_block_is_taken_all_the_same()
+    {
+        var wire = Connect();
+        var picture = Notation.Bytes(100_000);
+        wire.Send([.. "PUT|cat.png\n"u8, .. Notation.U64(100_000), .. picture]);
+        wire.Expect("OK\nOK\n");
+        Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture));
+    }
+
+    [Test, Clause("PUT-4", "P10")]
+    public void Whatever_has_the_name_keeps_it()
+    {
+        string outside = NewFolder();
+        HostileFolder.Fill(Server.Folder, outside);
+        var before = HostileFolder.Look(Server.Folder, outside);
+        var wire = Connect();
+        foreach (string name in HostileFolder.Names)
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.ExpectError("exists");
+        }
+        wire.List();
+        Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
+    }
+
+    [Test, Clause("PUT-5"), Reference]
+    public void At_the_limit_and_one_beyond()
+    {
+        var server = Start("--max-size 10K");
+        var wire = Connect(server);
+        wire.Put("a.png", Notation.Bytes(10 << 10));
+        wire.Send("PUT|b.png\n");
+        wire.Expect("OK\n");
+        wire.Send(Notation.U64((10 << 10) + 1));
+        wire.ExpectError("too-large", closes: true);
+        Assert.That(server.Shows("b.png"), Is.False);
+    }
+
+    [Test, Clause("PUT-6", "PUT-2")]
+    public void The_name_is_taken_while_the_block_comes()
+    {
+        Connect(out var slow, out var fast);
+        slow.Send("PUT|cat.png\n");
+        slow.Expect("OK\n");
+        slow.Send([.. Notation.U64(30), .. Notation.Bytes(20)]);
+        fast.Put("cat.png", Notation.Bytes(12));
+        slow.Send(Notation.Bytes(30).AsSpan(20));
+        slow.ExpectError("exists");
+        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+    }
+
+    void Connect(out Wire one, out Wire two) => (one, two) = (Connect(), Connect());
+
+    [Test, Clause("PUT-6", "DIGEST-2")]
+    public void The_first_of_several_reasons_is_the_answer()
+    {
+        Connect(out var slow, out var fast);
+        slow.Send("PUT|cat.png|digest=sha256\n");
+        slow.Expect("OK\n");
+        fast.Put("cat.png", Notation.Bytes(12));
+        slow.Send([.. Notation.U64(12), .. Notation.Bytes(12), .. new byte[32]]);
+        slow.ExpectError("corrupt");
+        slow.Send("PUT|dog.png|digest=sha256\n");
+        slow.Expect("OK\n");
+        slow.Send([.. Notation.U64(12), .. new byte[12], .. new byte[32]]);
+        slow.ExpectError("bad-type");
+        slow.List();
+    }
+
+    [Test, Clause("PUT-6", "CONN-3")]
+    public void A_large_refused_block_is_read_to_its_end()
+    {
+        var wire = Connect();
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(5 << 20), .. new byte[5 << 20], .. "LIST\n"u8]);
+        wire.ExpectError("bad-type");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64(0));
+    }
+
+    [Test, Clause("PUT-7", "ERR-1"), Reference]
+    public void A_read_only_server_takes_nothing()
+    {
+        var server = Start("--read-only");
+        server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect(server);
+        foreach (var (name, code) in ((string, string)[])[("dog.png", "denied"), ("cat.png", "exists"), ("dog.exe", "bad-type"), ("a/b.png", "bad-name")])
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.ExpectError(code);
+        }
+        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(9));
+    }
+
+    [Test, Clause("DIGEST-2")]
+    public void The_digest_of_a_large_upload()
+    {
+        var picture = Notation.Bytes((5 << 20) + 3);
+        var wire = Connect();
+        wire.Send("PUT|big.png|digest=sha256\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64((ulong)picture.Length), .. picture, .. SHA256.HashData(picture)]);
+        wire.Expect("OK\n");
+        Assert.That(wire.Get("big.png").AsSpan().SequenceEqual(picture));
+    }
+}
+
+public sealed class Statuses : ServerConformance
+{
+    [Test, Clause("STATUS-1", "STATUS-2")]
+    public void One_line_for_each_connection_oldest_first()
+    {
+        var server = Start();
+        server.Has("cat.png", Notation.Bytes(100));
+        var first = Connect(server);
+        first.Get("cat.png");                           // 12 octets up, 3 + 8 + 100 down
+        first.Dispose();
+        var second = Connect(server);
+        second.Send("LIST\n");
+        second.Expect("OK\n");
+        second.ReceiveBlock();
+        var third = Connect(server);
+        third.Send("NONSENSE\nSTATUS\n");
+        third.ExpectError("unsupported");
+        third.Expect("OK\n");
+        var lines = Encoding.UTF8.GetString(third.ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|')).ToArray();
+        Assert.That(lines, Has.Length.EqualTo(3));
+        Assert.That(lines[0][3..], Is.EqualTo(new[] { "1", "12", "111" }));
+        Assert.That(lines[0][1], Does.EndWith("Z"));
+        Assert.That(lines[1][1], Is.EqualTo("-"));
+        Assert.That(lines[1][2], Is.EqualTo($"{second.Socket.LocalEndPoint}"));
+        Assert.That(lines[2][3..5], Is.EqualTo(new[] { "2", "16" }));
+    }
+
+    [Test, Clause("STATUS-1")]
+    public void The_last_thousand_connections()
+    {
+        var server = Start();
+        for (int i = 0; i < 1005; i++)
+        {
+            using var passing = server.Connect();
+            if (i % 50 == 0) passing.List();            // the server has accepted all so far
+        }
+        var wire = Connect(server);
+        wire.Send("STATUS\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1000));
+    }
+
+    [Test, Clause("STATUS-2", "P9"), Reference]
+    public void A_connection_that_was_turned_away_is_not_shown()
+    {
+        var server = Start("--max-clients 1");
+        var first = Connect(server);
+        first.List();
+        Connect(server).ExpectError("busy", closes: true);
+        first.Send("STATUS\n");
+        first.Expect("OK\n");
+        Assert.That(first.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1));
+    }
+}
+
+public sealed class Errors : ServerConformance
+{
+    [Test, Clause("ERR-1")]
+    public void The_upper_row_wins()
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        foreach (var (request, code) in ((string, string)[])[("FOO|../x.exe", "unsupported"), ("GET|../x.exe|zip", "unsupported"), ("GET|.x.exe", "bad-name"), ("GET|x.exe", "bad-type"), ("PUT|../cat.png|x=1", "unsupported")])
+        {
+            wire.Send(request + "\n");
+            wire.ExpectError(code);
+        }
+        wire.Send("GET|../x.exe|zip|zip\n");
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("ERR-1", "OFFSET-2")]
+    public void The_upper_row_wins_with_an_offset()
+    {
+        var wire = Connect();
+        wire.Send("GET|dog.png|offset=99999999999999999999\n");
+        wire.ExpectError("not-found");
+        wire.Send("GET|dog.exe|offset=1\n");
+        wire.ExpectError("bad-type");
+        wire.Send("GET|dog.png|zip|offset=x\n");
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("ERR-2")]
+    public void The_conversation_goes_on_after_each_code_that_says_so()
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        foreach (string request in (string[])["FOO", "GET|../x.png", "GET|x.exe", "GET|dog.png", "PUT|cat.png"])
+        {
+            wire.Send(request + "\n");
+            Assert.That(wire.ReceiveLine(), Does.StartWith("ER|"));
+            Assert.That(wire.List(), Has.Length.EqualTo(1));
+        }
+    }
+}
+
+// A folder with everything in it that is no picture, and one picture.
+public static class HostileFolder
+{
+    public static readonly string[] Names = ["empty.png", "folder.png", "pipe.png", "link-out.png", "link-in.png", "dangling.png", "loop.png", "link-folder.png"];
+
+    public static void Fill(string folder, string outside)
+    {
+        string at(string name) => Path.Combine(folder, name);
+        File.WriteAllBytes(at("fine.png"), Notation.Bytes(9));
+        File.WriteAllBytes(at("empty.png"), []);
+        File.WriteAllBytes(at(".hidden.png"), Notation.Bytes(9));
+        File.WriteAllBytes(at(".imagetransfer-0123456789abcdef.up"), Notation.Bytes(9));
+        Directory.CreateDirectory(at("folder.png"));
+        File.WriteAllBytes(at("folder.png/inside.png"), Notation.Bytes(9));
+        File.WriteAllBytes(Path.Combine(outside, "outside.png"), Notation.Bytes(9));
+        File.CreateSymbolicLink(at("link-out.png"), Path.Combine(outside, "outside.png"));
+        File.CreateSymbolicLink(at("link-in.png"), "fine.png");
+        File.CreateSymbolicLink(at("dangling.png"), Path.Combine(outside, "nothing.png"));
+        File.CreateSymbolicLink(at("loop.png"), "loop.png");
+        File.CreateSymbolicLink(at("link-folder.png"), outside);
+        using var pipe = System.Diagnostics.Process.Start("mkfifo", [at("pipe.png")]);
+        pipe.WaitForExit();
+    }
+
+    public static string[] Look(params string[] folders) => [.. folders.SelectMany(folder => Directory.GetFileSystemEntries(folder)).Order(StringComparer.Ordinal).Select(path => $"{path} {new FileInfo(path).Attributes}")];
+}
