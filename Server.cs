@@ -12,6 +12,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -419,6 +420,9 @@ sealed class Server
     {
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
+        foreach (var library in typeof(Server).Assembly.GetReferencedAssemblies()) Assembly.Load(library);
+        SHA256.HashData([]);
         Console.Out.WriteLine($"listening on {listener.LocalEndPoint}, folder {Show(Folder.Root)}");
         if (Folder.Warning is { } warning) Log.Write($"warning: {warning}");
 
@@ -1021,7 +1025,7 @@ sealed class Connection : IDisposable
     void Await(State what)
     {
         state = what;
-        if (what is State.Line) (verb, name, outcome, lineBegun) = ("", "", null, false);
+        if (what is State.Line) (verb, name, outcome, lineBegun, started) = ("", "", null, false, server.Now);
         SetDeadline(what switch
         {
             State.Line     => server.IdleTime,

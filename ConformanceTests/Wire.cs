@@ -201,6 +201,15 @@ public sealed class Wire : IDisposable
         if (more) throw Wrong("the connection to be closed, with nothing more on it", null, Notation.Show(buffer.AsSpan(start, count)));
     }
 
+    // Whatever comes until the end.
+    public byte[] ReceiveRest()
+    {
+        var all = new MemoryStream();
+        do { all.Write(buffer, start, count); start = count = 0; }
+        while (Fill(Settings.Patience));
+        return all.ToArray();
+    }
+
     // A whole listing, or any other block without a digest.
     public byte[] ReceiveBlock()
     {

@@ -1,0 +1,351 @@
+// §10: what can be relied on, tested from outside.
+
+using System.Diagnostics;
+
+public sealed class Promises : ServerConformance
+{
+    [Test, Clause("P1", "P10")]
+    public void An_upload_is_invisible_until_it_is_whole()
+    {
+        Wire slow = Connect(), other = Connect();
+        var picture = Notation.Bytes(1000);
+        slow.Send("PUT|cat.png\n");
+        slow.Expect("OK\n");
+        slow.Send([.. Notation.U64(1000), .. picture[..1]]);
+        for (int i = 1; i < 1000; i += 111)
+        {
+            Assert.That(other.List(), Is.Empty);
+            other.Send("GET|cat.png\n");
+            other.ExpectError("not-found");
+            Assert.That(Server.Shows("cat.png"), Is.False);
+            slow.Send(picture.AsSpan(i, 111));
+        }
+        slow.Expect("OK\n");
+        Assert.That(other.Get("cat.png"), Is.EqualTo(picture));
+    }
+
+    [Test, Clause("P1", "P5", "P12")]
+    public void Killed_inside_an_upload_nothing_shows_and_the_next_start_cleans_up()
+    {
+        string folder = NewFolder();
+        var server = Start(folder: folder);
+        Wire whole = Connect(server), cut = Connect(server);
+        whole.Put("whole.png", Notation.Bytes(5000));
+        cut.Send("PUT|cut.png\n");
+        cut.Expect("OK\n");
+        cut.Send([.. Notation.U64(5000), .. Notation.Bytes(4999)]);
+        Connect(server).List();                         // it has had time to write them
+        server.Program.Signal("KILL");
+        server.Program.WaitForExit();
+
+        var next = Start(folder: folder);
+        Assert.That(Connect(next).List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "whole.png" }));
+        Assert.That(File.ReadAllBytes(next.PathOf("whole.png")), Is.EqualTo(Notation.Bytes(5000)));
+        Assert.That(Directory.GetFileSystemEntries(folder), Has.Length.EqualTo(1), "what the killed server left");
+    }
+
+    [Test, Clause("P12", "P2")]
+    public void A_second_server_leaves_the_first_ones_temporaries_alone()
+    {
+        string folder = NewFolder();
+        var first = Start(folder: folder);
+        var upload = Connect(first);
+        upload.Send("PUT|cat.png\n");
+        upload.Expect("OK\n");
+        upload.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
+        Connect(first).List();
+        var second = Start(folder: folder);
+        Connect(second).List();
+        upload.Send(Notation.Bytes(100).AsSpan(50));
+        upload.Expect("OK\n");
+        Assert.That(Connect(second).Get("cat.png"), Is.EqualTo(Notation.Bytes(100)));
+    }
+
+    [Test, Clause("P2")]
+    public void Of_racing_uploads_one_wins([Values(1, 2)] int servers)
+    {
+        string folder = NewFolder();
+        var running = Enumerable.Range(0, servers).Select(_ => Start(folder: folder)).ToArray();
+        var wires = Enumerable.Range(0, 8).Select(i => Connect(running[i % servers])).ToArray();
+        for (int round = 0; round < 25; round++)
+        {
+            var pictures = wires.Select((_, i) => (byte[])[.. Notation.Bytes(64), (byte)i]).ToArray();
+            foreach (var wire in wires) wire.Send($"PUT|{round}.png\n");
+            foreach (var wire in wires) wire.Expect("OK\n");
+            for (int i = 0; i < wires.Length; i++) wires[i].Send([.. Notation.U64(65), .. pictures[i]]);
+            var answers = wires.Select(wire => wire.ReceiveLine()).ToArray();
+            Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), string.Join(' ', answers));
+            Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), string.Join(' ', answers));
+            Assert.That(File.ReadAllBytes(Path.Combine(folder, $"{round}.png")), Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
+        }
+    }
+
+    [Test, Clause("P3")]
+    public void After_OK_everybody_sees_it()
+    {
+        Wire one = Connect(), other = Connect();
+        for (int i = 0; i < 50; i++)
+        {
+            one.Put($"{i:D2}.png", Notation.Bytes(10 + i));
+            Assert.That(File.ReadAllBytes(Server.PathOf($"{i:D2}.png")), Is.EqualTo(Notation.Bytes(10 + i)));
+            Assert.That(other.List(), Has.Length.EqualTo(i + 1));
+            Assert.That(other.Get($"{i:D2}.png"), Has.Length.EqualTo(10 + i));
+        }
+    }
+
+    [Test, Clause("P4", "DIGEST-2")]
+    public void One_wrong_bit_is_noticed()
+    {
+        var wire = Connect();
+        var picture = Notation.Bytes(1000);
+        var digest = System.Security.Cryptography.SHA256.HashData(picture);
+        foreach (int at in (int[])[8, 500, 999, 1000, 1031])
+        {
+            byte[] sent = [.. picture, .. digest];
+            sent[at] ^= 1;
+            wire.Send("PUT|cat.png|digest=sha256\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64(1000), .. sent]);
+            wire.ExpectError("corrupt");
+            Assert.That(Server.Shows("cat.png"), Is.False);
+        }
+    }
+
+    [Test, Clause("P5"), Reference]
+    public void Sync_stores_like_any_other()
+    {
+        var server = Start("--sync");
+        var wire = Connect(server);
+        wire.Put("cat.png", Notation.Bytes(100_000));
+        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
+        wire.Send("PUT|cat.png\n");
+        wire.ExpectError("exists");
+    }
+
+    [Test, Clause("P6")]
+    public void A_stalled_uploader_holds_up_nobody()
+    {
+        var stalled = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
+        for (int i = 0; i < stalled.Length; i++)
+        {
+            stalled[i].Send($"PUT|{i}.png\n");
+            stalled[i].Expect("OK\n");
+            stalled[i].Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        }
+        var wire = Connect();
+        for (int i = 0; i < 20; i++) Assert.That(wire.List(), Is.Empty);
+        wire.Put("mine.png", Notation.Bytes(100_000));
+    }
+
+    [Test, Clause("P6", "P7")]
+    public void Readers_that_do_not_read_hold_up_nobody()
+    {
+        Server.Has("big.png", Notation.Bytes(32 << 20));
+        var stalled = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
+        foreach (var wire in stalled) wire.Send("GET|big.png\nGET|big.png\n");
+        foreach (var wire in stalled) wire.Expect("OK\n");
+        var probe = Connect();
+        for (int i = 0; i < 20; i++) Assert.That(probe.List(), Has.Length.EqualTo(1));
+        Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));       // and it goes on when it is read
+    }
+
+    [Test, Clause("P6")]
+    public void Small_requests_come_through_beside_a_large_one()
+    {
+        Server.Has("big.png", Notation.Bytes(128 << 20));
+        Wire bulk = Connect(), small = Connect();
+        bulk.Send("GET|big.png\n");
+        bulk.Expect("OK\n");
+        bulk.Receive(8);
+        var reading = Task.Run(() =>
+        {
+            var sink = new byte[1 << 20];
+            for (long left = 128 << 20; left > 0;) left -= bulk.Socket.Receive(sink);
+        });
+        int served = 0;
+        while (!reading.IsCompleted) { small.List(); served++; }
+        Assert.That(served, Is.GreaterThan(5));
+    }
+
+    [Test, Clause("P6")]
+    public void Fifty_clients_at_once()
+    {
+        var wires = Enumerable.Range(0, 50).Select(_ => Connect()).ToArray();
+        Parallel.For(0, wires.Length, new ParallelOptions { MaxDegreeOfParallelism = 50 }, i =>
+        {
+            var picture = Notation.Bytes(10_000 + i);
+            wires[i].Put($"{i}.png", picture);
+            Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
+        });
+        Assert.That(Connect().List(), Has.Length.EqualTo(50));
+    }
+
+    [Test, Clause("P7")]
+    public void A_client_that_asks_for_ever_and_reads_nothing_costs_no_memory()
+    {
+        for (int i = 0; i < 300; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
+        var greedy = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
+        byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("LIST\n", 2000)));
+        foreach (var wire in greedy) { wire.Socket.Blocking = false; wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _); }
+        var probe = Connect();
+        probe.List();
+        long before = Memory();
+        for (int i = 0; i < 50; i++)
+        {
+            foreach (var wire in greedy) wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _);
+            probe.List();
+        }
+        if (before > 0) Assert.That(Memory() - before, Is.LessThan(40 << 20));
+    }
+
+    // Resident octets of the server's process; 0 where the system does not tell.
+    long Memory() => File.Exists($"/proc/{Server.Program.Id}/statm") ? long.Parse(File.ReadAllText($"/proc/{Server.Program.Id}/statm").Split(' ')[1]) * 4096 : 0;
+
+    [Test, Clause("P9"), Reference]
+    public void Out_of_descriptors_it_goes_on()
+    {
+        if (OperatingSystem.IsWindows()) Assert.Ignore("needs ulimit");
+        var server = Start("--max-clients 1000", launcher: "sh -c 'ulimit -n 96; exec \"$@\"' sh");
+        server.Has("cat.png", Notation.Bytes(9));
+        var wires = new List<Wire>();
+        for (int i = 0; i < 120; i++) wires.Add(Connect(server));
+        for (var clock = Stopwatch.StartNew(); !server.Program.Errors.Contains("cannot accept"); Thread.Sleep(10))
+            if (clock.ElapsedMilliseconds > Settings.Patience) Assert.Fail("the descriptors do not run out");
+        wires[0].Send("GET|cat.png\nPUT|dog.png\n");
+        wires[0].ExpectError("storage");
+        wires[0].ExpectError("storage");
+        var before = server.Program.CpuTime;
+        Thread.Sleep(1000);
+        Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(500), "it spins");
+        foreach (var wire in wires.Skip(1).Take(80)) wire.Dispose();
+        Assert.That(wires[0].Get("cat.png"), Has.Length.EqualTo(9));
+        wires[119].List();                              // it waited, and is served now
+    }
+
+    [Test, Clause("P10", "P6")]
+    public void A_hostile_folder_is_listed_at_once()
+    {
+        HostileFolder.Fill(Server.Folder, NewFolder());
+        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "fine.png" }));
+    }
+
+    [Test, Clause("P11")]
+    public void Garbage_ends_no_server()
+    {
+        var random = new Random(Settings.Seed);
+        Server.Has("cat.png", Notation.Bytes(9));
+        byte[][] seeds = [.. ((string[])["LIST\n", "GET|cat.png|digest=sha256|offset=3\n", "PUT|dog.png\n", "STATUS\n", "\r\n"]).Select(Encoding.UTF8.GetBytes), Notation.U64(5), Notation.Bytes(30)];
+        for (int i = 0; i < 300; i++)
+        {
+            using var wire = Server.Connect();
+            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => seeds[random.Next(seeds.Length)]).ToArray();
+            for (int flips = random.Next(0, 4); flips > 0; flips--) octets[random.Next(octets.Length)] = (byte)random.Next(256);
+            wire.Socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
+            if (i % 3 == 0) wire.HalfClose();
+            else if (i % 3 == 1) wire.Reset();
+        }
+        Assert.That(Connect().Get("cat.png"), Is.EqualTo(Notation.Bytes(9)));
+    }
+
+    [Test, Clause("P11", "P1")]
+    public void A_reset_at_every_stage()
+    {
+        Server.Has("big.png", Notation.Bytes(4 << 20));
+        foreach (var (before, after) in ((string, byte[])[])[("", []), ("LIS", []), ("LIST\n", []), ("GET|big.png\n", []), ("PUT|a.png\n", []), ("PUT|a.png\n", [0, 0, 0]), ("PUT|a.png\n", Notation.U64(100)),
+            ("PUT|a.png\n", [.. Notation.U64(100), .. Notation.Bytes(99)]), ("PUT|a.png|digest=sha256\n", [.. Notation.U64(9), .. Notation.Bytes(9), 1, 2, 3]), ("LIST\r\n", [1, 2, 3])])
+            for (int i = 0; i < 5; i++)
+            {
+                var wire = Connect();
+                if (before != "") wire.Send(before);
+                if (after.Length > 0) { wire.Expect(before.Contains('\r') ? "ER|" : "OK\n"); wire.Send(after); }
+                wire.Reset();
+            }
+        var good = Connect();
+        Assert.That(good.List(), Has.Length.EqualTo(1));
+        for (var clock = Stopwatch.StartNew(); Server.Hidden().Length > 0; Thread.Sleep(10))
+            if (clock.ElapsedMilliseconds > Settings.Patience) Assert.Fail($"left behind: {string.Join(' ', Server.Hidden())}");
+    }
+
+    [Test, Clause("P12"), Reference]
+    public void Idle_it_ends_at_once_with_exit_code_0([Values("INT", "TERM")] string signal)
+    {
+        var server = Start();
+        Connect(server).List();
+        server.Program.Signal(signal);
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+    }
+
+    [Test, Clause("P12"), Reference]
+    public void A_second_signal_ends_it_with_exit_code_1()
+    {
+        var server = Start();
+        var upload = Connect(server);
+        upload.Send("PUT|cat.png\n");
+        upload.Expect("OK\n");
+        server.Program.Signal("TERM");
+        var other = Stopwatch.StartNew();
+        while (!server.Program.Errors.Contains("stopping") && other.ElapsedMilliseconds < Settings.Patience) Thread.Sleep(10);
+        server.Program.Signal("INT");
+        Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
+    }
+
+    [Test, Clause("P12"), Reference]
+    public void It_starts_again_at_once_on_the_same_port()
+    {
+        var server = Start();
+        var open = Connect(server);
+        open.List();
+        server.Program.Signal("KILL");
+        server.Program.WaitForExit();
+        Connect(Start(folder: server.Folder, port: server.Port)).List();
+    }
+
+    [Test, Clause("P12"), Reference]
+    public void Only_temporaries_of_dead_servers_are_swept_and_a_planted_pipe_blocks_nothing()
+    {
+        string folder = NewFolder();
+        string[] others = [".imagetransfer-0123456789abcdef.down", ".imagetransfer-0123.up", ".imagetransfer-0123456789ABCDEF.upx", ".mine", "x.imagetransfer-0123456789abcdef.up"];
+        foreach (string name in others) File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        File.WriteAllBytes(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"), [1]);
+        using (var pipe = Process.Start("mkfifo", [Path.Combine(folder, ".imagetransfer-fedcba9876543210.up")])) pipe.WaitForExit();
+        Connect(Start(folder: folder)).List();
+        Assert.That(Directory.GetFileSystemEntries(folder).Select(Path.GetFileName), Is.EquivalentTo(others));
+    }
+}
+
+// No client: what the server does when there is nothing to do.
+[Reference]
+public sealed class AtRest : ServerConformance
+{
+    [Test, Clause("P6")]
+    public void It_rests_in_every_state()
+    {
+        var server = Start("--max-clients 6");
+        server.Has("big.png", Notation.Bytes(32 << 20));
+        Wire idle = Connect(server), half = Connect(server), upload = Connect(server), stalled = Connect(server), ended = Connect(server), closing = Connect(server);
+        idle.List();
+        half.Send("LIS");
+        upload.Send("PUT|cat.png\n");
+        upload.Expect("OK\n");
+        upload.Send(Notation.U64(1000));
+        stalled.Send("GET|big.png\nGET|big.png\n");
+        ended.Send("GET|big.png\n");
+        ended.HalfClose();
+        closing.Send("LIST\r\n");
+        Connect(server).ExpectError("busy");
+        idle.List();
+        Thread.Sleep(300);
+        var before = server.Program.CpuTime;
+        Thread.Sleep(2000);
+        Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(400));
+    }
+
+    [Test, Clause("P6")]
+    public void A_log_that_nobody_reads_stops_nothing()
+    {
+        var server = Start("--trace", drain: false);
+        var wire = Connect(server);
+        wire.Put("cat.png", Notation.Bytes(9));
+        for (int i = 0; i < 5000; i++) wire.Get("cat.png");
+    }
+}
