@@ -350,7 +350,7 @@ sealed class Server
 
     // One client's share of a turn, in octets moved, and what a request costs of it.  Large enough that asking a thousand
     // idle sockets costs little beside the work done, small enough that a hundred busy clients take turns many times a second.
-    const int Share = 1 << 20, AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100;
+    const int Share = 1 << 20, AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
 
     public readonly Folder Folder;
     public readonly Log Log;
@@ -366,6 +366,7 @@ sealed class Server
     readonly Dictionary<Socket, Connection> connections = [];
     readonly List<Socket> readable = [], writable = [];
     readonly List<Connection> unfinished = [];
+    readonly List<SafeFileHandle> spares = [];
     long acceptAgain, stopBy;
     int lastNumber;
     volatile bool signalled;
@@ -487,11 +488,14 @@ sealed class Server
     {
         try
         {
+            while (spares.Count < SpareDescriptors) spares.Add(File.OpenHandle(Environment.ProcessPath!));
             for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++) Admit(listener.Accept());
         }
         catch (Exception e)                             // out of descriptors: the listener stays readable, so asking again at once would spin
         {
             Log.Write($"cannot accept just now: {e.Message}");
+            spares.ForEach(spare => spare.Dispose());   // running requests shall find some, and so shall .NET for its signal thread
+            spares.Clear();
             acceptAgain = Now + PauseAfterFailedAccept;
         }
     }

@@ -1,0 +1,50 @@
+# Each target is a command or two that you could have typed.  `make help` lists them.
+
+PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
+LOGGER  = console;verbosity=$(if $(SERVER)$(CLIENT)$(STAGE),quiet,minimal)
+
+help:              ## this list
+	@sed -n 's/^\([a-z]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 18
+
+run:               ## serve the folder images on port 7005, on this machine only
+	dotnet run -- server
+
+build:             ## the program
+	@dotnet build ImageTransfer.csproj --nologo -v quiet
+
+test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours
+	@rm -f ConformanceTests/report.txt ConformanceTests/report.json
+	@dotnet build ConformanceTests --nologo -v quiet
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "$(LOGGER)" --filter "TestCategory!=Mutants&TestCategory!=Torture"; status=$$?; \
+	echo; cat ConformanceTests/report.txt || { echo "No test ran."; status=1; }; exit $$status
+
+mutants:           ## the suite's own test: the program with one mistake at a time, each of which has to be caught
+	@dotnet build ConformanceTests --nologo -v quiet
+	@rm -f ConformanceTests/mutants.txt
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Mutants"; status=$$?; \
+	echo; cat ConformanceTests/mutants.txt || { echo "No mutant ran."; status=1; }; exit $$status
+
+torture:           ## the promises under fire, for some minutes; SEED= and ROUNDS= change it
+	@dotnet build ConformanceTests --nologo -v quiet
+	@rm -f ConformanceTests/torture.txt
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Torture"; status=$$?; \
+	echo; cat ConformanceTests/torture.txt || { echo "No torture ran."; status=1; }; exit $$status
+
+demo: build        ## a tour in five seconds: serve, upload, list, download, compare, stop
+	@set -e; d=$$(mktemp -d); server=; trap 'kill $$server 2>/dev/null || true; wait; rm -rf $$d' EXIT; \
+	printf '\211PNG\r\n\032\n' > $$d/cat.png; head -c 300000 /dev/urandom >> $$d/cat.png; mkdir $$d/here; \
+	echo '$$ imagetransfer server 0 --dir images'; \
+	$(PROGRAM) server 0 --dir $$d/images --quiet > $$d/out & server=$$!; \
+	until grep -q listening $$d/out; do sleep 0.05; done; sed 's/, folder.*/, folder images/' $$d/out; \
+	port=$$(sed 's/.*:\([0-9]*\),.*/\1/' $$d/out); \
+	for words in "PUT $$d/cat.png" "LIST" "GET cat.png --output $$d/here" "GET dog.png" "STATUS"; do \
+	  echo "$$ imagetransfer client localhost $$port $$words" | sed "s#$$d/##g"; $(PROGRAM) client localhost $$port $$words || test "$$words" = "GET dog.png"; done; \
+	cmp $$d/cat.png $$d/here/cat.png && echo 'The same octets came back.'
+
+accept:            ## take what the failed snapshots received as right
+	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
+
+clean:             ## what was built
+	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/Snapshots/*.received.txt
+
+.PHONY: help run build test mutants torture demo accept clean
