@@ -49,10 +49,7 @@ catch (Complaint complaint)
 }
 
 // What a person at a terminal has to be told, in one line, before the program ends.
-sealed class Complaint(string text, int exitCode = 2) : Exception(text)
-{
-    public readonly int ExitCode = exitCode;
-}
+sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public int ExitCode => exitCode; }
 
 // What was typed after "server" or "client".  The help text is the table of options: what is not in it does not exist.
 sealed class Options
@@ -123,9 +120,7 @@ sealed class Options
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Protocol: what both halves agree on, and nothing either of them does with it.
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- Protocol: what both halves agree on, and nothing that either of them does with it ------------------------------
 
 // §6  The table of errors, row for row.  Where several fit, the upper row is the answer.
 sealed record Error(string Code, string Text, bool Closes = false)
@@ -319,9 +314,7 @@ static class Protocol
     public static string Show(DateTime moment) => moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Server: the loop.  It alone waits, and it alone opens and closes sockets.
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- Server: the loop.  It alone waits, and it alone opens and closes sockets ----------------------------------------
 
 sealed class Server
 {
@@ -343,22 +336,22 @@ sealed class Server
           --help              this text
         """;
 
-    // §7
-    public const int LineTime = 10_000, BlockTime = 20_000, FarewellTime = 2_000, StopTime = 10_000;       // milliseconds
-    public const int BlockStep = 80 << 10, FarewellOctets = 1 << 20, MaxHistory = 1000;
-    const int MaxFarewells = 256;
+    // §7  Times are milliseconds, amounts are octets.
+    public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10, FarewellTime = 2_000, FarewellOctets = 1 << 20;
+    const int StopTime = 10_000, MaxHistory = 1000, MaxFarewells = 256;
 
-    // One client's share of a turn, in octets moved, and what a request costs of it.  Large enough that asking a thousand
-    // idle sockets costs little beside the work done, small enough that a hundred busy clients take turns many times a second.
-    const int Share = 1 << 20, AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
+    // One client's share of a turn, and what a request costs of it: large enough that asking a thousand idle sockets costs
+    // little beside the work done, small enough that a hundred busy clients take turns many times a second.
+    public const int Share = 1 << 20, RequestCost = 16 << 10;
+    const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
 
     public readonly Folder Folder;
     public readonly Log Log;
     public readonly bool Traces, ReadOnly;
     public readonly long MaxSize, IdleTime;
     public readonly Queue<Visit> History = new();                   // §5.4
-    public readonly byte[] Buffer = new byte[Share];                // the only one: no octet of a file rests in it between turns
-    public long Now = Environment.TickCount64;                      // milliseconds, read once a turn
+    public readonly byte[] Buffer = new byte[Share];                // the only one: nothing rests in it between two connections
+    public long Now = Environment.TickCount64;                      // read once a turn
     public bool Stopping { get; private set; }
 
     readonly Socket listener;
@@ -381,14 +374,14 @@ sealed class Server
     {
         if (options.Words.Count > 1) throw new Complaint($"one PORT is enough; what is '{Show(options.Words[1])}'?");
         int port = options.Words is [var word] ? Options.PortFrom(word, least: 0) : Port;
-        if (!IPAddress.TryParse(options.Text("--listen", "127.0.0.1"), out var address))
-            throw new Complaint($"--listen takes an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::, not '{Show(options.Text("--listen", ""))}'");
+        string listen = options.Text("--listen", "127.0.0.1");
+        if (!IPAddress.TryParse(listen, out var address))
+            throw new Complaint($"--listen takes an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::, not '{Show(listen)}'");
 
         maxClients = (int)options.Number("--max-clients", 100, 1_000_000);
         MaxSize = options.Number("--max-size", 1L << 30, long.MaxValue, isSize: true);
         IdleTime = options.Number("--idle", 300, 1_000_000_000) * 1000;
-        ReadOnly = options.Has("--read-only");
-        Traces = options.Has("--trace");
+        (ReadOnly, Traces) = (options.Has("--read-only"), options.Has("--trace"));
         Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"), ReadOnly);
         Log = new Log(options.Has("--quiet"));
         listener = Listen(new IPEndPoint(address, port));
@@ -411,7 +404,7 @@ sealed class Server
             {
                 SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; stop the other program or choose another port",
                 SocketError.AccessDenied        => $"port {endpoint.Port} needs rights you do not have; choose one from 1024 up",
-                SocketError.AddressNotAvailable => $"{endpoint.Address} is not an address of this machine; 0.0.0.0 or :: means all of them",
+                SocketError.AddressNotAvailable => $"{endpoint.Address} is not an address of this machine; 0.0.0.0 or :: means all it has",
                 _                               => $"cannot listen on {endpoint}: {e.Message}",
             }, exitCode: 1);
         }
@@ -421,14 +414,14 @@ sealed class Server
     {
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+
         // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
         foreach (var library in typeof(Server).Assembly.GetReferencedAssemblies()) Assembly.Load(library);
         SHA256.HashData([]);
+
         Console.Out.WriteLine($"listening on {listener.LocalEndPoint}, folder {Show(Folder.Root)}");
         if (Folder.Warning is { } warning) Log.Write($"warning: {warning}");
-
         while (!Stopping || connections.Count > 0) Turn();
-
         Log.Write("stopped");
         Log.Drain();
         return 0;
@@ -454,13 +447,13 @@ sealed class Server
         foreach (var (socket, connection) in connections)
         {
             if (Now >= connection.Deadline) connection.Expire();
-            if (Stopping && Now >= stopBy) connection.Abandon(hard: Now >= stopBy + 1000);
-            if (connection.IsFinished) { Forget(socket, connection); continue; }        // a dictionary permits this while enumerated
+            if (Stopping && Now >= stopBy) connection.Abandon(Error.Stopping, hard: Now >= stopBy + 1000);
 
-            if (connection.HasMore) unfinished.Add(connection);
-            else if (connection.WantsToReceive) readable.Add(socket);
+            if (connection.IsFinished) Forget(socket, connection);      // a dictionary permits Remove while enumerated
+            else if (connection.HasMore) unfinished.Add(connection);
             else if (connection.WantsToSend) writable.Add(socket);
-            wait = connection.HasMore ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
+            else readable.Add(socket);
+            wait = connection.HasMore || connection.IsFinished ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
         }
 
         if (readable.Count + writable.Count == 0) Thread.Sleep((int)wait);      // Select takes no empty lists
@@ -476,11 +469,11 @@ sealed class Server
 
     void Serve(Connection connection)
     {
-        try { connection.Run(Share); }
+        try { connection.Run(); }
         catch (Exception e)                             // a defect of ours, or a machine in trouble: it costs this client, no other
         {
             Log.Write($"#{connection.Number} internal error: {Show(e.ToString())}");
-            connection.Fail();
+            connection.Abandon(Error.Internal, hard: connection.IsLeaving);
         }
     }
 
@@ -491,10 +484,10 @@ sealed class Server
             while (spares.Count < SpareDescriptors) spares.Add(File.OpenHandle(Environment.ProcessPath!));
             for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++) Admit(listener.Accept());
         }
-        catch (Exception e)                             // out of descriptors: the listener stays readable, so asking again at once would spin
+        catch (Exception e)                             // out of descriptors: the listener stays readable, and asking on would spin
         {
             Log.Write($"cannot accept just now: {e.Message}");
-            spares.ForEach(spare => spare.Dispose());   // running requests shall find some, and so shall .NET for its signal thread
+            spares.ForEach(spare => spare.Dispose());   // for the files of running requests, and the thread .NET makes for a signal
             spares.Clear();
             acceptAgain = Now + PauseAfterFailedAccept;
         }
@@ -505,17 +498,16 @@ sealed class Server
         Connection connection;
         try
         {
-            socket.Blocking = false;
-            socket.NoDelay = true;                      // each send is a whole answer or a large piece: nothing to wait for
+            (socket.Blocking, socket.NoDelay) = (false, true);          // no delay: each send is a whole answer or a large piece
             connection = new Connection(this, socket, ++lastNumber);
         }
-        catch (SocketException) { socket.Dispose(); return; }       // gone again before we got to it
+        catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
 
         int leaving = connections.Values.Count(other => other.IsLeaving);
         connections.Add(socket, connection);
-        if (connections.Count - leaving <= maxClients) connection.Welcome();
-        else if (leaving < MaxFarewells) connection.Refuse(Error.Busy);
-        else connection.Abandon(hard: true);
+        if (connections.Count - leaving > maxClients) connection.Abandon(Error.Busy, hard: leaving >= MaxFarewells);
+        else History.Enqueue(connection.Visit);
+        if (History.Count > MaxHistory) History.Dequeue();
         Serve(connection);
     }
 
@@ -525,31 +517,29 @@ sealed class Server
         connection.Dispose();
     }
 
-    // §8  No new clients or requests; what runs has ten seconds.
+    // §8  No new clients, no new requests; what is under way has ten seconds.
     void Stop()
     {
         Stopping = true;
         stopBy = Now + StopTime;
         listener.Dispose();
         Log.Write($"stopping, {connections.Count} connected");
-        foreach (var connection in connections.Values) connection.Stop();
+        foreach (var connection in connections.Values.Where(connection => connection.IsBetweenRequests)) connection.Refuse(Error.Stopping);
     }
 }
 
 // §5.4  What STATUS tells of one connection.
 sealed class Visit(string address)
 {
-    public readonly DateTime Connected = DateTime.UtcNow;
+    readonly DateTime connected = DateTime.UtcNow;
     public DateTime? Disconnected;
     public long Requests, Received, Sent;
 
     public override string ToString() =>
-        $"{Show(Connected)}|{(Disconnected is { } end ? Show(end) : "-")}|{address}|{Requests}|{Received}|{Sent}\n";
+        $"{Show(connected)}|{(Disconnected is { } end ? Show(end) : "-")}|{address}|{Requests}|{Received}|{Sent}\n";
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Connection: one client's conversation.  The state alone decides what Select watches.  Handlers only set a state.
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- Connection: one client's conversation.  The state alone decides what Select watches; handlers only set a state ----
 
 sealed class Connection : IDisposable
 {
@@ -568,20 +558,19 @@ sealed class Connection : IDisposable
     }
 
     public readonly int Number;
+    public readonly Visit Visit;
     public long Deadline { get; private set; }
-    public bool HasMore { get; private set; }                               // it had more to do than its share of the last turn
-    public bool WantsToReceive => state is not (State.Hashing or State.Sending or State.Finished);
+    public bool HasMore { get; private set; }                   // it had more to do than its share of the last turn
     public bool WantsToSend => state is State.Sending;
     public bool IsFinished => state is State.Finished;
+    public bool IsBetweenRequests => state is State.Line;
     public bool IsLeaving => closing || state is State.Farewell or State.Finished;
 
     readonly Server server;
     readonly Socket socket;
-    readonly Visit visit;
-    readonly Action<string>? trace;
-    State state = State.Line;
+    State state;
     long share;                             // octets this turn may still move
-    long moved;                             // octets moved since Deadline was last set
+    long moved;                             // octets moved since Deadline was set
     bool closing;                           // the reply being sent is the last one
 
     // What has been received and not yet used: never more than one line.  All else stays with the kernel, and so with the client.
@@ -589,21 +578,21 @@ sealed class Connection : IDisposable
     int inputStart, inputCount;
     bool lineBegun;
 
-    // What is being sent: head, then file[position..end], then tail; each may be empty.
-    byte[] head = [], tail = [];
-    int headSent, tailSent;
+    // What is being sent: head, then file[position..end], then perhaps a digest; and what comes after it.
+    byte[] head = [];
+    int headSent;
     SafeFileHandle? file;
     long position, end, hashed;
-    State next;                             // after it
+    bool owesDigest;
+    State next;
 
-    // The request being answered, and what a PUT has come to so far.
+    // The request being answered, and what its PUT has come to so far.
     string verb = "", name = "";
+    string? outcome;                        // for the log, once the reply is out
     long started, octets, left;
     Upload? upload;
-    Error? refusal;                         // the answer that waits for the end of the block
-    Exception? cause;
-    string? outcome;                        // for the log, once the reply is out
-    bool withDigest, owesDigest;
+    (Error Error, Exception? Cause)? refusal;                   // the answer that waits for the end of the block
+    bool expectsDigest;
     IncrementalHash? hash;
 
     public Connection(Server server, Socket socket, int number)
@@ -611,26 +600,18 @@ sealed class Connection : IDisposable
         (this.server, this.socket, Number) = (server, socket, number);
         var address = (IPEndPoint)socket.RemoteEndPoint!;
         if (address.Address.IsIPv4MappedToIPv6) address.Address = address.Address.MapToIPv4();
-        visit = new Visit(address.ToString());
-        if (server.Traces) trace = text => server.Log.Trace($"#{number} {text}");
+        Visit = new Visit($"{address}");
         server.Log.Write($"#{number} connected from {address}");
-    }
-
-    public void Welcome()
-    {
-        server.History.Enqueue(visit);
-        if (server.History.Count > Server.MaxHistory) server.History.Dequeue();
         Await(State.Line);
     }
 
     // ---- what the loop calls ----
 
-    // Goes on with the conversation until it has to wait for its socket or has used up its share of the turn.
-    public void Run(int octetsAllowed)
+    // Goes on with the conversation until it has to wait for its socket, or has used up its share of the turn.
+    public void Run()
     {
-        share = octetsAllowed;
-        while (share > 0 && Advance()) { }
-        HasMore = share <= 0 || state is State.Hashing;
+        for (share = Server.Share; share > 0 && Advance();) { }
+        HasMore = (share <= 0 || state is State.Hashing) && !IsFinished;
     }
 
     bool Advance() => state switch              // false: it has to wait
@@ -646,50 +627,35 @@ sealed class Connection : IDisposable
         _                           => false,
     };
 
-    // §7  A deadline has passed.  A block that moves fast enough gets another; one being sent just ends short, since an ER
-    // would be taken for the file.
+    // §7  A deadline has passed.  A block that moves fast enough gets another.
     public void Expire()
     {
         if (state is State.Sending) Send();             // Select says "writable" when much room is free; a little counts here
-        if (state is State.Line) Refuse(Error.Timeout);
-        else if (state is not State.Farewell && moved >= Server.BlockStep) SetDeadline(Server.BlockTime);
-        else Abandon(hard: state is State.Farewell, Error.Timeout);
+        if (state is not (State.Line or State.Farewell) && moved >= Server.BlockStep) SetDeadline(Server.BlockTime);
+        else Abandon(Error.Timeout, hard: state is State.Farewell);
     }
 
-    // §8  The server is stopping: what waits for a request ends now, what is under way may finish.
-    public void Stop()
-    {
-        if (state is State.Line) Refuse(Error.Stopping);
-    }
-
-    public void Abandon(bool hard, Error? why = null)
-    {
-        if (hard || state is State.Sending or State.Hashing) Finish("cut");
-        else if (!IsLeaving) Refuse(why ?? Error.Stopping);
-    }
-
-    public void Fail()
+    // Ends it, with a word unless that would be taken for a piece of the file being sent.
+    public void Abandon(Error why, bool hard)
     {
         HasMore = false;
-        Abandon(hard: IsLeaving, Error.Internal);
+        if (hard || state is State.Sending or State.Hashing) Finish("cut");
+        else if (!IsLeaving) Refuse(why);
     }
 
     void Finish(string how)
     {
         if (verb != "" && !IsLeaving) LogRequest(how);
         state = State.Finished;
-        HasMore = false;
     }
 
     public void Dispose()
     {
-        upload?.Dispose();
-        file?.Dispose();
-        hash?.Dispose();
+        EndRequest();
         socket.Dispose();
-        visit.Disconnected = DateTime.UtcNow;
-        trace?.Invoke("S: <close>");
-        server.Log.Write($"#{Number} disconnected, {visit.Requests} requests, {visit.Received} octets received, {visit.Sent} sent");
+        Visit.Disconnected = DateTime.UtcNow;
+        Trace("S: <close>");
+        server.Log.Write($"#{Number} disconnected, {Visit.Requests} requests, {Visit.Received} octets received, {Visit.Sent} sent");
     }
 
     // ---- §4.2  requests ----
@@ -697,16 +663,15 @@ sealed class Connection : IDisposable
     bool TakeLine()
     {
         if (server.Stopping) { Refuse(Error.Stopping); return true; }
-
         var rest = Input;
         if (TryTakeLine(ref rest, out var line))
         {
             UseInput(line.Length + 1);
-            Begin(line);
+            Begin(line, ParseRequest(line));
             return true;
         }
-        if (inputCount == MaxLine) { Begin(Input); return true; }       // too long: no LF will mend that
-        if (inputCount > 0 && !lineBegun)                               // §7  from the first octet; later ones change nothing
+        if (inputCount == MaxLine) { Begin(Input, new Refused(Error.BadRequest)); return true; }        // no LF will mend that
+        if (inputCount > 0 && !lineBegun)               // §7  from the first octet on; later ones change nothing
         {
             lineBegun = true;
             SetDeadline(Server.LineTime);
@@ -714,20 +679,17 @@ sealed class Connection : IDisposable
         return FillInput();
     }
 
-    void Begin(ReadOnlySpan<byte> line)
+    void Begin(ReadOnlySpan<byte> line, Request request)
     {
-        trace?.Invoke($"C: {Show(line)}{(line.Length < MaxLine ? "\\n" : "")}");
-        visit.Requests++;
-        (started, octets, withDigest, refusal, cause) = (server.Now, 0, false, null, null);
-        share -= 16 << 10;
-        var request = line.Length < MaxLine ? ParseRequest(line) : new Refused(Error.BadRequest);
+        Trace($"C: {Show(line)}{(line.Length < MaxLine ? "\\n" : "")}");
+        Visit.Requests++;
+        share -= Server.RequestCost;
         (verb, name) = request switch
         {
             Get get => ("GET", get.Name),
             Put put => ("PUT", put.Name),
-            List    => ("LIST", ""),
-            Status  => ("STATUS", ""),
-            _       => ("?", Encoding.UTF8.GetString(line[..Math.Min(line.Length, 100)])),
+            Refused => ("?", Encoding.UTF8.GetString(line[..Math.Min(line.Length, 100)])),
+            _       => (request.GetType().Name.ToUpperInvariant(), ""),
         };
         try { Answer(request); }
         catch (Exception e) when (Folder.IsTrouble(e)) { Refuse(Error.Storage, e); }
@@ -750,10 +712,8 @@ sealed class Connection : IDisposable
     {
         share = 0;                                      // the dearest requests there are: one a turn
         var text = Encoding.UTF8.GetBytes(lines);
-        trace?.Invoke($"S: OK\\n\nS: <u64:{text.Length}>{string.Concat(lines.Split('\n').SkipLast(1).Select(line => $"\nS: {Show(line)}\\n"))}");
         octets = text.Length;
-        outcome = "ok";
-        Reply([.. Line(error: null), .. Length((ulong)text.Length), .. text]);
+        Reply("ok", [.. Line(error: null), .. Length((ulong)octets), .. text]);
     }
 
     void Answer(Get get)                                // §5.2
@@ -761,59 +721,45 @@ sealed class Connection : IDisposable
         var error = CheckName(get.Name, server.Folder.Types);
         if (error is null && !server.Folder.TryOpen(get.Name, out file, out end)) error = Error.NotFound;
         if (error is null && get.Offset > (ulong)end) error = Error.BadOffset;
-        if (error is not null) { CloseFile(); Refuse(error); return; }
+        if (error is not null) { Refuse(error); return; }
 
         position = (long)get.Offset;
         octets = end - position;
-        (hashed, outcome) = (0, "ok");
         UseDigest(owesDigest = get.Digest);
-        trace?.Invoke($"S: OK\\n\nS: <u64:{octets}>");
-        Reply([.. Line(error: null), .. Length((ulong)octets)]);
+        Reply("ok", [.. Line(error: null), .. Length((ulong)octets)]);
         if (owesDigest && position > 0) state = State.Hashing;
     }
 
     void Answer(Put put)                                // §5.3
     {
+        string path = server.Folder.In(put.Name);
         var error = CheckName(put.Name, server.Folder.Types)
-            ?? (Folder.IsTaken(server.Folder.In(put.Name)) ? Error.Exists : server.ReadOnly ? Error.Denied : null);
+            ?? (Folder.IsTaken(path) ? Error.Exists : server.ReadOnly ? Error.Denied : null);
         if (error is not null) { Refuse(error); return; }
 
-        upload = server.Folder.Receive(put.Name);
-        UseDigest(put.Digest);
-        outcome = null;
-        trace?.Invoke("S: OK\\n");
-        Reply(Line(error: null), State.Length);         // the go-ahead
+        upload = server.Folder.Receive(path);
+        UseDigest(expectsDigest = put.Digest);
+        Reply(null, Line(error: null), State.Length);   // the go-ahead
     }
 
-    bool HashSkipped()
-    {
-        var buffer = server.Buffer.AsSpan(0, (int)Math.Min(server.Buffer.Length, position - hashed));
-        int count = RandomAccess.Read(file!, buffer, hashed);
-        if (count == 0) { Leave("cut: the file has become shorter"); return false; }
-        hash!.AppendData(buffer[..count]);
-        hashed += count;
-        moved += count;
-        share -= count;
-        if (hashed == position) state = State.Sending;
-        return true;
-    }
+    // ---- §4.3, §4.4  replies, and the blocks behind them ----
 
-    // ---- §4.3, §4.4  replies and the blocks behind them ----
-
-    void Reply(byte[] octets, State then = State.Line)
+    void Reply(string? outcome, byte[] octets, State next = State.Line)
     {
-        (head, headSent, tail, tailSent, next) = (octets, 0, [], 0, then);
-        if (file is null) position = end = 0;
+        (this.outcome, head, headSent, this.next) = (outcome, octets, 0, next);
         Await(State.Sending);
+        if (!server.Traces) return;
+        int line = octets.AsSpan().IndexOf((byte)'\n') + 1, text = Math.Min(line + LengthSize, octets.Length);
+        Trace($"S: {Show(octets.AsSpan(0, line))}");
+        if (text > line) Trace($"S: <u64:{Length(octets.AsSpan(line))}>");
+        foreach (string shown in Show(octets.AsSpan(text)).Split("\\n").SkipLast(1)) Trace($"S: {shown}\\n");
     }
 
     public void Refuse(Error error, Exception? cause = null)
     {
-        outcome = cause is null ? error.Code : $"{error.Code}: {Show(cause.Message)}";
-        trace?.Invoke($"S: {Show(Line(error))}");
-        DropUpload();
+        EndRequest();
         closing = error.Closes;
-        Reply(Line(error));
+        Reply(cause is null ? error.Code : $"{error.Code}: {Show(cause.Message)}", Line(error));
     }
 
     // Composes what is due next in the shared buffer and offers it to the kernel.  What the kernel does not take is read
@@ -821,65 +767,66 @@ sealed class Connection : IDisposable
     bool Send()
     {
         var buffer = server.Buffer.AsSpan();
-        int length = Math.Min(head.Length - headSent, buffer.Length);
-        head.AsSpan(headSent, length).CopyTo(buffer);
-
-        if (position < end && length < buffer.Length)
+        int fromHead = Math.Min(head.Length - headSent, buffer.Length), fromFile = 0;
+        head.AsSpan(headSent, fromHead).CopyTo(buffer);
+        if (position < end && fromHead < buffer.Length)
         {
-            int count = RandomAccess.Read(file!, buffer.Slice(length, (int)Math.Min(buffer.Length - length, end - position)), position);
-            if (count == 0) { Leave("cut: the file has become shorter"); return false; }        // a short block is the only sign
-            if (owesDigest && position + count > hashed)
-            {
-                hash!.AppendData(buffer.Slice(length, count)[(int)(hashed - position)..]);
-                hashed = position + count;
-            }
-            length += count;
-        }
-        if (owesDigest && hashed == end) (tail, owesDigest) = (hash!.GetHashAndReset(), false);
-
-        int fromFile = length - Math.Min(head.Length - headSent, length);
-        if (position + fromFile == end && buffer.Length - length >= tail.Length)
-        {
-            tail.AsSpan(tailSent).CopyTo(buffer[length..]);
-            length += tail.Length - tailSent;
+            var room = buffer[fromHead..(int)Math.Min(buffer.Length, fromHead + end - position)];
+            if ((fromFile = ReadFile(room, position)) == 0) return false;
         }
 
-        int sent = socket.Send(buffer[..length], SocketFlags.None, out var error);
+        int sent = socket.Send(buffer[..(fromHead + fromFile)], SocketFlags.None, out var error);
         if (error is not (SocketError.Success or SocketError.WouldBlock)) { Finish("reset"); return false; }
-        visit.Sent += sent;
+        Visit.Sent += sent;
         moved += sent;
         share -= sent;
-        bool tookAll = sent == length;
+        headSent += Math.Min(sent, fromHead);
+        position += Math.Max(sent - fromHead, 0);
 
-        int part = Math.Min(sent, head.Length - headSent);
-        headSent += part;
-        sent -= part;
-        part = (int)Math.Min(sent, end - position);
-        position += part;
-        tailSent += sent - part;
+        if (sent < fromHead && head.Length - headSent > MaxLine) SpoolHead();
+        if (headSent < head.Length || position < end) return sent == fromHead + fromFile;
+        if (owesDigest) (head, headSent, owesDigest) = (hash!.GetHashAndReset(), 0, false);
+        else EndReply();
+        return true;
+    }
 
-        if (headSent == head.Length && position == end && tailSent == tail.Length && !owesDigest) return Sent();
-        if (!tookAll && head.Length - headSent > MaxLine) SpoolHead();
-        return tookAll;
+    // Reads at an offset, and hashes what has not been hashed yet.  0: the file has become shorter, and we leave.
+    int ReadFile(Span<byte> into, long at)
+    {
+        int count = RandomAccess.Read(file!, into, at);
+        if (count == 0) Leave("cut: the file has become shorter");
+        if (owesDigest && at + count > hashed)
+        {
+            hash!.AppendData(into[(int)(hashed - at)..count]);
+            hashed = at + count;
+        }
+        return count;
+    }
+
+    bool HashSkipped()
+    {
+        int count = ReadFile(server.Buffer.AsSpan(0, (int)Math.Min(server.Buffer.Length, position - hashed)), hashed);
+        share -= count;
+        SetDeadline(Server.BlockTime);                  // our time, not the client's
+        if (hashed == position) state = State.Sending;
+        return count > 0;
     }
 
     // A long listing that this client is slow to take must not stay in memory: the rest of it becomes a file.
     void SpoolHead()
     {
         file = Folder.Spool(head.AsSpan(headSent));
-        (position, end) = (0, head.Length - headSent);
-        (head, headSent) = ([], 0);
+        (position, end, head, headSent) = (0, head.Length - headSent, [], 0);
     }
 
-    bool Sent()
+    void EndReply()
     {
-        if (file is not null && verb is "GET") trace?.Invoke($"S: {(octets == end ? $"<file:{name}>" : $"<any:{octets}>")}");
-        if (tail is not []) trace?.Invoke($"S: <hex:{Convert.ToHexString(tail)}>");
+        if (verb is "GET" && file is not null) Trace($"S: {(octets == end ? $"<file:{name}>" : $"<any:{octets}>")}");
+        if (head.Length == DigestSize) Trace($"S: <hex:{Convert.ToHexString(head)}>");
         if (outcome is not null) LogRequest(outcome);
-        CloseFile();
+        if (next is State.Line) EndRequest();
         if (closing) Leave(null);
         else Await(next);
-        return true;
     }
 
     // ---- §5.3  PUT, after the go-ahead ----
@@ -887,14 +834,14 @@ sealed class Connection : IDisposable
     bool TakeLength()
     {
         if (inputCount < LengthSize) return FillInput();
-        ulong length = Length(Input[..LengthSize]);
+        ulong length = Length(Input);
         UseInput(LengthSize);
-        trace?.Invoke($"C: <u64:{length}>");
+        Trace($"C: <u64:{length}>");
+        if (length > (ulong)server.MaxSize) { Refuse(Error.TooLarge); return true; }    // compared unsigned: no cast before this line
 
-        if (length > (ulong)server.MaxSize) { Refuse(Error.TooLarge); return true; }     // compared unsigned: no cast before this line
         octets = left = (long)length;
-        if (length > 0) state = State.Signature;
-        else { RefuseLater(Error.Empty); EndBlock(); }
+        state = State.Signature;
+        if (length == 0) { RefuseLater(Error.Empty); EndBlock(); }
         return true;
     }
 
@@ -913,11 +860,10 @@ sealed class Connection : IDisposable
         int count = (int)Math.Min(inputCount, left);
         Input[..count].CopyTo(buffer);
         UseInput(count);
-        if (count < left)                                       // what follows the block may come along: it fits the line buffer
-            count += Receive(buffer[count..(int)Math.Min(buffer.Length, left + MaxLine)]);
+        if (count < left) count += Receive(buffer[count..(int)Math.Min(buffer.Length, left + MaxLine)]);
         if (count == 0 || IsFinished) return false;
 
-        if (count > left)
+        if (count > left)                               // what follows the block came along; it fits the line buffer, empty by now
         {
             (inputStart, inputCount) = (0, count - (int)left);
             buffer.Slice((int)left, inputCount).CopyTo(input);
@@ -926,7 +872,7 @@ sealed class Connection : IDisposable
         left -= count;
         if (state is State.Body)
         {
-            if (withDigest) hash!.AppendData(buffer[..count]);
+            if (expectsDigest) hash!.AppendData(buffer[..count]);
             try { upload!.Write(buffer[..count]); }
             catch (Exception e) when (Folder.IsTrouble(e)) { RefuseLater(Error.Storage, e); }
         }
@@ -936,15 +882,15 @@ sealed class Connection : IDisposable
 
     void EndBlock()
     {
-        if (octets > 0) trace?.Invoke($"C: {(refusal is null ? $"<file:{name}>" : $"<any:{octets}>")}");
-        if (withDigest) state = State.Digest;
+        if (octets > 0) Trace($"C: {(refusal is null ? $"<file:{name}>" : $"<any:{octets}>")}");
+        if (expectsDigest) state = State.Digest;
         else Store();
     }
 
     bool TakeDigest()
     {
         if (inputCount < DigestSize) return FillInput();
-        trace?.Invoke($"C: <hex:{Convert.ToHexString(Input[..DigestSize])}>");
+        Trace($"C: <hex:{Convert.ToHexString(Input[..DigestSize])}>");
         if (refusal is null && !Input[..DigestSize].SequenceEqual(hash!.GetHashAndReset())) RefuseLater(Error.Corrupt);
         UseInput(DigestSize);
         Store();
@@ -955,19 +901,16 @@ sealed class Connection : IDisposable
     {
         try { if (refusal is null && !upload!.Publish()) RefuseLater(Error.Exists); }
         catch (Exception e) when (Folder.IsTrouble(e)) { RefuseLater(Error.Storage, e); }
-        if (refusal is not null) { Refuse(refusal, cause); return; }
-
-        DropUpload();
-        outcome = "stored";
-        trace?.Invoke("S: OK\\n");
-        Reply(Line(error: null));
+        if (refusal is var (error, cause)) { Refuse(error, cause); return; }
+        EndRequest();
+        Reply("stored", Line(error: null));
     }
 
     // The block goes on coming; it is dropped, and answered at its end.
-    void RefuseLater(Error error, Exception? why = null)
+    void RefuseLater(Error error, Exception? cause = null)
     {
-        (refusal, cause) = (error, why);
-        DropUpload();
+        refusal = (error, cause);
+        upload?.Dispose();
         state = State.Swallow;
     }
 
@@ -976,7 +919,6 @@ sealed class Connection : IDisposable
     void Leave(string? how)
     {
         if (how is not null) LogRequest(how);
-        CloseFile();
         try { socket.Shutdown(SocketShutdown.Send); } catch (SocketException) { Finish("reset"); return; }
         Await(State.Farewell);
         left = Server.FarewellOctets;
@@ -985,8 +927,7 @@ sealed class Connection : IDisposable
     bool Discard()
     {
         int count = Receive(server.Buffer);
-        left -= count;
-        if (left <= 0) Finish("cut");
+        if ((left -= count) <= 0) Finish("cut");
         return count > 0;
     }
 
@@ -994,11 +935,7 @@ sealed class Connection : IDisposable
 
     ReadOnlySpan<byte> Input => input.AsSpan(inputStart, inputCount);
 
-    void UseInput(int count)
-    {
-        inputStart += count;
-        inputCount -= count;
-    }
+    void UseInput(int count) => (inputStart, inputCount) = (inputStart + count, inputCount - count);
 
     bool FillInput()
     {
@@ -1013,12 +950,12 @@ sealed class Connection : IDisposable
     int Receive(Span<byte> into)
     {
         int count = socket.Receive(into, SocketFlags.None, out var error);
-        visit.Received += count;
+        Visit.Received += count;
         moved += count;
         share -= count;
         if (error is SocketError.WouldBlock || count > 0) return count;
 
-        if (error is SocketError.Success) trace?.Invoke("C: <fin>");
+        if (error is SocketError.Success) Trace("C: <fin>");
         if (error is SocketError.Success && state is State.Line && inputCount > 0) Refuse(Error.BadRequest);
         else Finish(error is SocketError.Success ? "cut" : "reset");
         return 0;
@@ -1029,58 +966,51 @@ sealed class Connection : IDisposable
     void Await(State what)
     {
         state = what;
-        if (what is State.Line) (verb, name, outcome, lineBegun, started) = ("", "", null, false, server.Now);
-        SetDeadline(what switch
-        {
-            State.Line     => server.IdleTime,
-            State.Farewell => Server.FarewellTime,
-            _              => Server.BlockTime,
-        });
+        if (what is State.Line) (verb, name, octets, lineBegun, started) = ("", "", 0, false, server.Now);
+        SetDeadline(what switch { State.Line => server.IdleTime, State.Farewell => Server.FarewellTime, _ => Server.BlockTime });
     }
 
-    void SetDeadline(long milliseconds)
-    {
-        Deadline = server.Now + milliseconds;
-        moved = 0;
-    }
+    void SetDeadline(long milliseconds) => (Deadline, moved) = (server.Now + milliseconds, 0);
 
     void UseDigest(bool wanted)
     {
-        withDigest = wanted;
-        hash?.Dispose();
         hash = wanted ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
+        hashed = 0;
     }
 
-    void DropUpload()
+    // Lets go of all that belongs to one request; what was being uploaded disappears.
+    void EndRequest()
     {
         upload?.Dispose();
-        upload = null;
+        file?.Dispose();
+        hash?.Dispose();
+        (upload, file, hash, refusal, owesDigest, expectsDigest, position, end) = (null, null, null, null, false, false, 0, 0);
     }
 
-    void CloseFile()
+    void Trace(string text)
     {
-        file?.Dispose();
-        file = null;
+        if (server.Traces) server.Log.Add($"#{Number} {text}");
     }
 
     void LogRequest(string how) =>
         server.Log.Write($"#{Number} {(verb == "" ? "-" : verb)} {Show(name)} {octets} octets, {server.Now - started} ms, {how}");
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Folder: the one folder of pictures, and the rule that a picture in it is whole.
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- Folder: the one folder of pictures, and the rule that a picture in it is whole ----------------------------------
 
 sealed class Folder
 {
+    const string NoLinks = "the file system of this folder has no hard links, so nothing can be stored in it";
+    static readonly EnumerationOptions everything = new() { AttributesToSkip = 0 };
+
     public readonly string Root;
     public readonly string[] Types;
-    public readonly bool Sync;
     public readonly string? Warning;
+    readonly bool sync;
 
     public Folder(string root, string[] types, bool sync, bool readOnly)
     {
-        (Root, Types, Sync) = (Path.GetFullPath(root), types, sync);
+        (Root, Types, this.sync) = (Path.GetFullPath(root), types, sync);
         try
         {
             Directory.CreateDirectory(Root);
@@ -1095,14 +1025,12 @@ sealed class Folder
         }
     }
 
-    public const string NoLinks = "the file system of this folder has no hard links, so nothing can be stored in it";
-
     // What disks do to programs.  A file beyond the system's limit is an ArgumentOutOfRangeException in .NET.
     public static bool IsTrouble(Exception e) => e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException;
 
     // §5.1  One line a file, sorted by the octets of the names.
-    public string List() => string.Concat(new DirectoryInfo(Root).EnumerateFiles("*", new EnumerationOptions { AttributesToSkip = 0 })
-        .Where(IsServed).Select(file => (Octets: Encoding.UTF8.GetBytes(file.Name), File: file))
+    public string List() => string.Concat(new DirectoryInfo(Root).EnumerateFiles("*", everything).Where(IsServed)
+        .Select(file => (Octets: Encoding.UTF8.GetBytes(file.Name), File: file))
         .Order(Comparer<(byte[] Octets, FileInfo File)>.Create((a, b) => a.Octets.AsSpan().SequenceCompareTo(b.Octets)))
         .Select(pair => $"{pair.File.Name}|{pair.File.Length}|{Show(pair.File.LastWriteTimeUtc)}\n"));
 
@@ -1120,16 +1048,20 @@ sealed class Folder
         return true;
     }
 
+    public string In(string name) => Path.Combine(Root, name);      // used only for names that pass the rule: no separator, no ".."
+
     // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
     public static bool IsTaken(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
 
-    public Upload Receive(string name) => Warning is null ? new Upload(Temporary(Root), In(name), Sync) : throw new IOException(Warning);
+    public Upload Receive(string path) => Warning is null ? new Upload(Temporary(Root), path, sync) : throw new IOException(Warning);
 
-    // §5.3  Temporaries of servers that are dead: a living one holds a lock on each of its own, which makes this open fail.
+    static string Temporary(string folder) => Path.Combine(folder, $".imagetransfer-{Random.Shared.NextInt64():x16}.up");
+
+    // P12  Temporaries of servers that are dead: a living one holds a lock on each of its own, which makes this open fail.
     // Opening for writing too never waits, whatever has been planted under such a name.
     void Sweep()
     {
-        foreach (var file in new DirectoryInfo(Root).EnumerateFiles(".imagetransfer-????????????????.up", new EnumerationOptions { AttributesToSkip = FileAttributes.ReparsePoint }))
+        foreach (var file in new DirectoryInfo(Root).EnumerateFiles(".imagetransfer-????????????????.up", everything))
             try { File.OpenHandle(file.FullName, FileMode.Open, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose).Dispose(); }
             catch (IOException) { }                     // alive
     }
@@ -1149,13 +1081,9 @@ sealed class Folder
         string path = Temporary(Path.GetTempPath());
         var handle = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose);
         RandomAccess.Write(handle, octets, 0);
-        if (!OperatingSystem.IsWindows()) File.Delete(path);        // open, it lives on without a name, even if we are killed
+        if (!OperatingSystem.IsWindows()) File.Delete(path);        // open, it lives on without a name, and ends with us
         return handle;
     }
-
-    public string In(string name) => Path.Combine(Root, name);             // only for names that passed the rule: no separator, no ".."
-
-    static string Temporary(string folder) => Path.Combine(folder, $".imagetransfer-{Random.Shared.NextInt64():x16}.up");
 }
 
 // One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name, and
@@ -1210,9 +1138,7 @@ sealed class Upload(string temporary, string final, bool sync) : IDisposable
     static extern bool CreateHardLinkW(string name, string existing, nint reserved);
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Log: one line an event, on stderr, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer.
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -----
 
 sealed class Log
 {
@@ -1224,28 +1150,30 @@ sealed class Log
     public Log(bool quiet)
     {
         this.quiet = quiet;
-        writer = new Thread(() =>
-        {
-            foreach (var line in lines.GetConsumingEnumerable())
-            {
-                Console.Error.WriteLine(line);
-                if (Interlocked.Exchange(ref dropped, 0) is > 0 and var count) Console.Error.WriteLine($"({count} lines left out: they came faster than they were read)");
-            }
-        }) { IsBackground = true };
+        writer = new Thread(WriteOut) { IsBackground = true };
         writer.Start();
     }
 
     public void Write(string what)
     {
-        if (!quiet) Trace($"{Show(DateTime.UtcNow)} {what}");
+        if (!quiet) Add($"{Show(DateTime.UtcNow)} {what}");
     }
 
-    public void Trace(string what)
+    public void Add(string line)
     {
-        if (!lines.TryAdd(what)) Interlocked.Increment(ref dropped);
+        if (!lines.TryAdd(line)) Interlocked.Increment(ref dropped);
     }
 
-    public void Drain()
+    void WriteOut()
+    {
+        foreach (var line in lines.GetConsumingEnumerable())
+        {
+            Console.Error.WriteLine(line);
+            if (Interlocked.Exchange(ref dropped, 0) is > 0 and var count) Console.Error.WriteLine($"({count} lines left out)");
+        }
+    }
+
+    public void Drain()                                 // bounded: an end must not wait for a reader either
     {
         lines.CompleteAdding();
         writer.Join(500);

@@ -176,7 +176,6 @@ public sealed class Clients : ClientConformance
         wire.Receive(8);
         wire.Send("ER|too-large|that is too much for this one\n");
         wire.HalfClose();
-        wire.Receive(100_000);
         wire.Dispose();                                 // with octets unread: a reset, which the client has to survive
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         Assert.That(client.Output + client.Errors, Does.Contain("too-large").Or.Contain("too much"));

@@ -8,9 +8,15 @@ using NUnit.Framework.Internal.Commands;
 // Names the sentences that a test proves, the one it is about first; a test over transcripts takes them from there.
 // It also decides whether the test is for this run, words the failure, and writes the report's row.
 [AttributeUsage(AttributeTargets.Method)]
-public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrapSetUpTearDown
+public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrapSetUpTearDown, IApplyToTest
 {
     public string[] Ids => ids;
+
+    // --filter TestCategory=GET-3 runs what proves that sentence.
+    public void ApplyToTest(Test test)
+    {
+        foreach (string id in ids) test.Properties.Add(PropertyNames.Category, id);
+    }
 
     public TestCommand Wrap(TestCommand command) => new Judged(command, ids);
 
@@ -24,7 +30,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             int stage = Stages.Of(clauses, fixture);
             string name = transcript is null ? context.CurrentTest.Name : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
 
-            string? why = NotForThisRun(fixture, context.CurrentTest.Method.MethodInfo, stage, clauses);
+            string? why = NotForThisRun(fixture, stage, clauses);
             if (why is not null)
             {
                 if (why.StartsWith("not offered")) Report.Add(new Verdict(stage, clauses[0].Id, name, "not offered", why));
@@ -45,21 +51,27 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             return result;
         }
 
-        static string? NotForThisRun(Type fixture, System.Reflection.MethodInfo method, int stage, Clause[] clauses)
+        static string? NotForThisRun(Type fixture, int stage, Clause[] clauses)
         {
             if (Settings.Stage != 0 && Settings.Stage != stage) return $"not of stage {Settings.Stage}";
             bool client = typeof(ClientConformance).IsAssignableFrom(fixture);
             if (client ? !Settings.TestsClient : !Settings.TestsServer) return "the other half is tested";
-            bool needsOptions = method.IsDefined(typeof(ReferenceAttribute), true) || fixture.IsDefined(typeof(ReferenceAttribute), true);
-            if (needsOptions && (client ? Settings.Client : Settings.Server) != "") return "needs options of the reference";
             return client ? null : clauses.Select(clause => Offers.Missing(clause.Id)).FirstOrDefault(missing => missing is not null);
         }
     }
 }
 
-// A test that needs options, texts or logs that only the reference has.
+// A test that needs options, texts or logs that only the reference has; another implementation is not asked.
 [AttributeUsage(AttributeTargets.Method | AttributeTargets.Class)]
-public sealed class ReferenceAttribute : Attribute;
+public sealed class ReferenceAttribute : NUnitAttribute, IApplyToTest
+{
+    public void ApplyToTest(Test test)
+    {
+        if (Settings.IsReference) return;
+        test.RunState = RunState.Ignored;
+        test.Properties.Set(PropertyNames.SkipReason, "needs options, texts or logs of the reference");
+    }
+}
 
 public static class Stages
 {

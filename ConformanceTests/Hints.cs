@@ -56,10 +56,9 @@ public static class Hints
 
     public static IEnumerable<string> Names => table.Select(row => row.Name);
 
-    public static string? For(Evidence evidence) => Find(evidence) is var (name, text) ? $"{text}" : null;
+    public static string TextOf(string name) => table.Single(row => row.Name == name).Text;
 
-    public static (string Name, string Text)? Find(Evidence evidence) =>
-        table.FirstOrDefault(row => row.Fits(evidence)) is { Name: not null } row ? (row.Name, row.Text) : null;
+    public static string? For(Evidence evidence) => table.FirstOrDefault(row => row.Fits(evidence)).Text;
 
     static string? Text(Evidence e) => e.Expected is { Length: > 0 } expected && expected.All(octet => octet is 10 or >= 32) ? Encoding.UTF8.GetString(expected) : null;
 }

@@ -93,7 +93,7 @@ public sealed class Program : IDisposable
 
 public static class Plug
 {
-    public static string Dll => Path.Combine(Settings.Root, "bin", "Release", "net10.0", "ImageTransfer.dll");
+    public static string Dll => Settings.Program;
     public static string ServerTemplate => Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}}";
     public static string ClientTemplate => Settings.Client != "" ? Settings.Client : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}}";
 

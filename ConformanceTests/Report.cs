@@ -7,8 +7,6 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
 public static class Report
 {
     static readonly List<Verdict> verdicts = [];
-    static string Folder => Path.Combine(Settings.Root, "ConformanceTests");
-
     public static void Add(Verdict verdict)
     {
         lock (verdicts) verdicts.Add(verdict);
@@ -18,8 +16,8 @@ public static class Report
     {
         if (verdicts.Count == 0) return;
         string under = string.Join("   ", new[] { Settings.TestsServer ? $"server: {Or(Settings.Server)}" : "", Settings.TestsClient ? $"client: {Or(Settings.Client)}" : "" }.Where(part => part != ""));
-        File.WriteAllText(Path.Combine(Folder, "report.txt"), Text(under, verdicts));
-        File.WriteAllText(Path.Combine(Folder, "report.json"), JsonSerializer.Serialize(new { Implementation = under, Settings.Seed, Settings.Strict, Verdicts = verdicts.OrderBy(v => v.Stage).ThenBy(v => v.Clause).ThenBy(v => v.Test) }, new JsonSerializerOptions { WriteIndented = true }));
+        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.txt"), Text(under, verdicts));
+        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.json"), JsonSerializer.Serialize(new { Implementation = under, Settings.Seed, Settings.Strict, Verdicts = verdicts.OrderBy(v => v.Stage).ThenBy(v => v.Clause).ThenBy(v => v.Test) }, new JsonSerializerOptions { WriteIndented = true }));
     }
 
     static string Or(string template) => template == "" ? "the reference" : template;
@@ -40,11 +38,10 @@ public static class Report
         }
         int count(string outcome) => verdicts.Count(verdict => verdict.Outcome == outcome);
         text.Append($"{count("passed")} passed, {count("failed")} failed, {count("advice")} advice (SHOULD), {count("not offered")} not offered");
-        if (InOrder(verdicts).FirstOrDefault() is { } first)
-        {
-            text.AppendLine($"\n\nMend this next; make test STAGE={first.Stage} shows the whole stage.\n");
-            text.Append($"{first.Test}{first.Message}".TrimEnd());
-        }
+        var wrong = InOrder(verdicts).ToArray();
+        if (wrong is [var first, ..] && Settings.Stage == 0) wrong = [first];
+        if (wrong.Length > 0) text.Append(Settings.Stage != 0 ? "\n" : $"\n\nMend this next; make test STAGE={wrong[0].Stage} shows the whole stage.");
+        foreach (var verdict in wrong) text.Append($"\n\n{new string('-', 78)}\n{verdict.Test}\n{verdict.Message.TrimEnd()}");
         return text.AppendLine().ToString().ReplaceLineEndings("\n");
     }
 

@@ -18,6 +18,10 @@ static class Settings
     public static bool TestsClient => Client != "" || Server == "";
     public static bool IsReference => Server == "" && Client == "";
 
+    // Another build of the reference in its place, and another folder for what the run writes: for mutants.
+    public static readonly string Program = Variable("PROGRAM") is var program && program != "" ? program : Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll");
+    public static readonly string ReportFolder = Variable("REPORT") is var folder && folder != "" ? folder : Path.Combine(Root, "ConformanceTests");
+
     public static readonly int Stage = int.TryParse(Variable("STAGE"), out int stage) ? stage : 0;
     public static readonly bool Strict = Variable("STRICT") == "1";
     public static readonly int Seed = int.TryParse(Variable("SEED"), out int seed) ? seed : 1;

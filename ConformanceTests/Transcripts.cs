@@ -2,7 +2,10 @@
 
 public sealed class Transcripts : ServerConformance
 {
-    static IEnumerable<object[]> Cases() => from transcript in Spec.Transcripts where !transcript.ClientOnly from delivery in Enum.GetValues<Delivery>() select new object[] { transcript, delivery };
+    // With the sentences as categories: --filter TestCategory=GET-3 runs what proves that one.
+    public static TestCaseData Case(Transcript transcript, Delivery delivery) => transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id));
+
+    static IEnumerable<TestCaseData> Cases() => from transcript in Spec.Transcripts where !transcript.ClientOnly from delivery in Enum.GetValues<Delivery>() select Case(transcript, delivery);
 
     [TestCaseSource(nameof(Cases)), Clause]
     public void Play(Transcript transcript, Delivery delivery) =>
@@ -11,7 +14,7 @@ public sealed class Transcripts : ServerConformance
 
 public sealed class ClientTranscripts : ClientConformance
 {
-    static IEnumerable<object[]> Cases() => from transcript in Spec.Transcripts where transcript.Command is not null from delivery in Enum.GetValues<Delivery>() select new object[] { transcript, delivery };
+    static IEnumerable<TestCaseData> Cases() => from transcript in Spec.Transcripts where transcript.Command is not null from delivery in Enum.GetValues<Delivery>() select Transcripts.Case(transcript, delivery);
 
     [TestCaseSource(nameof(Cases)), Clause]
     public void Play(Transcript transcript, Delivery delivery) => Player.AgainstClient(transcript, Listener, Folder, delivery);
