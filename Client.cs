@@ -1,10 +1,10 @@
 // ImageTransfer, the client half: it asks, waits for the answer, and goes on.
 //
-// One conversation at a time means that every call may block, so the protocol reads here as it is spoken: write a request,
-// read a reply, copy a block.  That contrast with Server.cs is the lesson.  What does not change: TCP carries octets, not
-// messages, so nothing below assumes that one receive brings one reply.
+// One conversation at a time means that every call may block, so the protocol reads here as it is spoken: write a
+// request, read a reply, copy a block.  That contrast with Server.cs is the lesson.  What does not change: TCP carries
+// octets, not messages, so nothing below assumes that one receive brings one reply.
 //
-// Read top to bottom: the commands · the prompt · GET · PUT · the connection (send, receive, receive exactly) · Progress.
+// Read top to bottom: the commands · the prompt · GET · PUT · the connection · Progress.
 
 using System.Net;
 using System.Net.Sockets;
@@ -36,8 +36,13 @@ sealed class Client : IDisposable
         Exit code: 0 done, 1 something was refused or failed, 2 the command line makes no sense.
         """;
 
+    const string PromptHelp =
+        "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone fetches it · quotes go around spaces";
+
     const int GiveUpAfter = 60_000;         // milliseconds without an octet
-    const int RequestsAhead = 64;           // their lines fit any kernel's buffers, so that never both sides wait to send
+    const string GaveUp = "not an octet for 60 s; given up";
+    const string NobodyListens = "nobody listens there; is the server running?";
+    const int RequestsAhead = 64;           // their lines fit any kernel's buffers, so never do both sides wait to send
 
     readonly string host;
     readonly int port;
@@ -52,14 +57,16 @@ sealed class Client : IDisposable
     {
         var options = new Options(args, Help);
         if (options.Has("--help")) return Options.Print(Help);
-        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST to connect to; --help shows how");
+        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
         int port = Port;
-        if (words is [[>= '0' and <= '9', ..] number, .. var others]) (port, words) = (Options.PortFrom(number, least: 1), others);
+        if (words is [[>= '0' and <= '9', ..] number, .. var others])
+            (port, words) = (Options.PortFrom(number, least: 1), others);
 
         using var client = new Client(options, host, port);
         if (words is [var word, .. var files])
         {
-            string verb = VerbOf(word) ?? throw new Complaint($"there is no command {Show(word)}{Options.Meant(word.ToUpperInvariant(), ["LIST", "GET", "PUT", "STATUS"])}; --help lists them");
+            string meant = Options.Meant(word.ToUpperInvariant(), ["LIST", "GET", "PUT", "STATUS"]);
+            string verb = VerbOf(word) ?? throw new Complaint($"there is no command {Show(word)}{meant}; see --help");
             if (verb != "GET" && options.Has("--output")) throw new Complaint("--output goes with GET");
             if (verb != "GET" && options.Has("--resume")) throw new Complaint("--resume goes with GET");
             client.Execute(verb, [.. files]);
@@ -71,10 +78,11 @@ sealed class Client : IDisposable
     Client(Options options, string host, int port)
     {
         (this.host, this.port, types) = (host, port, options.Types());
-        (quiet, traces, resume, digest) = (options.Has("--quiet"), options.Has("--trace"), options.Has("--resume"), !options.Has("--no-digest"));
+        (quiet, traces) = (options.Has("--quiet"), options.Has("--trace"));
+        (resume, digest) = (options.Has("--resume"), !options.Has("--no-digest"));
         output = options.Has("--output") ? options.Text("--output", "") : null;
         progress = new Progress(!quiet && !Console.IsErrorRedirected);
-        if (resume && !digest) throw new Complaint("--resume needs the digest to tell whether the pieces fit; leave out --no-digest");
+        if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
     }
 
     // ---- the commands ----
@@ -101,7 +109,7 @@ sealed class Client : IDisposable
         }
     }
 
-    // §5.1, §5.4  Lines as they came, or columns for a person: negative widths are aligned to the right, the name goes last.
+    // §5.1, §5.4  Lines as they came, or columns for a person: negative widths align to the right, the name goes last.
     void Print(Request request, int[] widths, string ifNone)
     {
         try
@@ -119,12 +127,10 @@ sealed class Client : IDisposable
                 left -= (ulong)line.Length + 1;
                 Trace('S', $"{Show(line)}\\n");
                 string[] fields = Show(line).Split('|');
-                if (Console.IsOutputRedirected || fields.Length != widths.Length) Console.Out.WriteLine(string.Join('|', fields));
-                else
-                {
-                    if (request is List) fields = [long.TryParse(fields[1], out long size) ? $"{size:N0}" : fields[1], fields[2], fields[0]];
-                    Console.Out.WriteLine(string.Join("  ", fields.Zip(widths, (field, width) => width < 0 ? field.PadLeft(-width) : field.PadRight(width))));
-                }
+                bool columns = !Console.IsOutputRedirected && fields.Length == widths.Length;
+                if (columns && request is List) fields = [WithCommas(fields[1]), fields[2], fields[0]];
+                if (columns) fields = [.. fields.Zip(widths, Padded)];
+                Console.Out.WriteLine(string.Join(columns ? "  " : "|", fields));
             }
         }
         catch (IOException e)
@@ -133,6 +139,9 @@ sealed class Client : IDisposable
             Fail(request is List ? "LIST" : "STATUS", e.Message);
         }
     }
+
+    static string WithCommas(string number) => ulong.TryParse(number, out ulong n) ? $"{n:N0}" : number;
+    static string Padded(string field, int width) => width < 0 ? field.PadLeft(-width) : field.PadRight(width);
 
     void Prompt()
     {
@@ -148,7 +157,7 @@ sealed class Client : IDisposable
                 {
                     case []: break;
                     case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
-                    case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine("LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone fetches it · quotes go around spaces"); break;
+                    case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine(PromptHelp); break;
                     case [var word, .. var files] when VerbOf(word) is { } verb: Execute(verb, files); break;
                     default: GetAll([line.Trim()]); break;
                 }
@@ -183,16 +192,18 @@ sealed class Client : IDisposable
     void GetAll(string[] names)
     {
         bool intoFolder = output is null || Directory.Exists(output);
-        if (!intoFolder && names.Length > 1) throw new Complaint($"--output {Show(output!)} is no folder, and there are several names");
+        if (!intoFolder && names.Length > 1)
+            throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
 
         var files = new List<Download>();
         foreach (string name in names)
         {
-            string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!), folder = Path.GetDirectoryName(target)!;
-            string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{host}:{port}|{name}")))[..16];
+            string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
+            string folder = Path.GetDirectoryName(target)!, source = $"{host}:{port}|{name}";
+            string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
             if (CheckName(name, types) is { } error) Fail(name, error);
             else if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
-            else if (Folder.IsTaken(target)) Fail(name, "a file of that name is here already; nothing is ever overwritten");
+            else if (Folder.IsTaken(target)) Fail(name, "that name is here already; nothing is ever overwritten");
             else files.Add(new Download(name, target, Path.Combine(folder, $".imagetransfer-{id}.down")));
         }
 
@@ -201,17 +212,20 @@ sealed class Client : IDisposable
         {
             if (asked == next) Connect();
             if (asked - next <= RequestsAhead / 2)
-                for (; asked < files.Count && asked - next < RequestsAhead; asked++) Write(Line(files[asked].Request = Ask(files[asked])));
+                for (; asked < files.Count && asked - next < RequestsAhead; asked++)
+                    Write(Line(files[asked].Request = Ask(files[asked])));
             Flush();
 
             var file = files[next++];
+            bool again = false;
             try
             {
                 var error = ReadReply();
                 if (error is null) Receive(file);
-                else if (error.Code == "unsupported" && file.Request != new Get(file.Name)) { digest = false; files.Add(file); }
-                else if (error.Code == "bad-offset" && file.Request.Offset > 0) { File.Delete(file.Temporary); files.Add(file); }
+                else if (error.Code == "unsupported" && file.Request != new Get(file.Name)) again = !(digest = false);
+                else if (error.Code == "bad-offset" && file.Request.Offset > 0) again = Forget(file);
                 else Fail(file.Name, error);
+                if (again) files.Add(file);
                 if (error is { Closes: true }) Drop();
             }
             catch (Exception e) when (Folder.IsTrouble(e))
@@ -223,7 +237,17 @@ sealed class Client : IDisposable
         }
     }
 
-    Get Ask(Download file) => new(file.Name, resume && digest && File.Exists(file.Temporary) ? (ulong)new FileInfo(file.Temporary).Length : 0, digest);
+    Get Ask(Download file)
+    {
+        var kept = new FileInfo(file.Temporary);
+        return new Get(file.Name, resume && digest && kept.Exists ? (ulong)kept.Length : 0, digest);
+    }
+
+    static bool Forget(Download file)
+    {
+        File.Delete(file.Temporary);
+        return true;
+    }
 
     void Receive(Download file)
     {
@@ -242,8 +266,9 @@ sealed class Client : IDisposable
             if (RandomAccess.GetLength(handle) != position) RandomAccess.SetLength(handle, position);
             for (long hashed = 0; hash is not null && hashed < position;)
             {
-                int count = RandomAccess.Read(handle, outgoing.AsSpan(used, (int)Math.Min(outgoing.Length - used, position - hashed)), hashed);
-                hash.AppendData(outgoing.AsSpan(used, count));
+                var chunk = outgoing.AsSpan(used, (int)Math.Min(outgoing.Length - used, position - hashed));
+                int count = RandomAccess.Read(handle, chunk, hashed);
+                hash.AppendData(chunk[..count]);
                 hashed += count;
             }
             while (position < end)
@@ -259,19 +284,20 @@ sealed class Client : IDisposable
         catch (Exception e) when (Folder.IsTrouble(e))
         {
             if (position == 0) File.Delete(file.Temporary);
-            throw new IOException(position == 0 ? e.Message : $"{e.Message}; {position:N0} octets are kept, and --resume goes on from there");
+            string kept = position == 0 ? "" : $"; {position:N0} octets are kept, and --resume goes on from there";
+            throw new IOException(e.Message + kept);
         }
         finally { progress.End(); }
 
         bool saved = intact && Save(file.Temporary, file.Target);
         File.Delete(file.Temporary);
         if (!intact) Fail(file.Name, "the digest does not match what arrived; it is thrown away");
-        else if (!saved) Fail(file.Name, "a file of that name has appeared here meanwhile; nothing is ever overwritten");
+        else if (!saved) Fail(file.Name, "that name has appeared here meanwhile; nothing is ever overwritten");
         else Say($"{file.Name}: {progress.Summary}, {(hash is null ? "not verified" : "verified")}");
     }
 
-    // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an empty
-    // file first: it never overwrites either, but a crash in between leaves that empty file behind.
+    // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
+    // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
     static bool Save(string temporary, string target)
     {
         try { return Upload.Link(temporary, target); }
@@ -289,7 +315,8 @@ sealed class Client : IDisposable
     void PutAll(string[] paths)
     {
         var files = paths.Where(IsWorthSending).ToArray();
-        bool announced = false;                         // the request for files[next] went out behind the block before it
+        bool announced = false;                     // the request for files[next] went out behind the block before it
+        byte[] request(int i) => i < files.Length ? Line(new Put(Path.GetFileName(files[i]), digest)) : [];
         for (int next = 0; next < files.Length; next++)
         {
             string name = Path.GetFileName(files[next]);
@@ -298,14 +325,14 @@ sealed class Client : IDisposable
                 if (!announced)
                 {
                     Connect();
-                    Write(Line(new Put(name, digest)));
+                    Write(request(next));
                     Flush();
                 }
                 announced = false;
                 var error = ReadReply();
                 if (error is null)
                 {
-                    bool whole = announced = SendBlock(files[next], name, next + 1 < files.Length ? Line(new Put(Path.GetFileName(files[next + 1]), digest)) : []);
+                    bool whole = announced = SendBlock(files[next], name, behind: request(next + 1));
                     error = ReadReply();
                     if (!whole) Drop();
                     if (!whole && error is null) throw Broken("it said OK before it had the file");
@@ -333,7 +360,7 @@ sealed class Client : IDisposable
             if (CheckName(name, types) is { } error) Fail(path, error);
             else if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
             else if (!file.Exists) Fail(path, "there is no such file here");
-            else if (file.Length == 0) Fail(path, Error.Empty);          // before it is opened: a pipe looks like that too
+            else if (file.Length == 0) Fail(path, Error.Empty);      // before it is opened: a pipe looks like that too
             else
             {
                 Span<byte> first = stackalloc byte[SignatureSize];
@@ -382,7 +409,8 @@ sealed class Client : IDisposable
     // ---- the connection ----
 
     Socket? socket;
-    readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20), outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
+    readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
+    readonly byte[] outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
     int start, count;                       // received and not used yet: incoming[start..][..count]
     int used;                               // waiting to be sent: outgoing[..used]
 
@@ -397,9 +425,13 @@ sealed class Client : IDisposable
         {
             foreach (var address in Dns.GetHostAddresses(host))
             {
-                socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, SendTimeout = GiveUpAfter, ReceiveTimeout = GiveUpAfter };
+                socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+                socket.SendTimeout = socket.ReceiveTimeout = GiveUpAfter;
                 try { socket.Connect(address, port); return; }
-                catch (SocketException e) { why = e.SocketErrorCode is SocketError.ConnectionRefused ? "nobody listens there; is the server running?" : e.Message; }
+                catch (SocketException e)
+                {
+                    why = e.SocketErrorCode is SocketError.ConnectionRefused ? NobodyListens : e.Message;
+                }
                 Drop();
             }
         }
@@ -429,10 +461,10 @@ sealed class Client : IDisposable
         used += octets.Length;
     }
 
-    // §9  A send that fails is no answer yet: the server may have said why before it closed, and its reply is read next.
+    // §9  A send that fails is no answer yet: the server may have said why before it closed; its reply is read next.
     bool Flush()
     {
-        socket!.Send(outgoing.AsSpan(0, used), SocketFlags.None, out var error);      // a blocking send returns when all is sent
+        socket!.Send(outgoing.AsSpan(0, used), SocketFlags.None, out var error);   // blocking: returns when all is sent
         used = 0;
         return error is SocketError.Success;
     }
@@ -443,7 +475,7 @@ sealed class Client : IDisposable
         incoming.AsSpan(start, count).CopyTo(incoming);
         start = 0;
         int received = socket!.Receive(incoming.AsSpan(count), SocketFlags.None, out var error);
-        if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new IOException($"not an octet for {GiveUpAfter / 1000} s; given up");
+        if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new IOException(GaveUp);
         if (error is not SocketError.Success) throw new IOException("the connection broke");
         if (received == 0) throw new IOException("the server closed the connection before the end of its answer");
         count += received;
@@ -479,7 +511,8 @@ sealed class Client : IDisposable
     {
         var line = ReadLine();
         Trace('S', $"{Show(line)}\\n");
-        return TryParseReply(line, out var error) ? error : throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
+        if (TryParseReply(line, out var error)) return error;
+        throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
     }
 
     ulong ReadLength()
@@ -540,7 +573,11 @@ sealed class Progress : IDisposable
 
     public void Begin(string name, long position, long end)
     {
-        lock (this) (this.name, first, this.end, started, Position, active) = (name, position, end, Environment.TickCount64, position, true);
+        lock (this)
+        {
+            (this.name, first, this.end, Position) = (name, position, end, position);
+            (started, active) = (lastMoved, true);
+        }
     }
 
     public void End()
@@ -558,7 +595,8 @@ sealed class Progress : IDisposable
         if (!active || now - started < 400) return;
         double rate = (position - first) * 1000.0 / (now - started), done = (double)position / end;
         var left = TimeSpan.FromSeconds(Math.Min(rate > 0 ? (end - position) / rate : 0, 359_999));
-        string pace = now - lastMoved >= StalledAfter ? $"stalled for {(now - lastMoved) / 1000} s" : $"{rate / 1e6:0.0} MB/s  {left:h\\:mm\\:ss} left";
+        string pace = $"{rate / 1e6:0.0} MB/s  {left:h\\:mm\\:ss} left";
+        if (now - lastMoved >= StalledAfter) pace = $"stalled for {(now - lastMoved) / 1000} s";
         string bar = new string('#', (int)(done * 20)).PadRight(20, '-');
         Console.Error.Write($"\r\e[K{(name.Length > 24 ? name[..23] + "…" : name)}  [{bar}] {done,4:0%}  {pace}");
         drawn = true;

@@ -7,6 +7,7 @@
 // "§" means a section of Protocol.md, which says what may be on the wire; read that first.  Then this file from top to
 // bottom: the command line · Options · Protocol · Server · Connection · Folder · Log.  Client.cs is the other half.
 
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Globalization;
@@ -34,12 +35,13 @@ try
 {
     return args switch
     {
-        ["server", .. var rest]        => Server.Run(rest),
-        ["client", .. var rest]        => Client.Run(rest),
-        ["--help" or "-h" or "help"]   => Options.Print(Usage),
-        ["--version"]                  => Options.Print($"imagetransfer {typeof(Protocol).Assembly.GetName().Version?.ToString(3)}"),
-        []                             => throw new Complaint("say which half to run, server or client; --help shows how"),
-        [var word, ..]                 => throw new Complaint($"there is no '{Show(word)}'{Options.Meant(word, ["server", "client", "--help", "--version"])}; --help shows what there is"),
+        ["server", .. var rest]      => Server.Run(rest),
+        ["client", .. var rest]      => Client.Run(rest),
+        ["--help" or "-h" or "help"] => Options.Print(Usage),
+        ["--version"]                => Options.Print($"imagetransfer {Options.Version}"),
+        []                           => throw new Complaint("say which half, server or client; --help shows how"),
+        [var word, ..]               => throw new Complaint($"there is no '{Show(word)}'{Options.Meant(word,
+            ["server", "client", "--help", "--version"])}; --help shows what there is"),
     };
 }
 catch (Complaint complaint)
@@ -70,13 +72,15 @@ sealed class Options
             var parts = args[i].Split('=', 2);
             string name = parts[0] == "-h" ? "--help" : parts[0];
             if (!takesValue.TryGetValue(name, out bool takes))
-                throw new Complaint($"there is no option {Show(name)}{Meant(name, takesValue.Keys)}; --help lists them all");
+                throw new Complaint($"there is no option {Show(name)}{Meant(name, takesValue.Keys)}; see --help");
             if (!takes && parts.Length == 2) throw new Complaint($"{name} takes no value");
             if (takes && parts.Length == 1 && ++i == args.Length) throw new Complaint($"{name} needs a value after it");
             if (!given.TryAdd(name, !takes ? "" : parts.Length == 2 ? parts[1] : args[i]))
                 throw new Complaint($"{name} is given twice");
         }
     }
+
+    public static string? Version => typeof(Options).Assembly.GetName().Version?.ToString(3);
 
     public bool Has(string name) => given.ContainsKey(name);
     public string Text(string name, string otherwise) => given.GetValueOrDefault(name, otherwise);
@@ -85,19 +89,24 @@ sealed class Options
     public long Number(string name, long otherwise, long most, bool isSize = false)
     {
         if (!given.TryGetValue(name, out var text)) return otherwise;
-        int shift = isSize && text is [.., var unit] ? "KMG".IndexOf(char.ToUpperInvariant(unit)) switch { var i => 10 * (i + 1) } : 0;
-        return long.TryParse(shift > 0 ? text[..^1] : text, NumberStyles.None, CultureInfo.InvariantCulture, out long number)
-            && number >= 1 && number <= most >> shift ? number << shift
-            : throw new Complaint($"{name} takes a whole number from 1 to {most}{(isSize ? ", K, M or G behind it if you like" : "")}, not '{Show(text)}'");
+        int shift = isSize && text is [.., var unit] ? 10 * ("KMG".IndexOf(char.ToUpperInvariant(unit)) + 1) : 0;
+        if (shift > 0) text = text[..^1];
+        if (TryNumber(text, out long number) && number >= 1 && number <= most >> shift) return number << shift;
+        string unitToo = isSize ? ", K, M or G behind it if you like" : "";
+        throw new Complaint($"{name} takes a whole number from 1 to {most}{unitToo}, not '{Show(given[name])}'");
     }
 
     public string[] Types() => Text("--types", DefaultTypes).ToLowerInvariant().Split(',') is var types
         && types.All(type => type is not "" && type.All(char.IsAsciiLetterOrDigit)) ? types
-        : throw new Complaint($"--types takes endings such as {DefaultTypes}, or any, not '{Show(Text("--types", ""))}'");
+        : throw new Complaint($"--types takes endings like {DefaultTypes}, or any, not '{Show(Text("--types", ""))}'");
 
     public static int PortFrom(string text, int least) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port >= least && port <= 65535 ? port
+        TryNumber(text, out long port) && port >= least && port <= 65535 ? (int)port
         : throw new Complaint($"a port is a number from {least} to 65535, not '{Show(text)}'");
+
+    // Digits alone: left to itself, .NET takes " +1 " for a number.
+    static bool TryNumber(string text, out long number) =>
+        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
 
     public static int Print(string text)
     {
@@ -115,33 +124,40 @@ sealed class Options
         var row = Enumerable.Range(0, b.Length + 1).ToArray();
         for (int i = 1; i <= a.Length; i++)
             for (int j = 1, diagonal = i - 1 + 0 * (row[0] = i); j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+            {
+                int changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, changed));
+            }
         return row[^1];
     }
 }
 
-// ---- Protocol: what both halves agree on, and nothing that either of them does with it ------------------------------
+// ---- Protocol: what both halves agree on, and nothing that either of them does with it ----------------------------
 
 // §6  The table of errors, row for row.  Where several fit, the upper row is the answer.
 sealed record Error(string Code, string Text, bool Closes = false)
 {
     public static readonly Error
-        BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, at most 1,024 octets, ended by LF alone", Closes: true),
+        BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, up to 1,024 octets, then LF", true),
         Unsupported = new("unsupported", "this server does not know that verb or option"),
-        BadName     = new("bad-name", "a name is 1 to 255 octets of visible text without | / \\ : * ? \" < >, and neither hidden nor a device"),
+        BadName     = new("bad-name", "1 to 255 octets, visible, without | / \\ : * ? \" < >, not hidden, no device"),
         BadType     = new("bad-type", "not one of the types taken here, by its ending or by its first octets"),
         NotFound    = new("not-found", "no file of that name"),
         Exists      = new("exists", "that name is taken; nothing is ever overwritten"),
         BadOffset   = new("bad-offset", "the offset is beyond the end of the file"),
         Empty       = new("empty", "a picture has at least one octet"),
         Denied      = new("denied", "this server takes no uploads"),
-        TooLarge    = new("too-large", "the block is longer than this server takes", Closes: true),
+        TooLarge    = new("too-large", "the block is longer than this server takes", true),
         Corrupt     = new("corrupt", "the digest does not match what arrived; nothing was stored"),
         Storage     = new("storage", "the server cannot read or write its folder just now; nothing was stored"),
-        Busy        = new("busy", "too many clients; try again later", Closes: true),
-        Timeout     = new("timeout", "nothing, or too little, came in time", Closes: true),
-        Stopping    = new("stopping", "the server is shutting down", Closes: true),
-        Internal    = new("internal", "something unforeseen; the server's log has it", Closes: true);
+        Busy        = new("busy", "too many clients; try again later", true),
+        Timeout     = new("timeout", "nothing, or too little, came in time", true),
+        Stopping    = new("stopping", "the server is shutting down", true),
+        Internal    = new("internal", "something unforeseen; the server's log has it", true);
+
+    // A client needs only to know which of them end the conversation.
+    public static readonly string[] Closing =
+        [.. new[] { BadRequest, TooLarge, Busy, Timeout, Stopping, Internal }.Select(error => error.Code)];
 }
 
 // §4.2  The requests a server of this version can tell apart; Refused is all the rest.
@@ -177,7 +193,7 @@ static class Protocol
 
     static readonly UTF8Encoding Utf8Text = new(encoderShouldEmitUTF8Identifier: false);
 
-    /// <summary>§4.1  Takes one line, without its LF, off the front of the input; false means its LF has yet to arrive.</summary>
+    /// <summary>§4.1  Takes one line, without its LF, off the front of the input.  False: no LF yet.</summary>
     public static bool TryTakeLine(ref ReadOnlySpan<byte> input, out ReadOnlySpan<byte> line)
     {
         int end = input.IndexOf((byte)'\n');
@@ -186,8 +202,8 @@ static class Protocol
         return end >= 0;
     }
 
-    /// <summary>§4.2  The grammar, one arm per rule.  Total: there is a Request for whatever a client may send as a line
-    /// (given without its LF).</summary>
+    /// <summary>§4.2  The grammar, one arm per rule, for a line without its LF.  Total: there is a Request for whatever
+    /// a client may send.</summary>
     public static Request ParseRequest(ReadOnlySpan<byte> line)
     {
         if (line is [] or [.., (byte)'\r'] || !Utf8.IsValid(line)) return new Refused(Error.BadRequest);
@@ -202,12 +218,15 @@ static class Protocol
         };
     }
 
-    // §4.2  Options stand in any order, each at most once.  An offset beyond 64 bits stays beyond the end of any file.
+    // An offset that 64 bits do not hold is beyond the end of any file.
+    const ulong Beyond = ulong.MaxValue;
+
+    // §4.2  Options stand in any order, each at most once.
     static Request WithOptions(Request request, string[] options)
     {
         var parts = options.Select(option => option.Split('=', 2)).ToArray();
         bool isOffset(string[] option) => request is Get && option[0] == "offset";
-        bool isNumber(string[] option) => option is [_, { Length: >= 1 and <= 20 } digits] && digits.All(char.IsAsciiDigit);
+        bool isNumber(string[] option) => option is [_, { Length: > 0 and <= 20 } text] && text.All(char.IsAsciiDigit);
 
         if (parts.DistinctBy(option => option[0]).Count() < parts.Length
             || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
@@ -215,10 +234,10 @@ static class Protocol
         foreach (var option in parts)
             request = (request, option) switch
             {
-                (Get get, ["digest", "sha256"])   => get with { Digest = true },
-                (Put put, ["digest", "sha256"])   => put with { Digest = true },
-                (Get get, ["offset", var digits]) => get with { Offset = ulong.TryParse(digits, out ulong n) ? n : ulong.MaxValue },
-                _                                 => new Refused(Error.Unsupported),
+                (Get get, ["digest", "sha256"]) => get with { Digest = true },
+                (Put put, ["digest", "sha256"]) => put with { Digest = true },
+                (Get get, ["offset", var text]) => get with { Offset = ulong.TryParse(text, out var n) ? n : Beyond },
+                _                               => new Refused(Error.Unsupported),
             };
         return request;
     }
@@ -226,16 +245,19 @@ static class Protocol
     /// <summary>§4.2  The line, LF included, that ParseRequest takes for this request.</summary>
     public static byte[] Line(Request request) => Utf8Text.GetBytes(request switch
     {
-        Get get => $"GET|{get.Name}{(get.Offset > 0 ? $"|offset={get.Offset}" : "")}{(get.Digest ? "|digest=sha256" : "")}\n",
-        Put put => $"PUT|{put.Name}{(put.Digest ? "|digest=sha256" : "")}\n",
+        Get get => $"GET|{get.Name}{(get.Offset > 0 ? $"|offset={get.Offset}" : "")}{DigestOption(get.Digest)}\n",
+        Put put => $"PUT|{put.Name}{DigestOption(put.Digest)}\n",
         Status  => "STATUS\n",
         _       => "LIST\n",
     });
 
-    /// <summary>§4.3  The reply line, LF included: OK for null, else ER with the error's code and text.</summary>
-    public static byte[] Line(Error? error) => Utf8Text.GetBytes(error is null ? "OK\n" : $"ER|{error.Code}|{error.Text}\n");
+    static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
 
-    /// <summary>§4.3  Reads a reply line given without its LF.  True: error is null for OK, else what was refused; a code
+    /// <summary>§4.3  The reply line, LF included: OK for null, else ER with the error's code and text.</summary>
+    public static byte[] Line(Error? error) =>
+        Utf8Text.GetBytes(error is null ? "OK\n" : $"ER|{error.Code}|{error.Text}\n");
+
+    /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
     /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
     public static bool TryParseReply(ReadOnlySpan<byte> line, out Error? error)
     {
@@ -243,7 +265,7 @@ static class Protocol
         if (!Utf8.IsValid(line)) return false;
         var fields = Utf8Text.GetString(line).Split('|', 3);
         if (fields is ["ER", { Length: > 0 } code, var text] && code.All(c => c is '-' or >= 'a' and <= 'z'))
-            error = new Error(code, text, code is "bad-request" or "too-large" or "busy" or "timeout" or "stopping" or "internal");
+            error = new Error(code, text, Error.Closing.Contains(code));
         return fields is ["OK"] || error is not null;
     }
 
@@ -257,29 +279,30 @@ static class Protocol
 
     public static ulong Length(ReadOnlySpan<byte> octets) => BinaryPrimitives.ReadUInt64BigEndian(octets);
 
-    /// <summary>§4.5  The name rule, one for requests, folders, listings and saved files.  Null, or bad-name or bad-type.
+    /// <summary>§4.5  The name rule, one for requests, listings and saved files.  Null, or bad-name or bad-type.
     /// The types are endings in lower case; "any" among them stands for all.</summary>
     public static Error? CheckName(string name, string[] types)
     {
-        Span<byte> octets = stackalloc byte[MaxName];       // too small for a longer name; a lone surrogate has no octets at all
-        bool fits = Utf8.FromUtf16(name, octets, out _, out _, replaceInvalidSequences: false) == System.Buffers.OperationStatus.Done;
+        Span<byte> octets = stackalloc byte[MaxName];   // too small for a longer name; a lone surrogate has no octets
+        bool fits = Utf8.FromUtf16(name, octets, out _, out _, replaceInvalidSequences: false) is OperationStatus.Done;
         if (!fits || name is "" or ['.' or ' ', ..] or [.., '.' or ' '] || name.AsSpan().ContainsAny("|/\\:*?\"<>")
             || !name.EnumerateRunes().All(IsVisible) || IsDevice(name)) return Error.BadName;
 
         return types.Contains("any") || types.Contains(Ending(name)) ? null : Error.BadType;
     }
 
-    static string Ending(string name) => name.LastIndexOf('.') is >= 0 and var dot ? name[(dot + 1)..].ToLowerInvariant() : "";
+    static string Ending(string name) =>
+        name.LastIndexOf('.') is >= 0 and var dot ? name[(dot + 1)..].ToLowerInvariant() : "";
 
-    static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format
-        or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+    static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
+        UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
 
     // Opening one of these on Windows opens a device, whatever the folder and whatever follows the first dot.
     static bool IsDevice(string name) => name.Split('.')[0].TrimEnd(' ').ToUpperInvariant() is var stem
         && (stem is "CON" or "PRN" or "AUX" or "NUL" or "CONIN$" or "CONOUT$"
             || stem is [_, _, _, var digit] && stem[..3] is "COM" or "LPT" && "0123456789¹²³".Contains(stem[3]));
 
-    /// <summary>§4.6  Whether a file of this name may begin with these octets (SignatureSize of them, or the whole file).
+    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or with the whole file).
     /// True for every type whose signature is not in the table.</summary>
     public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Ending(name) switch
     {
@@ -292,17 +315,18 @@ static class Protocol
         _               => true,
     };
 
-    /// <summary>§2  Octets in the notation of transcripts: text as it is, the rest escaped, so that nothing a peer sends can
-    /// forge a line of a log or move a terminal's cursor.</summary>
+    /// <summary>§2  Octets in the notation of transcripts: text as it is, the rest escaped, so that nothing a peer
+    /// sends can forge a line of a log or move a terminal's cursor.</summary>
     public static string Show(ReadOnlySpan<byte> octets)
     {
         var shown = new StringBuilder();
         while (octets.Length > 0)
         {
-            bool isText = Rune.DecodeFromUtf8(octets, out var rune, out int used) == System.Buffers.OperationStatus.Done && IsVisible(rune);
+            var status = Rune.DecodeFromUtf8(octets, out var rune, out int used);
+            bool isText = status is OperationStatus.Done && IsVisible(rune);
             if (isText) shown.Append(rune.Value is '\\' or '<' ? "\\" : "").Append(rune);
             else foreach (byte octet in octets[..used])
-                shown.Append(octet switch { (byte)'\n' => "\\n", (byte)'\r' => "\\r", (byte)'\t' => "\\t", _ => $"\\x{octet:X2}" });
+                shown.Append((char)octet switch { '\n' => "\\n", '\r' => "\\r", '\t' => "\\t", _ => $"\\x{octet:X2}" });
             octets = octets[used..];
         }
         return shown.ToString();
@@ -311,10 +335,11 @@ static class Protocol
     public static string Show(string text) => Show(Utf8Text.GetBytes(text));
 
     /// <summary>§5.1  A moment in UTC, to the second.</summary>
-    public static string Show(DateTime moment) => moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
+    public static string Show(DateTime moment) =>
+        moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
 }
 
-// ---- Server: the loop.  It alone waits, and it alone opens and closes sockets ----------------------------------------
+// ---- Server: the loop.  It alone waits, and it alone opens and closes sockets -------------------------------------
 
 sealed class Server
 {
@@ -337,11 +362,12 @@ sealed class Server
         """;
 
     // §7  Times are milliseconds, amounts are octets.
-    public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10, FarewellTime = 2_000, FarewellOctets = 1 << 20;
+    public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
+    public const int FarewellTime = 2_000, FarewellOctets = 1 << 20;
     const int StopTime = 10_000, MaxHistory = 1000, MaxFarewells = 256;
 
-    // One client's share of a turn, and what a request costs of it: large enough that asking a thousand idle sockets costs
-    // little beside the work done, small enough that a hundred busy clients take turns many times a second.
+    // One client's share of a turn, and what a request costs of it: large enough that asking a thousand idle sockets
+    // costs little beside the work done, small enough that a hundred busy clients take turns many times a second.
     public const int Share = 1 << 20, RequestCost = 16 << 10;
     const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
 
@@ -349,9 +375,9 @@ sealed class Server
     public readonly Log Log;
     public readonly bool Traces, ReadOnly;
     public readonly long MaxSize, IdleTime;
-    public readonly Queue<Visit> History = new();                   // §5.4
-    public readonly byte[] Buffer = new byte[Share];                // the only one: nothing rests in it between two connections
-    public long Now = Environment.TickCount64;                      // read once a turn
+    public readonly Queue<Visit> History = new();               // §5.4
+    public readonly byte[] Buffer = new byte[Share];            // the only one: nothing rests in it between two clients
+    public long Now = Environment.TickCount64;                  // read once a turn
     public bool Stopping { get; private set; }
 
     readonly Socket listener;
@@ -376,7 +402,7 @@ sealed class Server
         int port = options.Words is [var word] ? Options.PortFrom(word, least: 0) : Port;
         string listen = options.Text("--listen", "127.0.0.1");
         if (!IPAddress.TryParse(listen, out var address))
-            throw new Complaint($"--listen takes an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::, not '{Show(listen)}'");
+            throw new Complaint($"--listen takes an address, such as 127.0.0.1, 0.0.0.0 or ::, not '{Show(listen)}'");
 
         maxClients = (int)options.Number("--max-clients", 100, 1_000_000);
         MaxSize = options.Number("--max-size", 1L << 30, long.MaxValue, isSize: true);
@@ -392,7 +418,7 @@ sealed class Server
         var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
         try
         {
-            if (OperatingSystem.IsWindows()) socket.ExclusiveAddressUse = true;     // elsewhere .NET lets a restart bind at once
+            if (OperatingSystem.IsWindows()) socket.ExclusiveAddressUse = true;
             if (endpoint.Address.Equals(IPAddress.IPv6Any)) socket.DualMode = true;
             socket.Bind(endpoint);
             socket.Listen(512);
@@ -402,9 +428,9 @@ sealed class Server
         {
             throw new Complaint(e.SocketErrorCode switch
             {
-                SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; stop the other program or choose another port",
-                SocketError.AccessDenied        => $"port {endpoint.Port} needs rights you do not have; choose one from 1024 up",
-                SocketError.AddressNotAvailable => $"{endpoint.Address} is not an address of this machine; 0.0.0.0 or :: means all it has",
+                SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; choose another or free it",
+                SocketError.AccessDenied        => $"port {endpoint.Port} is not for you; choose one from 1024 up",
+                SocketError.AddressNotAvailable => $"{endpoint.Address} is no address of this machine",
                 _                               => $"cannot listen on {endpoint}: {e.Message}",
             }, exitCode: 1);
         }
@@ -453,11 +479,11 @@ sealed class Server
             else if (connection.HasMore) unfinished.Add(connection);
             else if (connection.WantsToSend) writable.Add(socket);
             else readable.Add(socket);
-            wait = connection.HasMore || connection.IsFinished ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
+            wait = connection.HasMore ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
         }
 
-        if (readable.Count + writable.Count == 0) Thread.Sleep((int)wait);      // Select takes no empty lists
-        else Socket.Select(readable, writable, null, (int)wait * 1000);         // trims both lists to the sockets that are ready
+        if (readable.Count + writable.Count == 0) Thread.Sleep((int)wait);  // Select takes no empty lists
+        else Socket.Select(readable, writable, null, (int)wait * 1000); // trims both lists to those that are ready
 
         Now = Environment.TickCount64;
         foreach (var socket in readable)
@@ -470,7 +496,7 @@ sealed class Server
     void Serve(Connection connection)
     {
         try { connection.Run(); }
-        catch (Exception e)                             // a defect of ours, or a machine in trouble: it costs this client, no other
+        catch (Exception e)                             // a defect of ours: it costs this client, no other
         {
             Log.Write($"#{connection.Number} internal error: {Show(e.ToString())}");
             connection.Abandon(Error.Internal, hard: connection.IsLeaving);
@@ -482,12 +508,13 @@ sealed class Server
         try
         {
             while (spares.Count < SpareDescriptors) spares.Add(File.OpenHandle(Environment.ProcessPath!));
-            for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++) Admit(listener.Accept());
+            for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++)
+                Admit(listener.Accept());
         }
-        catch (Exception e)                             // out of descriptors: the listener stays readable, and asking on would spin
+        catch (Exception e)                             // out of descriptors: the listener stays readable; do not spin
         {
             Log.Write($"cannot accept just now: {e.Message}");
-            spares.ForEach(spare => spare.Dispose());   // for the files of running requests, and the thread .NET makes for a signal
+            spares.ForEach(spare => spare.Dispose());   // for files of running requests, and .NET's thread for a signal
             spares.Clear();
             acceptAgain = Now + PauseAfterFailedAccept;
         }
@@ -498,7 +525,7 @@ sealed class Server
         Connection connection;
         try
         {
-            (socket.Blocking, socket.NoDelay) = (false, true);          // no delay: each send is a whole answer or a large piece
+            (socket.Blocking, socket.NoDelay) = (false, true);  // no delay: a send is a whole answer or much of one
             connection = new Connection(this, socket, ++lastNumber);
         }
         catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
@@ -524,7 +551,8 @@ sealed class Server
         stopBy = Now + StopTime;
         listener.Dispose();
         Log.Write($"stopping, {connections.Count} connected");
-        foreach (var connection in connections.Values.Where(connection => connection.IsBetweenRequests)) connection.Refuse(Error.Stopping);
+        foreach (var connection in connections.Values)
+            if (connection.IsBetweenRequests) connection.Refuse(Error.Stopping);
     }
 }
 
@@ -539,7 +567,7 @@ sealed class Visit(string address)
         $"{Show(connected)}|{(Disconnected is { } end ? Show(end) : "-")}|{address}|{Requests}|{Received}|{Sent}\n";
 }
 
-// ---- Connection: one client's conversation.  The state alone decides what Select watches; handlers only set a state ----
+// ---- Connection: one conversation.  The state alone decides what Select watches; handlers only set a state --------
 
 sealed class Connection : IDisposable
 {
@@ -573,7 +601,7 @@ sealed class Connection : IDisposable
     long moved;                             // octets moved since Deadline was set
     bool closing;                           // the reply being sent is the last one
 
-    // What has been received and not yet used: never more than one line.  All else stays with the kernel, and so with the client.
+    // What was received and is not used yet: one line at most.  The rest stays with the kernel, and so with the client.
     readonly byte[] input = new byte[MaxLine];
     int inputStart, inputCount;
     bool lineBegun;
@@ -587,7 +615,7 @@ sealed class Connection : IDisposable
     State next;
 
     // The request being answered, and what its PUT has come to so far.
-    string verb = "", name = "";
+    string verb = "-", name = "";
     string? outcome;                        // for the log, once the reply is out
     long started, octets, left;
     Upload? upload;
@@ -630,7 +658,7 @@ sealed class Connection : IDisposable
     // §7  A deadline has passed.  A block that moves fast enough gets another.
     public void Expire()
     {
-        if (state is State.Sending) Send();             // Select says "writable" when much room is free; a little counts here
+        if (state is State.Sending) Send();             // Select calls for much free room; here a little counts
         if (state is not (State.Line or State.Farewell) && moved >= Server.BlockStep) SetDeadline(Server.BlockTime);
         else Abandon(Error.Timeout, hard: state is State.Farewell);
     }
@@ -645,7 +673,7 @@ sealed class Connection : IDisposable
 
     void Finish(string how)
     {
-        if (verb != "" && !IsLeaving) LogRequest(how);
+        if (verb != "-" && !IsLeaving) LogRequest(how);
         state = State.Finished;
     }
 
@@ -655,7 +683,8 @@ sealed class Connection : IDisposable
         socket.Dispose();
         Visit.Disconnected = DateTime.UtcNow;
         Trace("S: <close>");
-        server.Log.Write($"#{Number} disconnected, {Visit.Requests} requests, {Visit.Received} octets received, {Visit.Sent} sent");
+        string figures = $"{Visit.Requests} requests, {Visit.Received} octets in, {Visit.Sent} out";
+        server.Log.Write($"#{Number} disconnected: {figures}");
     }
 
     // ---- §4.2  requests ----
@@ -670,7 +699,7 @@ sealed class Connection : IDisposable
             Begin(line, ParseRequest(line));
             return true;
         }
-        if (inputCount == MaxLine) { Begin(Input, new Refused(Error.BadRequest)); return true; }        // no LF will mend that
+        if (inputCount == MaxLine) { Begin(Input, new Refused(Error.BadRequest)); return true; }
         if (inputCount > 0 && !lineBegun)               // §7  from the first octet on; later ones change nothing
         {
             lineBegun = true;
@@ -762,7 +791,7 @@ sealed class Connection : IDisposable
         Reply(cause is null ? error.Code : $"{error.Code}: {Show(cause.Message)}", Line(error));
     }
 
-    // Composes what is due next in the shared buffer and offers it to the kernel.  What the kernel does not take is read
+    // Composes what is due next in the shared buffer and offers it to the kernel.  What that does not take is read
     // again from the file next time: cheaper than a buffer for every client, and it never grows.
     bool Send()
     {
@@ -837,7 +866,7 @@ sealed class Connection : IDisposable
         ulong length = Length(Input);
         UseInput(LengthSize);
         Trace($"C: <u64:{length}>");
-        if (length > (ulong)server.MaxSize) { Refuse(Error.TooLarge); return true; }    // compared unsigned: no cast before this line
+        if (length > (ulong)server.MaxSize) { Refuse(Error.TooLarge); return true; }    // compared before any cast
 
         octets = left = (long)length;
         state = State.Signature;
@@ -863,7 +892,7 @@ sealed class Connection : IDisposable
         if (count < left) count += Receive(buffer[count..(int)Math.Min(buffer.Length, left + MaxLine)]);
         if (count == 0 || IsFinished) return false;
 
-        if (count > left)                               // what follows the block came along; it fits the line buffer, empty by now
+        if (count > left)                               // what is behind the block came along; it fits the line buffer
         {
             (inputStart, inputCount) = (0, count - (int)left);
             buffer.Slice((int)left, inputCount).CopyTo(input);
@@ -966,8 +995,13 @@ sealed class Connection : IDisposable
     void Await(State what)
     {
         state = what;
-        if (what is State.Line) (verb, name, octets, lineBegun, started) = ("", "", 0, false, server.Now);
-        SetDeadline(what switch { State.Line => server.IdleTime, State.Farewell => Server.FarewellTime, _ => Server.BlockTime });
+        if (what is State.Line) (verb, name, octets, lineBegun, started) = ("-", "", 0, false, server.Now);
+        SetDeadline(what switch
+        {
+            State.Line     => server.IdleTime,
+            State.Farewell => Server.FarewellTime,
+            _              => Server.BlockTime,
+        });
     }
 
     void SetDeadline(long milliseconds) => (Deadline, moved) = (server.Now + milliseconds, 0);
@@ -984,7 +1018,8 @@ sealed class Connection : IDisposable
         upload?.Dispose();
         file?.Dispose();
         hash?.Dispose();
-        (upload, file, hash, refusal, owesDigest, expectsDigest, position, end) = (null, null, null, null, false, false, 0, 0);
+        (upload, file, hash, refusal) = (null, null, null, null);
+        (owesDigest, expectsDigest, position, end) = (false, false, 0, 0);
     }
 
     void Trace(string text)
@@ -992,11 +1027,11 @@ sealed class Connection : IDisposable
         if (server.Traces) server.Log.Add($"#{Number} {text}");
     }
 
-    void LogRequest(string how) =>
-        server.Log.Write($"#{Number} {(verb == "" ? "-" : verb)} {Show(name)} {octets} octets, {server.Now - started} ms, {how}");
+    void LogRequest(string how) =>              // "-" is a farewell that no request asked for
+        server.Log.Write($"#{Number} {verb} {Show(name)}, {octets} octets, {server.Now - started} ms, {how}");
 }
 
-// ---- Folder: the one folder of pictures, and the rule that a picture in it is whole ----------------------------------
+// ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
 
 sealed class Folder
 {
@@ -1021,12 +1056,14 @@ sealed class Folder
         }
         catch (Exception e) when (IsTrouble(e))
         {
-            throw new Complaint($"cannot use the folder {Show(Root)}: {e.Message}{(readOnly ? "" : " (--read-only needs no writing)")}", exitCode: 1);
+            throw new Complaint($"cannot use the folder {Show(Root)}: {e.Message}"
+                + (readOnly ? "" : " (--read-only needs no writing)"), exitCode: 1);
         }
     }
 
     // What disks do to programs.  A file beyond the system's limit is an ArgumentOutOfRangeException in .NET.
-    public static bool IsTrouble(Exception e) => e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException;
+    public static bool IsTrouble(Exception e) =>
+        e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException;
 
     // §5.1  One line a file, sorted by the octets of the names.
     public string List() => string.Concat(new DirectoryInfo(Root).EnumerateFiles("*", everything).Where(IsServed)
@@ -1034,35 +1071,38 @@ sealed class Folder
         .Order(Comparer<(byte[] Octets, FileInfo File)>.Create((a, b) => a.Octets.AsSpan().SequenceCompareTo(b.Octets)))
         .Select(pair => $"{pair.File.Name}|{pair.File.Length}|{Show(pair.File.LastWriteTimeUtc)}\n"));
 
-    // P10  What there is to list and to fetch.  .NET shows a pipe or a device as a file of no octets; opening one could block.
+    // P10  What there is to list and fetch.  .NET shows a pipe or a device as an empty file; opening it could block.
     bool IsServed(FileInfo file) => CheckName(file.Name, Types) is null && file.Exists && file.Length > 0
         && (file.Attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0
-        && (!file.Name.Contains('\uFFFD') || File.Exists(file.FullName));       // octets that are no UTF-8 have no name here
+        && (!file.Name.Contains('\uFFFD') || File.Exists(file.FullName));  // octets that are no UTF-8 have no name here
 
     public bool TryOpen(string name, out SafeFileHandle? handle, out long length)
     {
         (handle, length) = (null, 0);
-        if (!IsServed(new FileInfo(In(name)))) return false;
-        handle = File.OpenHandle(In(name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.SequentialScan);
+        string path = In(name);
+        if (!IsServed(new FileInfo(path))) return false;
+        handle = File.OpenHandle(path, share: FileShare.ReadWrite | FileShare.Delete);
         length = RandomAccess.GetLength(handle);
         return true;
     }
 
-    public string In(string name) => Path.Combine(Root, name);      // used only for names that pass the rule: no separator, no ".."
+    public string In(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
 
     // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
     public static bool IsTaken(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
 
-    public Upload Receive(string path) => Warning is null ? new Upload(Temporary(Root), path, sync) : throw new IOException(Warning);
+    public Upload Receive(string path) =>
+        Warning is null ? new Upload(Temporary(Root), path, sync) : throw new IOException(Warning);
 
-    static string Temporary(string folder) => Path.Combine(folder, $".imagetransfer-{Random.Shared.NextInt64():x16}.up");
+    static string Temporary(string folder) =>
+        Path.Combine(folder, $".imagetransfer-{Random.Shared.NextInt64():x16}.up");
 
-    // P12  Temporaries of servers that are dead: a living one holds a lock on each of its own, which makes this open fail.
+    // P12  Temporaries of dead servers: a living one holds a lock on each of its own, which makes this open fail.
     // Opening for writing too never waits, whatever has been planted under such a name.
     void Sweep()
     {
         foreach (var file in new DirectoryInfo(Root).EnumerateFiles(".imagetransfer-????????????????.up", everything))
-            try { File.OpenHandle(file.FullName, FileMode.Open, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose).Dispose(); }
+            try { Exclusive(file.FullName, FileMode.Open).Dispose(); }
             catch (IOException) { }                     // alive
     }
 
@@ -1079,15 +1119,18 @@ sealed class Folder
     public static SafeFileHandle Spool(ReadOnlySpan<byte> octets)
     {
         string path = Temporary(Path.GetTempPath());
-        var handle = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose);
+        var handle = Exclusive(path, FileMode.CreateNew);
         RandomAccess.Write(handle, octets, 0);
-        if (!OperatingSystem.IsWindows()) File.Delete(path);        // open, it lives on without a name, and ends with us
+        if (!OperatingSystem.IsWindows()) File.Delete(path);    // open, it lives on without a name, and ends with us
         return handle;
     }
+
+    static SafeFileHandle Exclusive(string path, FileMode mode) =>
+        File.OpenHandle(path, mode, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose);
 }
 
-// One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name, and
-// only then lets go of its lock (DeleteOnClose does it in that order), so that no sweep ever takes it for a dead one.
+// One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name and
+// only then lets go of its lock (DeleteOnClose has that order), so that no sweep ever takes it for a dead one.
 sealed class Upload(string temporary, string final, bool sync) : IDisposable
 {
     readonly SafeFileHandle handle =
@@ -1111,7 +1154,7 @@ sealed class Upload(string temporary, string final, bool sync) : IDisposable
 
     public void Dispose() => handle.Dispose();
 
-    // A second name for the file, made only if nothing has that name: the one step that is both atomic and never overwrites.
+    // A second name for the file, made only if nothing has that name: one step, atomic, that never overwrites.
     // (File.Move without overwriting looks first and renames then; two that race both win.)
     public static bool Link(string existing, string name)
     {
@@ -1138,7 +1181,7 @@ sealed class Upload(string temporary, string final, bool sync) : IDisposable
     static extern bool CreateHardLinkW(string name, string existing, nint reserved);
 }
 
-// ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -----
+// ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -
 
 sealed class Log
 {
@@ -1169,7 +1212,8 @@ sealed class Log
         foreach (var line in lines.GetConsumingEnumerable())
         {
             Console.Error.WriteLine(line);
-            if (Interlocked.Exchange(ref dropped, 0) is > 0 and var count) Console.Error.WriteLine($"({count} lines left out)");
+            int count = Interlocked.Exchange(ref dropped, 0);
+            if (count > 0) Console.Error.WriteLine($"({count} lines left out)");
         }
     }
 

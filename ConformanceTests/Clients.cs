@@ -422,8 +422,7 @@ public sealed class Together : ServerConformance
         var server = Start("--idle 1");
         var start = new System.Diagnostics.ProcessStartInfo("dotnet", [Plug.Dll, "client", "127.0.0.1", $"{server.Port}"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         using var client = System.Diagnostics.Process.Start(start)!;
-        for (var clock = System.Diagnostics.Stopwatch.StartNew(); !server.Program.Errors.Contains("timeout"); Thread.Sleep(20))
-            if (clock.ElapsedMilliseconds > Settings.Patience) Assert.Fail("it is not let go");
+        Eventually(() => server.Program.Errors.Contains("timeout"), "it is not let go");
         client.StandardInput.Write("LIST\n");
         client.StandardInput.Close();
         Assert.That(client.WaitForExit(Settings.Patience));

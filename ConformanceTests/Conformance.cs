@@ -123,6 +123,13 @@ public abstract class Conformance
         return thing;
     }
 
+    // For what happens a moment later, by itself: waits until it is so, and no longer.
+    protected static void Eventually(Func<bool> condition, string otherwise)
+    {
+        for (var clock = System.Diagnostics.Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
+            if (clock.ElapsedMilliseconds > 5 * Settings.Patience) Assert.Fail(otherwise);
+    }
+
     protected string NewFolder(string kind = "files")
     {
         string folder = Plug.NewFolder(kind);

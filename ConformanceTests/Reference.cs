@@ -75,8 +75,7 @@ public sealed partial class Reference : ServerConformance
         foreach (string code in (string[])["bad-name", "exists", "unsupported", "unsupported", "bad-request"]) wire.ExpectError(code);
         wire.ExpectEnd();
         wire.Dispose();
-        for (var clock = System.Diagnostics.Stopwatch.StartNew(); !server.Program.Errors.Contains("#1 disconnected"); Thread.Sleep(10))
-            if (clock.ElapsedMilliseconds > Settings.Patience) Assert.Fail("the end of the first connection is not logged");
+        Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "the end of the first connection is not logged");
         server.Program.Signal("TERM");
         server.Program.WaitForExit();
         string text = Regex.Replace(server.Program.Errors, @"127\.0\.0\.1:\d+", "127.0.0.1:50000");
