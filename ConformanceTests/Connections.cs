@@ -6,7 +6,7 @@ public sealed class Connections : ServerConformance
 {
     static readonly byte[] Cat = Notation.Bytes(300);
 
-    [Test, Clause("CONN-1")]
+    [Test, Clause("P6", "CONN-1")]
     public void Connections_are_served_in_whatever_order_they_speak()
     {
         // A server that handles one connection after the other would answer the first accepted first: so the last speaks first.
@@ -67,7 +67,7 @@ public sealed class Connections : ServerConformance
         }
     }
 
-    [Test, Clause("CONN-4")]
+    [Test, Clause("P6", "CONN-4")]
     public void Connecting_and_leaving_disturbs_nobody()
     {
         var stays = Connect();
@@ -131,7 +131,7 @@ public sealed class Lines : ServerConformance
         ("cut character", [.. "GET|a.png"u8, 0xE7, 0x8C]), ("beyond Unicode", [.. "GET|"u8, 0xF4, 0x90, 0x80, 0x80, .. ".png"u8]), ("pickle", [0x80, 0x04, 0x95, 0x10]),
     ];
 
-    [TestCaseSource(nameof(bad)), Clause("LINE-3", "P11", "CLOSE-1")]
+    [TestCaseSource(nameof(bad)), Clause("LINE-3", "ERR-2", "P11", "CLOSE-1")]
     public void Malformed((string Name, byte[] Line) bad)
     {
         var wire = Connect();

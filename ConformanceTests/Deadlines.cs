@@ -133,6 +133,20 @@ public sealed class Closing : ServerConformance
         }
     }
 
+    [Test, Clause("CLOSE-1")]
+    public void A_last_reply_behind_a_large_block_arrives()
+    {
+        // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
+        var picture = Notation.Bytes(3 << 20);
+        Server.Has("big.png", picture);
+        Wire wire = Connect(), other = Connect();
+        wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
+        for (int i = 0; i < 5; i++) other.List();
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        wire.ExpectError("bad-request", closes: true);
+    }
+
     [Test, Clause("CLOSE-1", "P9"), Reference]
     public void Busy_is_read_by_a_client_that_spoke_first()
     {

@@ -64,6 +64,20 @@ public sealed class Gets : ServerConformance
         Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "fine.png" }));
     }
 
+    [Test, Clause("GET-1", "BLOCK-1")]
+    public void A_file_larger_than_what_kernels_buffer()
+    {
+        var picture = Notation.Bytes(24 << 20);
+        Server.Has("big.png", picture);
+        Wire slow = Connect(), other = Connect();
+        slow.Send("GET|big.png\nLIST\n");
+        for (int i = 0; i < 5; i++) other.List();       // meanwhile a send has fallen short
+        slow.Expect("OK\n");
+        Assert.That(slow.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        slow.Expect("OK\n");
+        slow.ReceiveBlock();
+    }
+
     [Test, Clause("GET-3"), Reference]
     public void A_file_that_becomes_shorter_ends_the_block_short()
     {

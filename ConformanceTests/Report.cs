@@ -32,7 +32,7 @@ public static class Report
             if (all.Length == 0) continue;
             int passed = judged.Count(verdict => verdict.Outcome == "passed");
             int width = Math.Clamp(judged.Length, 0, 24), filled = judged.Length == 0 ? 0 : passed * width / judged.Length;
-            text.Append($"{stage} {Stages.Names[stage],-13} {new string('#', filled).PadRight(width, '-'),-24}  {(judged.Length == 0 ? "not offered" : $"{passed}/{judged.Length}"),-11}");
+            text.Append($"{stage} {Stages.Names[stage],-13} {new string('#', filled).PadRight(width, '-'),-24} {(judged.Length == 0 ? "not offered" : $"{passed}/{judged.Length}"),-11}");
             var next = InOrder(judged).FirstOrDefault();
             text.AppendLine(next is null ? "" : $" next: {Short(Spec.Find(next.Clause))}");
         }
@@ -54,6 +54,6 @@ public static class Report
     static string Short(Clause clause)
     {
         string sentence = clause.Text.Replace("**", "");
-        return $"[{clause.Id}] {(sentence.Length <= 96 ? sentence : sentence[..sentence.LastIndexOf(' ', 95)] + " …")}";
+        return $"[{clause.Id}] {(sentence.Length <= 64 ? sentence : sentence[..sentence.LastIndexOf(' ', 63)] + " …")}";
     }
 }

@@ -5,9 +5,11 @@ using System.Text.RegularExpressions;
 public enum Level { May, Should, Must }
 
 // A normative paragraph.  Its level is the strongest word in it.
-public sealed record Clause(string Id, Level Level, int Line, string Text)
+public sealed partial record Clause(string Id, Level Level, int Line, string Text)
 {
-    public string Sentence => $"[{Id}] {Text}   (Protocol.md:{Line})";
+    public string Sentence => Wrapped().Replace($"[{Id}] {Text} (Protocol.md:{Line})", "$1\n").TrimEnd();
+
+    [GeneratedRegex(@"(.{1,100})(?: +|$)")] private static partial Regex Wrapped();
 
     public bool IsExtension => Id.StartsWith("DIGEST") || Id.StartsWith("OFFSET") || Id.StartsWith("STATUS");
 }

@@ -75,6 +75,7 @@ public sealed class Wire : IDisposable
         int received = socket.Receive(buffer, count, buffer.Length - count, SocketFlags.None, out var error);
         if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new TimeoutException();
         if (error != SocketError.Success) events.Add($"({error})");
+        reset |= error == SocketError.ConnectionReset;
         count += received;
         return received > 0;
     }
@@ -138,7 +139,7 @@ public sealed class Wire : IDisposable
         return false;
     }
 
-    bool waited, answersAfterEnd;
+    bool waited, reset, answersAfterEnd;
 
     public void Expect(params Piece[] pieces)
     {
@@ -182,7 +183,9 @@ public sealed class Wire : IDisposable
         string line = ReceiveLine($"ER|{code}|…\\n");
         if (!line.StartsWith($"ER|{code}|")) { Unread(line + "\n"); throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null); }
         if (line.Any(char.IsControl)) throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
-        if (closes) ExpectEnd();
+        if (!closes) return;
+        ExpectEnd();
+        if (reset) throw Wrong("the end of the connection", null, "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
     }
 
     void Unread(string line)
