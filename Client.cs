@@ -423,7 +423,7 @@ sealed class Client : IDisposable
         string why = "the name has no address";
         try
         {
-            foreach (var address in Dns.GetHostAddresses(host))
+            foreach (var address in IPAddress.TryParse(host, out var literal) ? [literal] : Dns.GetHostAddresses(host))
             {
                 socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                 socket.SendTimeout = socket.ReceiveTimeout = GiveUpAfter;
@@ -448,8 +448,7 @@ sealed class Client : IDisposable
 
     public void Dispose()
     {
-        if (socket is not null) Trace('C', "<close>");
-        Drop();
+        if (socket is not null) Trace('C', "<close>");  // by the end of the process: Dispose would cost .NET 2 ms before it
         progress.Dispose();
     }
 

@@ -370,6 +370,7 @@ sealed class Server
     // costs little beside the work done, small enough that a hundred busy clients take turns many times a second.
     public const int Share = 1 << 20, RequestCost = 16 << 10;
     const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
+    const int LookAtAllEvery = 2, FewEnough = 64;
 
     public readonly Folder Folder;
     public readonly Log Log;
@@ -382,11 +383,10 @@ sealed class Server
 
     readonly Socket listener;
     readonly int maxClients;
-    readonly Dictionary<Socket, Connection> connections = [];
-    readonly List<Socket> readable = [], writable = [];
-    readonly List<Connection> unfinished = [];
+    readonly Dictionary<Socket, Connection> connections = [], active = [];      // active: served since the last look at all
+    readonly List<Socket> readable = [], writable = [], unfinished = [];
     readonly List<SafeFileHandle> spares = [];
-    long acceptAgain, stopBy;
+    long lookAtAll, acceptAgain, stopBy;
     int lastNumber;
     volatile bool signalled;
 
@@ -461,6 +461,9 @@ sealed class Server
 
     // One turn: ask the kernel who is ready, serve each of them a bounded share, drop the finished.
     // Select is the only place this program waits for a client, so no client can hold up another.
+    //
+    // Asking after a thousand sockets takes ten times as long as answering one of them.  So where there are many, those that
+    // were active just now are asked after alone for two milliseconds, and then all of them again.
     void Turn()
     {
         if (signalled && !Stopping) Stop();
@@ -469,14 +472,15 @@ sealed class Server
         unfinished.Clear();
         if (!Stopping && Now >= acceptAgain) readable.Add(listener);
 
-        long wait = LongestWait;                        // also the longest that a signal goes unnoticed
-        foreach (var (socket, connection) in connections)
+        bool all = connections.Count <= FewEnough || active.Count == 0 || Now >= lookAtAll;
+        long wait = all ? LongestWait : LookAtAllEvery;         // also the longest that a signal goes unnoticed
+        foreach (var (socket, connection) in all ? connections : active)
         {
             if (Now >= connection.Deadline) connection.Expire();
             if (Stopping && Now >= stopBy) connection.Abandon(Error.Stopping, hard: Now >= stopBy + 1000);
 
             if (connection.IsFinished) Forget(socket, connection);      // a dictionary permits Remove while enumerated
-            else if (connection.HasMore) unfinished.Add(connection);
+            else if (connection.HasMore) unfinished.Add(socket);
             else if (connection.WantsToSend) writable.Add(socket);
             else readable.Add(socket);
             wait = connection.HasMore ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
@@ -486,15 +490,21 @@ sealed class Server
         else Socket.Select(readable, writable, null, (int)wait * 1000); // trims both lists to those that are ready
 
         Now = Environment.TickCount64;
+        if (all)
+        {
+            active.Clear();
+            lookAtAll = Now + LookAtAllEvery;
+        }
         foreach (var socket in readable)
             if (socket == listener) Accept();
-            else Serve(connections[socket]);
-        foreach (var socket in writable) Serve(connections[socket]);
-        foreach (var connection in unfinished) Serve(connection);
+            else Serve(socket, connections[socket]);
+        foreach (var socket in writable) Serve(socket, connections[socket]);
+        foreach (var socket in unfinished) Serve(socket, connections[socket]);
     }
 
-    void Serve(Connection connection)
+    void Serve(Socket socket, Connection connection)
     {
+        active[socket] = connection;
         try { connection.Run(); }
         catch (Exception e)                             // a defect of ours: it costs this client, no other
         {
@@ -535,12 +545,13 @@ sealed class Server
         if (connections.Count - leaving > maxClients) connection.Abandon(Error.Busy, hard: leaving >= MaxFarewells);
         else History.Enqueue(connection.Visit);
         if (History.Count > MaxHistory) History.Dequeue();
-        Serve(connection);
+        Serve(socket, connection);
     }
 
     void Forget(Socket socket, Connection connection)
     {
         connections.Remove(socket);
+        active.Remove(socket);
         connection.Dispose();
     }
 
@@ -775,7 +786,8 @@ sealed class Connection : IDisposable
 
     void Reply(string? outcome, byte[] octets, State next = State.Line)
     {
-        (this.outcome, head, headSent, this.next) = (outcome, octets, 0, next);
+        byte[] held = head[headSent..];                 // see Store
+        (this.outcome, head, headSent, this.next) = (outcome, [.. held, .. octets], 0, next);
         Await(State.Sending);
         if (!server.Traces) return;
         int line = octets.AsSpan().IndexOf((byte)'\n') + 1, text = Math.Min(line + LengthSize, octets.Length);
@@ -850,8 +862,11 @@ sealed class Connection : IDisposable
 
     void EndReply()
     {
-        if (verb is "GET" && file is not null) Trace($"S: {(octets == end ? $"<file:{name}>" : $"<any:{octets}>")}");
-        if (head.Length == DigestSize) Trace($"S: <hex:{Convert.ToHexString(head)}>");
+        if (verb is "GET" && file is not null)
+        {
+            Trace($"S: {(octets == end ? $"<file:{name}>" : $"<any:{octets}>")}");
+            if (head.Length == DigestSize) Trace($"S: <hex:{Convert.ToHexString(head)}>");
+        }
         if (outcome is not null) LogRequest(outcome);
         if (next is State.Line) EndRequest();
         if (closing) Leave(null);
@@ -933,6 +948,8 @@ sealed class Connection : IDisposable
         if (refusal is var (error, cause)) { Refuse(error, cause); return; }
         EndRequest();
         Reply("stored", Line(error: null));
+        bool announced = Input.StartsWith("PUT|"u8) && Input.Contains((byte)'\n');
+        if (announced) EndReply();                      // not sent yet: it leaves together with the next go-ahead
     }
 
     // The block goes on coming; it is dropped, and answered at its end.
@@ -1186,6 +1203,7 @@ sealed class Upload(string temporary, string final, bool sync) : IDisposable
 sealed class Log
 {
     readonly BlockingCollection<string> lines = new(boundedCapacity: 1000);
+    readonly TextWriter stderr = Console.Error;         // opened now: later there may be no descriptor for it
     readonly bool quiet;
     readonly Thread writer;
     int dropped;
@@ -1211,9 +1229,13 @@ sealed class Log
     {
         foreach (var line in lines.GetConsumingEnumerable())
         {
-            Console.Error.WriteLine(line);
-            int count = Interlocked.Exchange(ref dropped, 0);
-            if (count > 0) Console.Error.WriteLine($"({count} lines left out)");
+            try
+            {
+                stderr.WriteLine(line);
+                int count = Interlocked.Exchange(ref dropped, 0);
+                if (count > 0) stderr.WriteLine($"({count} lines left out)");
+            }
+            catch (IOException) { Interlocked.Increment(ref dropped); }         // a full disk, say: it must not end the server
         }
     }
 
