@@ -2,7 +2,8 @@
 //
 // One conversation at a time means that every call may block, so the protocol reads here as it is spoken: write a
 // request, read a reply, copy a block.  That contrast with Server.cs is the lesson.  What does not change: TCP carries
-// octets, not messages, so nothing below assumes that one receive brings one reply.
+// octets, not messages, so nothing below assumes that one receive brings one reply.  (GET and PUT ask a little ahead of
+// the answers; for the plain shape of a conversation, begin with Print.)
 //
 // Read top to bottom: the commands · the prompt · GET · PUT · the connection · Progress.
 
@@ -115,9 +116,14 @@ sealed class Client : IDisposable
         try
         {
             Connect();
-            Write(Line(request));
+            WriteLine(Line(request));
             Flush();
-            if (ReadReply() is { } error) { Fail(request is List ? "LIST" : "STATUS", error); return; }
+            if (ReadReply() is { } error)
+            {
+                Fail(request is List ? "LIST" : "STATUS", error);
+                if (error.Closes) Drop();
+                return;
+            }
             ulong left = ReadLength();
             if (left == 0) Say(ifNone);
             while (left > 0)
@@ -187,6 +193,7 @@ sealed class Client : IDisposable
     sealed record Download(string Name, string Target, string Temporary)
     {
         public Get Request = new("");
+        public bool HasOptions => Request != new Get(Name);
     }
 
     void GetAll(string[] names)
@@ -198,11 +205,11 @@ sealed class Client : IDisposable
         var files = new List<Download>();
         foreach (string name in names)
         {
+            if (CheckName(name, types) is { } error) { Fail(name, error); continue; }
             string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
             string folder = Path.GetDirectoryName(target)!, source = $"{host}:{port}|{name}";
             string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
-            if (CheckName(name, types) is { } error) Fail(name, error);
-            else if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
+            if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
             else if (Folder.IsTaken(target)) Fail(name, "that name is here already; nothing is ever overwritten");
             else files.Add(new Download(name, target, Path.Combine(folder, $".imagetransfer-{id}.down")));
         }
@@ -213,17 +220,17 @@ sealed class Client : IDisposable
             if (asked == next) Connect();
             if (asked - next <= RequestsAhead / 2)
                 for (; asked < files.Count && asked - next < RequestsAhead; asked++)
-                    Write(Line(files[asked].Request = Ask(files[asked])));
+                    WriteLine(Line(files[asked].Request = Ask(files[asked])));
             Flush();
 
             var file = files[next++];
-            bool again = false;
+            bool again = false, resumed = file.Request.Offset > 0;
             try
             {
                 var error = ReadReply();
                 if (error is null) Receive(file);
-                else if (error.Code == "unsupported" && file.Request != new Get(file.Name)) again = !(digest = false);
-                else if (error.Code == "bad-offset" && file.Request.Offset > 0) again = Forget(file);
+                else if (error.Code == "unsupported" && file.HasOptions) (digest, again) = (false, true);
+                else if (error.Code == "bad-offset" && resumed) { File.Delete(file.Temporary); again = true; }
                 else Fail(file.Name, error);
                 if (again) files.Add(file);
                 if (error is { Closes: true }) Drop();
@@ -243,12 +250,6 @@ sealed class Client : IDisposable
         return new Get(file.Name, resume && digest && kept.Exists ? (ulong)kept.Length : 0, digest);
     }
 
-    static bool Forget(Download file)
-    {
-        File.Delete(file.Temporary);
-        return true;
-    }
-
     void Receive(Download file)
     {
         ulong length = ReadLength();
@@ -256,7 +257,7 @@ sealed class Client : IDisposable
         if (length == 0 && file.Request.Offset == 0) throw Broken("it sent a file of no octets");
         long position = (long)file.Request.Offset, end = position + (long)length;
 
-        // Its lock keeps out a second client that fetches the same file.  It is let go of after the hidden name is.
+        // Its lock keeps out a second client that fetches the same file.  The hidden name goes first, then the lock.
         using var handle = File.OpenHandle(file.Temporary, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         using var hash = file.Request.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
         bool intact = true;
@@ -266,6 +267,7 @@ sealed class Client : IDisposable
             if (RandomAccess.GetLength(handle) != position) RandomAccess.SetLength(handle, position);
             for (long hashed = 0; hash is not null && hashed < position;)
             {
+                // Room to borrow.
                 var chunk = outgoing.AsSpan(used, (int)Math.Min(outgoing.Length - used, position - hashed));
                 int count = RandomAccess.Read(handle, chunk, hashed);
                 hash.AppendData(chunk[..count]);
@@ -325,7 +327,7 @@ sealed class Client : IDisposable
                 if (!announced)
                 {
                     Connect();
-                    Write(request(next));
+                    WriteLine(request(next));
                     Flush();
                 }
                 announced = false;
@@ -356,10 +358,9 @@ sealed class Client : IDisposable
         string name = Path.GetFileName(path);
         try
         {
-            var file = new FileInfo(path);
-            if (CheckName(name, types) is { } error) Fail(path, error);
-            else if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
-            else if (!file.Exists) Fail(path, "there is no such file here");
+            if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
+            else if (CheckName(name, types) is { } error) Fail(path, error);
+            else if (new FileInfo(path) is var file && !file.Exists) Fail(path, "there is no such file here");
             else if (file.Length == 0) Fail(path, Error.Empty);      // before it is opened: a pipe looks like that too
             else
             {
@@ -400,7 +401,7 @@ sealed class Client : IDisposable
                 Trace('C', $"<hex:{Convert.ToHexString(octets)}>");
                 Write(octets);
             }
-            Write(behind);
+            WriteLine(behind);
             return Flush();
         }
         finally { progress.End(); }
@@ -417,7 +418,7 @@ sealed class Client : IDisposable
     // Every address the name has is tried in turn.  A connection on which the server spoke unasked has ended: §8.
     void Connect()
     {
-        if (socket is not null && count == 0 && socket.Poll(0, SelectMode.SelectRead)) Drop();
+        if (socket is not null && (count > 0 || socket.Poll(0, SelectMode.SelectRead))) Drop();
         if (socket is not null) return;
 
         string why = "the name has no address";
@@ -448,13 +449,18 @@ sealed class Client : IDisposable
 
     public void Dispose()
     {
-        if (socket is not null) Trace('C', "<close>");  // by the end of the process: Dispose would cost .NET 2 ms before it
+        if (socket is not null) Trace('C', "<close>");  // by the process as it ends: Dispose would cost 2 ms more
         progress.Dispose();
+    }
+
+    void WriteLine(byte[] line)
+    {
+        if (line is not []) Trace('C', Show(line));
+        Write(line);
     }
 
     void Write(ReadOnlySpan<byte> octets)
     {
-        if (octets is [.., (byte)'\n']) Trace('C', Show(octets));
         if (octets.Length > outgoing.Length - used) Flush();
         octets.CopyTo(outgoing.AsSpan(used));
         used += octets.Length;
@@ -542,7 +548,10 @@ sealed class Client : IDisposable
         if (traces) Console.Error.WriteLine($"{side}: {text}");
     }
 
-    void Fail(string what, Error error) => Fail(what, $"{Show(error.Code)}: {Show(error.Text)}");
+    void Fail(string what, Error error) => Fail(what, $"{error.Code}: {Plain(error.Text)}");
+
+    // For reading, not for parsing: only what could harm a terminal stays escaped.
+    static string Plain(string text) => Show(text).Replace(@"\<", "<").Replace(@"\\", @"\");
 
     void Fail(string what, string why)
     {

@@ -53,7 +53,8 @@ catch (Complaint complaint)
 // What a person at a terminal has to be told, in one line, before the program ends.
 sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public int ExitCode => exitCode; }
 
-// What was typed after "server" or "client".  The help text is the table of options: what is not in it does not exist.
+// What was typed after "server" or "client".  The help text is the table of options: what is not in it does not exist,
+// and a word one blank behind an option's name says that it takes a value.
 sealed class Options
 {
     readonly Dictionary<string, string> given = [];
@@ -75,7 +76,9 @@ sealed class Options
                 throw new Complaint($"there is no option {Show(name)}{Meant(name, takesValue.Keys)}; see --help");
             if (!takes && parts.Length == 2) throw new Complaint($"{name} takes no value");
             if (takes && parts.Length == 1 && ++i == args.Length) throw new Complaint($"{name} needs a value after it");
-            if (!given.TryAdd(name, !takes ? "" : parts.Length == 2 ? parts[1] : args[i]))
+            string value = !takes ? "" : parts.Length == 2 ? parts[1] : args[i];
+            if (takes && value == "") throw new Complaint($"{name} needs a value that is not empty");
+            if (!given.TryAdd(name, value))
                 throw new Complaint($"{name} is given twice");
         }
     }
@@ -309,7 +312,7 @@ static class Protocol
         "png"           => first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]),
         "jpg" or "jpeg" => first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]),
         "gif"           => first.StartsWith("GIF87a"u8) || first.StartsWith("GIF89a"u8),
-        "webp"          => first.StartsWith("RIFF"u8) && first[4..].EndsWith("WEBP"u8),
+        "webp"          => first.StartsWith("RIFF"u8) && first.Length >= 12 && first[8..].StartsWith("WEBP"u8),
         "pdf"           => first.StartsWith("%PDF-"u8),
         "bmp"           => first.StartsWith("BM"u8),
         _               => true,
@@ -339,7 +342,7 @@ static class Protocol
         moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
 }
 
-// ---- Server: the loop.  It alone waits, and it alone opens and closes sockets -------------------------------------
+// ---- Server: the loop.  It alone waits, and it alone accepts and forgets connections --------------------------------
 
 sealed class Server
 {
@@ -383,12 +386,13 @@ sealed class Server
 
     readonly Socket listener;
     readonly int maxClients;
-    readonly Dictionary<Socket, Connection> connections = [], active = [];      // active: served since the last look at all
+    readonly Dictionary<Socket, Connection> connections = [], active = [];  // active: served since the last look at all
     readonly List<Socket> readable = [], writable = [], unfinished = [];
     readonly List<SafeFileHandle> spares = [];
     long lookAtAll, acceptAgain, stopBy;
     int lastNumber;
     volatile bool signalled;
+    long signalledAt;
 
     public static int Run(string[] args)
     {
@@ -455,15 +459,16 @@ sealed class Server
 
     void OnSignal(PosixSignalContext signal)            // on a thread of its own: it may set a flag, no more
     {
-        if (signalled) Environment.Exit(1);
+        if (signalled && Environment.TickCount64 - signalledAt > 100) Environment.Exit(1);    // some send two at a time
+        if (!signalled) signalledAt = Environment.TickCount64;
         signal.Cancel = signalled = true;
     }
 
     // One turn: ask the kernel who is ready, serve each of them a bounded share, drop the finished.
     // Select is the only place this program waits for a client, so no client can hold up another.
     //
-    // Asking after a thousand sockets takes ten times as long as answering one of them.  So where there are many, those that
-    // were active just now are asked after alone for two milliseconds, and then all of them again.
+    // Asking after a thousand sockets takes ten times as long as answering one of them.  So where there are many, those
+    // that were active just now are asked after alone for two milliseconds, and then all of them again.
     void Turn()
     {
         if (signalled && !Stopping) Stop();
@@ -476,8 +481,8 @@ sealed class Server
         long wait = all ? LongestWait : LookAtAllEvery;         // also the longest that a signal goes unnoticed
         foreach (var (socket, connection) in all ? connections : active)
         {
-            if (Now >= connection.Deadline) connection.Expire();
-            if (Stopping && Now >= stopBy) connection.Abandon(Error.Stopping, hard: Now >= stopBy + 1000);
+            if (Now >= connection.Deadline) Guard(connection, connection.Expire);
+            if (Stopping && Now >= stopBy) connection.Abandon(Error.Stopping, hard: Now >= stopBy + FarewellTime);
 
             if (connection.IsFinished) Forget(socket, connection);      // a dictionary permits Remove while enumerated
             else if (connection.HasMore) unfinished.Add(socket);
@@ -505,7 +510,12 @@ sealed class Server
     void Serve(Socket socket, Connection connection)
     {
         active[socket] = connection;
-        try { connection.Run(); }
+        Guard(connection, connection.Run);
+    }
+
+    void Guard(Connection connection, Action step)
+    {
+        try { step(); }
         catch (Exception e)                             // a defect of ours: it costs this client, no other
         {
             Log.Write($"#{connection.Number} internal error: {Show(e.ToString())}");
@@ -612,7 +622,7 @@ sealed class Connection : IDisposable
     long moved;                             // octets moved since Deadline was set
     bool closing;                           // the reply being sent is the last one
 
-    // What was received and is not used yet: one line at most.  The rest stays with the kernel, and so with the client.
+    // Received and not used yet: as much as one line may be.  The rest stays with the kernel, and so with the client.
     readonly byte[] input = new byte[MaxLine];
     int inputStart, inputCount;
     bool lineBegun;
@@ -669,7 +679,8 @@ sealed class Connection : IDisposable
     // §7  A deadline has passed.  A block that moves fast enough gets another.
     public void Expire()
     {
-        if (state is State.Sending) Send();             // Select calls for much free room; here a little counts
+        if (state is State.Sending) Send();             // Select waits for much free room; here a little counts
+        if (Environment.TickCount64 < Deadline || IsFinished) return;       // that was the rest of it
         if (state is not (State.Line or State.Farewell) && moved >= Server.BlockStep) SetDeadline(Server.BlockTime);
         else Abandon(Error.Timeout, hard: state is State.Farewell);
     }
@@ -813,7 +824,8 @@ sealed class Connection : IDisposable
         if (position < end && fromHead < buffer.Length)
         {
             var room = buffer[fromHead..(int)Math.Min(buffer.Length, fromHead + end - position)];
-            if ((fromFile = ReadFile(room, position)) == 0) return false;
+            fromFile = ReadFile(room, position);
+            if (fromFile == 0) { Leave("cut: the file has become shorter"); return false; }
         }
 
         int sent = socket.Send(buffer[..(fromHead + fromFile)], SocketFlags.None, out var error);
@@ -831,11 +843,10 @@ sealed class Connection : IDisposable
         return true;
     }
 
-    // Reads at an offset, and hashes what has not been hashed yet.  0: the file has become shorter, and we leave.
+    // Reads at an offset, and hashes what has not been hashed yet.  0: the file has become shorter.
     int ReadFile(Span<byte> into, long at)
     {
         int count = RandomAccess.Read(file!, into, at);
-        if (count == 0) Leave("cut: the file has become shorter");
         if (owesDigest && at + count > hashed)
         {
             hash!.AppendData(into[(int)(hashed - at)..count]);
@@ -847,10 +858,11 @@ sealed class Connection : IDisposable
     bool HashSkipped()
     {
         int count = ReadFile(server.Buffer.AsSpan(0, (int)Math.Min(server.Buffer.Length, position - hashed)), hashed);
+        if (count == 0) { Refuse(Error.Storage); return true; }         // nothing is sent yet
         share -= count;
         SetDeadline(Server.BlockTime);                  // our time, not the client's
         if (hashed == position) state = State.Sending;
-        return count > 0;
+        return true;
     }
 
     // A long listing that this client is slow to take must not stay in memory: the rest of it becomes a file.
@@ -1021,7 +1033,8 @@ sealed class Connection : IDisposable
         });
     }
 
-    void SetDeadline(long milliseconds) => (Deadline, moved) = (server.Now + milliseconds, 0);
+    // From this very moment: the disk may have taken long since the turn began, and that is not the client's time.
+    void SetDeadline(long milliseconds) => (Deadline, moved) = (Environment.TickCount64 + milliseconds, 0);
 
     void UseDigest(bool wanted)
     {
@@ -1120,7 +1133,7 @@ sealed class Folder
     {
         foreach (var file in new DirectoryInfo(Root).EnumerateFiles(".imagetransfer-????????????????.up", everything))
             try { Exclusive(file.FullName, FileMode.Open).Dispose(); }
-            catch (IOException) { }                     // alive
+            catch (Exception e) when (IsTrouble(e)) { }                 // alive, or not ours
     }
 
     bool CanPublish()
@@ -1165,7 +1178,8 @@ sealed class Upload(string temporary, string final, bool sync) : IDisposable
     {
         if (sync) RandomAccess.FlushToDisk(handle);
         if (!Link(temporary, final)) return false;
-        if (sync) FlushFolder(Path.GetDirectoryName(final)!);
+        try { if (sync) FlushFolder(Path.GetDirectoryName(final)!); }
+        catch (IOException) { File.Delete(final); throw; }              // it will be refused, so it must not be there
         return true;
     }
 
@@ -1235,7 +1249,7 @@ sealed class Log
                 int count = Interlocked.Exchange(ref dropped, 0);
                 if (count > 0) stderr.WriteLine($"({count} lines left out)");
             }
-            catch (IOException) { Interlocked.Increment(ref dropped); }         // a full disk, say: it must not end the server
+            catch (IOException) { Interlocked.Increment(ref dropped); }  // a full disk, say: it must not end the server
         }
     }
 

@@ -36,8 +36,8 @@ public sealed class Clients : ClientConformance
     {
         var client = Run("GET", "cat.png");
         var wire = Accept();
-        Takes(wire, "GET|cat.png");
-        wire.Send(reply + "\n");
+        bool digest = Takes(wire, "GET|cat.png");
+        wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"), .. Notation.U64(8), .. Notation.Bytes(8), .. digest ? SHA256.HashData(Notation.Bytes(8)) : []]);
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);

@@ -93,6 +93,22 @@ public sealed class Deadlines : ServerConformance
         wire.Expect("OK\n");
     }
 
+    [Test, Clause("LIMIT-3")]
+    public void The_rest_of_a_block_is_enough_however_late_it_is_taken()
+    {
+        // More than the kernels hold is asked for, and read only when the first deadline is near or past: all of it comes,
+        // and no word about time behind it.
+        var picture = Notation.Bytes(7 << 20);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send("GET|big.png\n");
+        wire.Expect("OK\n");
+        wire.Receive(8);
+        Thread.Sleep(19_000);
+        Assert.That(wire.Receive(picture.Length).AsSpan().SequenceEqual(picture));
+        wire.List();
+    }
+
     [Test, Clause("LIMIT-3", "GET-3", "P8")]
     public void A_download_that_nobody_reads_is_cut_without_a_word()
     {

@@ -147,6 +147,12 @@ public sealed class RunningServer : IDisposable
         string[] command = [.. Plug.Words(launcher), .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder)), .. Plug.Words(options)];
         Program = new Program("server", command, Settings.Root, drain: drain);
 
+        try { WaitUntilItListens(command); }
+        catch { Dispose(); throw; }
+    }
+
+    void WaitUntilItListens(string[] command)
+    {
         var clock = Stopwatch.StartNew();
         while (true)
         {

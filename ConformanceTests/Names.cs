@@ -145,7 +145,7 @@ public sealed class Types : ServerConformance
     {
         var server = Start("--types png,gif,webp,pdf,bmp,txt");
         var wire = Connect(server);
-        foreach (var (name, first, right) in ((string, string, bool)[])[("a.gif", "GIF89a-", true), ("b.gif", "GIF88a-", false), ("a.webp", "RIFFxxxxWEBP", true), ("b.webp", "RIFFxxxxWEB", false), ("c.webp", "RIFF", false),
+        foreach (var (name, first, right) in ((string, string, bool)[])[("a.gif", "GIF89a-", true), ("b.gif", "GIF88a-", false), ("a.webp", "RIFFxxxxWEBP", true), ("b.webp", "RIFFxxxxWEB", false), ("c.webp", "RIFF", false), ("d.webp", "RIFFWEBP", false),
             ("a.pdf", "%PDF-1.7", true), ("b.pdf", "PDF", false), ("a.bmp", "BM6", true), ("b.bmp", "B", false), ("a.txt", "x", true)])
         {
             wire.Send($"PUT|{name}\n");

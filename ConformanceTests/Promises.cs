@@ -287,7 +287,7 @@ public sealed class Promises : ServerConformance
         upload.Expect("OK\n");
         server.Program.Signal("TERM");
         Eventually(() => server.Program.Errors.Contains("stopping"), "the first signal is not noticed");
-        server.Program.Signal("INT");
+        Eventually(() => { server.Program.Signal("INT"); return server.Program.HasEnded; }, "a second signal does not end it");
         Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
     }
 
@@ -315,7 +315,7 @@ public sealed class Promises : ServerConformance
     }
 }
 
-// No client: what the server does when there is nothing to do.
+// Where the log goes, and what the server does when there is nothing to do.
 [Reference]
 public sealed class AtRest : ServerConformance
 {
@@ -340,6 +340,14 @@ public sealed class AtRest : ServerConformance
         var before = server.Program.CpuTime;
         Thread.Sleep(2000);
         Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(400));
+    }
+
+    [Test, Clause("P11")]
+    public void A_log_that_cannot_be_written_ends_nothing()
+    {
+        if (!File.Exists("/dev/full")) Assert.Ignore("needs /dev/full");
+        var server = Start(launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
+        for (int i = 0; i < 20; i++) Connect(server).List();
     }
 
     [Test, Clause("P6")]

@@ -32,7 +32,7 @@ public sealed partial class Reference : ServerConformance
 
     [Test]
     public async Task Usage_errors() => await Verify(Session(NewFolder(), "", "serv", "server --port 7005", "server --dirr x", "server 70000", "server 1 2", "server --max-clients 0", "server --max-clients many", "server --idle 0",
-        "server --max-size 1T", "server --max-size 0", "server --types jpg,../x", "server --listen here", "server --sync=yes", "server --dir", "server --dir a --dir b", "client", "client localhost 0 LIST", "client localhost GIT x.png",
+        "server --max-size 1T", "server --max-size 0", "server --types jpg,../x", "server --listen here", "server --sync=yes", "server --dir", "server --dir a --dir b", "server --dir ''", "client", "client localhost 0 LIST", "client localhost GIT x.png",
         "client localhost LIST x", "client localhost GET", "client localhost PUT", "client localhost PUT a.png --output b", "client localhost GET a.png --resume --no-digest", "client localhost LIST --resume", "client localhost LIST --verbose"));
 
     [Test]
@@ -51,7 +51,7 @@ public sealed partial class Reference : ServerConformance
         File.WriteAllBytes(Path.Combine(folder, "cat.png"), Notation.Bytes(31337));
         File.WriteAllBytes(Path.Combine(folder, "dog.jpg"), [0xFF, 0xD8, 0xFF, 1]);
         string to = $"client 127.0.0.1 {Server.Port}";
-        await Verify(Neutral(Session(folder, $"{to} LIST", $"{to} PUT cat.png dog.jpg bird.png", $"{to} LIST", $"{to} PUT cat.png", $"{to} GET cat.png", $"{to} GET dog.jpg mouse.png --output copy.jpg", $"{to} GET dog.jpg --output copy.jpg", $"{to} < list\nhelp\nget mouse.png\nexit\n")).Replace(folder, "folder"));
+        await Verify(Neutral(Session(folder, $"{to} LIST", $"{to} PUT cat.png dog.jpg bird.png", $"{to} LIST", $"{to} PUT cat.png", $"{to} GET cat.png", $"{to} GET dog.jpg mouse.png --output copy.jpg", $"{to} GET dog.jpg --output copy.jpg", $"{to} GET ''", $"{to} PUT ''", $"{to} PUT .", $"{to} < list\nhelp\nget mouse.png\nexit\n")).Replace(folder, "folder"));
     }
 
     [Test]
