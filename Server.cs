@@ -488,7 +488,8 @@ sealed class Server
             else if (connection.HasMore) unfinished.Add(socket);
             else if (connection.WantsToSend) writable.Add(socket);
             else readable.Add(socket);
-            wait = connection.HasMore ? 0 : Math.Min(wait, Math.Max(connection.Deadline - Now, 1));
+            long left = Math.Max(connection.Deadline - Now, 1);
+            wait = connection.HasMore || connection.IsFinished ? 0 : Math.Min(wait, left);
         }
 
         if (readable.Count + writable.Count == 0) Thread.Sleep((int)wait);  // Select takes no empty lists
