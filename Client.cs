@@ -66,8 +66,7 @@ sealed class Client : IDisposable
         using var client = new Client(options, host, port);
         if (words is [var word, .. var files])
         {
-            string meant = Options.Meant(word.ToUpperInvariant(), ["LIST", "GET", "PUT", "STATUS"]);
-            string verb = VerbOf(word) ?? throw new Complaint($"there is no command {Show(word)}{meant}; see --help");
+            string verb = VerbOf(word) ?? throw NoCommand(word);
             if (verb != "GET" && options.Has("--output")) throw new Complaint("--output goes with GET");
             if (verb != "GET" && options.Has("--resume")) throw new Complaint("--resume goes with GET");
             client.Execute(verb, [.. files]);
@@ -97,6 +96,9 @@ sealed class Client : IDisposable
         _                           => null,
     };
 
+    static Complaint NoCommand(string word) => new($"there is no command {Show(word)}"
+        + Options.Meant(word.ToUpperInvariant(), ["LIST", "GET", "PUT", "STATUS", "HELP", "EXIT"]) + "; help lists them");
+
     void Execute(string verb, string[] files)
     {
         if (verb is "LIST" or "STATUS" && files is not []) throw new Complaint($"{verb} takes no file name");
@@ -104,7 +106,7 @@ sealed class Client : IDisposable
         switch (verb)
         {
             case "LIST":   Print(new List(), [-15, 20, 0], "the folder is empty"); break;
-            case "STATUS": Print(new Status(), [20, 20, 24, -9, -15, -15], "nobody has been connected"); break;
+            case "STATUS": Print(new Status(), [20, 20, 21, -5, -12, -12], "nobody has been connected"); break;
             case "GET":    GetAll(files); break;
             case "PUT":    PutAll(files); break;
         }
@@ -165,6 +167,7 @@ sealed class Client : IDisposable
                     case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
                     case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine(PromptHelp); break;
                     case [var word, .. var files] when VerbOf(word) is { } verb: Execute(verb, files); break;
+                    case [var word] when !word.Contains('.') && !types.Contains("any"): throw NoCommand(word);
                     default: GetAll([line.Trim()]); break;
                 }
             }

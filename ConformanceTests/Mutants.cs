@@ -44,10 +44,12 @@ public sealed partial class Mutants
 
     // What somebody reads whose implementation has this mistake.
     [Test]
-    public async Task Report_on([Values("length reversed", "length of four octets", "CR LF behind OK", "one receive is one request", "closes after each request", "client keeps a file cut short")] string mutant) =>
+    public async Task Report_on([Values("length reversed", "length of four octets", "CR LF behind OK", "LF missing behind OK", "closes after each request", "client keeps a file cut short")] string mutant) =>
         await Verify(Neutral(Run(MutantList.All.Single(one => one.Name == mutant), transcriptsOnly: true).Report));
 
-    static string Neutral(string report) => Times().Replace(Ports().Replace(Stderr().Replace(report, ""), "127.0.0.1:7005"), "2026-01-31T23:59:59Z").Replace("\r", "");
+    static string Neutral(string report) => SpecLines().Replace(Times().Replace(Ports().Replace(Stderr().Replace(report, ""), "127.0.0.1:7005"), "2026-01-31T23:59:59Z").Replace("\r", ""), "Protocol.md:1");
+
+    [GeneratedRegex(@"Protocol\.md:\d+")] private static partial Regex SpecLines();
 
     [GeneratedRegex(@"\[your \w+\] .*\n?")] private static partial Regex Stderr();
     [GeneratedRegex(@"127\.0\.0\.1:\d+")] private static partial Regex Ports();

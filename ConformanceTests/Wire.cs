@@ -258,6 +258,7 @@ public sealed class Wire : IDisposable
         text.AppendLine($"expected  {what ?? prefix + Notation.Show(tail, 80)}");
         text.AppendLine($"received  {instead ?? (received.Length == 0 ? prefix + (waited ? "  (nothing more)" : "  (the end of the connection)") : prefix + Notation.Show(received, 80))}");
         if (expected is not null && instead is null && received.Length > 0) text.AppendLine($"          {new string(' ', prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length)}^");
+        if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0)) text.AppendLine($"          (expected is the length <u64:{System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(expected)}>)");
         if (Hints.For(new Evidence(self, expected, at, received, waited, answersAfterEnd, linesSent, repliesTaken, delivery, SaidBy(Other), what)) is { } hint) text.AppendLine($"hint      {hint}");
         text.AppendLine("so far");
         text.Append(SoFar());
