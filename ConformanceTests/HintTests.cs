@@ -33,6 +33,7 @@ public sealed class HintTests
         ("CR LF", Ask, Delivery.Whole, [Text("OK\r\n")]),
         ("no final LF", Block, Delivery.Whole, [[.. "OK"u8, .. Notation.U64(300)]]),
         ("one receive per request", wire => { wire.Send("LIST\nLIST\n"); wire.Expect("OK\n"); wire.Expect(new Octets(Notation.U64(0))); wire.Expect("OK\n"); }, Delivery.Whole, [Text("OK\n"), Notation.U64(0)]),
+        ("requests taken for one", wire => { wire.Send("LIST\nLIST\n"); wire.Expect("OK\n"); }, Delivery.Whole, [Text("ER|unsupported|LIST LIST\n")]),
         ("one receive is one message", Ask, Delivery.OctetByOctet, [Text("ER|bad-request|G\n")]),
         ("one send taken for all", Block, Delivery.Whole, [Text("OK\n"), Notation.U64(300), Cat[..200], null]),
         ("closes after each request", wire => { wire.Send("GET|a.png\n"); wire.Expect(new Octets(Text("OK\n"))); wire.Send("LIST\n"); wire.Expect("OK\n"); }, Delivery.Whole, [Text("OK\n"), null]),

@@ -30,6 +30,8 @@ public static class Hints
             "the answer came once the client had ended its sending: the server reads until the end of the stream. A request ends with its LF; answer then."),
         ("one receive per request", e => e.Self == Side.Client && e.LinesSent > 1 && e.Taken > 0 && e.Waited,
             "some requests were answered, the ones behind them in the same piece were not: what is left in the receive buffer after a request is the next request. One receive is not one message."),
+        ("requests taken for one", e => e.Self == Side.Client && e.Delivery == Delivery.Whole && e.LinesSent > 1 && e.Taken == 0 && Text(e)?.StartsWith("OK") == true && e.Starts("ER|"u8.ToArray()),
+            "several requests came in one piece, and were taken for one that makes no sense: cut the input at each LF, and keep what is left for the next one."),
         ("one receive is one message", e => e.Delivery != Delivery.Whole && (e.Waited || e.Ended || e.Seen.AsSpan().StartsWith("ER|"u8)),
             "this delivery sends a message in small pieces. One receive is not one message: collect octets until the LF, or until the counted octets are there."),
         ("one send taken for all", e => (e.Expected is { Length: > 64 } && e.At > 0 || e.What is not null && e.What.Contains("octets")) && (e.Ended || e.Waited),

@@ -45,11 +45,11 @@ public static class Report
         return text.AppendLine().ToString().ReplaceLineEndings("\n");
     }
 
-    // Failures before advice, the simplest stage first, and what fails in one piece before what fails in many.
+    // Failures before advice, the simplest stage first, transcripts before programmed tests, one piece before many.
     static IEnumerable<Verdict> InOrder(IEnumerable<Verdict> verdicts) => verdicts.Where(verdict => verdict.Outcome is "failed" or "advice")
         .OrderBy(verdict => verdict.Outcome == "advice").ThenBy(verdict => verdict.Stage).ThenBy(verdict => Delivered(verdict.Test)).ThenBy(verdict => Spec.Find(verdict.Clause).Line).ThenBy(verdict => verdict.Test, StringComparer.Ordinal);
 
-    static int Delivered(string test) => test.EndsWith(", OctetByOctet") ? 2 : test.EndsWith(", ThreeOctets") ? 1 : 0;
+    static int Delivered(string test) => test.EndsWith(", Whole") ? 0 : test.EndsWith(", ThreeOctets") ? 1 : test.EndsWith(", OctetByOctet") ? 2 : 3;
 
     static string Short(Clause clause)
     {
