@@ -218,7 +218,22 @@ public sealed class WholeRun
     [OneTimeSetUp]
     public void CheckThePlug()
     {
-        if (Settings.TestsServer) using (new RunningServer()) { }
+        try
+        {
+            if (Settings.TestsServer) using (new RunningServer()) { }
+            if (!Settings.TestsClient) return;
+            using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+            listener.Listen(1);
+            using var client = Player.StartClient(Path.GetTempPath(), ((IPEndPoint)listener.LocalEndPoint!).Port, "LIST");
+            try { using (Player.Accept(listener, Delivery.Whole)) { } }
+            catch (Violation) { client.Kill(); throw new Violation($"The client was started as below, and did not connect to 127.0.0.1.\n  {Plug.ClientTemplate}\n{client.Said()}"); }
+        }
+        catch (Violation violation)                     // one message, not as many as there are tests
+        {
+            Report.CannotStart(violation.Message);
+            throw;
+        }
     }
 
     [OneTimeTearDown]

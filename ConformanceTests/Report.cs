@@ -20,6 +20,12 @@ public static class Report
         File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.json"), JsonSerializer.Serialize(new { Implementation = under, Settings.Seed, Settings.Strict, Verdicts = verdicts.OrderBy(v => v.Stage).ThenBy(v => v.Clause).ThenBy(v => v.Test) }, new JsonSerializerOptions { WriteIndented = true }));
     }
 
+    public static void CannotStart(string why)
+    {
+        lock (verdicts) verdicts.Clear();
+        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.txt"), $"Nothing was tested.\n\n{why}\n");
+    }
+
     static string Or(string template) => template == "" ? "the reference" : template;
 
     public static string Text(string under, IReadOnlyCollection<Verdict> verdicts)

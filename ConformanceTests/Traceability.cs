@@ -32,6 +32,17 @@ public sealed class Traceability
     }
 
     [Test]
+    public void The_line_counts_in_the_README_are_true()
+    {
+        foreach (System.Text.RegularExpressions.Match row in System.Text.RegularExpressions.Regex.Matches(File.ReadAllText(Path.Combine(Settings.Root, "README.md")), @"^\| \[[^\]]+\]\(([^)]+)\) \| ([\d,]+) \|", System.Text.RegularExpressions.RegexOptions.Multiline))
+        {
+            string path = Path.Combine(Settings.Root, row.Groups[1].Value);
+            string[] files = Directory.Exists(path) ? Directory.GetFiles(path, "*.cs") : [path];
+            Assert.That(row.Groups[2].Value, Is.EqualTo($"{files.Sum(file => File.ReadLines(file).Count()):N0}"), row.Groups[1].Value);
+        }
+    }
+
+    [Test]
     public async Task Table() => await Verify(string.Join('\n', Spec.Clauses.Values.Select(clause =>
         $"{clause.Id,-10} {clause.Level.ToString().ToUpperInvariant(),-7} {string.Join(", ", Tests().Where(test => test.Id == clause.Id).Select(test => test.Test).Distinct())}")));
 }
