@@ -706,7 +706,7 @@ sealed class Connection : IDisposable
         socket.Dispose();
         Visit.Disconnected = DateTime.UtcNow;
         Trace("S: <close>");
-        string figures = $"{Visit.Requests} requests, {Visit.Received} octets in, {Visit.Sent} out";
+        string figures = $"requests {Visit.Requests}, octets in {Visit.Received}, out {Visit.Sent}";
         server.Log.Write($"#{Number} disconnected: {figures}");
     }
 
@@ -1058,8 +1058,11 @@ sealed class Connection : IDisposable
         if (server.Traces) server.Log.Add($"#{Number} {text}");
     }
 
-    void LogRequest(string how) =>              // "-" is a farewell that no request asked for
-        server.Log.Write($"#{Number} {verb} {Show(name)}, {octets} octets, {server.Now - started} ms, {how}");
+    void LogRequest(string how)                 // "-" is a farewell that no request asked for
+    {
+        string what = name == "" ? verb : $"{verb} {Show(name)}";
+        server.Log.Write($"#{Number} {what}, {octets} octets, {server.Now - started} ms, {how}");
+    }
 }
 
 // ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
