@@ -25,6 +25,7 @@ public sealed class Wire : IDisposable
     }
 
     public Socket Socket => socket;
+    public bool SendingFailed { get; private set; }
 
     // ---- sending ----
 
@@ -48,6 +49,7 @@ public sealed class Wire : IDisposable
         catch (SocketException e)
         {
             events.Add($"(sending failed: {e.SocketErrorCode})");
+            SendingFailed = true;
         }
     }
 
