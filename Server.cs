@@ -78,8 +78,7 @@ sealed class Options
             if (takes && parts.Length == 1 && ++i == args.Length) throw new Complaint($"{name} needs a value after it");
             string value = !takes ? "" : parts.Length == 2 ? parts[1] : args[i];
             if (takes && value == "") throw new Complaint($"{name} needs a value that is not empty");
-            if (!given.TryAdd(name, value))
-                throw new Complaint($"{name} is given twice");
+            if (!given.TryAdd(name, value)) throw new Complaint($"{name} is given twice");
         }
     }
 
@@ -126,11 +125,14 @@ sealed class Options
     {
         var row = Enumerable.Range(0, b.Length + 1).ToArray();
         for (int i = 1; i <= a.Length; i++)
-            for (int j = 1, diagonal = i - 1 + 0 * (row[0] = i); j <= b.Length; j++)
+        {
+            (int diagonal, row[0]) = (row[0], i);
+            for (int j = 1; j <= b.Length; j++)
             {
                 int changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
                 (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, changed));
             }
+        }
         return row[^1];
     }
 }
