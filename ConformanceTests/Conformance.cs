@@ -28,12 +28,16 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             var clauses = (ids.Length > 0 ? ids : transcript!.Ids).Select(Spec.Find).ToArray();
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
             int stage = Stages.Of(clauses, fixture);
-            string name = transcript is null ? context.CurrentTest.Name : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
+            string name = transcript is null
+                ? context.CurrentTest.Name
+                : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
+            void report(string outcome, string message) =>
+                Report.Add(new Verdict(stage, clauses[0].Id, name, outcome, message));
 
             string? why = NotForThisRun(fixture, stage, clauses);
             if (why is not null)
             {
-                if (why.StartsWith("not offered")) Report.Add(new Verdict(stage, clauses[0].Id, name, "not offered", why));
+                if (why.StartsWith("not offered")) report("not offered", why);
                 context.CurrentResult.SetResult(ResultState.Ignored, why);
                 return context.CurrentResult;
             }
@@ -43,11 +47,11 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             {
                 string text = $"\n{clauses[0].Sentence}\n\n{result.Message.Replace("Violation : ", "").TrimEnd()}\n";
                 bool advice = clauses[0].Level < Level.Must && !Settings.Strict;
-                Report.Add(new Verdict(stage, clauses[0].Id, name, advice ? "advice" : "failed", text));
+                report(advice ? "advice" : "failed", text);
                 result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
             }
-            else if (result.ResultState.Status == TestStatus.Skipped) Report.Add(new Verdict(stage, clauses[0].Id, name, "not offered", result.Message));
-            else Report.Add(new Verdict(stage, clauses[0].Id, name, "passed", ""));
+            else if (result.ResultState.Status == TestStatus.Skipped) report("not offered", result.Message);
+            else report("passed", "");
             return result;
         }
 
@@ -56,7 +60,8 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             if (Settings.Stage != 0 && Settings.Stage != stage) return $"not of stage {Settings.Stage}";
             bool client = typeof(ClientConformance).IsAssignableFrom(fixture);
             if (client ? !Settings.TestsClient : !Settings.TestsServer) return "the other half is tested";
-            return client ? null : clauses.Select(clause => Offers.Missing(clause.Id)).FirstOrDefault(missing => missing is not null);
+            if (client) return null;
+            return clauses.Select(clause => Offers.Missing(clause.Id)).FirstOrDefault(missing => missing is not null);
         }
     }
 }
@@ -75,18 +80,24 @@ public sealed class ReferenceAttribute : NUnitAttribute, IApplyToTest
 
 public static class Stages
 {
-    public static readonly string[] Names = ["", "connect", "LIST", "GET", "PUT", "robustness", "many clients", "digest", "resume", "STATUS"];
+    public static readonly string[] Names =
+    [
+        "", "connect", "LIST", "GET", "PUT", "robustness", "many clients", "digest", "resume", "STATUS",
+    ];
 
     static readonly (string Prefix, int Stage)[] table =
     [
-        ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4), ("DIGEST", 7), ("P4", 7), ("CLI-7", 7), ("OFFSET", 8), ("CLI-10", 8), ("STATUS", 9),
+        ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4),
+        ("DIGEST", 7), ("P4", 7), ("CLI-7", 7), ("OFFSET", 8), ("CLI-10", 8), ("STATUS", 9),
         ("P10", 5), ("P11", 5), ("CLI", 5), ("P", 6),
     ];
 
     // The stage of the latest extension among them, else of the first sentence.
-    public static int Of(Clause[] clauses, Type fixture) => clauses.Where(clause => clause.IsExtension).Select(Stage).DefaultIfEmpty(Stage(clauses[0])).Max();
+    public static int Of(Clause[] clauses, Type fixture) =>
+        clauses.Where(clause => clause.IsExtension).Select(Stage).DefaultIfEmpty(Stage(clauses[0])).Max();
 
-    static int Stage(Clause clause) => table.Where(row => clause.Id.StartsWith(row.Prefix)).Select(row => row.Stage).FirstOrDefault(5);
+    static int Stage(Clause clause) =>
+        table.Where(row => clause.Id.StartsWith(row.Prefix)).Select(row => row.Stage).FirstOrDefault(5);
 }
 
 // Which extensions the server under test has: asked once, on the wire.
@@ -105,11 +116,20 @@ public static class Offers
             try { return !wire.ReceiveLine().StartsWith("ER|unsupported|"); }
             catch (Violation) { return true; }          // then its own tests shall say what is wrong
         }
-        return new() { ["DIGEST"] = has("GET|offer.png|digest=sha256"), ["OFFSET"] = has("GET|offer.png|offset=0"), ["STATUS"] = has("STATUS") };
+        return new()
+        {
+            ["DIGEST"] = has("GET|offer.png|digest=sha256"),
+            ["OFFSET"] = has("GET|offer.png|offset=0"),
+            ["STATUS"] = has("STATUS"),
+        };
     }
 
-    public static string? Missing(string id) => id.Split('-')[0] is var family && Settings.Server != "" && offered.Value.GetValueOrDefault(family, true) == false
-        ? $"not offered: {(family == "STATUS" ? family : family.ToLowerInvariant())}" : null;
+    public static string? Missing(string id)
+    {
+        string family = id.Split('-')[0];
+        if (Settings.Server == "" || offered.Value.GetValueOrDefault(family, true)) return null;
+        return $"not offered: {(family == "STATUS" ? family : family.ToLowerInvariant())}";
+    }
 }
 
 public abstract class Conformance
@@ -165,13 +185,16 @@ public abstract class ServerConformance : Conformance
     }
 
     // One of its own, where it is ended, counted or given options.
-    protected RunningServer Start(string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "") => Own(new RunningServer(options, folder, port, drain, launcher));
+    protected RunningServer Start(
+        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "") =>
+        Own(new RunningServer(options, folder, port, drain, launcher));
 
     protected Wire Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
     protected Wire Connect(RunningServer other) => Own(other.Connect());
 
     // A conversation in the notation of Protocol.md.
-    protected void Play(string transcript) => Player.AgainstServer(Transcript.From("", transcript), Server, Delivery.Whole);
+    protected void Play(string transcript) =>
+        Player.AgainstServer(Transcript.From("", transcript), Server, Delivery.Whole);
 
     [TearDown]
     public void GiveBack()
@@ -206,7 +229,8 @@ public abstract class ClientConformance : Conformance
     }
 
     // Starts the client as a person would, in its folder.
-    protected Program Run(string command, string? file = null, string options = "", string? input = null) => Own(Player.StartClient(Folder, Port, command, file, options, input));
+    protected Program Run(string command, string? file = null, string options = "", string? input = null) =>
+        Own(Player.StartClient(Folder, Port, command, file, options, input));
 
     protected Wire Accept(Delivery delivery = Delivery.Whole) => Own(Player.Accept(Listener, delivery));
 }
@@ -221,18 +245,28 @@ public sealed class WholeRun
         try
         {
             if (Settings.TestsServer) using (new RunningServer()) { }
-            if (!Settings.TestsClient) return;
-            using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-            listener.Listen(1);
-            using var client = Player.StartClient(Path.GetTempPath(), ((IPEndPoint)listener.LocalEndPoint!).Port, "LIST");
-            try { using (Player.Accept(listener, Delivery.Whole)) { } }
-            catch (Violation) { client.Kill(); throw new Violation($"The client was started as below, and did not connect to 127.0.0.1.\n  {Plug.ClientTemplate}\n{client.Said()}"); }
+            if (Settings.TestsClient) CheckThatTheClientConnects();
         }
         catch (Violation violation)                     // one message, not as many as there are tests
         {
             Report.CannotStart(violation.Message);
             throw;
+        }
+    }
+
+    static void CheckThatTheClientConnects()
+    {
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(1);
+        int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
+        using var client = Player.StartClient(Path.GetTempPath(), port, "LIST");
+        try { using (Player.Accept(listener, Delivery.Whole)) { } }
+        catch (Violation)
+        {
+            client.Kill();
+            throw new Violation("The client was started as below, and did not connect to 127.0.0.1.\n"
+                + $"  {Plug.ClientTemplate}\n{client.Said()}");
         }
     }
 

@@ -9,7 +9,8 @@ public sealed class Connections : ServerConformance
     [Test, Clause("P6", "CONN-1")]
     public void Connections_are_served_in_whatever_order_they_speak()
     {
-        // A server that handles one connection after the other would answer the first accepted first: so the last speaks first.
+        // A server that handles one connection after the other would answer the first accepted first:
+        // so the last speaks first.
         var wires = Enumerable.Range(0, 5).Select(_ => Connect()).ToArray();
         foreach (var wire in wires.Reverse()) Assert.That(wire.List(), Is.Empty);
     }
@@ -40,7 +41,8 @@ public sealed class Connections : ServerConformance
     {
         for (int i = 0; i < 20; i++) Server.Has($"{i}.png", Cat);
         var wire = Connect();
-        var sending = Task.Run(() => wire.Socket.Send(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("LIST\n", 1000)))));
+        string requests = string.Concat(Enumerable.Repeat("LIST\n", 1000));
+        var sending = Task.Run(() => wire.Socket.Send(Encoding.ASCII.GetBytes(requests)));
         for (int i = 0; i < 1000; i++)
         {
             wire.Expect("OK\n");
@@ -126,9 +128,16 @@ public sealed class Lines : ServerConformance
 
     static readonly (string Name, byte[] Line)[] bad =
     [
-        ("empty", []), ("CR", "\r"u8.ToArray()), ("CR LF", "LIST\r"u8.ToArray()), ("CR after a name", "GET|cat.png\r"u8.ToArray()),
-        ("stray octet", [.. "GET|"u8, 0xFF, .. ".png"u8]), ("overlong", [.. "GET|"u8, 0xC0, 0xAF, .. ".png"u8]), ("surrogate", [.. "GET|"u8, 0xED, 0xA0, 0x80, .. ".png"u8]),
-        ("cut character", [.. "GET|a.png"u8, 0xE7, 0x8C]), ("beyond Unicode", [.. "GET|"u8, 0xF4, 0x90, 0x80, 0x80, .. ".png"u8]), ("pickle", [0x80, 0x04, 0x95, 0x10]),
+        ("empty",           []),
+        ("CR",              [.. "\r"u8]),
+        ("CR LF",           [.. "LIST\r"u8]),
+        ("CR after a name", [.. "GET|cat.png\r"u8]),
+        ("stray octet",     [.. "GET|"u8, 0xFF, .. ".png"u8]),
+        ("overlong",        [.. "GET|"u8, 0xC0, 0xAF, .. ".png"u8]),
+        ("surrogate",       [.. "GET|"u8, 0xED, 0xA0, 0x80, .. ".png"u8]),
+        ("cut character",   [.. "GET|a.png"u8, 0xE7, 0x8C]),
+        ("beyond Unicode",  [.. "GET|"u8, 0xF4, 0x90, 0x80, 0x80, .. ".png"u8]),
+        ("pickle",          [0x80, 0x04, 0x95, 0x10]),
     ];
 
     [TestCaseSource(nameof(bad)), Clause("LINE-3", "ERR-2", "P11", "CLOSE-1")]
@@ -145,8 +154,10 @@ public sealed class Requests : ServerConformance
 {
     [Test, Clause("REQ-1", "ERR-2")]
     public void Unknown_verbs_and_options_cost_nothing(
-        [Values("DELETE|cat.png", "list", "get|cat.png", "Get|cat.png", "LIST|", "LIST|x", "LISTS", "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|Digest=sha256", "GET|cat.png|",
-                "GET|cat.png|offset =1", "PUT|dog.png|offset=1", "PUT|dog.png|mode=755", "LI\u0001ST", " LIST", "LIST ", "HELO cat", "STATUS|all")] string request)
+        [Values("DELETE|cat.png", "list", "get|cat.png", "Get|cat.png", "LIST|", "LIST|x", "LISTS",
+                "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|Digest=sha256", "GET|cat.png|",
+                "GET|cat.png|offset =1", "PUT|dog.png|offset=1", "PUT|dog.png|mode=755",
+                "LI\u0001ST", " LIST", "LIST ", "HELO cat", "STATUS|all")] string request)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
@@ -156,7 +167,8 @@ public sealed class Requests : ServerConformance
     }
 
     [Test, Clause("REQ-2", "CLOSE-1")]
-    public void Requests_outside_the_grammar([Values("|", "|cat.png", "GET", "PUT", "GET|cat.png|x=1|x=2", "PUT|dog.png|x|x")] string request)
+    public void Requests_outside_the_grammar(
+        [Values("|", "|cat.png", "GET", "PUT", "GET|cat.png|x=1|x=2", "PUT|dog.png|x|x")] string request)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
@@ -165,7 +177,8 @@ public sealed class Requests : ServerConformance
     }
 
     [Test, Clause("REQ-2", "OFFSET-1", "CLOSE-1")]
-    public void Offsets_that_are_no_numbers([Values("", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1e1", "100000000000000000000", "१")] string offset)
+    public void Offsets_that_are_no_numbers(
+        [Values("", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1e1", "100000000000000000000", "१")] string offset)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
@@ -196,7 +209,9 @@ public sealed class Requests : ServerConformance
     }
 
     [Test, Clause("REPLY-2", "NAME-1")]
-    public void A_reply_never_echoes_what_was_sent([Values("GET|\u001b[2Jx.png", "GET|a\rb.png", "GET|\u202egnp.exe", "PUT|\u009bx.png", "\u001b]0;gotcha\u0007", "GET|a\u0000b.png")] string request)
+    public void A_reply_never_echoes_what_was_sent(
+        [Values("GET|\u001b[2Jx.png", "GET|a\rb.png", "GET|\u202egnp.exe",
+                "PUT|\u009bx.png", "\u001b]0;gotcha\u0007", "GET|a\u0000b.png")] string request)
     {
         var wire = Connect();
         wire.Send(request + "\n");
@@ -208,7 +223,11 @@ public sealed class Requests : ServerConformance
 
 public sealed class Blocks : ServerConformance
 {
-    static readonly int[] sizes = [8, 9, 255, 256, 1023, 1024, 1025, 4096, 8191, 65535, 65536, 65537, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20];
+    static readonly int[] sizes =
+    [
+        8, 9, 255, 256, 1023, 1024, 1025, 4096, 8191, 65535, 65536, 65537,
+        (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20,
+    ];
 
     [TestCaseSource(nameof(sizes)), Clause("BLOCK-1", "PUT-2", "GET-1")]
     public void Octets_go_up_and_come_back_unchanged(int size)
@@ -216,14 +235,21 @@ public sealed class Blocks : ServerConformance
         var wire = Connect();
         var picture = Notation.Bytes(size);
         wire.Put("cat.png", picture);
-        Assert.That(File.ReadAllBytes(Server.PathOf("cat.png")).AsSpan().SequenceEqual(picture), "what was stored differs");
+        var stored = File.ReadAllBytes(Server.PathOf("cat.png"));
+        Assert.That(stored.AsSpan().SequenceEqual(picture), "what was stored differs");
         Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture), "what came back differs");
     }
 
     [Test, Clause("BLOCK-1")]
     public void Nothing_in_a_block_is_a_mark()
     {
-        byte[] marks = [.. Notation.Bytes(8), .. "\r\n\n\0\x1a\nOK\nER|x|y\nLIST\nEOF<END>\r\n.\r\n"u8, .. Enumerable.Range(0, 256).Select(i => (byte)i), 0xEF, 0xBB, 0xBF];
+        byte[] marks =
+        [
+            .. Notation.Bytes(8),
+            .. "\r\n\n\0\x1a\nOK\nER|x|y\nLIST\nEOF<END>\r\n.\r\n"u8,
+            .. Enumerable.Range(0, 256).Select(i => (byte)i),
+            0xEF, 0xBB, 0xBF,
+        ];
         var wire = Connect(Delivery.OctetByOctet);
         wire.Put("marks.png", marks);
         Assert.That(wire.Get("marks.png"), Is.EqualTo(marks));
@@ -266,7 +292,9 @@ public sealed class Blocks : ServerConformance
             wires[i].Send([.. Notation.U64(1 << 30), .. Notation.Bytes(10)]);
         }
         Assert.That(Connect().List(), Is.Empty);
-        long disk = Directory.EnumerateFiles(Server.Folder, "*", new EnumerationOptions { AttributesToSkip = 0 }).Sum(file => new FileInfo(file).Length);
+        var hiddenToo = new EnumerationOptions { AttributesToSkip = 0 };
+        var files = Directory.EnumerateFiles(Server.Folder, "*", hiddenToo);
+        long disk = files.Sum(file => new FileInfo(file).Length);
         Assert.That(disk, Is.LessThan(1 << 20), "octets on disk that nobody sent");
     }
 

@@ -1,6 +1,7 @@
 // §7, §8: limits, deadlines, closing.  What takes its time takes it beside the other tests.
 
 using System.Diagnostics;
+using System.Security.Cryptography;
 
 public sealed class Deadlines : ServerConformance
 {
@@ -72,7 +73,8 @@ public sealed class Deadlines : ServerConformance
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
         wire.Expect("OK\n");
-        if (!wire.Socket.Poll(Settings.Milliseconds(50_000) * 1000, SelectMode.SelectRead)) Assert.Fail("nothing came in 50 s");
+        bool came = wire.Socket.Poll(Settings.Milliseconds(50_000) * 1000, SelectMode.SelectRead);
+        if (!came) Assert.Fail("nothing came in 50 s");
         wire.ExpectError("timeout", closes: true);
     }
 
@@ -96,8 +98,8 @@ public sealed class Deadlines : ServerConformance
     [Test, Clause("LIMIT-3")]
     public void The_rest_of_a_block_is_enough_however_late_it_is_taken()
     {
-        // More than the kernels hold is asked for, and read only when the first deadline is near or past: all of it comes,
-        // and no word about time behind it.
+        // More than the kernels hold is asked for, and read only when the first deadline is near or past:
+        // all of it comes, and no word about time behind it.
         var picture = Notation.Bytes(7 << 20);
         Server.Has("big.png", picture);
         var wire = Connect();
@@ -209,7 +211,8 @@ public sealed class Closing : ServerConformance
         var wire = Connect();
         wire.Send("PUT|cat.png|digest=sha256\n");
         wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. System.Security.Cryptography.SHA256.HashData(Notation.Bytes(20))[..octets]]);
+        var digest = SHA256.HashData(Notation.Bytes(20));
+        wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. digest[..octets]]);
         wire.HalfClose();
         wire.ExpectEnd();
         Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty);
@@ -230,7 +233,8 @@ public sealed class Closing : ServerConformance
     {
         var server = Start();
         server.Has("cat.png", Notation.Bytes(8 << 20));
-        Wire idle = Connect(server), half = Connect(server), upload = Connect(server), download = Connect(server), stalled = Connect(server);
+        Wire idle = Connect(server), half = Connect(server);
+        Wire upload = Connect(server), download = Connect(server), stalled = Connect(server);
         idle.List();
         half.List();
         half.Send("LIS");
@@ -252,9 +256,11 @@ public sealed class Closing : ServerConformance
         upload.ExpectError("stopping", closes: true);
         Assert.That(download.ReceiveBlock(), Has.Length.EqualTo(8 << 20));
         download.ExpectError("stopping", closes: true);
-        if (!stalled.Socket.Poll(Settings.Milliseconds(15_000) * 1000, SelectMode.SelectRead)) Assert.Fail("the stalled upload is not ended");
+        bool ended = stalled.Socket.Poll(Settings.Milliseconds(15_000) * 1000, SelectMode.SelectRead);
+        if (!ended) Assert.Fail("the stalled upload is not ended");
         stalled.ExpectError("stopping", closes: true);
         Assert.That(server.Program.WaitForExit(Settings.Milliseconds(15_000)), Is.Zero);
-        Assert.That(Directory.GetFileSystemEntries(server.Folder).Select(Path.GetFileName), Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
+        var left = Directory.GetFileSystemEntries(server.Folder).Select(Path.GetFileName);
+        Assert.That(left, Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
     }
 }

@@ -1,7 +1,8 @@
-// The plug: starts any server or client from a command template, in a folder of its own, and ends it.  The reference goes
-// through the very same plug.
+// The plug: starts any server or client from a command template, in a folder of its own, and ends it.
+// The reference goes through the very same plug.
 
 using System.Diagnostics;
+using System.Text.RegularExpressions;
 
 public sealed class Program : IDisposable
 {
@@ -23,7 +24,10 @@ public sealed class Program : IDisposable
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["LC_ALL"] = "C.UTF-8";
         try { process = Process.Start(start)!; }
-        catch (System.ComponentModel.Win32Exception e) { throw new Violation($"The {name} cannot be started: {e.Message}\n  {string.Join(' ', command)}"); }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new Violation($"The {name} cannot be started: {e.Message}\n  {string.Join(' ', command)}");
+        }
         if (drain)
         {
             process.OutputDataReceived += (_, line) => Collect(line.Data, output, outputEnded);
@@ -50,7 +54,8 @@ public sealed class Program : IDisposable
 
     public int WaitForExit(int? milliseconds = null)
     {
-        if (!process.WaitForExit(milliseconds ?? Settings.Patience * 2)) throw new Violation($"The {Name} does not end.\n{Said()}");
+        bool ended = process.WaitForExit(milliseconds ?? Settings.Patience * 2);
+        if (!ended) throw new Violation($"The {Name} does not end.\n{Said()}");
         outputEnded.Wait(Settings.Patience);
         errorsEnded.Wait(Settings.Patience);
         return process.ExitCode;
@@ -94,20 +99,27 @@ public sealed class Program : IDisposable
 public static class Plug
 {
     public static string Dll => Settings.Program;
-    public static string ServerTemplate => Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}}";
-    public static string ClientTemplate => Settings.Client != "" ? Settings.Client : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}}";
+    public static string ServerTemplate =>
+        Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}}";
 
-    // Words as a shell would cut them; a word that names a file here is made absolute, since the program runs elsewhere.
+    public static string ClientTemplate =>
+        Settings.Client != "" ? Settings.Client : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}}";
+
+    // Words as a shell would cut them; a word that names a file here is made absolute,
+    // since the program runs elsewhere.
     public static string[] Words(string template, params (string Name, string? Value)[] values)
     {
         var words = new List<string>();
-        foreach (System.Text.RegularExpressions.Match match in System.Text.RegularExpressions.Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
+        foreach (Match match in Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
         {
             string word = match.Groups.Values.Skip(1).First(group => group.Success).Value;
             if (values.Any(value => value.Value is null && word == $"{{{value.Name}}}")) continue;
             foreach (var (name, value) in values) word = word.Replace($"{{{name}}}", value);
             string here = Path.Combine(Settings.Root, word);
-            words.Add(word.Contains('/') && !Path.IsPathRooted(word) && File.Exists(here) || !word.Contains('/') && words.Count > 0 && !word.StartsWith('{') && File.Exists(here) ? Path.GetFullPath(here) : word);
+            bool mayBeAFile = word.Contains('/')
+                ? !Path.IsPathRooted(word)
+                : words.Count > 0 && !word.StartsWith('{');
+            words.Add(mayBeAFile && File.Exists(here) ? Path.GetFullPath(here) : word);
         }
         return [.. words];
     }
@@ -127,7 +139,8 @@ public static class Plug
         }
     }
 
-    public static string NewFolder(string kind) => Directory.CreateTempSubdirectory($"imagetransfer-test-{kind}-").FullName;
+    public static string NewFolder(string kind) =>
+        Directory.CreateTempSubdirectory($"imagetransfer-test-{kind}-").FullName;
 }
 
 // A server that runs, with its folder and port.
@@ -139,12 +152,18 @@ public sealed class RunningServer : IDisposable
     readonly string? ownFolder;
     Socket? first;                          // the connection that showed that it listens: the first one asked for
 
-    public RunningServer(string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "")
+    public RunningServer(
+        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "")
     {
         ownFolder = folder is null ? Plug.NewFolder("server") : null;
         Folder = folder ?? ownFolder!;
         Port = port ?? Plug.FreePort();
-        string[] command = [.. Plug.Words(launcher), .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder)), .. Plug.Words(options)];
+        string[] command =
+        [
+            .. Plug.Words(launcher),
+            .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder)),
+            .. Plug.Words(options),
+        ];
         Program = new Program("server", command, Settings.Root, drain: drain);
 
         try { WaitUntilItListens(command); }
@@ -153,13 +172,23 @@ public sealed class RunningServer : IDisposable
 
     void WaitUntilItListens(string[] command)
     {
+        Violation wrong(string what) => new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}");
+        int patience = Settings.Milliseconds(20_000);
         var clock = Stopwatch.StartNew();
         while (true)
         {
             first = TryConnect();
             if (first is not null) break;
-            if (Program.HasEnded) { Program.WaitForExit(); throw new Violation($"The server ended before it listened on 127.0.0.1:{Port}.\n  {string.Join(' ', command)}\n{Program.Said()}"); }
-            if (clock.ElapsedMilliseconds > Settings.Milliseconds(20_000)) { Program.Kill(); throw new Violation($"The server does not listen on 127.0.0.1:{Port} within {Settings.Milliseconds(20_000) / 1000} s.\n  {string.Join(' ', command)}\n{Program.Said()}"); }
+            if (Program.HasEnded)
+            {
+                Program.WaitForExit();
+                throw wrong($"The server ended before it listened on 127.0.0.1:{Port}.");
+            }
+            if (clock.ElapsedMilliseconds > patience)
+            {
+                Program.Kill();
+                throw wrong($"The server does not listen on 127.0.0.1:{Port} within {patience / 1000} s.");
+            }
             Thread.Sleep(20);
         }
     }
@@ -173,14 +202,17 @@ public sealed class RunningServer : IDisposable
 
     public Wire Connect(Delivery delivery = Delivery.Whole)
     {
-        var socket = Interlocked.Exchange(ref first, null) ?? TryConnect() ?? throw new Violation($"The server accepts no connection any more.\n{Program.Said()}");
+        var socket = Interlocked.Exchange(ref first, null) ?? TryConnect()
+            ?? throw new Violation($"The server accepts no connection any more.\n{Program.Said()}");
         return new Wire(socket, Side.Client, delivery);
     }
 
     public string PathOf(string name) => Path.Combine(Folder, name);
     public void Has(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
     public bool Shows(string name) => File.Exists(PathOf(name));
-    public string[] Hidden() => [.. Directory.GetFileSystemEntries(Folder).Select(Path.GetFileName).Where(name => name!.StartsWith('.')).Select(name => name!)];
+    public string[] Hidden() =>
+        [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))
+            .Where(name => name.StartsWith('.'))];
 
     // As new, for the next test.
     public void Empty()

@@ -4,22 +4,36 @@ public sealed class Names : ServerConformance
 {
     static readonly string[] outside =
     [
-        "", ".", "..", "../x.png", "../../etc/passwd", "/etc/passwd", "a/b.png", "..\\x.png", "\\\\host\\share\\x.png", "C:\\x.png", "C:x.png", "\\??\\C:\\x.png", "x.png::$DATA", "x:y.png",
-        ".hidden.png", ".png", " x.png", "x.png ", "x.png.", "x.", "a*b.png", "a?b.png", "a\"b.png", "a<b.png", "a>b.png",
-        "a\0b.png", "a\tb.png", "a\rb.png", "\u001b[2J.png", "a\u007fb.png", "a\u0085b.png", "a\u202eb.png", "a\u200db.png", "a\u2028b.png", "a\u2029b.png", "\ufeffa.png", "a\u00adb.png", "\U000E0041.png", "👩\u200d👩.png",
+        "", ".", "..", "../x.png", "../../etc/passwd", "/etc/passwd", "a/b.png", "..\\x.png",
+        "\\\\host\\share\\x.png", "C:\\x.png", "C:x.png", "\\??\\C:\\x.png", "x.png::$DATA", "x:y.png",
+        ".hidden.png", ".png", " x.png", "x.png ", "x.png.", "x.",
+        "a*b.png", "a?b.png", "a\"b.png", "a<b.png", "a>b.png",
+        "a\0b.png", "a\tb.png", "a\rb.png", "\u001b[2J.png", "a\u007fb.png", "a\u0085b.png",
+        "a\u202eb.png", "a\u200db.png", "a\u2028b.png", "a\u2029b.png", "\ufeffa.png", "a\u00adb.png",
+        "\U000E0041.png", "👩\u200d👩.png",
     ];
 
     static readonly string[] devices =
     [
-        "CON.png", "con.png", "Con.Jpg", "PRN.png", "AUX.jpg", "nul.png", "nul.a.png", "COM0.png", "COM1.png", "com9.jpeg", "LPT0.png", "lpt9.png", "COM¹.png", "LPT³.png", "CONIN$.png", "conout$.png", "con .png", "COM1  .x.png",
+        "CON.png", "con.png", "Con.Jpg", "PRN.png", "AUX.jpg", "nul.png", "nul.a.png",
+        "COM0.png", "COM1.png", "com9.jpeg", "LPT0.png", "lpt9.png", "COM¹.png", "LPT³.png",
+        "CONIN$.png", "conout$.png", "con .png", "COM1  .x.png",
     ];
 
-    static readonly string[] otherTypes = ["cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.jp", "%2e%2e%2fcat"];
+    static readonly string[] otherTypes =
+    [
+        "cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.jp", "%2e%2e%2fcat",
+    ];
 
     static readonly string[] inside =
     [
-        "a.png", "A.PNG", "a.JPG", "a.jpeg", "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png", "CONSOLE.png", "COM10.png", "COMX.png", "xcon.png", "a.con.png", "#1.png", "a;b.png", "a=b.png",
-        "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png", "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png", "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",
+        "a.png", "A.PNG", "a.JPG", "a.jpeg",
+        "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png",
+        "CONSOLE.png", "COM10.png", "COMX.png", "xcon.png", "a.con.png",
+        "#1.png", "a;b.png", "a=b.png",
+        "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png",
+        "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png",
+        "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",
     ];
 
     [TestCaseSource(nameof(outside)), Clause("NAME-1", "NAME-3", "P10")]
@@ -41,7 +55,8 @@ public sealed class Names : ServerConformance
         wire.Send($"PUT|{name}\n");
         wire.ExpectError(code);
         Assert.That(wire.List(), Is.Empty);
-        Assert.That(Directory.GetFileSystemEntries(Server.Folder).Where(entry => !Path.GetFileName(entry).StartsWith(".")), Is.Empty);
+        var entries = Directory.GetFileSystemEntries(Server.Folder);
+        Assert.That(entries.Where(entry => !Path.GetFileName(entry).StartsWith(".")), Is.Empty);
         Assert.That(File.Exists(canary), Is.EqualTo(there), "a file outside the folder");
     }
 
@@ -49,7 +64,8 @@ public sealed class Names : ServerConformance
     public void Inside_the_rule(string name)
     {
         bool isPng = name.EndsWith(".png", StringComparison.OrdinalIgnoreCase);
-        byte[] picture = [.. isPng ? [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A] : new byte[] { 0xFF, 0xD8, 0xFF }, 1, 2, 3];
+        byte[] signature = isPng ? [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A] : [0xFF, 0xD8, 0xFF];
+        byte[] picture = [.. signature, 1, 2, 3];
         var wire = Connect();
         wire.Put(name, picture);
         Assert.That(wire.Get(name), Is.EqualTo(picture));
@@ -85,11 +101,16 @@ public sealed class Names : ServerConformance
         Assert.That(wire.Get("a.png"), Has.Length.EqualTo(9), "the first file has changed");
     }
 
+    static readonly string[] onDisk =
+    [
+        "a\u001b[2Jb.png", "line\nbreak.png", " lead.png", "CON.png", "a\u202eb.png", "q?.png", "back\\slash.png",
+        "ok.png", "note.txt", ".hidden.png",
+    ];
+
     [Test, Clause("P10", "LIST-1")]
     public void Names_on_disk_that_are_outside_the_rule_are_not_listed()
     {
-        foreach (string name in (string[])["a\u001b[2Jb.png", "line\nbreak.png", " lead.png", "CON.png", "a\u202eb.png", "q?.png", "back\\slash.png", "ok.png", "note.txt", ".hidden.png"])
-            Server.Has(name, Notation.Bytes(9));
+        foreach (string name in onDisk) Server.Has(name, Notation.Bytes(9));
         var wire = Connect();
         Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "ok.png" }));
     }
@@ -114,8 +135,17 @@ public sealed class Types : ServerConformance
 {
     static readonly (string Name, string Octets, bool Right)[] table =
     [
-        ("a.png", "89504E470D0A1A0A", true), ("a.png", "89504E470D0A1A0B", false), ("a.png", "89504E470D0A1A", false), ("a.png", "FFD8FFE000104A46", false), ("a.PNG", "47494638396100", false), ("a.png", "00", false),
-        ("a.jpg", "FFD8FF", true), ("a.jpg", "FFD8", false), ("a.jpeg", "FFD8FFE1", true), ("a.JPEG", "89504E470D0A1A0A", false), ("a.jpg", "D8FFFF00", false),
+        ("a.png",  "89504E470D0A1A0A", true),
+        ("a.png",  "89504E470D0A1A0B", false),
+        ("a.png",  "89504E470D0A1A",   false),
+        ("a.png",  "FFD8FFE000104A46", false),
+        ("a.PNG",  "47494638396100",   false),
+        ("a.png",  "00",               false),
+        ("a.jpg",  "FFD8FF",           true),
+        ("a.jpg",  "FFD8",             false),
+        ("a.jpeg", "FFD8FFE1",         true),
+        ("a.JPEG", "89504E470D0A1A0A", false),
+        ("a.jpg",  "D8FFFF00",         false),
     ];
 
     [TestCaseSource(nameof(table)), Clause("TYPE-1")]
@@ -140,13 +170,27 @@ public sealed class Types : ServerConformance
         Assert.That(wire.Get("a.png"), Is.EqualTo("no picture"u8.ToArray()));
     }
 
+    static readonly (string Name, string First, bool Right)[] otherTypes =
+    [
+        ("a.gif",  "GIF89a-",      true),
+        ("b.gif",  "GIF88a-",      false),
+        ("a.webp", "RIFFxxxxWEBP", true),
+        ("b.webp", "RIFFxxxxWEB",  false),
+        ("c.webp", "RIFF",         false),
+        ("d.webp", "RIFFWEBP",     false),
+        ("a.pdf",  "%PDF-1.7",     true),
+        ("b.pdf",  "PDF",          false),
+        ("a.bmp",  "BM6",          true),
+        ("b.bmp",  "B",            false),
+        ("a.txt",  "x",            true),
+    ];
+
     [Test, Clause("TYPE-2"), Reference]
     public void Other_well_known_types()
     {
         var server = Start("--types png,gif,webp,pdf,bmp,txt");
         var wire = Connect(server);
-        foreach (var (name, first, right) in ((string, string, bool)[])[("a.gif", "GIF89a-", true), ("b.gif", "GIF88a-", false), ("a.webp", "RIFFxxxxWEBP", true), ("b.webp", "RIFFxxxxWEB", false), ("c.webp", "RIFF", false), ("d.webp", "RIFFWEBP", false),
-            ("a.pdf", "%PDF-1.7", true), ("b.pdf", "PDF", false), ("a.bmp", "BM6", true), ("b.bmp", "B", false), ("a.txt", "x", true)])
+        foreach (var (name, first, right) in otherTypes)
         {
             wire.Send($"PUT|{name}\n");
             wire.Expect("OK\n");

@@ -25,11 +25,13 @@ public sealed class Lists : ServerConformance
     [Test, Clause("LIST-1")]
     public void Sorted_by_octets_not_by_UTF_16()
     {
+        // The last two: EF BF AE before F0 9F 98 80, though UTF-16 has D83D before FFEE.
+        string[] sorted = ["a-b.png", "a.png", "\uffee.png", "😀.png"];
         Server.Has("\uffee.png", [1]);
-        Server.Has("😀.png", [1]);                      // EF BF AE before F0 9F 98 80, though its UTF-16 is D83D before FFEE
+        Server.Has("😀.png", [1]);
         Server.Has("a.png", [1]);
         Server.Has("a-b.png", [1]);
-        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "a-b.png", "a.png", "\uffee.png", "😀.png" }));
+        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(sorted));
     }
 
     [Test, Clause("LIST-1", "P7")]
@@ -86,7 +88,9 @@ public sealed class Gets : ServerConformance
         wire.Send("GET|big.png\n");
         wire.Expect("OK\n");
         Assert.That(wire.Receive(8), Is.EqualTo(Notation.U64(48 << 20)));
-        using (var file = new FileStream(Server.PathOf("big.png"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(1000);
+        string path = Server.PathOf("big.png");
+        using (var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            file.SetLength(1000);
         Assert.That(wire.ReceiveRest(), Has.Length.LessThan(48 << 20));
         Connect().List();
     }
@@ -94,10 +98,12 @@ public sealed class Gets : ServerConformance
     [Test, Clause("GET-4", "ERR-2")]
     public void A_file_that_cannot_be_read()
     {
+        string path = Server.PathOf("secret.png");
         Server.Has("secret.png", Notation.Bytes(9));
         if (OperatingSystem.IsWindows()) Assert.Ignore("needs Unix rights");
-        else File.SetUnixFileMode(Server.PathOf("secret.png"), UnixFileMode.None);
-        try { File.ReadAllBytes(Server.PathOf("secret.png")); Assert.Ignore("this user may read everything"); } catch (UnauthorizedAccessException) { }
+        else File.SetUnixFileMode(path, UnixFileMode.None);
+        try { File.ReadAllBytes(path); Assert.Ignore("this user may read everything"); }
+        catch (UnauthorizedAccessException) { }
         var wire = Connect();
         wire.Send("GET|secret.png\n");
         wire.ExpectError("storage");
@@ -135,7 +141,9 @@ public sealed class Gets : ServerConformance
     }
 
     [Test, Clause("OFFSET-2")]
-    public void Offsets_beyond_the_end([Values("10", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616", "99999999999999999999")] string offset)
+    public void Offsets_beyond_the_end(
+        [Values("10", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
+                "18446744073709551615", "18446744073709551616", "99999999999999999999")] string offset)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
@@ -147,12 +155,19 @@ public sealed class Gets : ServerConformance
 
 public sealed class Puts : ServerConformance
 {
+    static readonly (string Name, string Code)[] atOnce =
+    [
+        ("cat.png", "exists"),
+        ("cat.exe", "bad-type"),
+        ("a/b.png", "bad-name"),
+    ];
+
     [Test, Clause("PUT-1")]
     public void Refused_at_once_without_a_block()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        foreach (var (name, code) in ((string, string)[])[("cat.png", "exists"), ("cat.exe", "bad-type"), ("a/b.png", "bad-name")])
+        foreach (var (name, code) in atOnce)
         {
             wire.Send($"PUT|{name}\n");
             wire.ExpectError(code);
@@ -252,13 +267,21 @@ public sealed class Puts : ServerConformance
         wire.ExpectOctets(Notation.U64(0));
     }
 
+    static readonly (string Name, string Code)[] whereReadOnly =
+    [
+        ("dog.png", "denied"),
+        ("cat.png", "exists"),
+        ("dog.exe", "bad-type"),
+        ("a/b.png", "bad-name"),
+    ];
+
     [Test, Clause("PUT-7", "ERR-1"), Reference]
     public void A_read_only_server_takes_nothing()
     {
         var server = Start("--read-only");
         server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect(server);
-        foreach (var (name, code) in ((string, string)[])[("dog.png", "denied"), ("cat.png", "exists"), ("dog.exe", "bad-type"), ("a/b.png", "bad-name")])
+        foreach (var (name, code) in whereReadOnly)
         {
             wire.Send($"PUT|{name}\n");
             wire.ExpectError(code);
@@ -297,7 +320,8 @@ public sealed class Statuses : ServerConformance
         third.Send("NONSENSE\nSTATUS\n");
         third.ExpectError("unsupported");
         third.Expect("OK\n");
-        var lines = Encoding.UTF8.GetString(third.ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|')).ToArray();
+        string table = Encoding.UTF8.GetString(third.ReceiveBlock());
+        var lines = table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|')).ToArray();
         Assert.That(lines, Has.Length.EqualTo(3));
         Assert.That(lines[0][3..], Is.EqualTo(new[] { "1", "12", "111" }));
         Assert.That(lines[0][1], Does.EndWith("Z"));
@@ -336,12 +360,21 @@ public sealed class Statuses : ServerConformance
 
 public sealed class Errors : ServerConformance
 {
+    static readonly (string Request, string Code)[] upperRows =
+    [
+        ("FOO|../x.exe",       "unsupported"),
+        ("GET|../x.exe|zip",   "unsupported"),
+        ("GET|.x.exe",         "bad-name"),
+        ("GET|x.exe",          "bad-type"),
+        ("PUT|../cat.png|x=1", "unsupported"),
+    ];
+
     [Test, Clause("ERR-1")]
     public void The_upper_row_wins()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        foreach (var (request, code) in ((string, string)[])[("FOO|../x.exe", "unsupported"), ("GET|../x.exe|zip", "unsupported"), ("GET|.x.exe", "bad-name"), ("GET|x.exe", "bad-type"), ("PUT|../cat.png|x=1", "unsupported")])
+        foreach (var (request, code) in upperRows)
         {
             wire.Send(request + "\n");
             wire.ExpectError(code);
@@ -379,7 +412,11 @@ public sealed class Errors : ServerConformance
 // A folder with everything in it that is no picture, and one picture.
 public static class HostileFolder
 {
-    public static readonly string[] Names = ["empty.png", "folder.png", "pipe.png", "link-out.png", "link-in.png", "dangling.png", "loop.png", "link-folder.png"];
+    public static readonly string[] Names =
+    [
+        "empty.png", "folder.png", "pipe.png",
+        "link-out.png", "link-in.png", "dangling.png", "loop.png", "link-folder.png",
+    ];
 
     public static void Fill(string folder, string outside)
     {
@@ -400,5 +437,9 @@ public static class HostileFolder
         pipe.WaitForExit();
     }
 
-    public static string[] Look(params string[] folders) => [.. folders.SelectMany(folder => Directory.GetFileSystemEntries(folder)).Order(StringComparer.Ordinal).Select(path => $"{path} {new FileInfo(path).Attributes}")];
+    public static string[] Look(params string[] folders)
+    {
+        var paths = folders.SelectMany(folder => Directory.GetFileSystemEntries(folder)).Order(StringComparer.Ordinal);
+        return [.. paths.Select(path => $"{path} {new FileInfo(path).Attributes}")];
+    }
 }

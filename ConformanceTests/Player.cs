@@ -4,7 +4,7 @@ public static class Player
 {
     public static void AgainstServer(Transcript transcript, RunningServer server, Delivery delivery)
     {
-        foreach (var holding in transcript.Before.Where(holding => holding.Side == Side.Server && holding.Content is not null)) server.Has(holding.Name, holding.Content!);
+        foreach (var (name, content) in HeldBefore(transcript, Side.Server)) server.Has(name, content);
         var wires = new Dictionary<int, Wire>();
         var ended = new HashSet<int>();
         try
@@ -26,15 +26,17 @@ public static class Player
                 if (ended.Add(connection)) { wire.HalfClose(); wire.ExpectEnd(); }
             Check(transcript.After, Side.Server, server.Folder);
         }
-        catch (Violation violation) { throw new Violation($"{Where(transcript, delivery)}{violation.Message}\n{server.Program.Said()}".TrimEnd()); }
+        catch (Violation violation) { throw Located(violation, transcript, delivery, server.Program); }
         finally { foreach (var wire in wires.Values) wire.Dispose(); }
     }
 
     public static void AgainstClient(Transcript transcript, Socket listener, string folder, Delivery delivery)
     {
-        foreach (var holding in transcript.Before.Where(holding => holding.Side == Side.Client && holding.Content is not null)) File.WriteAllBytes(Path.Combine(folder, holding.Name), holding.Content!);
+        foreach (var (name, content) in HeldBefore(transcript, Side.Client))
+            File.WriteAllBytes(Path.Combine(folder, name), content);
         string[] words = transcript.Command!.Split(' ');
-        using var client = StartClient(folder, ((IPEndPoint)listener.LocalEndPoint!).Port, words[0], words.ElementAtOrDefault(1));
+        int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
+        using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
         var wire = Accept(listener, delivery);
         try
         {
@@ -42,7 +44,9 @@ public static class Player
                 switch (step)
                 {
                     case Says { Side: Side.Server } says: wire.Send(Joined(says)); break;
-                    case Says { Pieces: [Octets(var line)] } when line is [.., 10]: ExpectRequest(ref wire, listener, line, delivery); break;
+                    case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
+                        ExpectRequest(ref wire, listener, line, delivery);
+                        break;
                     case Says says: wire.Expect(says.Pieces); break;
                     case Acts { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
                     case Acts { Side: Side.Server, Event: "half-close" }: wire.HalfClose(); break;
@@ -51,15 +55,27 @@ public static class Player
                 }
             wire.Dispose();
             int exit = client.WaitForExit();
-            if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0)) throw new Violation($"expected  exit code {(wanted == 0 ? "0" : "other than 0")}\nreceived  exit code {exit}\nso far\n{wire.SoFar()}");
+            if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0))
+                throw new Violation($"expected  exit code {(wanted == 0 ? "0" : "other than 0")}\n"
+                    + $"received  exit code {exit}\nso far\n{wire.SoFar()}");
             Check(transcript.After, Side.Client, folder);
         }
-        catch (Violation violation) { throw new Violation($"{Where(transcript, delivery)}{violation.Message}\n{client.Said()}".TrimEnd()); }
+        catch (Violation violation) { throw Located(violation, transcript, delivery, client); }
         finally { wire.Dispose(); }
     }
 
-    // A client may ask for more than the transcript does: then the suite is a server that lacks the extension (CONF-1), and
-    // the client asks again, here or on a new connection (CLI-7).
+    // What lies in the folder of one side when the conversation begins.
+    static IEnumerable<(string Name, byte[] Content)> HeldBefore(Transcript transcript, Side side) =>
+        from holding in transcript.Before
+        where holding.Side == side && holding.Content is not null
+        select (holding.Name, holding.Content!);
+
+    // The failure, with where it happened and what the program said.
+    static Violation Located(Violation violation, Transcript transcript, Delivery delivery, Program program) =>
+        new($"{Where(transcript, delivery)}{violation.Message}\n{program.Said()}".TrimEnd());
+
+    // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
+    // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
     static void ExpectRequest(ref Wire wire, Socket listener, byte[] line, Delivery delivery)
     {
         string expected = Encoding.UTF8.GetString(line[..^1]), received = wire.ReceiveLine(expected + "\\n");
@@ -76,15 +92,29 @@ public static class Player
             }
         }
         else if (expected.StartsWith(received + "|")) Assert.Ignore("not offered: the client does not ask for it");
-        if (received != expected) throw new Violation($"expected  {expected}\\n\nreceived  {Notation.Show(Encoding.UTF8.GetBytes(received))}\\n\nso far\n{wire.SoFar()}");
+        if (received != expected)
+            throw new Violation($"expected  {expected}\\n\n"
+                + $"received  {Notation.Show(Encoding.UTF8.GetBytes(received))}\\n\nso far\n{wire.SoFar()}");
     }
 
-    public static Program StartClient(string folder, int port, string command, string? file = null, string options = "", string? input = null) => new("client",
-        [.. Plug.Words(Plug.ClientTemplate, ("host", "127.0.0.1"), ("port", $"{port}"), ("command", command == "" ? null : command), ("file", file)), .. Plug.Words(options)], folder, input);
+    public static Program StartClient(
+        string folder, int port, string command, string? file = null, string options = "", string? input = null)
+    {
+        (string, string?)[] values =
+        [
+            ("host", "127.0.0.1"),
+            ("port", $"{port}"),
+            ("command", command == "" ? null : command),
+            ("file", file),
+        ];
+        string[] words = [.. Plug.Words(Plug.ClientTemplate, values), .. Plug.Words(options)];
+        return new Program("client", words, folder, input);
+    }
 
     public static Wire Accept(Socket listener, Delivery delivery)
     {
-        if (!listener.Poll(Settings.Patience * 3 * 1000, SelectMode.SelectRead)) throw new Violation("expected  a connection from the client\nreceived  none");
+        bool came = listener.Poll(Settings.Patience * 3 * 1000, SelectMode.SelectRead);
+        if (!came) throw new Violation("expected  a connection from the client\nreceived  none");
         return new Wire(listener.Accept(), Side.Server, delivery);
     }
 
@@ -99,17 +129,33 @@ public static class Player
 
     static void Check(Holding[] holdings, Side side, string folder)
     {
+        string owner = side.ToString().ToLowerInvariant();
         foreach (var holding in holdings.Where(holding => holding.Side == side))
         {
             string path = Path.Combine(folder, holding.Name);
-            if (holding.Content is null && File.Exists(path)) throw new Violation($"expected  the {side.ToString().ToLowerInvariant()} lacks {holding.Name}\nreceived  it is there, with {new FileInfo(path).Length} octets");
+            if (holding.Content is null && File.Exists(path))
+                throw new Violation($"expected  the {owner} lacks {holding.Name}\n"
+                    + $"received  it is there, with {new FileInfo(path).Length} octets");
             if (holding.Content is null) continue;
-            if (!File.Exists(path)) throw new Violation($"expected  the {side.ToString().ToLowerInvariant()} has {holding.Name}\nreceived  it is not there");
-            var there = File.ReadAllBytes(path);
-            if (!there.AsSpan().SequenceEqual(holding.Content)) throw new Violation($"expected  {holding.Name} with {holding.Content.Length} octets: {Notation.Show(holding.Content, 60)}\nreceived  {there.Length} octets: {Notation.Show(there, 60)}");
+            if (!File.Exists(path))
+                throw new Violation($"expected  the {owner} has {holding.Name}\nreceived  it is not there");
+            var (wanted, there) = (holding.Content, File.ReadAllBytes(path));
+            if (!there.AsSpan().SequenceEqual(wanted))
+                throw new Violation(
+                    $"expected  {holding.Name} with {wanted.Length} octets: {Notation.Show(wanted, 60)}\n"
+                    + $"received  {there.Length} octets: {Notation.Show(there, 60)}");
         }
     }
 
-    static string Where(Transcript transcript, Delivery delivery) => transcript.Name == "" ? "" :
-        $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {delivery switch { Delivery.OctetByOctet => "octet by octet", Delivery.ThreeOctets => "three octets at a time", _ => "whole" }}\n";
+    static string Where(Transcript transcript, Delivery delivery)
+    {
+        if (transcript.Name == "") return "";
+        string how = delivery switch
+        {
+            Delivery.OctetByOctet => "octet by octet",
+            Delivery.ThreeOctets  => "three octets at a time",
+            _                     => "whole",
+        };
+        return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}\n";
+    }
 }
