@@ -30,6 +30,9 @@ torture:           ## the promises under fire, for some minutes; SEED= and ROUND
 	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Torture"; status=$$?; \
 	echo; cat ConformanceTests/torture.txt || { echo "No torture ran."; status=1; }; exit $$status
 
+width:             ## no line of a .cs file is wider than 120 characters; prints those that are
+	@LC_ALL=C.UTF-8 git grep -nE '^.{121,}' -- '*.cs'; test $$? -eq 1
+
 demo: build        ## a tour in five seconds: serve, upload, list, download, compare, stop
 	@set -e; d=$$(mktemp -d); server=; trap 'kill $$server 2>/dev/null || true; wait; rm -rf $$d' EXIT; \
 	printf '\211PNG\r\n\032\n' > $$d/cat.png; head -c 300000 /dev/urandom >> $$d/cat.png; mkdir $$d/here; \
@@ -47,4 +50,4 @@ accept:            ## take what the failed snapshots received as right
 clean:             ## what was built
 	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/Snapshots/*.received.txt
 
-.PHONY: help run build test mutants torture demo accept clean
+.PHONY: help run build test mutants torture width demo accept clean

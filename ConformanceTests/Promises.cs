@@ -74,9 +74,11 @@ public sealed class Promises : ServerConformance
             foreach (var wire in wires) wire.Expect("OK\n");
             for (int i = 0; i < wires.Length; i++) wires[i].Send([.. Notation.U64(65), .. pictures[i]]);
             var answers = wires.Select(wire => wire.ReceiveLine()).ToArray();
-            Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), string.Join(' ', answers));
-            Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), string.Join(' ', answers));
-            Assert.That(File.ReadAllBytes(Path.Combine(folder, $"{round}.png")), Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
+            string said = string.Join(' ', answers);
+            Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), said);
+            Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), said);
+            byte[] stored = File.ReadAllBytes(Path.Combine(folder, $"{round}.png"));
+            Assert.That(stored, Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
         }
     }
 
@@ -186,20 +188,29 @@ public sealed class Promises : ServerConformance
         for (int i = 0; i < 300; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
         var greedy = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("LIST\n", 2000)));
-        foreach (var wire in greedy) { wire.Socket.Blocking = false; wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _); }
+        void ask(Wire wire) => wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _);
+        foreach (var wire in greedy)
+        {
+            wire.Socket.Blocking = false;
+            ask(wire);
+        }
         var probe = Connect();
         probe.List();
         long before = Memory();
         for (int i = 0; i < 50; i++)
         {
-            foreach (var wire in greedy) wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _);
+            foreach (var wire in greedy) ask(wire);
             probe.List();
         }
         if (before > 0) Assert.That(Memory() - before, Is.LessThan(40 << 20));
     }
 
     // Resident octets of the server's process; 0 where the system does not tell.
-    long Memory() => File.Exists($"/proc/{Server.Program.Id}/statm") ? long.Parse(File.ReadAllText($"/proc/{Server.Program.Id}/statm").Split(' ')[1]) * 4096 : 0;
+    long Memory()
+    {
+        string statm = $"/proc/{Server.Program.Id}/statm";
+        return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
+    }
 
     [Test, Clause("P9"), Reference]
     public void Out_of_descriptors_it_goes_on()
@@ -213,7 +224,13 @@ public sealed class Promises : ServerConformance
         for (int i = 0; ; i++)                          // each upload that may begin takes one more
         {
             wires[i].Send($"PUT|{i}.png\n");
-            if (wires[i].ReceiveLine() is var answer && answer.StartsWith("ER|storage|")) { wires[i].Send("GET|cat.png\n"); wires[i].ExpectError("storage"); break; }
+            string answer = wires[i].ReceiveLine();
+            if (answer.StartsWith("ER|storage|"))
+            {
+                wires[i].Send("GET|cat.png\n");
+                wires[i].ExpectError("storage");
+                break;
+            }
             Assert.That(answer, Is.EqualTo("OK"));
         }
         var before = server.Program.CpuTime;
@@ -238,12 +255,15 @@ public sealed class Promises : ServerConformance
     {
         var random = new Random(Settings.Seed);
         Server.Has("cat.png", Notation.Bytes(9));
-        byte[][] seeds = [.. ((string[])["LIST\n", "GET|cat.png|digest=sha256|offset=3\n", "PUT|dog.png\n", "STATUS\n", "\r\n"]).Select(Encoding.UTF8.GetBytes), Notation.U64(5), Notation.Bytes(30)];
+        string[] lines = ["LIST\n", "GET|cat.png|digest=sha256|offset=3\n", "PUT|dog.png\n", "STATUS\n", "\r\n"];
+        byte[][] seeds = [.. lines.Select(Encoding.UTF8.GetBytes), Notation.U64(5), Notation.Bytes(30)];
+        byte[] seed() => seeds[random.Next(seeds.Length)];
         for (int i = 0; i < 300; i++)
         {
             using var wire = Server.Connect();
-            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => seeds[random.Next(seeds.Length)]).ToArray();
-            for (int flips = random.Next(0, 4); flips > 0; flips--) octets[random.Next(octets.Length)] = (byte)random.Next(256);
+            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => seed()).ToArray();
+            for (int flips = random.Next(0, 4); flips > 0; flips--)
+                octets[random.Next(octets.Length)] = (byte)random.Next(256);
             wire.Socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
             if (i % 3 == 0) wire.HalfClose();
             else if (i % 3 == 1) wire.Reset();
@@ -255,13 +275,29 @@ public sealed class Promises : ServerConformance
     public void A_reset_at_every_stage()
     {
         Server.Has("big.png", Notation.Bytes(4 << 20));
-        foreach (var (before, after) in ((string, byte[])[])[("", []), ("LIS", []), ("LIST\n", []), ("GET|big.png\n", []), ("PUT|a.png\n", []), ("PUT|a.png\n", [0, 0, 0]), ("PUT|a.png\n", Notation.U64(100)),
-            ("PUT|a.png\n", [.. Notation.U64(100), .. Notation.Bytes(99)]), ("PUT|a.png|digest=sha256\n", [.. Notation.U64(9), .. Notation.Bytes(9), 1, 2, 3]), ("LIST\r\n", [1, 2, 3])])
+        (string, byte[])[] stages =
+        [
+            ("", []),
+            ("LIS", []),
+            ("LIST\n", []),
+            ("GET|big.png\n", []),
+            ("PUT|a.png\n", []),
+            ("PUT|a.png\n", [0, 0, 0]),
+            ("PUT|a.png\n", Notation.U64(100)),
+            ("PUT|a.png\n", [.. Notation.U64(100), .. Notation.Bytes(99)]),
+            ("PUT|a.png|digest=sha256\n", [.. Notation.U64(9), .. Notation.Bytes(9), 1, 2, 3]),
+            ("LIST\r\n", [1, 2, 3]),
+        ];
+        foreach (var (before, after) in stages)
             for (int i = 0; i < 5; i++)
             {
                 var wire = Connect();
                 if (before != "") wire.Send(before);
-                if (after.Length > 0) { wire.Expect(before.Contains('\r') ? "ER|" : "OK\n"); wire.Send(after); }
+                if (after.Length > 0)
+                {
+                    wire.Expect(before.Contains('\r') ? "ER|" : "OK\n");
+                    wire.Send(after);
+                }
                 wire.Reset();
             }
         var good = Connect();
@@ -287,7 +323,12 @@ public sealed class Promises : ServerConformance
         upload.Expect("OK\n");
         server.Program.Signal("TERM");
         Eventually(() => server.Program.Errors.Contains("stopping"), "the first signal is not noticed");
-        Eventually(() => { server.Program.Signal("INT"); return server.Program.HasEnded; }, "a second signal does not end it");
+        bool endsWhenToldAgain()
+        {
+            server.Program.Signal("INT");
+            return server.Program.HasEnded;
+        }
+        Eventually(endsWhenToldAgain, "a second signal does not end it");
         Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
     }
 
@@ -306,10 +347,18 @@ public sealed class Promises : ServerConformance
     public void Only_temporaries_of_dead_servers_are_swept_and_a_planted_pipe_blocks_nothing()
     {
         string folder = NewFolder();
-        string[] others = [".imagetransfer-0123456789abcdef.down", ".imagetransfer-0123.up", ".imagetransfer-0123456789ABCDEF.upx", ".mine", "x.imagetransfer-0123456789abcdef.up"];
+        string[] others =
+        [
+            ".imagetransfer-0123456789abcdef.down",
+            ".imagetransfer-0123.up",
+            ".imagetransfer-0123456789ABCDEF.upx",
+            ".mine",
+            "x.imagetransfer-0123456789abcdef.up",
+        ];
         foreach (string name in others) File.WriteAllBytes(Path.Combine(folder, name), [1]);
         File.WriteAllBytes(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"), [1]);
-        using (var pipe = Process.Start("mkfifo", [Path.Combine(folder, ".imagetransfer-fedcba9876543210.up")])) pipe.WaitForExit();
+        string planted = Path.Combine(folder, ".imagetransfer-fedcba9876543210.up");
+        using (var mkfifo = Process.Start("mkfifo", [planted])) mkfifo.WaitForExit();
         Connect(Start(folder: folder)).List();
         Assert.That(Directory.GetFileSystemEntries(folder).Select(Path.GetFileName), Is.EquivalentTo(others));
     }
@@ -324,7 +373,8 @@ public sealed class AtRest : ServerConformance
     {
         var server = Start("--max-clients 6");
         server.Has("big.png", Notation.Bytes(32 << 20));
-        Wire idle = Connect(server), half = Connect(server), upload = Connect(server), stalled = Connect(server), ended = Connect(server), closing = Connect(server);
+        Wire idle = Connect(server), half = Connect(server), upload = Connect(server);
+        Wire stalled = Connect(server), ended = Connect(server), closing = Connect(server);
         idle.List();
         half.Send("LIS");
         upload.Send("PUT|cat.png\n");

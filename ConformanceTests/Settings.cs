@@ -1,5 +1,6 @@
 // What holds for every test: how many run at once, where snapshots lie, what the environment says.
 
+using System.Globalization;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using VerifyTests;
@@ -10,7 +11,9 @@ using VerifyTests;
 
 static class Settings
 {
-    public static readonly string Root = typeof(Settings).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "Root").Value!;
+    public static readonly string Root = typeof(Settings).Assembly
+        .GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(attribute => attribute.Key == "Root").Value!;
 
     // The implementation under test; empty is the reference.  Where only one half is given, only that half is tested.
     public static readonly string Server = Variable("SERVER"), Client = Variable("CLIENT");
@@ -19,25 +22,30 @@ static class Settings
     public static bool IsReference => Server == "" && Client == "";
 
     // Another build of the reference in its place, and another folder for what the run writes: for mutants.
-    public static readonly string Program = Variable("PROGRAM") is var program && program != "" ? program : Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll");
-    public static readonly string ReportFolder = Variable("REPORT") is var folder && folder != "" ? folder : Path.Combine(Root, "ConformanceTests");
+    public static readonly string Program =
+        Variable("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));
+    public static readonly string ReportFolder =
+        Variable("REPORT", or: Path.Combine(Root, "ConformanceTests"));
 
     public static readonly int Stage = int.TryParse(Variable("STAGE"), out int stage) ? stage : 0;
     public static readonly bool Strict = Variable("STRICT") == "1";
     public static readonly int Seed = int.TryParse(Variable("SEED"), out int seed) ? seed : 1;
 
     // Every wait has an end.  Nothing that works ever comes near it.
-    static readonly double TimeoutScale = double.TryParse(Variable("TIMEOUT_SCALE"), System.Globalization.CultureInfo.InvariantCulture, out double scale) ? scale : 1;
+    static readonly double TimeoutScale =
+        double.TryParse(Variable("TIMEOUT_SCALE"), CultureInfo.InvariantCulture, out double scale) ? scale : 1;
     public static readonly int Patience = Milliseconds(6_000);
     public static int Milliseconds(double unscaled) => (int)(unscaled * TimeoutScale);
 
-    static string Variable(string name) => Environment.GetEnvironmentVariable(name)?.Trim() ?? "";
+    static string Variable(string name, string or = "") =>
+        Environment.GetEnvironmentVariable(name)?.Trim() is { Length: > 0 } value ? value : or;
 
     [ModuleInitializer]
     public static void Initialize()
     {
         Environment.SetEnvironmentVariable("DiffEngine_Disabled", "true");
         VerifierSettings.UseUtf8NoBom();
-        VerifierSettings.DerivePathInfo((_, projectDirectory, type, method) => new(Path.Combine(projectDirectory, "Snapshots"), type.Name, method.Name));
+        VerifierSettings.DerivePathInfo((_, projectDirectory, type, method) =>
+            new(Path.Combine(projectDirectory, "Snapshots"), type.Name, method.Name));
     }
 }

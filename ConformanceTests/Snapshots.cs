@@ -1,6 +1,9 @@
-// A stand-in for the package Verify.NUnit, where that cannot be restored: its names, its file format, and only what the
-// suite uses of it.  `make test VERIFY=1` puts the real one in its place; tests and .verified.txt files stay as they are.
+// A stand-in for the package Verify.NUnit, where that cannot be restored: its names, its file format, and only what
+// the suite uses of it.
+//
+// `make test VERIFY=1` puts the real one in its place; tests and .verified.txt files stay as they are.
 
+using System.Reflection;
 using System.Runtime.CompilerServices;
 
 namespace VerifyTests
@@ -9,8 +12,8 @@ namespace VerifyTests
 
     public static class VerifierSettings
     {
-        internal static Func<string, string, Type, System.Reflection.MethodInfo, PathInfo> Derive = null!;
-        public static void DerivePathInfo(Func<string, string, Type, System.Reflection.MethodInfo, PathInfo> derive) => Derive = derive;
+        internal static Func<string, string, Type, MethodInfo, PathInfo> Derive = null!;
+        public static void DerivePathInfo(Func<string, string, Type, MethodInfo, PathInfo> derive) => Derive = derive;
         public static void UseUtf8NoBom() { }
     }
 }
@@ -27,8 +30,11 @@ namespace VerifyNUnit
             await Task.Yield();
             var test = NUnit.Framework.TestContext.CurrentContext.Test;
             var method = NUnit.Framework.Internal.TestExecutionContext.CurrentContext.CurrentTest.Method!.MethodInfo;
-            var info = VerifyTests.VerifierSettings.Derive(sourceFile, Path.GetDirectoryName(sourceFile)! + Path.DirectorySeparatorChar, method.DeclaringType!, method);
-            string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, (p, value) => $"_{p.Name}={Clean($"{value}")}"));
+            string projectDirectory = Path.GetDirectoryName(sourceFile)! + Path.DirectorySeparatorChar;
+            var derive = VerifyTests.VerifierSettings.Derive;
+            var info = derive(sourceFile, projectDirectory, method.DeclaringType!, method);
+            string argument(ParameterInfo parameter, object? value) => $"_{parameter.Name}={Clean($"{value}")}";
+            string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, argument));
             string stem = Path.Combine(info.Directory, $"{info.TypeName}.{info.MethodName}{arguments}");
             string received = $"{stem}.received.txt", verified = $"{stem}.verified.txt";
 
@@ -40,11 +46,14 @@ namespace VerifyNUnit
 
             Directory.CreateDirectory(info.Directory);
             await File.WriteAllTextAsync(received, text);
+            string header = $"Received: {Path.GetFileName(received)}\n";
             throw new VerifyException(expected is null
-                ? $"New:\nReceived: {Path.GetFileName(received)}\n{text}\n\n`make accept` takes it as right."
-                : $"NotEqual:\nReceived: {Path.GetFileName(received)}\nVerified: {Path.GetFileName(verified)}\n\nReceived\n{text}\n\nVerified\n{expected}\n\n`make accept` takes the received one as right.");
+                ? $"New:\n{header}{text}\n\n`make accept` takes it as right."
+                : $"NotEqual:\n{header}Verified: {Path.GetFileName(verified)}\n\n"
+                    + $"Received\n{text}\n\nVerified\n{expected}\n\n`make accept` takes the received one as right.");
         }
 
-        static string Clean(string value) => string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || char.IsControl(c) ? '-' : c));
+        static string Clean(string value) =>
+            string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || char.IsControl(c) ? '-' : c));
     }
 }

@@ -30,7 +30,11 @@ public static partial class Spec
             {
                 int start = i;
                 for (i++; i < Lines.Length && !Lines[i].StartsWith("```");) i++;
-                if (Lines[start].StartsWith("```transcript ")) Transcripts.Add(Transcript.Parse(Lines[start]["```transcript ".Length..], Lines[(start + 1)..i], start + 1));
+                if (Lines[start].StartsWith("```transcript "))
+                {
+                    string header = Lines[start]["```transcript ".Length..];
+                    Transcripts.Add(Transcript.Parse(header, Lines[(start + 1)..i], start + 1));
+                }
                 continue;
             }
             if (Lines[i] is "" or ['|', ..] or ['#', ..]) continue;
@@ -44,15 +48,18 @@ public static partial class Spec
             {
                 var level = words.Contains("MUST") ? Level.Must : words.Contains("SHOULD") ? Level.Should : Level.May;
                 var clause = new Clause(match.Groups[1].Value, level, first + 1, match.Groups[2].Value.Trim());
-                if (!Clauses.TryAdd(clause.Id, clause)) Mistakes.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
+                if (!Clauses.TryAdd(clause.Id, clause))
+                    Mistakes.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
             }
             else if (normative) Mistakes.Add($"Protocol.md:{first + 1}: MUST, SHOULD or MAY without an id");
         }
         foreach (var transcript in Transcripts)
-            Mistakes.AddRange(transcript.Ids.Where(id => !Clauses.ContainsKey(id)).Select(id => $"Protocol.md:{transcript.Line}: there is no {id}"));
+            foreach (string id in transcript.Ids.Where(id => !Clauses.ContainsKey(id)))
+                Mistakes.Add($"Protocol.md:{transcript.Line}: there is no {id}");
     }
 
-    public static Clause Find(string id) => Clauses.TryGetValue(id, out var clause) ? clause : throw new ArgumentException($"Protocol.md has no [{id}]");
+    public static Clause Find(string id) =>
+        Clauses.TryGetValue(id, out var clause) ? clause : throw new ArgumentException($"Protocol.md has no [{id}]");
 
     [GeneratedRegex(@"^\*\*\[([A-Z]+-?\d+)\][^*]*\*\*(.*)$")] private static partial Regex Id();
     [GeneratedRegex(@"\b(MUST|SHOULD|MAY)\b")] private static partial Regex Keyword();

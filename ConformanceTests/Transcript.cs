@@ -1,5 +1,6 @@
 // The notation of Protocol.md §2, parsed: who sends what, in order, and what lies in the folders before and after.
 
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
@@ -8,18 +9,33 @@ public enum Side { Client, Server }
 
 // A piece of what one side sends: octets that are known, or a shape that is not.
 public abstract record Piece;
-public sealed record Octets(byte[] Value) : Piece { public override string ToString() => Notation.Show(Value); }
-public sealed record AnyOctets(int Count) : Piece { public override string ToString() => $"<any:{Count}>"; }
-public sealed record Shape(string Name) : Piece { public override string ToString() => $"<{Name}>"; }     // line, time, digits
+
+public sealed record Octets(byte[] Value) : Piece
+{
+    public override string ToString() => Notation.Show(Value);
+}
+
+public sealed record AnyOctets(int Count) : Piece
+{
+    public override string ToString() => $"<any:{Count}>";
+}
+
+public sealed record Shape(string Name) : Piece         // line, time, digits
+{
+    public override string ToString() => $"<{Name}>";
+}
 
 public abstract record Step(int Line);
 public sealed record Says(int Line, Side Side, int Connection, Piece[] Pieces) : Step(Line);
-public sealed record Acts(int Line, Side Side, int Connection, string Event) : Step(Line);                // close, half-close, reset
+public sealed record Acts(int Line, Side Side, int Connection, string Event) : Step(Line);  // close, half-close, reset
 
 // What a folder holds; null for what it lacks.
 public sealed record Holding(int Line, Side Side, string Name, byte[]? Content);
 
-public sealed record Transcript(string Name, string[] Ids, int Line, bool ClientOnly, string? Command, int? Exit, Holding[] Before, Step[] Steps, Holding[] After)
+public sealed record Transcript(
+    string Name, string[] Ids, int Line, bool ClientOnly,
+    string? Command, int? Exit,
+    Holding[] Before, Step[] Steps, Holding[] After)
 {
     public override string ToString() => Name;
 
@@ -43,34 +59,54 @@ public sealed record Transcript(string Name, string[] Ids, int Line, bool Client
             else if (HoldingLine().Match(text) is { Success: true } match)
             {
                 string name = match.Groups[3].Value;
-                byte[]? content = match.Groups[2].Value == "has" ? [.. Pieces(match.Groups[4].Value, files, number).SelectMany(piece => ((Octets)piece).Value)] : null;
+                var side = match.Groups[1].Value == "client" ? Side.Client : Side.Server;
+                bool has = match.Groups[2].Value == "has";
+                byte[]? content = has ? Known(Pieces(match.Groups[4].Value, files, number)) : null;
                 if (content is not null) files.TryAdd(name, content);
-                (steps.Count == 0 ? before : after).Add(new Holding(number, match.Groups[1].Value == "client" ? Side.Client : Side.Server, name, content));
+                (steps.Count == 0 ? before : after).Add(new Holding(number, side, name, content));
             }
             else if (SayingLine().Match(text) is { Success: true } said)
             {
                 var side = said.Groups[1].Value == "C" ? Side.Client : Side.Server;
                 int connection = said.Groups[2].Value == "" ? 1 : int.Parse(said.Groups[2].Value);
-                steps.Add(said.Groups[3].Value is "<close>" or "<half-close>" or "<reset>" ? new Acts(number, side, connection, said.Groups[3].Value.Trim('<', '>'))
-                    : new Says(number, side, connection, Pieces(said.Groups[3].Value, files, number)));
+                string what = said.Groups[3].Value;
+                steps.Add(what is "<close>" or "<half-close>" or "<reset>"
+                    ? new Acts(number, side, connection, what.Trim('<', '>'))
+                    : new Says(number, side, connection, Pieces(what, files, number)));
             }
             else throw new FormatException($"Protocol.md:{number}: no line of a transcript: {text}");
         }
-        return new Transcript(words[0], ids, line, words.Contains("client-only"), command, exit, [.. before], [.. steps], [.. after]);
+        return new Transcript(
+            words[0], ids, line, words.Contains("client-only"),
+            command, exit,
+            [.. before], [.. steps], [.. after]);
     }
+
+    static byte[] Known(Piece[] pieces) => [.. pieces.SelectMany(piece => ((Octets)piece).Value)];
 
     static Piece[] Pieces(string text, Dictionary<string, byte[]> files, int line)
     {
         var pieces = new List<Piece>();
         var octets = new List<byte>();
         void flush() { if (octets.Count > 0) pieces.Add(new Octets([.. octets])); octets.Clear(); }
-        byte[] file(string name) => files.TryGetValue(name, out var content) ? content : throw new FormatException($"Protocol.md:{line}: no file {name} is given");
+        byte[] file(string name) => files.TryGetValue(name, out var content)
+            ? content
+            : throw new FormatException($"Protocol.md:{line}: no file {name} is given");
 
         for (int i = 0; i < text.Length; i++)
             if (text[i] == '\\')
             {
                 i++;
-                octets.Add(text[i] switch { 'n' => 10, 'r' => 13, 't' => 9, '\\' => 92, '<' => 60, 'x' => Convert.FromHexString(text.AsSpan(i + 1, 2))[0], _ => throw new FormatException($"Protocol.md:{line}: \\{text[i]}") });
+                octets.Add(text[i] switch
+                {
+                    'n'  => 10,
+                    'r'  => 13,
+                    't'  => 9,
+                    '\\' => 92,
+                    '<'  => 60,
+                    'x'  => Convert.FromHexString(text.AsSpan(i + 1, 2))[0],
+                    _    => throw new FormatException($"Protocol.md:{line}: \\{text[i]}"),
+                });
                 if (text[i] == 'x') i += 2;
             }
             else if (text[i] == '<')
@@ -102,7 +138,8 @@ public sealed record Transcript(string Name, string[] Ids, int Line, bool Client
     }
 
     // For transcripts in tests: the same notation, the same parser.
-    public static Transcript From(string name, string text) => Parse(name, text.ReplaceLineEndings("\n").Split('\n'), 0);
+    public static Transcript From(string name, string text) =>
+        Parse(name, text.ReplaceLineEndings("\n").Split('\n'), 0);
 
     static Regex HoldingLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
     static Regex SayingLine() => new(@"^([CS])(\d?): (.*)$");
@@ -129,16 +166,29 @@ public static class Notation
     // Octets as a person can read them; long ones in their first and last.
     public static string Show(ReadOnlySpan<byte> octets, int most = 160)
     {
-        if (octets.Length > most) return $"{Show(octets[..(most * 2 / 3)])} …({octets.Length - most} more)… {Show(octets[^(most / 3)..])}";
+        if (octets.Length > most)
+        {
+            string first = Show(octets[..(most * 2 / 3)]), last = Show(octets[^(most / 3)..]);
+            return $"{first} …({octets.Length - most} more)… {last}";
+        }
         var shown = new StringBuilder();
         while (octets.Length > 0)
         {
-            bool isText = Rune.DecodeFromUtf8(octets, out var rune, out int used) == System.Buffers.OperationStatus.Done && rune.Value >= 32 && rune.Value is not (127 or '\\' or '<');
-            if (isText) shown.Append(rune);
-            else foreach (byte octet in octets[..used])
-                shown.Append(octet switch { 10 => "\\n", 13 => "\\r", 9 => "\\t", 92 => "\\\\", 60 => "\\<", _ => $"\\x{octet:X2}" });
+            bool isRune = Rune.DecodeFromUtf8(octets, out var rune, out int used) == OperationStatus.Done;
+            if (isRune && rune.Value is >= 32 and not (127 or '\\' or '<')) shown.Append(rune);
+            else foreach (byte octet in octets[..used]) shown.Append(Escaped(octet));
             octets = octets[used..];
         }
         return shown.ToString();
     }
+
+    static string Escaped(byte octet) => octet switch
+    {
+        10 => "\\n",
+        13 => "\\r",
+        9  => "\\t",
+        92 => "\\\\",
+        60 => "\\<",
+        _  => $"\\x{octet:X2}",
+    };
 }

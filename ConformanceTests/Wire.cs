@@ -1,5 +1,8 @@
-// One end of a conversation: sends exactly what it is told to, in the delivery it is told to, and takes exactly the octets
-// it expects.  What one receive happened to return is never looked at.
+// One end of a conversation: sends exactly what it is told to, in the delivery it is told to, and takes exactly the
+// octets it expects.  What one receive happened to return is never looked at.
+
+using System.Buffers.Binary;
+using System.Globalization;
 
 public enum Delivery { Whole, OctetByOctet, ThreeOctets }
 
@@ -40,7 +43,8 @@ public sealed class Wire : IDisposable
         {
             for (int sent = 0; sent < octets.Length;)
             {
-                bool middle = octets.Length > 512 && sent >= 64 && sent < octets.Length - 8;        // of long payloads only the ends
+                // Of long payloads only the ends.
+                bool middle = octets.Length > 512 && sent >= 64 && sent < octets.Length - 8;
                 int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
                 socket.Send(octets.Slice(sent, piece));
                 sent += piece;
@@ -56,7 +60,8 @@ public sealed class Wire : IDisposable
     public void HalfClose()
     {
         events.Add("half-close");
-        try { socket.Shutdown(SocketShutdown.Send); } catch (SocketException) { }       // reset by the peer: what it said can still be read
+        try { socket.Shutdown(SocketShutdown.Send); }
+        catch (SocketException) { }                     // reset by the peer: what it said can still be read
     }
 
     public void Reset()
@@ -98,7 +103,8 @@ public sealed class Wire : IDisposable
         var all = new byte[size];
         for (int have = 0; have < size;)
         {
-            if (count == 0 && !Ensure(() => count > 0)) throw Wrong(what == "" ? $"{size} octets" : what, null, $"the end after {have} of {size} octets");
+            if (count == 0 && !Ensure(() => count > 0))
+                throw Wrong(what == "" ? $"{size} octets" : what, null, $"the end after {have} of {size} octets");
             int piece = Math.Min(size - have, count);
             Take(piece).CopyTo(all, have);
             have += piece;
@@ -110,7 +116,8 @@ public sealed class Wire : IDisposable
     public string ReceiveLine(string expected = "a line")
     {
         int end() => buffer.AsSpan(start, count).IndexOf((byte)'\n');
-        if (!Ensure(() => end() >= 0 || count > 1024)) throw Wrong(expected, null, count == 0 ? "the end of the connection" : null);
+        if (!Ensure(() => end() >= 0 || count > 1024))
+            throw Wrong(expected, null, count == 0 ? "the end of the connection" : null);
         if (end() is < 0 or >= 1024) throw Wrong(expected, null, "1,024 octets without a line end");
         return Encoding.UTF8.GetString(Take(end() + 1)[..^1]);
     }
@@ -126,7 +133,8 @@ public sealed class Wire : IDisposable
         catch (TimeoutException) { return TimedOut(); }
     }
 
-    // Nothing came.  Does it come once we end our side?  That tells a server that reads until the end from one that hangs.
+    // Nothing came.  Does it come once we end our side?
+    // That tells a server that reads until the end from one that hangs.
     bool TimedOut()
     {
         events.Add($"(nothing for {Settings.Patience / 1000.0:0.#} s)");
@@ -151,18 +159,26 @@ public sealed class Wire : IDisposable
                 case Octets(var value): ExpectOctets(value); break;
                 case AnyOctets(var size): Receive(size); break;
                 case Shape("line"): ReceiveLine(); break;
-                case Shape("time"):
-                    var time = Encoding.ASCII.GetString(Receive(20, "a time such as 2026-01-31T23:59:59Z"));
-                    if (!DateTime.TryParseExact(time, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, System.Globalization.DateTimeStyles.None, out _)) throw Wrong("a time such as 2026-01-31T23:59:59Z", null, time);
-                    break;
-                case Shape("digits"):
-                    if (!Ensure(() => buffer.AsSpan(start, count).IndexOfAnyExceptInRange((byte)'0', (byte)'9') >= 0)) throw Wrong("digits", null, "the end");
-                    int digits = buffer.AsSpan(start, count).IndexOfAnyExceptInRange((byte)'0', (byte)'9');
-                    if (digits is 0 or > 20) throw Wrong("1 to 20 digits", null, Notation.Show(buffer.AsSpan(start, Math.Min(count, 20))));
-                    Take(digits);
-                    break;
+                case Shape("time"): ReceiveTime(); break;
+                case Shape("digits"): ReceiveDigits(); break;
             }
         repliesTaken++;
+    }
+
+    void ReceiveTime()
+    {
+        const string What = "a time such as 2026-01-31T23:59:59Z", Format = "yyyy-MM-dd'T'HH:mm:ss'Z'";
+        string time = Encoding.ASCII.GetString(Receive(20, What));
+        if (!DateTime.TryParseExact(time, Format, null, DateTimeStyles.None, out _)) throw Wrong(What, null, time);
+    }
+
+    void ReceiveDigits()
+    {
+        int end() => buffer.AsSpan(start, count).IndexOfAnyExceptInRange((byte)'0', (byte)'9');
+        if (!Ensure(() => end() >= 0)) throw Wrong("digits", null, "the end");
+        if (end() is 0 or > 20)
+            throw Wrong("1 to 20 digits", null, Notation.Show(buffer.AsSpan(start, Math.Min(count, 20))));
+        Take(end());
     }
 
     public void Expect(string text) => ExpectOctets(Encoding.UTF8.GetBytes(text));
@@ -173,7 +189,8 @@ public sealed class Wire : IDisposable
         {
             if (!Ensure(() => count > 0)) throw Wrong(null, expected, null, at);
             int piece = Math.Min(count, expected.Length - at);
-            if (!buffer.AsSpan(start, piece).SequenceEqual(expected.AsSpan(at, piece))) throw Wrong(null, expected, null, at);
+            if (!buffer.AsSpan(start, piece).SequenceEqual(expected.AsSpan(at, piece)))
+                throw Wrong(null, expected, null, at);
             Take(piece);
             at += piece;
         }
@@ -183,11 +200,18 @@ public sealed class Wire : IDisposable
     public void ExpectError(string code, bool closes = false)
     {
         string line = ReceiveLine($"ER|{code}|…\\n");
-        if (!line.StartsWith($"ER|{code}|")) { Unread(line + "\n"); throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null); }
-        if (line.Any(char.IsControl)) throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
+        if (!line.StartsWith($"ER|{code}|"))
+        {
+            Unread(line + "\n");
+            throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null);
+        }
+        if (line.Any(char.IsControl))
+            throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
         if (!closes) return;
         ExpectEnd();
-        if (reset) throw Wrong("the end of the connection", null, "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
+        if (reset)
+            throw Wrong("the end of the connection", null,
+                "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
     }
 
     void Unread(string line)
@@ -202,8 +226,14 @@ public sealed class Wire : IDisposable
     {
         bool more;
         try { more = count > 0 || Fill(Settings.Patience); }
-        catch (TimeoutException) { waited = true; throw Wrong("the connection to be closed", null, "it stays open"); }
-        if (more) throw Wrong("the connection to be closed, with nothing more on it", null, Notation.Show(buffer.AsSpan(start, count)));
+        catch (TimeoutException)
+        {
+            waited = true;
+            throw Wrong("the connection to be closed", null, "it stays open");
+        }
+        if (more)
+            throw Wrong("the connection to be closed, with nothing more on it", null,
+                Notation.Show(buffer.AsSpan(start, count)));
     }
 
     // Whatever comes until the end.
@@ -218,7 +248,7 @@ public sealed class Wire : IDisposable
     // A whole listing, or any other block without a digest.
     public byte[] ReceiveBlock()
     {
-        ulong length = System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight octets of a length"));
+        ulong length = BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight octets of a length"));
         if (length > 1 << 28) throw Wrong("a length that is not absurd", null, $"{length}");
         return Receive((int)length);
     }
@@ -250,21 +280,45 @@ public sealed class Wire : IDisposable
 
     public Violation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
     {
-        if (!waited) try { socket.ReceiveTimeout = 100; if (count < 64) Fill(100); } catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }
+        if (!waited) TakeWhatIsThere();
         var received = buffer.AsSpan(start, count).ToArray();
         byte[] tail = expected?[at..] ?? [];
         int same = tail.AsSpan().CommonPrefixLength(received);
         string prefix = at > 24 ? "…" : Notation.Show(expected.AsSpan(0, expected is null ? 0 : at));
 
+        string end = waited ? "  (nothing more)" : "  (the end of the connection)";
+        string came = received.Length == 0 ? end : Notation.Show(received, 80);
+
         var text = new StringBuilder();
         text.AppendLine($"expected  {what ?? prefix + Notation.Show(tail, 80)}");
-        text.AppendLine($"received  {instead ?? (received.Length == 0 ? prefix + (waited ? "  (nothing more)" : "  (the end of the connection)") : prefix + Notation.Show(received, 80))}");
-        if (expected is not null && instead is null && received.Length > 0) text.AppendLine($"          {new string(' ', prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length)}^");
-        if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0)) text.AppendLine($"          (expected is the length <u64:{System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(expected)}>)");
-        if (Hints.For(new Evidence(self, expected, at, received, waited, answersAfterEnd, linesSent, repliesTaken, delivery, SaidBy(Other), what)) is { } hint) text.AppendLine($"hint      {hint}");
+        text.AppendLine($"received  {instead ?? prefix + came}");
+        if (expected is not null && instead is null && received.Length > 0)
+        {
+            int column = prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length;
+            text.AppendLine($"          {new string(' ', column)}^");
+        }
+        if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
+        {
+            ulong length = BinaryPrimitives.ReadUInt64BigEndian(expected);
+            text.AppendLine($"          (expected is the length <u64:{length}>)");
+        }
+        var evidence = new Evidence(
+            self, expected, at, received, waited, answersAfterEnd,
+            linesSent, repliesTaken, delivery, SaidBy(Other), what);
+        if (Hints.For(evidence) is { } hint) text.AppendLine($"hint      {hint}");
         text.AppendLine("so far");
         text.Append(SoFar());
         return new Violation(text.ToString().TrimEnd());
+    }
+
+    void TakeWhatIsThere()
+    {
+        try
+        {
+            socket.ReceiveTimeout = 100;
+            if (count < 64) Fill(100);
+        }
+        catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }
     }
 
     byte[] SaidBy(Side side) => [.. said.Where(entry => entry.Side == side).SelectMany(entry => entry.Octets)];
@@ -275,8 +329,10 @@ public sealed class Wire : IDisposable
         int[] offsets = [0, 0];
         foreach (var group in Joined())
         {
-            text.AppendLine($"  {offsets[(int)group.Side],6}  {(group.Side == Side.Client ? 'C' : 'S')}: {Notation.Show(group.Octets, 100)}");
-            offsets[(int)group.Side] += group.Octets.Length;
+            ref int offset = ref offsets[(int)group.Side];
+            char speaker = group.Side == Side.Client ? 'C' : 'S';
+            text.AppendLine($"  {offset,6}  {speaker}: {Notation.Show(group.Octets, 100)}");
+            offset += group.Octets.Length;
         }
         foreach (string line in events) text.AppendLine($"          {line}");
         return text.Length == 0 ? "          (nothing)\n" : text.ToString();
@@ -286,8 +342,11 @@ public sealed class Wire : IDisposable
     {
         var joined = new List<(Side Side, byte[] Octets)>();
         foreach (var (side, octets) in said)
-            if (joined.Count > 0 && joined[^1].Side == side && joined[^1].Octets is not [.., 10]) joined[^1] = (side, [.. joined[^1].Octets, .. octets]);
+        {
+            bool goesOn = joined.Count > 0 && joined[^1].Side == side && joined[^1].Octets is not [.., 10];
+            if (goesOn) joined[^1] = (side, [.. joined[^1].Octets, .. octets]);
             else joined.Add((side, octets));
+        }
         return joined;
     }
 }
