@@ -1,21 +1,840 @@
-// ImageTransfer, the client half: it asks, waits for the answer, and goes on.
+// ImageTransfer, the client half, and before it what both halves agree on.
 //
-// One conversation at a time means that every call may block, so the protocol reads here as it is spoken: write a
-// request, read a reply, copy a block.  That contrast with Server.cs is the lesson.  What does not change: TCP carries
-// octets, not messages, so nothing below assumes that one receive brings one reply.  (GET and PUT ask a little ahead of
-// the answers; for the plain shape of a conversation, begin with Print.)
+// A client does one thing after another: it asks, waits for the answer, and goes on.  So every call may block, and the
+// protocol reads here as it is spoken.  What is never assumed is that one receive brings one reply: TCP carries octets,
+// not messages.
 //
-// Read top to bottom: the commands · the prompt · GET · PUT · the connection · Progress.
+// "§" means a section of Protocol.md, which says what may be on the wire; read that first.  Then this file from top to
+// bottom: Protocol · Files · Incoming · Conversation · Client (one GET, then many, PUT, listings, the prompt) ·
+// Progress.  Server.cs comes last; what Options and Complaint are stands at its end.
 
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Unicode;
 using Microsoft.Win32.SafeHandles;
 using static Protocol;
 
+// ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
+
+// §6  The table of errors, row for row.  Where several fit, the upper row is the answer.
+sealed record Error(string Code, string Text, bool Closes = false)
+{
+    public static readonly Error
+        BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, up to 1,024 octets, then LF", true),
+        Unsupported = new("unsupported", "this server does not know that verb or option"),
+        BadName     = new("bad-name", "1 to 255 octets, visible, without | / \\ : * ? \" < >, not hidden, no device"),
+        BadType     = new("bad-type", "not one of the types taken here, by its ending or by its first octets"),
+        NotFound    = new("not-found", "no file of that name"),
+        Exists      = new("exists", "that name is taken; nothing is ever overwritten"),
+        BadOffset   = new("bad-offset", "the offset is beyond the end of the file"),
+        Empty       = new("empty", "a picture has at least one octet"),
+        Denied      = new("denied", "this server takes no uploads"),
+        TooLarge    = new("too-large", "the block is longer than this server takes", true),
+        Corrupt     = new("corrupt", "the digest does not match what arrived; nothing was stored"),
+        Storage     = new("storage", "the server cannot read or write its folder just now; nothing was stored"),
+        Busy        = new("busy", "too many clients; try again later", true),
+        Timeout     = new("timeout", "nothing, or too little, came in time", true),
+        Stopping    = new("stopping", "the server is shutting down", true),
+        Internal    = new("internal", "something unforeseen; the server's log has it", true);
+
+    // A client needs only to know which of them end the conversation.
+    public static readonly string[] Closing =
+        [.. new[] { BadRequest, TooLarge, Busy, Timeout, Stopping, Internal }.Select(error => error.Code)];
+
+    public string Cause { get; init; } = "";            // for a log; never on the wire
+}
+
+// §4.2  The requests of this version; Refused is all the rest that may come in a request's place.
+abstract record Request;
+sealed record ListRequest : Request;
+sealed record StatusRequest : Request;
+sealed record GetRequest(string Name, ulong Offset = 0, bool Digest = false) : Request;
+sealed record PutRequest(string Name, bool Digest = false) : Request;
+sealed record Refused(Error Error) : Request;
+
+static class Protocol
+{
+    /// <summary>§3  The TCP port unless another is agreed on.</summary>
+    public const int Port = 7005;
+
+    /// <summary>§4.1  The longest line either way, in octets, its LF included.</summary>
+    public const int MaxLine = 1024;
+
+    /// <summary>§4.4  A block's length, in octets: an unsigned 64-bit number, most significant octet first.</summary>
+    public const int LengthSize = 8;
+
+    /// <summary>§4.4  A block's digest, in octets: SHA-256, raw.</summary>
+    public const int DigestSize = 32;
+
+    /// <summary>§4.5  The longest name, in octets of UTF-8.</summary>
+    public const int MaxName = 255;
+
+    /// <summary>§4.5  The endings a server takes unless told otherwise, in lower case, commas between.</summary>
+    public const string DefaultTypes = "jpg,jpeg,png";
+
+    /// <summary>§4.6  So many first octets of a file show its type.</summary>
+    public const int SignatureSize = 12;
+
+    static readonly UTF8Encoding Utf8Text = new(encoderShouldEmitUTF8Identifier: false);
+
+    /// <summary>§4.1  Takes one line, without its LF, off the front of the input.  False: no LF yet.</summary>
+    public static bool TryTakeLine(ref ReadOnlySpan<byte> input, out ReadOnlySpan<byte> line)
+    {
+        int end = input.IndexOf((byte)'\n');
+        line = end < 0 ? default : input[..end];
+        if (end >= 0) input = input[(end + 1)..];
+        return end >= 0;
+    }
+
+    /// <summary>§4.2  The grammar, one arm per rule, for a line without its LF.  Total: there is a Request for whatever
+    /// a client may send.</summary>
+    public static Request ParseRequest(ReadOnlySpan<byte> line)
+    {
+        if (line is [] or [.., (byte)'\r'] || !Utf8.IsValid(line)) return new Refused(Error.BadRequest);
+        return Utf8Text.GetString(line).Split('|') switch
+        {
+            ["", ..] or ["GET"] or ["PUT"]     => new Refused(Error.BadRequest),
+            ["LIST", .. var options]           => WithOptions(new ListRequest(), options),
+            ["STATUS", .. var options]         => WithOptions(new StatusRequest(), options),
+            ["GET", var name, .. var options]  => WithOptions(new GetRequest(name), options),
+            ["PUT", var name, .. var options]  => WithOptions(new PutRequest(name), options),
+            _                                  => new Refused(Error.Unsupported),
+        };
+    }
+
+    // An offset that 64 bits do not hold is beyond the end of any file.
+    const ulong Beyond = ulong.MaxValue;
+
+    // §4.2  Options stand in any order, each at most once.
+    static Request WithOptions(Request request, string[] options)
+    {
+        var parts = options.Select(option => option.Split('=', 2)).ToArray();
+        bool isOffset(string[] option) => request is GetRequest && option[0] == "offset";
+        bool isNumber(string[] option) => option is [_, { Length: > 0 and <= 20 } text] && text.All(char.IsAsciiDigit);
+
+        if (parts.DistinctBy(option => option[0]).Count() < parts.Length
+            || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
+
+        foreach (var option in parts)
+            request = (request, option) switch
+            {
+                (GetRequest get, ["digest", "sha256"]) => get with { Digest = true },
+                (PutRequest put, ["digest", "sha256"]) => put with { Digest = true },
+                (GetRequest get, ["offset", var text]) =>
+                    get with { Offset = ulong.TryParse(text, out var offset) ? offset : Beyond },
+                _                                      => new Refused(Error.Unsupported),
+            };
+        return request;
+    }
+
+    /// <summary>§4.2  The line, LF included, that ParseRequest takes for this request.</summary>
+    public static byte[] RequestLine(Request request) => Utf8Text.GetBytes(request switch
+    {
+        GetRequest get => $"GET|{get.Name}{OffsetOption(get.Offset)}{DigestOption(get.Digest)}\n",
+        PutRequest put => $"PUT|{put.Name}{DigestOption(put.Digest)}\n",
+        StatusRequest  => "STATUS\n",
+        _              => "LIST\n",
+    });
+
+    static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
+    static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
+
+    /// <summary>§4.3  The reply line, LF included: OK for null, else ER with the error's code and text.</summary>
+    public static byte[] ReplyLine(Error? error) =>
+        Utf8Text.GetBytes(error is null ? "OK\n" : $"ER|{error.Code}|{error.Text}\n");
+
+    /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
+    /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
+    public static bool TryParseReply(ReadOnlySpan<byte> line, out Error? error)
+    {
+        error = null;
+        if (!Utf8.IsValid(line)) return false;
+        var fields = Utf8Text.GetString(line).Split('|', 3);
+        if (fields is ["ER", { Length: > 0 } code, var text] && code.All(c => c is '-' or >= 'a' and <= 'z'))
+            error = new Error(code, text, Error.Closing.Contains(code));
+        return fields is ["OK"] || error is not null;
+    }
+
+    /// <summary>§4.4  The eight octets of a block's length.</summary>
+    public static byte[] LengthOctets(ulong length)
+    {
+        var octets = new byte[LengthSize];
+        BinaryPrimitives.WriteUInt64BigEndian(octets, length);
+        return octets;
+    }
+
+    /// <summary>§4.4  The length that eight octets say, from 0 to 2^64-1.</summary>
+    public static ulong ParseLength(ReadOnlySpan<byte> octets) => BinaryPrimitives.ReadUInt64BigEndian(octets);
+
+    /// <summary>§4.5  The name rule, one for requests, listings and saved files.  Null, or bad-name or bad-type.
+    /// The types are endings in lower case; "any" among them stands for all.</summary>
+    public static Error? CheckName(string name, string[] types)
+    {
+        Span<byte> octets = stackalloc byte[MaxName];   // too small for a longer name; a lone surrogate has no octets
+        bool fits = Utf8.FromUtf16(name, octets, out _, out _, replaceInvalidSequences: false) is OperationStatus.Done;
+        if (!fits || name is "" or ['.' or ' ', ..] or [.., '.' or ' '] || name.AsSpan().ContainsAny("|/\\:*?\"<>")
+            || !name.EnumerateRunes().All(IsVisible) || IsDevice(name)) return Error.BadName;
+
+        return types.Contains("any") || types.Any(type => HasEnding(name, type)) ? null : Error.BadType;
+    }
+
+    // Letters A to Z alone are folded: for .NET the sign of the Kelvin is a k, too.
+    static bool HasEnding(string name, string type) =>
+        Ascii.EqualsIgnoreCase(name.AsSpan(name.LastIndexOf('.') + 1), type) && name.Contains('.');
+
+    static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
+        UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+
+    // Opening one of these on Windows opens a device, whatever the folder and whatever follows the first dot.
+    static bool IsDevice(string name)
+    {
+        string stem = name.Split('.')[0].TrimEnd(' ');
+        string kind = stem is [_, _, _, var digit] && "0123456789¹²³".Contains(digit) ? stem[..3] + "0" : stem;
+        return devices.Any(device => Ascii.EqualsIgnoreCase(device, kind));
+    }
+
+    static readonly string[] devices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM0", "LPT0"];
+
+    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or with the whole file).
+    /// True for every type whose signature is not in the table.</summary>
+    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Path.GetExtension(name).ToLower() switch
+    {
+        ".png"            => first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]),
+        ".jpg" or ".jpeg" => first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]),
+        ".gif"            => first.StartsWith("GIF87a"u8) || first.StartsWith("GIF89a"u8),
+        ".webp"           => first.StartsWith("RIFF"u8) && first.Length >= 12 && first[8..].StartsWith("WEBP"u8),
+        ".pdf"            => first.StartsWith("%PDF-"u8),
+        ".bmp"            => first.StartsWith("BM"u8),
+        _                 => true,
+    };
+
+    /// <summary>§2  Octets in the notation of transcripts: text as it is, the rest escaped, so that nothing a peer
+    /// sends can forge a line of a log or move a terminal's cursor.</summary>
+    public static string Show(ReadOnlySpan<byte> octets)
+    {
+        var shown = new StringBuilder();
+        while (octets.Length > 0)
+        {
+            var status = Rune.DecodeFromUtf8(octets, out var rune, out int used);
+            bool isText = status is OperationStatus.Done && IsVisible(rune);
+            if (isText) shown.Append(rune.Value is '\\' or '<' ? "\\" : "").Append(rune);
+            else foreach (byte octet in octets[..used])
+                shown.Append((char)octet switch { '\n' => "\\n", '\r' => "\\r", '\t' => "\\t", _ => $"\\x{octet:X2}" });
+            octets = octets[used..];
+        }
+        return shown.ToString();
+    }
+
+    public static string Show(string text) => Show(Utf8Text.GetBytes(text));
+
+    /// <summary>§5.1  A moment in UTC, to the second.</summary>
+    public static string Show(DateTime moment) =>
+        moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
+}
+
+// ---- Files: what both halves ask of a file system -------------------------------------------------------------------
+
+static class Files
+{
+    // What disks do to programs.  A file beyond the system's limit is an ArgumentOutOfRangeException in .NET.
+    public static bool IsTrouble(Exception e) =>
+        e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException;
+
+    // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
+    public static bool IsTaken(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
+
+    // A file under a hidden name, held by a lock that ends with this process.  Between its opening and its locking
+    // another process may have taken the name away: a sweep of leftovers, or a client that has just published what it
+    // held there under another name.  So what counts is what the name stands for when the lock is there.
+    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share, FileOptions options)
+    {
+        for (int tries = 3; ; tries--)
+        {
+            SafeFileHandle? handle = null;
+            try
+            {
+                string path = name();
+                handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share, options);
+                var named = new FileInfo(path);
+                if (named.Exists && (mode is FileMode.CreateNew || named.Length == RandomAccess.GetLength(handle)
+                    && named.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))) return handle;
+                throw new IOException("somebody else has removed the hidden file");
+            }
+            catch (Exception e) when (IsTrouble(e))
+            {
+                handle?.Dispose();
+                if (tries == 1) throw;
+            }
+        }
+    }
+
+    // Room for octets that are needed for a while: few of them in memory, many in a file that has no name (on Windows:
+    // none that outlives this process), or in memory all the same where no file can be made.
+    public static Stream Scratch(ulong length)
+    {
+        if (length <= 16 << 10) return new MemoryStream();
+        try
+        {
+            string path = Path.Combine(Path.GetTempPath(), $".imagetransfer-{Random.Shared.NextInt64():x16}");
+            var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Delete, 1 << 16);
+            File.Delete(path);
+            return file;
+        }
+        catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
+    }
+
+    // A second name for a file, made only if nothing has that name: one step, atomic, that never overwrites.  False: the
+    // name is taken.  (File.Move without overwriting looks first and renames then; two that race both win.)
+    public static bool Link(string existing, string name)
+    {
+        bool made = OperatingSystem.IsWindows() ? CreateHardLinkW(name, existing, 0) : link(existing, name) == 0;
+        if (!made && Marshal.GetLastPInvokeError() is not (17 or 183))          // EEXIST, ERROR_ALREADY_EXISTS
+            throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
+        return made;
+    }
+
+    [DllImport("libc", SetLastError = true)] static extern int link(string existing, string name);
+    [DllImport("kernel32", CharSet = CharSet.Unicode, SetLastError = true)]
+    static extern bool CreateHardLinkW(string name, string existing, nint reserved);
+}
+
+// ---- Incoming: octets that arrive in whatever pieces, taken as the lines and blocks that were sent ------------------
+
+sealed class Incoming(Stream stream)
+{
+    readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(1 << 20);
+    int start, count;                           // arrived and not taken yet: buffer[start..][..count]
+
+    public bool IsEmpty => count == 0;
+
+    // One read, which waits if it has to, and brings an octet at least.
+    void Read()
+    {
+        buffer.AsSpan(start, count).CopyTo(buffer);
+        start = 0;
+        int read;
+        try { read = stream.Read(buffer.AsSpan(count)); }
+        catch (IOException e) when (e.InnerException is SocketException socket)
+        {
+            throw new IOException(socket.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
+                ? "not an octet for 60 s; given up" : "the connection broke");
+        }
+        if (read == 0) throw new IOException("the server closed the connection before the end of its answer");
+        count += read;
+    }
+
+    // The next octets, one at least and `most` at most.  What is returned is valid until the next call.
+    public ReadOnlySpan<byte> Take(long most)
+    {
+        if (count == 0) Read();
+        int taken = (int)Math.Min(most, count);
+        (start, count) = (start + taken, count - taken);
+        return buffer.AsSpan(start - taken, taken);
+    }
+
+    public ReadOnlySpan<byte> TakeExactly(int size)
+    {
+        while (count < size) Read();
+        return Take(size);
+    }
+
+    public ReadOnlySpan<byte> TakeLine()
+    {
+        while (true)
+        {
+            ReadOnlySpan<byte> rest = buffer.AsSpan(start, count);
+            if (TryTakeLine(ref rest, out var line) && line.Length < MaxLine) return Take(line.Length + 1)[..^1];
+            if (count >= MaxLine) throw Conversation.Broken("its line does not end");
+            Read();
+        }
+    }
+}
+
+// ---- Conversation: a connection to a server, with the words that a client says and hears on it -----------------------
+
+sealed class Conversation(string host, int port, bool traces) : IDisposable
+{
+    public const int Patience = 60_000;         // §9  Milliseconds without an octet
+    const string NobodyListens = "nobody listens there; is the server running?";
+
+    Socket? socket;
+    Stream stream = Stream.Null;
+    Incoming incoming = new(Stream.Null);
+    readonly byte[] outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
+    int waiting;                                // said and not sent yet: outgoing[..waiting]
+
+    public string Name => $"{host}:{port}";
+    public bool IsOpen => socket is not null;
+
+    // Every address the name has is tried in turn.  A server that spoke unasked has ended the conversation: §8.
+    public void Open()
+    {
+        if (socket is not null && HasAnswered) Close();
+        if (socket is not null) return;
+
+        string why = "the name has no address";
+        try
+        {
+            foreach (var address in IPAddress.TryParse(host, out var literal) ? [literal] : Dns.GetHostAddresses(host))
+            {
+                socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+                socket.SendTimeout = socket.ReceiveTimeout = Patience;
+                try
+                {
+                    socket.Connect(address, port);
+                    stream = new NetworkStream(socket);
+                    incoming = new Incoming(stream);
+                    return;
+                }
+                catch (SocketException e)
+                {
+                    why = e.SocketErrorCode is SocketError.ConnectionRefused ? NobodyListens : e.Message;
+                }
+                Close();
+            }
+        }
+        catch (Exception e) when (e is SocketException or ArgumentException) { why = e.Message; }
+        throw new Complaint($"cannot connect to {Show(host)}, port {port}: {why}", exitCode: 1);
+    }
+
+    public void Close()
+    {
+        socket?.Dispose();
+        (socket, waiting) = (null, 0);
+    }
+
+    public void Dispose()
+    {
+        if (socket is not null) Trace('C', "<close>");  // by the process as it ends: closing here would cost 2 ms more
+    }
+
+    // Something is there to be read: an answer, or the end.
+    public bool HasAnswered => !incoming.IsEmpty || socket!.Poll(0, SelectMode.SelectRead);
+
+    // ---- what a client says: it waits in `outgoing` until that is full or is sent ----
+
+    public void Say(byte[] octets, string shown)
+    {
+        Trace('C', shown);
+        if (octets.Length > outgoing.Length - waiting) Send();
+        octets.CopyTo(outgoing.AsSpan(waiting));
+        waiting += octets.Length;
+    }
+
+    public void SayRequest(Request request) => Say(RequestLine(request), Show(RequestLine(request)));
+    public void SayLength(ulong length) => Say(LengthOctets(length), $"<u64:{length}>");
+    public void SayDigest(byte[] digest) => Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
+
+    // A block's octets are put into the room there is, and said then.
+    public Span<byte> Room(long most) => outgoing.AsSpan(waiting, (int)Math.Min(outgoing.Length - waiting, most));
+    public void SayInRoom(int count) => waiting += count;
+    public bool IsFull => waiting == outgoing.Length;
+
+    // §9  A sending that fails is no answer yet: the server may have said why before it closed; its reply is read next.
+    public bool Send()
+    {
+        int count = waiting;
+        waiting = 0;
+        try { stream.Write(outgoing, 0, count); }       // blocking: it returns when all has been sent
+        catch (IOException) { return false; }
+        return true;
+    }
+
+    // ---- what a client hears ----
+
+    public Error? HearReply()
+    {
+        var line = incoming.TakeLine();
+        Trace('S', $"{Show(line)}\\n");
+        if (TryParseReply(line, out var error)) return error;
+        throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
+    }
+
+    public ulong HearLength()
+    {
+        ulong length = ParseLength(incoming.TakeExactly(LengthSize));
+        Trace('S', $"<u64:{length}>");
+        return length;
+    }
+
+    public ReadOnlySpan<byte> HearSome(long most) => incoming.Take(most);
+
+    public ReadOnlySpan<byte> HearDigest()
+    {
+        var octets = incoming.TakeExactly(DigestSize);
+        Trace('S', $"<hex:{Convert.ToHexString(octets)}>");
+        return octets;
+    }
+
+    // §9  For as long as the server has work to do before it can answer.
+    public void BePatient(long milliseconds) => stream.ReadTimeout = (int)Math.Min(milliseconds, int.MaxValue);
+
+    public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
+
+    public void Trace(char side, string text)
+    {
+        if (traces) Console.Error.WriteLine($"{side}: {text}");
+    }
+}
+
+// ---- Client: the commands -------------------------------------------------------------------------------------------
+
 sealed class Client : IDisposable
 {
+    readonly Conversation server;
+    readonly Progress progress;
+    readonly string[] types;
+    readonly string? output;
+    readonly bool resume, quiet;
+    bool digest;                            // until a server says that it knows no such option
+    bool failed;
+
+    // ---- §5.2  GET: first one file, as plain as it can be ----
+
+    sealed class Download(string name, string target, string temporary)
+    {
+        public readonly string Name = name, Target = target, Temporary = temporary;
+        public GetRequest Request = new(name);
+        public long Kept;                   // octets that an earlier try has left here, and
+        public IncrementalHash? Hash;       // the digest so far
+
+        // The lock keeps out a second client that fetches the same file.  (Windows removes no file that others hold.)
+        public SafeFileHandle Open(FileMode mode) => Files.OpenHidden(() => Temporary, mode,
+            OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None, FileOptions.None);
+
+        public void StartOver()
+        {
+            File.Delete(Temporary);
+            Kept = 0;
+        }
+    }
+
+    void GetOne(Download file)
+    {
+        do
+        {
+            server.Open();
+            Ask(file);
+            server.Send();
+        }
+        while (!TakeAnswer(file));
+    }
+
+    void Ask(Download file)
+    {
+        file.Request = new GetRequest(file.Name, digest ? (ulong)file.Kept : 0, digest);
+        server.SayRequest(file.Request);
+    }
+
+    // False: it is to be asked once more, in other words.
+    bool TakeAnswer(Download file)
+    {
+        bool resumes = file.Request.Offset > 0, hasOptions = file.Request.Digest;
+        if (resumes) server.BePatient(Conversation.Patience * (1 + file.Kept / (100 << 20)));       // it reads all that
+        var error = server.HearReply();
+        if (resumes) server.BePatient(Conversation.Patience);
+
+        if (error is null) Fetch(file);
+        else if (error.Code == "unsupported" && hasOptions) digest = false;
+        else if (error.Code == "bad-offset" && resumes) file.StartOver();
+        else { Fail(file.Name, error); return true; }
+        return error is null;
+    }
+
+    // The block, into the hidden file; when the digest fits, the file gets its name.
+    void Fetch(Download file)
+    {
+        ulong offset = file.Request.Offset, length = server.HearLength();
+        if (length > long.MaxValue - offset) throw Conversation.Broken("no file is that long");
+        if (length == 0 && offset == 0) throw Conversation.Broken("it sent a file of no octets");
+        long position = (long)offset, end = (long)(offset + length);
+
+        using var hash = !file.Request.Digest ? null
+            : offset > 0 ? file.Hash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var handle = file.Open(FileMode.OpenOrCreate);
+        bool intact = true;
+        progress.Begin(file.Name, position, end);
+        try
+        {
+            if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
+            RandomAccess.SetLength(handle, position);
+            while (position < end)
+            {
+                var some = server.HearSome(end - position);
+                RandomAccess.Write(handle, some, position);
+                hash?.AppendData(some);
+                progress.Position = position += some.Length;
+            }
+            server.Trace('S', offset == 0 ? $"<file:{file.Name}>" : $"<any:{length}>");
+            if (hash is not null) intact = server.HearDigest().SequenceEqual(hash.GetHashAndReset());
+        }
+        catch (Exception e) when (Files.IsTrouble(e))
+        {
+            if (position == 0) File.Delete(file.Temporary);
+            string kept = position == 0 ? "" : $"; {position:N0} octets are kept, and --resume goes on from there";
+            throw new IOException(e.Message + kept);
+        }
+        finally { progress.End(); }
+
+        bool saved = intact && Save(file.Temporary, file.Target);
+        File.Delete(file.Temporary);                // the hidden name goes first, then, with the handle, the lock
+        if (!intact) Fail(file.Name, "the digest does not match what arrived; it is thrown away");
+        else if (!saved) Fail(file.Name, "that name has appeared here meanwhile; nothing is ever overwritten");
+        else Say($"{file.Name}: {progress.Summary}, {(hash is null ? "not verified" : "verified")}");
+    }
+
+    // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
+    // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
+    static bool Save(string temporary, string target)
+    {
+        try { return Files.Link(temporary, target); }
+        catch (IOException) when (File.Exists(temporary))
+        {
+            try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
+            catch (IOException) when (Files.IsTaken(target)) { return false; }
+            try { File.Move(temporary, target, overwrite: true); }
+            catch { File.Delete(target); throw; }
+            return true;
+        }
+    }
+
+    // ---- GET of many: the same, but asked ahead of the answers, so that small files do not pay a round trip each ----
+
+    const int RequestsAhead = 64;           // their lines fit any kernel's buffers, so never do both sides wait to send
+
+    void GetAll(string[] names)
+    {
+        bool intoFolder = output is null || Directory.Exists(output);
+        if (!intoFolder && names.Length > 1)
+            throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
+
+        var files = new List<Download>();
+        foreach (string name in names) Guarded(name, () => { if (Prepare(name, intoFolder) is { } file) files.Add(file); });
+        var again = new List<Download>();
+        for (int next = 0, asked = 0; next < files.Count; next++)
+        {
+            if (asked == next) server.Open();
+            if (asked - next <= RequestsAhead / 2)
+                while (asked < files.Count && asked - next < RequestsAhead) Ask(files[asked++]);
+            server.Send();
+            Guarded(files[next].Name, () => { if (!TakeAnswer(files[next])) again.Add(files[next]); });
+            if (!server.IsOpen) asked = next + 1;       // what was asked and not answered is asked again
+        }
+        foreach (var file in again) Guarded(file.Name, () => GetOne(file));
+    }
+
+    // Null: there is no need to ask for it, and why has been said.
+    Download? Prepare(string name, bool intoFolder)
+    {
+        if (CheckName(name, types) is { } error) { Fail(name, error); return null; }
+        string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
+        string folder = Path.GetDirectoryName(target)!, source = $"{server.Name}|{name}";
+        string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
+        var file = new Download(name, target, Path.Combine(folder, $".imagetransfer-{id}.down"));
+        if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
+        else if (Files.IsTaken(target)) Fail(name, "that name is here already; nothing is ever overwritten");
+        else
+        {
+            if (resume && File.Exists(file.Temporary)) ReadKept(file);
+            return file;
+        }
+        return null;
+    }
+
+    // What an earlier try has left is read before anything is asked: the server would not wait for it later.
+    void ReadKept(Download file)
+    {
+        file.Hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var handle = file.Open(FileMode.Open);
+        var buffer = new byte[1 << 20];
+        progress.Begin(file.Name, 0, RandomAccess.GetLength(handle));
+        for (int count; (count = RandomAccess.Read(handle, buffer, file.Kept)) > 0; progress.Position = file.Kept += count)
+            file.Hash.AppendData(buffer, 0, count);
+        progress.End();
+    }
+
+    // ---- §5.3  PUT: the request for the file that follows goes out behind the block ----
+
+    void PutAll(string[] paths)
+    {
+        string[] files = [.. paths.Where(IsWorthSending)];
+        bool announced = false;             // the request for files[next] is on its way
+        for (int next = 0; next < files.Length; next++)
+        {
+            string? following = files.ElementAtOrDefault(next + 1);
+            Guarded(Path.GetFileName(files[next]), () => announced = PutOne(files[next], announced, following));
+            announced &= server.IsOpen;
+        }
+    }
+
+    // True: the request for the following file is on its way.
+    bool PutOne(string path, bool announced, string? following)
+    {
+        string name = Path.GetFileName(path);
+        if (!announced)
+        {
+            server.Open();
+            server.SayRequest(new PutRequest(name, digest));
+            server.Send();
+        }
+        bool sent = false;
+        var error = server.HearReply();
+        if (error?.Code == "unsupported" && digest)
+        {
+            digest = false;
+            return PutOne(path, announced: false, following);
+        }
+        if (error is null)
+        {
+            sent = SendBlock(path, following);
+            error = server.HearReply();
+            if (!sent) server.Close();
+            if (!sent && error is null) throw Conversation.Broken("it said OK before it had the file");
+        }
+        if (error is not null) Fail(name, error);
+        else Say($"{name}: {progress.Summary}, {(digest ? "verified" : "not verified")}");
+        return sent && following is not null;
+    }
+
+    // False: the server had something to say before the block was complete, and that is read first.
+    bool SendBlock(string path, string? following)
+    {
+        using var file = File.OpenHandle(path, options: FileOptions.SequentialScan);
+        using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
+        long position = 0, end = RandomAccess.GetLength(file);
+        string name = Path.GetFileName(path);
+        server.SayLength((ulong)end);
+        progress.Begin(name, position, end);
+        try
+        {
+            while (position < end)
+            {
+                if (server.IsFull && (server.HasAnswered || !server.Send())) return false;
+                var some = server.Room(end - position);
+                some = some[..RandomAccess.Read(file, some, position)];
+                if (some.IsEmpty) throw new IOException("the file became shorter while it was being sent");
+                hash?.AppendData(some);
+                server.SayInRoom(some.Length);
+                progress.Position = position += some.Length;
+            }
+            server.Trace('C', $"<file:{name}>");
+            if (hash is not null) server.SayDigest(hash.GetHashAndReset());
+            if (following is not null) server.SayRequest(new PutRequest(Path.GetFileName(following), digest));
+            return server.Send();
+        }
+        finally { progress.End(); }
+    }
+
+    bool IsWorthSending(string path)
+    {
+        string name = Path.GetFileName(path);
+        try
+        {
+            if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
+            else if (CheckName(name, types) is { } error) Fail(path, error);
+            else if (new FileInfo(path) is var file && !file.Exists) Fail(path, "there is no such file here");
+            else if (file.Length == 0) Fail(path, Error.Empty);      // before it is opened: a pipe looks like that too
+            else
+            {
+                Span<byte> first = stackalloc byte[SignatureSize];
+                using var handle = File.OpenHandle(path);
+                if (HasSignature(name, first[..RandomAccess.Read(handle, first, 0)])) return true;
+                Fail(path, Error.BadType);
+            }
+        }
+        catch (Exception e) when (Files.IsTrouble(e)) { Fail(path, e.Message); }
+        return false;
+    }
+
+    // ---- §5.1, §5.4  LIST and STATUS: lines as they came, or columns for a person ----
+
+    // The whole block comes first, and its lines are shown then: whoever pages through them takes the time he likes,
+    // and the server need not wait for him.
+    void ShowLines(string verb, Request request, string ifNone, Func<string[], string> inColumns)
+    {
+        server.Open();
+        server.SayRequest(request);
+        server.Send();
+        if (server.HearReply() is { } error) { Fail(verb, error); return; }
+
+        ulong length = server.HearLength(), toCome = length;
+        if (length == 0) Say(ifNone);
+        using var block = Files.Scratch(length);
+        while (toCome > 0)
+        {
+            var some = server.HearSome((long)Math.Min(toCome, long.MaxValue));
+            block.Write(some);
+            toCome -= (ulong)some.Length;
+            if (toCome == 0 && some[^1] != '\n') throw Conversation.Broken("a line runs beyond its block");
+        }
+        block.Position = 0;
+        for (var lines = new Incoming(block); toCome < length;)
+        {
+            var line = lines.TakeLine();
+            toCome += (ulong)line.Length + 1;
+            string shown = Show(line);
+            server.Trace('S', $"{shown}\\n");
+            Console.Out.WriteLine(Console.IsOutputRedirected ? shown : inColumns(shown.Split('|')));
+        }
+    }
+
+    static string ListColumns(string[] fields) => fields is [var name, var size, var modified]
+        ? $"{WithCommas(size),15}  {modified,-20}  {name}" : string.Join('|', fields);
+
+    static string StatusColumns(string[] fields) => fields is [var from, var to, var who, var requests, var came, var went]
+        ? $"{from,-20}  {Lasted(from, to),8}  {requests,6}  {came,10}  {went,10}  {who}" : string.Join('|', fields);
+
+    static string WithCommas(string number) => ulong.TryParse(number, out ulong n) ? $"{n:N0}" : number;
+
+    static string Lasted(string from, string to) =>
+        DateTime.TryParse(from, out var begin) && DateTime.TryParse(to, out var end) ? $"{end - begin}" : "still on";
+
+    // ---- the command line and the prompt: the same words ----
+
+    public static int Run(string[] args)
+    {
+        var options = new Options(args, Help);
+        if (options.Has("--help")) return Options.Print(Help);
+        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
+        if (host == "") throw new Complaint("the HOST is empty; say which machine");
+        int port = Port;
+        if (words is [[>= '0' and <= '9', ..] number, .. var others])
+            (port, words) = (Options.PortFrom(number, least: 1), others);
+
+        using var client = new Client(options, host, port);
+        if (words is [var word, .. var files])
+        {
+            string verb = VerbOf(word) ?? throw NoCommand(word);
+            foreach (string option in (string[])["--output", "--resume"])
+                if (verb != "GET" && options.Has(option)) throw new Complaint($"{option} goes with GET");
+            client.Execute(verb, [.. files]);
+        }
+        else client.Prompt(host, port);
+        return client.failed ? 1 : 0;
+    }
+
+    Client(Options options, string host, int port)
+    {
+        server = new Conversation(host, port, options.Has("--trace"));
+        (types, quiet) = (options.Types(), options.Has("--quiet"));
+        (resume, digest) = (options.Has("--resume"), !options.Has("--no-digest"));
+        output = options.Has("--output") ? options.Text("--output", "") : null;
+        progress = new Progress(!quiet && !Console.IsErrorRedirected);
+        if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
+    }
+
+    public void Dispose()
+    {
+        server.Dispose();
+        progress.Dispose();
+    }
+
     const string Help = """
         usage: imagetransfer client HOST [PORT] [COMMAND [FILE...]] [OPTION...]
 
@@ -40,53 +859,6 @@ sealed class Client : IDisposable
     const string PromptHelp =
         "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone fetches it · quotes go around spaces";
 
-    const int GiveUpAfter = 60_000;         // milliseconds without an octet
-    const string GaveUp = "not an octet for 60 s; given up";
-    const string NobodyListens = "nobody listens there; is the server running?";
-    const int RequestsAhead = 64;           // their lines fit any kernel's buffers, so never do both sides wait to send
-
-    readonly string host;
-    readonly int port;
-    readonly string[] types;
-    readonly string? output;
-    readonly bool resume, quiet, traces;
-    readonly Progress progress;
-    bool digest;                            // until a server says that it knows no such option
-    bool failed;
-
-    public static int Run(string[] args)
-    {
-        var options = new Options(args, Help);
-        if (options.Has("--help")) return Options.Print(Help);
-        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
-        int port = Port;
-        if (words is [[>= '0' and <= '9', ..] number, .. var others])
-            (port, words) = (Options.PortFrom(number, least: 1), others);
-
-        using var client = new Client(options, host, port);
-        if (words is [var word, .. var files])
-        {
-            string verb = VerbOf(word) ?? throw NoCommand(word);
-            if (verb != "GET" && options.Has("--output")) throw new Complaint("--output goes with GET");
-            if (verb != "GET" && options.Has("--resume")) throw new Complaint("--resume goes with GET");
-            client.Execute(verb, [.. files]);
-        }
-        else client.Prompt();
-        return client.failed ? 1 : 0;
-    }
-
-    Client(Options options, string host, int port)
-    {
-        (this.host, this.port, types) = (host, port, options.Types());
-        (quiet, traces) = (options.Has("--quiet"), options.Has("--trace"));
-        (resume, digest) = (options.Has("--resume"), !options.Has("--no-digest"));
-        output = options.Has("--output") ? options.Text("--output", "") : null;
-        progress = new Progress(!quiet && !Console.IsErrorRedirected);
-        if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
-    }
-
-    // ---- the commands ----
-
     static string? VerbOf(string word) => word.ToUpperInvariant() switch
     {
         "LIST"                      => "LIST",
@@ -105,63 +877,26 @@ sealed class Client : IDisposable
         if (verb is "GET" or "PUT" && files is []) throw new Complaint($"{verb} which file?");
         switch (verb)
         {
-            case "LIST":   Print(new List(), [-15, 20, 0], "the folder is empty"); break;
-            case "STATUS": Print(new Status(), [20, 20, 21, -5, -12, -12], "nobody has been connected"); break;
-            case "GET":    GetAll(files); break;
-            case "PUT":    PutAll(files); break;
+            case "LIST":
+                Guarded(verb, () => ShowLines(verb, new ListRequest(), "the folder is empty", ListColumns)); break;
+            case "STATUS":
+                Guarded(verb, () => ShowLines(verb, new StatusRequest(), "nobody has been connected", StatusColumns)); break;
+            case "GET": GetAll(files); break;
+            case "PUT": PutAll(files); break;
         }
     }
 
-    // §5.1, §5.4  Lines as they came, or columns for a person: negative widths align to the right, the name goes last.
-    void Print(Request request, int[] widths, string ifNone)
+    void Prompt(string host, int port)
     {
-        try
-        {
-            Connect();
-            WriteLine(Line(request));
-            Flush();
-            if (ReadReply() is { } error)
-            {
-                Fail(request is List ? "LIST" : "STATUS", error);
-                if (error.Closes) Drop();
-                return;
-            }
-            ulong left = ReadLength();
-            if (left == 0) Say(ifNone);
-            while (left > 0)
-            {
-                var line = ReadLine();
-                if ((ulong)line.Length + 1 > left) throw Broken("a line runs beyond its block");
-                left -= (ulong)line.Length + 1;
-                Trace('S', $"{Show(line)}\\n");
-                string[] fields = Show(line).Split('|');
-                bool columns = !Console.IsOutputRedirected && fields.Length == widths.Length;
-                if (columns && request is List) fields = [WithCommas(fields[1]), fields[2], fields[0]];
-                if (columns) fields = [.. fields.Zip(widths, Padded)];
-                Console.Out.WriteLine(string.Join(columns ? "  " : "|", fields));
-            }
-        }
-        catch (IOException e)
-        {
-            Drop();
-            Fail(request is List ? "LIST" : "STATUS", e.Message);
-        }
-    }
-
-    static string WithCommas(string number) => ulong.TryParse(number, out ulong n) ? $"{n:N0}" : number;
-    static string Padded(string field, int width) => width < 0 ? field.PadLeft(-width) : field.PadRight(width);
-
-    void Prompt()
-    {
-        Connect();
-        Say($"connected to {host}, port {port}; help lists the commands, exit leaves");
+        server.Open();
+        Say($"connected to {Show(host)}, port {port}; help lists the commands, exit leaves");
         while (true)
         {
             if (!Console.IsInputRedirected) Console.Error.Write("imagetransfer> ");
             if (Console.In.ReadLine() is not { } line) return;
             try
             {
-                switch (Split(line))
+                switch (Words(line))
                 {
                     case []: break;
                     case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
@@ -176,7 +911,7 @@ sealed class Client : IDisposable
     }
 
     // Words as a shell would cut them: at spaces, but not between quotes.
-    static string[] Split(string line)
+    static string[] Words(string line)
     {
         var words = new List<string>();
         StringBuilder? word = null;
@@ -191,377 +926,41 @@ sealed class Client : IDisposable
         return [.. words];
     }
 
-    // ---- GET ----
-
-    sealed record Download(string Name, string Target, string Temporary)
-    {
-        public Get Request = new("");
-        public bool HasOptions => Request != new Get(Name);
-    }
-
-    void GetAll(string[] names)
-    {
-        bool intoFolder = output is null || Directory.Exists(output);
-        if (!intoFolder && names.Length > 1)
-            throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
-
-        var files = new List<Download>();
-        foreach (string name in names)
-        {
-            if (CheckName(name, types) is { } error) { Fail(name, error); continue; }
-            string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
-            string folder = Path.GetDirectoryName(target)!, source = $"{host}:{port}|{name}";
-            string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
-            if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
-            else if (Folder.IsTaken(target)) Fail(name, "that name is here already; nothing is ever overwritten");
-            else files.Add(new Download(name, target, Path.Combine(folder, $".imagetransfer-{id}.down")));
-        }
-
-        // §9  Requests run ahead of their answers, so that small files do not pay a round trip each.
-        for (int next = 0, asked = 0; next < files.Count;)
-        {
-            if (asked == next) Connect();
-            if (asked - next <= RequestsAhead / 2)
-                for (; asked < files.Count && asked - next < RequestsAhead; asked++)
-                    WriteLine(Line(files[asked].Request = Ask(files[asked])));
-            Flush();
-
-            var file = files[next++];
-            bool again = false, resumed = file.Request.Offset > 0;
-            try
-            {
-                var error = ReadReply();
-                if (error is null) Receive(file);
-                else if (error.Code == "unsupported" && file.HasOptions) (digest, again) = (false, true);
-                else if (error.Code == "bad-offset" && resumed) { File.Delete(file.Temporary); again = true; }
-                else Fail(file.Name, error);
-                if (again) files.Add(file);
-                if (error is { Closes: true }) Drop();
-            }
-            catch (Exception e) when (Folder.IsTrouble(e))
-            {
-                Drop();
-                Fail(file.Name, e.Message);
-            }
-            if (socket is null) asked = next;           // what was asked and not answered is asked again
-        }
-    }
-
-    Get Ask(Download file)
-    {
-        var kept = new FileInfo(file.Temporary);
-        return new Get(file.Name, resume && digest && kept.Exists ? (ulong)kept.Length : 0, digest);
-    }
-
-    void Receive(Download file)
-    {
-        ulong length = ReadLength();
-        if (length > long.MaxValue - file.Request.Offset) throw Broken("no file is that long");
-        if (length == 0 && file.Request.Offset == 0) throw Broken("it sent a file of no octets");
-        long position = (long)file.Request.Offset, end = position + (long)length;
-
-        // Its lock keeps out a second client that fetches the same file.  The hidden name goes first, then the lock.
-        using var handle = File.OpenHandle(file.Temporary, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-        using var hash = file.Request.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        bool intact = true;
-        progress.Begin(file.Name, position, end);
-        try
-        {
-            if (RandomAccess.GetLength(handle) != position) RandomAccess.SetLength(handle, position);
-            for (long hashed = 0; hash is not null && hashed < position;)
-            {
-                // Room to borrow.
-                var chunk = outgoing.AsSpan(used, (int)Math.Min(outgoing.Length - used, position - hashed));
-                int count = RandomAccess.Read(handle, chunk, hashed);
-                hash.AppendData(chunk[..count]);
-                hashed += count;
-            }
-            while (position < end)
-            {
-                var chunk = Take(end - position);
-                RandomAccess.Write(handle, chunk, position);
-                hash?.AppendData(chunk);
-                progress.Position = position += chunk.Length;
-            }
-            Trace('S', file.Request.Offset == 0 ? $"<file:{file.Name}>" : $"<any:{length}>");
-            if (hash is not null) intact = ReadDigest().SequenceEqual(hash.GetHashAndReset());
-        }
-        catch (Exception e) when (Folder.IsTrouble(e))
-        {
-            if (position == 0) File.Delete(file.Temporary);
-            string kept = position == 0 ? "" : $"; {position:N0} octets are kept, and --resume goes on from there";
-            throw new IOException(e.Message + kept);
-        }
-        finally { progress.End(); }
-
-        bool saved = intact && Save(file.Temporary, file.Target);
-        File.Delete(file.Temporary);
-        if (!intact) Fail(file.Name, "the digest does not match what arrived; it is thrown away");
-        else if (!saved) Fail(file.Name, "that name has appeared here meanwhile; nothing is ever overwritten");
-        else Say($"{file.Name}: {progress.Summary}, {(hash is null ? "not verified" : "verified")}");
-    }
-
-    // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
-    // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
-    static bool Save(string temporary, string target)
-    {
-        try { return Upload.Link(temporary, target); }
-        catch (IOException)
-        {
-            try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
-            catch (IOException) when (Folder.IsTaken(target)) { return false; }
-            File.Move(temporary, target, overwrite: true);
-            return true;
-        }
-    }
-
-    // ---- PUT ----
-
-    void PutAll(string[] paths)
-    {
-        var files = paths.Where(IsWorthSending).ToArray();
-        bool announced = false;                     // the request for files[next] went out behind the block before it
-        byte[] request(int i) => i < files.Length ? Line(new Put(Path.GetFileName(files[i]), digest)) : [];
-        for (int next = 0; next < files.Length; next++)
-        {
-            string name = Path.GetFileName(files[next]);
-            try
-            {
-                if (!announced)
-                {
-                    Connect();
-                    WriteLine(request(next));
-                    Flush();
-                }
-                announced = false;
-                var error = ReadReply();
-                if (error is null)
-                {
-                    bool whole = announced = SendBlock(files[next], name, behind: request(next + 1));
-                    error = ReadReply();
-                    if (!whole) Drop();
-                    if (!whole && error is null) throw Broken("it said OK before it had the file");
-                }
-                if (error is null) Say($"{name}: {progress.Summary}, {(digest ? "verified" : "not verified")}");
-                else if (error.Code == "unsupported" && digest) { digest = false; next--; }
-                else Fail(name, error);
-                if (error is { Closes: true }) Drop();
-            }
-            catch (Exception e) when (Folder.IsTrouble(e))
-            {
-                Drop();
-                Fail(name, e.Message);
-            }
-            announced &= socket is not null;
-        }
-    }
-
-    bool IsWorthSending(string path)
-    {
-        string name = Path.GetFileName(path);
-        try
-        {
-            if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
-            else if (CheckName(name, types) is { } error) Fail(path, error);
-            else if (new FileInfo(path) is var file && !file.Exists) Fail(path, "there is no such file here");
-            else if (file.Length == 0) Fail(path, Error.Empty);      // before it is opened: a pipe looks like that too
-            else
-            {
-                Span<byte> first = stackalloc byte[SignatureSize];
-                using var handle = File.OpenHandle(path);
-                if (HasSignature(name, first[..RandomAccess.Read(handle, first, 0)])) return true;
-                Fail(path, Error.BadType);
-            }
-        }
-        catch (Exception e) when (Folder.IsTrouble(e)) { Fail(path, e.Message); }
-        return false;
-    }
-
-    // False: the server had something to say before the block was complete, and that is read first.
-    bool SendBlock(string path, string name, byte[] behind)
-    {
-        using var handle = File.OpenHandle(path, options: FileOptions.SequentialScan);
-        using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        long position = 0, end = RandomAccess.GetLength(handle);
-        Trace('C', $"<u64:{end}>");
-        Write(Length((ulong)end));
-        progress.Begin(name, position, end);
-        try
-        {
-            while (position < end)
-            {
-                if (used == outgoing.Length && (socket!.Poll(0, SelectMode.SelectRead) || !Flush())) return false;
-                var chunk = outgoing.AsSpan(used, (int)Math.Min(outgoing.Length - used, end - position));
-                int count = RandomAccess.Read(handle, chunk, position);
-                if (count == 0) throw new IOException("the file became shorter while it was being sent");
-                hash?.AppendData(chunk[..count]);
-                used += count;
-                progress.Position = position += count;
-            }
-            Trace('C', $"<file:{name}>");
-            if (hash?.GetHashAndReset() is { } octets)
-            {
-                Trace('C', $"<hex:{Convert.ToHexString(octets)}>");
-                Write(octets);
-            }
-            WriteLine(behind);
-            return Flush();
-        }
-        finally { progress.End(); }
-    }
-
-    // ---- the connection ----
-
-    Socket? socket;
-    readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
-    readonly byte[] outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
-    int start, count;                       // received and not used yet: incoming[start..][..count]
-    int used;                               // waiting to be sent: outgoing[..used]
-
-    // Every address the name has is tried in turn.  A connection on which the server spoke unasked has ended: §8.
-    void Connect()
-    {
-        if (socket is not null && (count > 0 || socket.Poll(0, SelectMode.SelectRead))) Drop();
-        if (socket is not null) return;
-
-        string why = "the name has no address";
-        try
-        {
-            foreach (var address in IPAddress.TryParse(host, out var literal) ? [literal] : Dns.GetHostAddresses(host))
-            {
-                socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-                socket.SendTimeout = socket.ReceiveTimeout = GiveUpAfter;
-                try { socket.Connect(address, port); return; }
-                catch (SocketException e)
-                {
-                    why = e.SocketErrorCode is SocketError.ConnectionRefused ? NobodyListens : e.Message;
-                }
-                Drop();
-            }
-        }
-        catch (SocketException e) { why = e.Message; }
-        throw new Complaint($"cannot connect to {Show(host)}, port {port}: {why}", exitCode: 1);
-    }
-
-    void Drop()
-    {
-        socket?.Dispose();
-        socket = null;
-        start = count = used = 0;
-    }
-
-    public void Dispose()
-    {
-        if (socket is not null) Trace('C', "<close>");  // by the process as it ends: Dispose would cost 2 ms more
-        progress.Dispose();
-    }
-
-    void WriteLine(byte[] line)
-    {
-        if (line is not []) Trace('C', Show(line));
-        Write(line);
-    }
-
-    void Write(ReadOnlySpan<byte> octets)
-    {
-        if (octets.Length > outgoing.Length - used) Flush();
-        octets.CopyTo(outgoing.AsSpan(used));
-        used += octets.Length;
-    }
-
-    // §9  A send that fails is no answer yet: the server may have said why before it closed; its reply is read next.
-    bool Flush()
-    {
-        socket!.Send(outgoing.AsSpan(0, used), SocketFlags.None, out var error);   // blocking: returns when all is sent
-        used = 0;
-        return error is SocketError.Success;
-    }
-
-    // One receive: whatever has arrived, an octet at least.
-    void Receive()
-    {
-        incoming.AsSpan(start, count).CopyTo(incoming);
-        start = 0;
-        int received = socket!.Receive(incoming.AsSpan(count), SocketFlags.None, out var error);
-        if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new IOException(GaveUp);
-        if (error is not SocketError.Success) throw new IOException("the connection broke");
-        if (received == 0) throw new IOException("the server closed the connection before the end of its answer");
-        count += received;
-    }
-
-    ReadOnlySpan<byte> Take(long most)
-    {
-        if (count == 0) Receive();
-        int taken = (int)Math.Min(most, count);
-        start += taken;
-        count -= taken;
-        return incoming.AsSpan(start - taken, taken);
-    }
-
-    ReadOnlySpan<byte> ReceiveExactly(int size)
-    {
-        while (count < size) Receive();
-        return Take(size);
-    }
-
-    ReadOnlySpan<byte> ReadLine()
-    {
-        while (true)
-        {
-            ReadOnlySpan<byte> rest = incoming.AsSpan(start, count);
-            if (TryTakeLine(ref rest, out var line) && line.Length < MaxLine) return Take(line.Length + 1)[..^1];
-            if (count >= MaxLine) throw Broken("its line does not end");
-            Receive();
-        }
-    }
-
-    Error? ReadReply()
-    {
-        var line = ReadLine();
-        Trace('S', $"{Show(line)}\\n");
-        if (TryParseReply(line, out var error)) return error;
-        throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
-    }
-
-    ulong ReadLength()
-    {
-        ulong length = Length(ReceiveExactly(LengthSize));
-        Trace('S', $"<u64:{length}>");
-        return length;
-    }
-
-    ReadOnlySpan<byte> ReadDigest()
-    {
-        var octets = ReceiveExactly(DigestSize);
-        Trace('S', $"<hex:{Convert.ToHexString(octets)}>");
-        return octets;
-    }
-
-    static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
-
     // ---- talk: all of it on stderr, since stdout is for what was asked for ----
+
+    // What goes wrong on the way costs one file and the connection; the next file opens another.
+    void Guarded(string what, Action step)
+    {
+        try { step(); }
+        catch (Exception e) when (Files.IsTrouble(e))
+        {
+            server.Close();
+            Fail(what, e.Message);
+        }
+    }
 
     void Say(string text)
     {
         if (!quiet) Console.Error.WriteLine(text);
     }
 
-    void Trace(char side, string text)
-    {
-        if (traces) Console.Error.WriteLine($"{side}: {text}");
-    }
-
-    void Fail(string what, Error error) => Fail(what, $"{error.Code}: {Plain(error.Text)}");
-
-    // For reading, not for parsing: only what could harm a terminal stays escaped.
-    static string Plain(string text) => Show(text).Replace(@"\<", "<").Replace(@"\\", @"\");
-
     void Fail(string what, string why)
     {
         Console.Error.WriteLine($"{Show(what)}: {why}");
         failed = true;
     }
+
+    void Fail(string what, Error error)
+    {
+        Fail(what, $"{error.Code}: {Plain(error.Text)}");
+        if (error.Closes) server.Close();
+    }
+
+    // For reading, not for parsing: only what could harm a terminal stays escaped.
+    static string Plain(string text) => Show(text).Replace(@"\<", "<").Replace(@"\\", @"\");
 }
+
+// ---- Progress -------------------------------------------------------------------------------------------------------
 
 // On a terminal, a line that shows how far a transfer is.  A timer draws it, since the transfer itself may be waiting.
 sealed class Progress : IDisposable
