@@ -5,8 +5,8 @@
 // not messages.
 //
 // "§" means a section of Protocol.md, which says what may be on the wire; read that first.  Then this file from top to
-// bottom: Protocol · Files · Incoming · Conversation · Client (one GET, then many, PUT, listings, the prompt) ·
-// Progress.  Server.cs comes last; what Options and Complaint are stands at its end.
+// bottom: Protocol · Files · Conversation · Client (one GET, then many, PUT, listings, the prompt) · Progress.
+// Server.cs comes last; what Options and Complaint are stands at its end.
 
 using System.Buffers;
 using System.Buffers.Binary;
@@ -23,8 +23,7 @@ using static Protocol;
 // ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
 
 // §6  The table of errors, row for row.  Where several fit, the upper row is the answer.
-sealed record Error(string Code, string Text, bool Closes = false)
-{
+sealed record Error(string Code, string Text, bool Closes = false) {
     public static readonly Error
         BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, up to 1,024 octets, then LF", true),
         Unsupported = new("unsupported", "this server does not know that verb or option"),
@@ -43,11 +42,10 @@ sealed record Error(string Code, string Text, bool Closes = false)
         Stopping    = new("stopping", "the server is shutting down", true),
         Internal    = new("internal", "something unforeseen; the server's log has it", true);
 
-    // A client needs only to know which of them end the conversation.
-    public static readonly string[] Closing =
+    public static readonly string[] Closing =           // all that a client needs to know of them
         [.. new[] { BadRequest, TooLarge, Busy, Timeout, Stopping, Internal }.Select(error => error.Code)];
-
     public string Cause { get; init; } = "";            // for a log; never on the wire
+    public Error Because(Exception e) => this with { Cause = $": {Protocol.Show(e.Message)}" };
 }
 
 // §4.2  The requests of this version; Refused is all the rest that may come in a request's place.
@@ -58,47 +56,29 @@ sealed record GetRequest(string Name, ulong Offset = 0, bool Digest = false) : R
 sealed record PutRequest(string Name, bool Digest = false) : Request;
 sealed record Refused(Error Error) : Request;
 
-static class Protocol
-{
+static class Protocol {
     /// <summary>§3  The TCP port unless another is agreed on.</summary>
     public const int Port = 7005;
-
     /// <summary>§4.1  The longest line either way, in octets, its LF included.</summary>
     public const int MaxLine = 1024;
-
     /// <summary>§4.4  A block's length, in octets: an unsigned 64-bit number, most significant octet first.</summary>
     public const int LengthSize = 8;
-
     /// <summary>§4.4  A block's digest, in octets: SHA-256, raw.</summary>
     public const int DigestSize = 32;
-
     /// <summary>§4.5  The longest name, in octets of UTF-8.</summary>
     public const int MaxName = 255;
-
     /// <summary>§4.5  The endings a server takes unless told otherwise, in lower case, commas between.</summary>
     public const string DefaultTypes = "jpg,jpeg,png";
-
     /// <summary>§4.6  So many first octets of a file show its type.</summary>
     public const int SignatureSize = 12;
 
     static readonly UTF8Encoding Utf8Text = new(encoderShouldEmitUTF8Identifier: false);
 
-    /// <summary>§4.1  Takes one line, without its LF, off the front of the input.  False: no LF yet.</summary>
-    public static bool TryTakeLine(ref ReadOnlySpan<byte> input, out ReadOnlySpan<byte> line)
-    {
-        int end = input.IndexOf((byte)'\n');
-        line = end < 0 ? default : input[..end];
-        if (end >= 0) input = input[(end + 1)..];
-        return end >= 0;
-    }
-
     /// <summary>§4.2  The grammar, one arm per rule, for a line without its LF.  Total: there is a Request for whatever
     /// a client may send.</summary>
-    public static Request ParseRequest(ReadOnlySpan<byte> line)
-    {
+    public static Request ParseRequest(ReadOnlySpan<byte> line) {
         if (line is [] or [.., (byte)'\r'] || !Utf8.IsValid(line)) return new Refused(Error.BadRequest);
-        return Utf8Text.GetString(line).Split('|') switch
-        {
+        return Utf8Text.GetString(line).Split('|') switch {
             ["", ..] or ["GET"] or ["PUT"]     => new Refused(Error.BadRequest),
             ["LIST", .. var options]           => WithOptions(new ListRequest(), options),
             ["STATUS", .. var options]         => WithOptions(new StatusRequest(), options),
@@ -112,8 +92,7 @@ static class Protocol
     const ulong Beyond = ulong.MaxValue;
 
     // §4.2  Options stand in any order, each at most once.
-    static Request WithOptions(Request request, string[] options)
-    {
+    static Request WithOptions(Request request, string[] options) {
         var parts = options.Select(option => option.Split('=', 2)).ToArray();
         bool isOffset(string[] option) => request is GetRequest && option[0] == "offset";
         bool isNumber(string[] option) => option is [_, { Length: > 0 and <= 20 } text] && text.All(char.IsAsciiDigit);
@@ -122,8 +101,7 @@ static class Protocol
             || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
 
         foreach (var option in parts)
-            request = (request, option) switch
-            {
+            request = (request, option) switch {
                 (GetRequest get, ["digest", "sha256"]) => get with { Digest = true },
                 (PutRequest put, ["digest", "sha256"]) => put with { Digest = true },
                 (GetRequest get, ["offset", var text]) =>
@@ -134,14 +112,12 @@ static class Protocol
     }
 
     /// <summary>§4.2  The line, LF included, that ParseRequest takes for this request.</summary>
-    public static byte[] RequestLine(Request request) => Utf8Text.GetBytes(request switch
-    {
+    public static byte[] RequestLine(Request request) => Utf8Text.GetBytes(request switch {
         GetRequest get => $"GET|{get.Name}{OffsetOption(get.Offset)}{DigestOption(get.Digest)}\n",
         PutRequest put => $"PUT|{put.Name}{DigestOption(put.Digest)}\n",
         StatusRequest  => "STATUS\n",
         _              => "LIST\n",
     });
-
     static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
     static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
 
@@ -151,8 +127,7 @@ static class Protocol
 
     /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
     /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
-    public static bool TryParseReply(ReadOnlySpan<byte> line, out Error? error)
-    {
+    public static bool TryParseReply(ReadOnlySpan<byte> line, out Error? error) {
         error = null;
         if (!Utf8.IsValid(line)) return false;
         var fields = Utf8Text.GetString(line).Split('|', 3);
@@ -162,8 +137,7 @@ static class Protocol
     }
 
     /// <summary>§4.4  The eight octets of a block's length.</summary>
-    public static byte[] LengthOctets(ulong length)
-    {
+    public static byte[] LengthOctets(ulong length) {
         var octets = new byte[LengthSize];
         BinaryPrimitives.WriteUInt64BigEndian(octets, length);
         return octets;
@@ -174,37 +148,35 @@ static class Protocol
 
     /// <summary>§4.5  The name rule, one for requests, listings and saved files.  Null, or bad-name or bad-type.
     /// The types are endings in lower case; "any" among them stands for all.</summary>
-    public static Error? CheckName(string name, string[] types)
-    {
+    public static Error? CheckName(string name, string[] types) {
         Span<byte> octets = stackalloc byte[MaxName];   // too small for a longer name; a lone surrogate has no octets
         bool fits = Utf8.FromUtf16(name, octets, out _, out _, replaceInvalidSequences: false) is OperationStatus.Done;
         if (!fits || name is "" or ['.' or ' ', ..] or [.., '.' or ' '] || name.AsSpan().ContainsAny("|/\\:*?\"<>")
-            || !name.EnumerateRunes().All(IsVisible) || IsDevice(name)) return Error.BadName;
+            || name.AsSpan().ContainsAnyExceptInRange(' ', '~') && !name.EnumerateRunes().All(IsVisible)
+            || IsDevice(name)) return Error.BadName;
 
-        return types.Contains("any") || types.Any(type => HasEnding(name, type)) ? null : Error.BadType;
+        foreach (string type in types)                  // A to Z alone fold: for .NET the Kelvin sign is a k, too
+            if (type == "any" || name.LastIndexOf('.') is >= 0 and var dot
+                && Ascii.EqualsIgnoreCase(name.AsSpan(dot + 1), type)) return null;
+        return Error.BadType;
     }
-
-    // Letters A to Z alone are folded: for .NET the sign of the Kelvin is a k, too.
-    static bool HasEnding(string name, string type) =>
-        Ascii.EqualsIgnoreCase(name.AsSpan(name.LastIndexOf('.') + 1), type) && name.Contains('.');
 
     static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
         UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
 
     // Opening one of these on Windows opens a device, whatever the folder and whatever follows the first dot.
-    static bool IsDevice(string name)
-    {
-        string stem = name.Split('.')[0].TrimEnd(' ');
-        string kind = stem is [_, _, _, var digit] && "0123456789¹²³".Contains(digit) ? stem[..3] + "0" : stem;
+    static readonly string[] devices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM0", "LPT0"];
+
+    static bool IsDevice(string name) {
+        var stem = name.AsSpan(0, name.IndexOf('.') is >= 0 and var dot ? dot : name.Length).TrimEnd(' ');
+        if (stem.Length is < 3 or > 7) return false;
+        string kind = stem is [_, _, _, var digit] && "0123456789¹²³".Contains(digit) ? $"{stem[..3]}0" : $"{stem}";
         return devices.Any(device => Ascii.EqualsIgnoreCase(device, kind));
     }
 
-    static readonly string[] devices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM0", "LPT0"];
-
     /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or with the whole file).
     /// True for every type whose signature is not in the table.</summary>
-    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Path.GetExtension(name).ToLower() switch
-    {
+    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Path.GetExtension(name).ToLower() switch {
         ".png"            => first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]),
         ".jpg" or ".jpeg" => first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]),
         ".gif"            => first.StartsWith("GIF87a"u8) || first.StartsWith("GIF89a"u8),
@@ -216,11 +188,9 @@ static class Protocol
 
     /// <summary>§2  Octets in the notation of transcripts: text as it is, the rest escaped, so that nothing a peer
     /// sends can forge a line of a log or move a terminal's cursor.</summary>
-    public static string Show(ReadOnlySpan<byte> octets)
-    {
+    public static string Show(ReadOnlySpan<byte> octets) {
         var shown = new StringBuilder();
-        while (octets.Length > 0)
-        {
+        while (octets.Length > 0) {
             var status = Rune.DecodeFromUtf8(octets, out var rune, out int used);
             bool isText = status is OperationStatus.Done && IsVisible(rune);
             if (isText) shown.Append(rune.Value is '\\' or '<' ? "\\" : "").Append(rune);
@@ -240,11 +210,11 @@ static class Protocol
 
 // ---- Files: what both halves ask of a file system -------------------------------------------------------------------
 
-static class Files
-{
-    // What disks do to programs.  A file beyond the system's limit is an ArgumentOutOfRangeException in .NET.
-    public static bool IsTrouble(Exception e) =>
-        e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException;
+static class Files {
+    // What disks do to programs.  In .NET, a file beyond the system's limit is an ArgumentOutOfRangeException, and the
+    // length of a pipe that somebody has planted a NotSupportedException.
+    public static bool IsTrouble(Exception e) => e is IOException or UnauthorizedAccessException
+        or ArgumentOutOfRangeException or NotSupportedException;
 
     // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
     public static bool IsTaken(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
@@ -252,47 +222,35 @@ static class Files
     // A file under a hidden name, held by a lock that ends with this process.  Between its opening and its locking
     // another process may have taken the name away: a sweep of leftovers, or a client that has just published what it
     // held there under another name.  So what counts is what the name stands for when the lock is there.
-    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share, FileOptions options)
-    {
-        for (int tries = 3; ; tries--)
-        {
+    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share, FileOptions options) {
+        for (int tries = 3; ; tries--) {
             SafeFileHandle? handle = null;
-            try
-            {
+            try {
                 string path = name();
                 handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share, options);
                 var named = new FileInfo(path);
                 if (named.Exists && (mode is FileMode.CreateNew || named.Length == RandomAccess.GetLength(handle)
                     && named.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))) return handle;
                 throw new IOException("somebody else has removed the hidden file");
-            }
-            catch (Exception e) when (IsTrouble(e))
-            {
-                handle?.Dispose();
-                if (tries == 1) throw;
-            }
+            } catch (Exception e) when (IsTrouble(e)) { handle?.Dispose(); if (tries == 1) throw; }
         }
     }
 
     // Room for octets that are needed for a while: few of them in memory, many in a file that has no name (on Windows:
     // none that outlives this process), or in memory all the same where no file can be made.
-    public static Stream Scratch(ulong length)
-    {
+    public static Stream Scratch(ulong length) {
         if (length <= 16 << 10) return new MemoryStream();
-        try
-        {
+        try {
             string path = Path.Combine(Path.GetTempPath(), $".imagetransfer-{Random.Shared.NextInt64():x16}");
             var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Delete, 1 << 16);
             File.Delete(path);
             return file;
-        }
-        catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
+        } catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
     }
 
-    // A second name for a file, made only if nothing has that name: one step, atomic, that never overwrites.  False: the
-    // name is taken.  (File.Move without overwriting looks first and renames then; two that race both win.)
-    public static bool Link(string existing, string name)
-    {
+    // A second name for a file, made only if nothing has that name: one step, atomic, that never overwrites.  False:
+    // the name is taken.  (File.Move without overwriting looks first and renames then; two that race both win.)
+    public static bool Link(string existing, string name) {
         bool made = OperatingSystem.IsWindows() ? CreateHardLinkW(name, existing, 0) : link(existing, name) == 0;
         if (!made && Marshal.GetLastPInvokeError() is not (17 or 183))          // EEXIST, ERROR_ALREADY_EXISTS
             throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
@@ -304,201 +262,159 @@ static class Files
     static extern bool CreateHardLinkW(string name, string existing, nint reserved);
 }
 
-// ---- Incoming: octets that arrive in whatever pieces, taken as the lines and blocks that were sent ------------------
+// ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
 
-sealed class Incoming(Stream stream)
-{
-    readonly byte[] buffer = GC.AllocateUninitializedArray<byte>(1 << 20);
-    int start, count;                           // arrived and not taken yet: buffer[start..][..count]
-
-    public bool IsEmpty => count == 0;
-
-    // One read, which waits if it has to, and brings an octet at least.
-    void Read()
-    {
-        buffer.AsSpan(start, count).CopyTo(buffer);
-        start = 0;
-        int read;
-        try { read = stream.Read(buffer.AsSpan(count)); }
-        catch (IOException e) when (e.InnerException is SocketException socket)
-        {
-            throw new IOException(socket.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
-                ? "not an octet for 60 s; given up" : "the connection broke");
-        }
-        if (read == 0) throw new IOException("the server closed the connection before the end of its answer");
-        count += read;
-    }
-
-    // The next octets, one at least and `most` at most.  What is returned is valid until the next call.
-    public ReadOnlySpan<byte> Take(long most)
-    {
-        if (count == 0) Read();
-        int taken = (int)Math.Min(most, count);
-        (start, count) = (start + taken, count - taken);
-        return buffer.AsSpan(start - taken, taken);
-    }
-
-    public ReadOnlySpan<byte> TakeExactly(int size)
-    {
-        while (count < size) Read();
-        return Take(size);
-    }
-
-    public ReadOnlySpan<byte> TakeLine()
-    {
-        while (true)
-        {
-            ReadOnlySpan<byte> rest = buffer.AsSpan(start, count);
-            if (TryTakeLine(ref rest, out var line) && line.Length < MaxLine) return Take(line.Length + 1)[..^1];
-            if (count >= MaxLine) throw Conversation.Broken("its line does not end");
-            Read();
-        }
-    }
-}
-
-// ---- Conversation: a connection to a server, with the words that a client says and hears on it -----------------------
-
-sealed class Conversation(string host, int port, bool traces) : IDisposable
-{
-    public const int Patience = 60_000;         // §9  Milliseconds without an octet
-    const string NobodyListens = "nobody listens there; is the server running?";
+sealed class Conversation(string host, int port, bool traces) {
+    const int Patience = 60_000;                // §9  Milliseconds without an octet
 
     Socket? socket;
     Stream stream = Stream.Null;
-    Incoming incoming = new(Stream.Null);
     readonly byte[] outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
     int waiting;                                // said and not sent yet: outgoing[..waiting]
+    readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
+    int start, count;                           // arrived and not taken yet: incoming[start..][..count]
 
     public string Name => $"{host}:{port}";
     public bool IsOpen => socket is not null;
 
     // Every address the name has is tried in turn.  A server that spoke unasked has ended the conversation: §8.
-    public void Open()
-    {
+    public void Open() {
         if (socket is not null && HasAnswered) Close();
         if (socket is not null) return;
-
         string why = "the name has no address";
-        try
-        {
+        try {
             foreach (var address in IPAddress.TryParse(host, out var literal) ? [literal] : Dns.GetHostAddresses(host))
-            {
-                socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-                socket.SendTimeout = socket.ReceiveTimeout = Patience;
-                try
-                {
+                try {
+                    socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+                    socket.SendTimeout = socket.ReceiveTimeout = Patience;
                     socket.Connect(address, port);
                     stream = new NetworkStream(socket);
-                    incoming = new Incoming(stream);
                     return;
+                } catch (SocketException e) {
+                    bool refused = e.SocketErrorCode is SocketError.ConnectionRefused;
+                    why = refused ? "nobody listens there; is the server running?" : e.Message;
+                    Close();
                 }
-                catch (SocketException e)
-                {
-                    why = e.SocketErrorCode is SocketError.ConnectionRefused ? NobodyListens : e.Message;
-                }
-                Close();
-            }
-        }
-        catch (Exception e) when (e is SocketException or ArgumentException) { why = e.Message; }
+        } catch (Exception e) when (e is SocketException or ArgumentException) { why = e.Message; }
         throw new Complaint($"cannot connect to {Show(host)}, port {port}: {why}", exitCode: 1);
     }
 
-    public void Close()
-    {
-        socket?.Dispose();
-        (socket, waiting) = (null, 0);
-    }
+    public void Close() { socket?.Dispose(); (socket, waiting, start, count) = (null, 0, 0, 0); }
 
-    public void Dispose()
-    {
-        if (socket is not null) Trace('C', "<close>");  // by the process as it ends: closing here would cost 2 ms more
-    }
+    // Something is there to be heard: an answer, or the end.
+    bool HasAnswered => count > 0 || socket!.Poll(0, SelectMode.SelectRead);
 
-    // Something is there to be read: an answer, or the end.
-    public bool HasAnswered => !incoming.IsEmpty || socket!.Poll(0, SelectMode.SelectRead);
+    // §9  A server that has to read what it will not send (a digest, with an offset) is given time for it.
+    public void Allow(long octets) =>
+        stream.ReadTimeout = (int)Math.Min(Patience * (1 + octets / (100 << 20)), int.MaxValue);
+
+    public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
+
+    public static string Reason(Exception e) => e.InnerException is not SocketException socket ? e.Message
+        : socket.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock ? "not an octet for 60 s; given up"
+        : "the connection broke";
+
+    public void Trace(char side, string text) { if (traces) Console.Error.WriteLine($"{side}: {text}"); }
 
     // ---- what a client says: it waits in `outgoing` until that is full or is sent ----
 
-    public void Say(byte[] octets, string shown)
-    {
+    public void Say(Request request) => Say(RequestLine(request), Show(RequestLine(request)));
+
+    void Say(byte[] octets, string shown) {
         Trace('C', shown);
         if (octets.Length > outgoing.Length - waiting) Send();
-        octets.CopyTo(outgoing.AsSpan(waiting));
+        octets.CopyTo(outgoing, waiting);
         waiting += octets.Length;
     }
 
-    public void SayRequest(Request request) => Say(RequestLine(request), Show(RequestLine(request)));
-    public void SayLength(ulong length) => Say(LengthOctets(length), $"<u64:{length}>");
-    public void SayDigest(byte[] digest) => Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
-
-    // A block's octets are put into the room there is, and said then.
-    public Span<byte> Room(long most) => outgoing.AsSpan(waiting, (int)Math.Min(outgoing.Length - waiting, most));
-    public void SayInRoom(int count) => waiting += count;
-    public bool IsFull => waiting == outgoing.Length;
-
-    // §9  A sending that fails is no answer yet: the server may have said why before it closed; its reply is read next.
-    public bool Send()
-    {
-        int count = waiting;
-        waiting = 0;
-        try { stream.Write(outgoing, 0, count); }       // blocking: it returns when all has been sent
-        catch (IOException) { return false; }
+    // §4.4  False: the server had something to say before the block was complete, and that is heard first.
+    public bool SayBlock(SafeFileHandle file, string name, IncrementalHash? hash, Progress progress) {
+        long position = 0, end = RandomAccess.GetLength(file);
+        Say(LengthOctets((ulong)end), $"<u64:{end}>");
+        for (progress.Begin(name, 0, end); position < end; progress.Position = position) {
+            if (waiting == outgoing.Length && (HasAnswered || !Send())) return false;
+            var some = outgoing.AsSpan(waiting, (int)Math.Min(outgoing.Length - waiting, end - position));
+            some = some[..RandomAccess.Read(file, some, position)];
+            if (some.IsEmpty) throw new IOException("the file became shorter while it was being sent");
+            hash?.AppendData(some);
+            (waiting, position) = (waiting + some.Length, position + some.Length);
+        }
+        Trace('C', $"<file:{name}>");
+        if (hash?.GetHashAndReset() is { } digest) Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
         return true;
     }
 
-    // ---- what a client hears ----
-
-    public Error? HearReply()
-    {
-        var line = incoming.TakeLine();
-        Trace('S', $"{Show(line)}\\n");
-        if (TryParseReply(line, out var error)) return error;
-        throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
+    // §9  A sending that fails is no answer yet: the server may have said why before it closed; that is heard next.
+    public bool Send() {
+        try {
+            stream.Write(outgoing, 0, waiting);         // blocking: it returns when all has been sent
+            return true;
+        } catch (IOException) { return false; }
+        finally { waiting = 0; }
     }
 
-    public ulong HearLength()
-    {
-        ulong length = ParseLength(incoming.TakeExactly(LengthSize));
+    // ---- what a client hears: it comes in whatever pieces, and is taken as the lines and blocks that were sent ----
+
+    // One receive, which waits if it has to, and brings an octet at least.
+    void Receive() {
+        incoming.AsSpan(start, count).CopyTo(incoming);
+        start = 0;
+        int received = stream.Read(incoming, count, incoming.Length - count);
+        if (received == 0) throw new IOException("the server closed the connection before the end of its answer");
+        count += received;
+    }
+
+    // The next octets, one at least and `most` at most; they are valid until more is heard.
+    public ReadOnlySpan<byte> HearSome(long most) {
+        if (count == 0) Receive();
+        int taken = (int)Math.Min(most, count);
+        (start, count) = (start + taken, count - taken);
+        return incoming.AsSpan(start - taken, taken);
+    }
+
+    ReadOnlySpan<byte> HearExactly(int size) { while (count < size) Receive(); return HearSome(size); }
+
+    public ReadOnlySpan<byte> HearLine() {
+        int end;
+        while ((end = incoming.AsSpan(start, Math.Min(count, MaxLine)).IndexOf((byte)'\n')) < 0)
+            if (count < MaxLine) Receive();
+            else throw Broken("its line does not end");
+        Trace('S', Show(incoming.AsSpan(start, end + 1)));
+        return HearSome(end + 1)[..end];
+    }
+
+    public Error? HearReply() {
+        var line = HearLine();
+        return TryParseReply(line, out var error) ? error
+            : throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
+    }
+
+    public ulong HearLength() {
+        ulong length = ParseLength(HearExactly(LengthSize));
         Trace('S', $"<u64:{length}>");
         return length;
     }
 
-    public ReadOnlySpan<byte> HearSome(long most) => incoming.Take(most);
-
-    public ReadOnlySpan<byte> HearDigest()
-    {
-        var octets = incoming.TakeExactly(DigestSize);
-        Trace('S', $"<hex:{Convert.ToHexString(octets)}>");
-        return octets;
-    }
-
-    // §9  For as long as the server has work to do before it can answer.
-    public void BePatient(long milliseconds) => stream.ReadTimeout = (int)Math.Min(milliseconds, int.MaxValue);
-
-    public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
-
-    public void Trace(char side, string text)
-    {
-        if (traces) Console.Error.WriteLine($"{side}: {text}");
+    public ReadOnlySpan<byte> HearDigest() {
+        var digest = HearExactly(DigestSize);
+        Trace('S', $"<hex:{Convert.ToHexString(digest)}>");
+        return digest;
     }
 }
 
 // ---- Client: the commands -------------------------------------------------------------------------------------------
 
-sealed class Client : IDisposable
-{
+sealed class Client : IDisposable {
     readonly Conversation server;
     readonly Progress progress;
     readonly string[] types;
     readonly string? output;
     readonly bool resume, quiet;
-    bool digest;                            // until a server says that it knows no such option
-    bool failed;
+    bool digest, failed;                    // digest: until a server says that it knows no such option
 
-    // ---- §5.2  GET: first one file, as plain as it can be ----
+    // ---- §5.2  GET: one file, as plain as it can be ----
 
-    sealed class Download(string name, string target, string temporary)
-    {
+    sealed class Download(string name, string target, string temporary) {
         public readonly string Name = name, Target = target, Temporary = temporary;
         public GetRequest Request = new(name);
         public long Kept;                   // octets that an earlier try has left here, and
@@ -507,83 +423,61 @@ sealed class Client : IDisposable
         // The lock keeps out a second client that fetches the same file.  (Windows removes no file that others hold.)
         public SafeFileHandle Open(FileMode mode) => Files.OpenHidden(() => Temporary, mode,
             OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None, FileOptions.None);
-
-        public void StartOver()
-        {
-            File.Delete(Temporary);
-            Kept = 0;
-        }
     }
 
-    void GetOne(Download file)
-    {
-        do
-        {
+    void GetOne(Download file) {
+        do {
             server.Open();
             Ask(file);
             server.Send();
-        }
-        while (!TakeAnswer(file));
+        } while (!TakeAnswer(file));
     }
 
-    void Ask(Download file)
-    {
-        file.Request = new GetRequest(file.Name, digest ? (ulong)file.Kept : 0, digest);
-        server.SayRequest(file.Request);
-    }
+    void Ask(Download file) =>
+        server.Say(file.Request = new GetRequest(file.Name, digest ? (ulong)file.Kept : 0, digest));
 
     // False: it is to be asked once more, in other words.
-    bool TakeAnswer(Download file)
-    {
-        bool resumes = file.Request.Offset > 0, hasOptions = file.Request.Digest;
-        if (resumes) server.BePatient(Conversation.Patience * (1 + file.Kept / (100 << 20)));       // it reads all that
+    bool TakeAnswer(Download file) {
+        if (file.Request.Offset > 0) server.Allow(file.Kept);
         var error = server.HearReply();
-        if (resumes) server.BePatient(Conversation.Patience);
-
-        if (error is null) Fetch(file);
-        else if (error.Code == "unsupported" && hasOptions) digest = false;
-        else if (error.Code == "bad-offset" && resumes) file.StartOver();
-        else { Fail(file.Name, error); return true; }
-        return error is null;
+        if (file.Request.Offset > 0) server.Allow(0);
+        if (error is null) { Fetch(file); return true; }
+        if (error.Code == "unsupported" && file.Request.Digest) return digest = false;
+        if (error.Code != "bad-offset" || file.Kept == 0) { Fail(file.Name, error); return true; }
+        File.Delete(file.Temporary);        // it has become shorter than what was kept: from the start
+        file.Kept = 0;
+        return false;
     }
 
     // The block, into the hidden file; when the digest fits, the file gets its name.
-    void Fetch(Download file)
-    {
+    void Fetch(Download file) {
         ulong offset = file.Request.Offset, length = server.HearLength();
         if (length > long.MaxValue - offset) throw Conversation.Broken("no file is that long");
         if (length == 0 && offset == 0) throw Conversation.Broken("it sent a file of no octets");
         long position = (long)offset, end = (long)(offset + length);
-
+        bool intact = true;
         using var hash = !file.Request.Digest ? null
             : offset > 0 ? file.Hash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var handle = file.Open(FileMode.OpenOrCreate);
-        bool intact = true;
-        progress.Begin(file.Name, position, end);
-        try
-        {
+        try {
             if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
             RandomAccess.SetLength(handle, position);
-            while (position < end)
-            {
+            for (progress.Begin(file.Name, position, end); position < end; progress.Position = position) {
                 var some = server.HearSome(end - position);
                 RandomAccess.Write(handle, some, position);
                 hash?.AppendData(some);
-                progress.Position = position += some.Length;
+                position += some.Length;
             }
             server.Trace('S', offset == 0 ? $"<file:{file.Name}>" : $"<any:{length}>");
             if (hash is not null) intact = server.HearDigest().SequenceEqual(hash.GetHashAndReset());
-        }
-        catch (Exception e) when (Files.IsTrouble(e))
-        {
+        } catch (Exception e) when (Files.IsTrouble(e)) {
             if (position == 0) File.Delete(file.Temporary);
             string kept = position == 0 ? "" : $"; {position:N0} octets are kept, and --resume goes on from there";
-            throw new IOException(e.Message + kept);
-        }
-        finally { progress.End(); }
+            throw new IOException(Conversation.Reason(e) + kept);
+        } finally { progress.End(); }
 
         bool saved = intact && Save(file.Temporary, file.Target);
-        File.Delete(file.Temporary);                // the hidden name goes first, then, with the handle, the lock
+        File.Delete(file.Temporary);        // the hidden name goes first, then, with the handle, the lock
         if (!intact) Fail(file.Name, "the digest does not match what arrived; it is thrown away");
         else if (!saved) Fail(file.Name, "that name has appeared here meanwhile; nothing is ever overwritten");
         else Say($"{file.Name}: {progress.Summary}, {(hash is null ? "not verified" : "verified")}");
@@ -591,11 +485,9 @@ sealed class Client : IDisposable
 
     // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
     // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
-    static bool Save(string temporary, string target)
-    {
+    static bool Save(string temporary, string target) {
         try { return Files.Link(temporary, target); }
-        catch (IOException) when (File.Exists(temporary))
-        {
+        catch (IOException) when (File.Exists(temporary)) {
             try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
             catch (IOException) when (Files.IsTaken(target)) { return false; }
             try { File.Move(temporary, target, overwrite: true); }
@@ -604,21 +496,17 @@ sealed class Client : IDisposable
         }
     }
 
-    // ---- GET of many: the same, but asked ahead of the answers, so that small files do not pay a round trip each ----
+    // ---- GET of many: asked ahead of the answers, so that small files do not pay a round trip each ----
 
     const int RequestsAhead = 64;           // their lines fit any kernel's buffers, so never do both sides wait to send
 
-    void GetAll(string[] names)
-    {
+    void GetAll(string[] names) {
         bool intoFolder = output is null || Directory.Exists(output);
         if (!intoFolder && names.Length > 1)
             throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
-
-        var files = new List<Download>();
-        foreach (string name in names) Guarded(name, () => { if (Prepare(name, intoFolder) is { } file) files.Add(file); });
-        var again = new List<Download>();
-        for (int next = 0, asked = 0; next < files.Count; next++)
-        {
+        List<Download> files = [], again = [];
+        foreach (string name in names) Guarded(name, () => Prepare(name, intoFolder, files));
+        for (int next = 0, asked = 0; next < files.Count; next++) {
             if (asked == next) server.Open();
             if (asked - next <= RequestsAhead / 2)
                 while (asked < files.Count && asked - next < RequestsAhead) Ask(files[asked++]);
@@ -629,44 +517,36 @@ sealed class Client : IDisposable
         foreach (var file in again) Guarded(file.Name, () => GetOne(file));
     }
 
-    // Null: there is no need to ask for it, and why has been said.
-    Download? Prepare(string name, bool intoFolder)
-    {
-        if (CheckName(name, types) is { } error) { Fail(name, error); return null; }
+    void Prepare(string name, bool intoFolder, List<Download> files) {
+        if (CheckName(name, types) is { } error) { Fail(name, error); return; }
         string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
         string folder = Path.GetDirectoryName(target)!, source = $"{server.Name}|{name}";
         string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
         var file = new Download(name, target, Path.Combine(folder, $".imagetransfer-{id}.down"));
         if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
         else if (Files.IsTaken(target)) Fail(name, "that name is here already; nothing is ever overwritten");
-        else
-        {
-            if (resume && File.Exists(file.Temporary)) ReadKept(file);
-            return file;
-        }
-        return null;
+        else { if (resume && File.Exists(file.Temporary)) ReadKept(file); files.Add(file); }
     }
 
     // What an earlier try has left is read before anything is asked: the server would not wait for it later.
-    void ReadKept(Download file)
-    {
+    void ReadKept(Download file) {
         file.Hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var handle = file.Open(FileMode.Open);
-        var buffer = new byte[1 << 20];
+        var some = new byte[1 << 20];
         progress.Begin(file.Name, 0, RandomAccess.GetLength(handle));
-        for (int count; (count = RandomAccess.Read(handle, buffer, file.Kept)) > 0; progress.Position = file.Kept += count)
-            file.Hash.AppendData(buffer, 0, count);
+        for (int count; (count = RandomAccess.Read(handle, some, file.Kept)) > 0; progress.Position = file.Kept) {
+            file.Hash.AppendData(some, 0, count);
+            file.Kept += count;
+        }
         progress.End();
     }
 
     // ---- §5.3  PUT: the request for the file that follows goes out behind the block ----
 
-    void PutAll(string[] paths)
-    {
+    void PutAll(string[] paths) {
         string[] files = [.. paths.Where(IsWorthSending)];
         bool announced = false;             // the request for files[next] is on its way
-        for (int next = 0; next < files.Length; next++)
-        {
+        for (int next = 0; next < files.Length; next++) {
             string? following = files.ElementAtOrDefault(next + 1);
             Guarded(Path.GetFileName(files[next]), () => announced = PutOne(files[next], announced, following));
             announced &= server.IsOpen;
@@ -674,25 +554,23 @@ sealed class Client : IDisposable
     }
 
     // True: the request for the following file is on its way.
-    bool PutOne(string path, bool announced, string? following)
-    {
+    bool PutOne(string path, bool announced, string? following) {
         string name = Path.GetFileName(path);
-        if (!announced)
-        {
+        if (!announced) {
             server.Open();
-            server.SayRequest(new PutRequest(name, digest));
+            server.Say(new PutRequest(name, digest));
             server.Send();
         }
-        bool sent = false;
         var error = server.HearReply();
-        if (error?.Code == "unsupported" && digest)
-        {
-            digest = false;
-            return PutOne(path, announced: false, following);
-        }
-        if (error is null)
-        {
-            sent = SendBlock(path, following);
+        if (error?.Code == "unsupported" && digest) return PutOne(path, announced: digest = false, following);
+        bool sent = false;
+        if (error is null) {
+            using var file = File.OpenHandle(path, options: FileOptions.SequentialScan);
+            using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
+            try { sent = server.SayBlock(file, name, hash, progress); }
+            finally { progress.End(); }
+            if (sent && following is not null) server.Say(new PutRequest(Path.GetFileName(following), digest));
+            sent = sent && server.Send();
             error = server.HearReply();
             if (!sent) server.Close();
             if (!sent && error is null) throw Conversation.Broken("it said OK before it had the file");
@@ -702,138 +580,59 @@ sealed class Client : IDisposable
         return sent && following is not null;
     }
 
-    // False: the server had something to say before the block was complete, and that is read first.
-    bool SendBlock(string path, string? following)
-    {
-        using var file = File.OpenHandle(path, options: FileOptions.SequentialScan);
-        using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        long position = 0, end = RandomAccess.GetLength(file);
-        string name = Path.GetFileName(path);
-        server.SayLength((ulong)end);
-        progress.Begin(name, position, end);
-        try
-        {
-            while (position < end)
-            {
-                if (server.IsFull && (server.HasAnswered || !server.Send())) return false;
-                var some = server.Room(end - position);
-                some = some[..RandomAccess.Read(file, some, position)];
-                if (some.IsEmpty) throw new IOException("the file became shorter while it was being sent");
-                hash?.AppendData(some);
-                server.SayInRoom(some.Length);
-                progress.Position = position += some.Length;
-            }
-            server.Trace('C', $"<file:{name}>");
-            if (hash is not null) server.SayDigest(hash.GetHashAndReset());
-            if (following is not null) server.SayRequest(new PutRequest(Path.GetFileName(following), digest));
-            return server.Send();
-        }
-        finally { progress.End(); }
-    }
-
-    bool IsWorthSending(string path)
-    {
-        string name = Path.GetFileName(path);
-        try
-        {
+    bool IsWorthSending(string path) {
+        bool worth = false;
+        Guarded(path, () => {
+            string name = Path.GetFileName(path);
             if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
             else if (CheckName(name, types) is { } error) Fail(path, error);
             else if (new FileInfo(path) is var file && !file.Exists) Fail(path, "there is no such file here");
-            else if (file.Length == 0) Fail(path, Error.Empty);      // before it is opened: a pipe looks like that too
-            else
-            {
+            else if (file.Length == 0) Fail(path, Error.Empty);     // before it is opened: a pipe looks like that, too
+            else {
                 Span<byte> first = stackalloc byte[SignatureSize];
                 using var handle = File.OpenHandle(path);
-                if (HasSignature(name, first[..RandomAccess.Read(handle, first, 0)])) return true;
-                Fail(path, Error.BadType);
+                worth = HasSignature(name, first[..RandomAccess.Read(handle, first, 0)]);
+                if (!worth) Fail(path, Error.BadType);
             }
-        }
-        catch (Exception e) when (Files.IsTrouble(e)) { Fail(path, e.Message); }
-        return false;
+        });
+        return worth;
     }
 
-    // ---- §5.1, §5.4  LIST and STATUS: lines as they came, or columns for a person ----
+    // ---- §5.1, §5.4  LIST and STATUS ----
 
     // The whole block comes first, and its lines are shown then: whoever pages through them takes the time he likes,
     // and the server need not wait for him.
-    void ShowLines(string verb, Request request, string ifNone, Func<string[], string> inColumns)
-    {
+    void ShowLines(Request request, string verb, string ifNone, Func<string[], string> inColumns) {
         server.Open();
-        server.SayRequest(request);
+        server.Say(request);
         server.Send();
         if (server.HearReply() is { } error) { Fail(verb, error); return; }
-
-        ulong length = server.HearLength(), toCome = length;
+        ulong length = server.HearLength();
         if (length == 0) Say(ifNone);
         using var block = Files.Scratch(length);
-        while (toCome > 0)
-        {
-            var some = server.HearSome((long)Math.Min(toCome, long.MaxValue));
-            block.Write(some);
-            toCome -= (ulong)some.Length;
-            if (toCome == 0 && some[^1] != '\n') throw Conversation.Broken("a line runs beyond its block");
+        for (ulong taken = 0; taken < length;) {
+            var line = server.HearLine();
+            taken += (ulong)line.Length + 1;
+            if (taken > length) throw Conversation.Broken("a line runs beyond its block");
+            block.Write([.. line, (byte)'\n']);
         }
         block.Position = 0;
-        for (var lines = new Incoming(block); toCome < length;)
-        {
-            var line = lines.TakeLine();
-            toCome += (ulong)line.Length + 1;
-            string shown = Show(line);
-            server.Trace('S', $"{shown}\\n");
-            Console.Out.WriteLine(Console.IsOutputRedirected ? shown : inColumns(shown.Split('|')));
-        }
+        for (var lines = new StreamReader(block); lines.ReadLine() is { } line;)
+            Console.Out.WriteLine(Console.IsOutputRedirected ? Show(line) : inColumns(Show(line).Split('|')));
     }
 
-    static string ListColumns(string[] fields) => fields is [var name, var size, var modified]
-        ? $"{WithCommas(size),15}  {modified,-20}  {name}" : string.Join('|', fields);
+    static string ListColumns(string[] fields) =>
+        fields is not [var name, var size, var time] || !ulong.TryParse(size, out ulong octets)
+            ? string.Join('|', fields) : $"{octets,15:N0}  {time,-20}  {name}";
 
-    static string StatusColumns(string[] fields) => fields is [var from, var to, var who, var requests, var came, var went]
-        ? $"{from,-20}  {Lasted(from, to),8}  {requests,6}  {came,10}  {went,10}  {who}" : string.Join('|', fields);
-
-    static string WithCommas(string number) => ulong.TryParse(number, out ulong n) ? $"{n:N0}" : number;
+    static string StatusColumns(string[] fields) =>
+        fields is not [var from, var to, var address, var requests, var received, var sent] ? string.Join('|', fields)
+        : $"{from,-20}  {Lasted(from, to),8}  {requests,6}  {received,10}  {sent,10}  {address}";
 
     static string Lasted(string from, string to) =>
         DateTime.TryParse(from, out var begin) && DateTime.TryParse(to, out var end) ? $"{end - begin}" : "still on";
 
     // ---- the command line and the prompt: the same words ----
-
-    public static int Run(string[] args)
-    {
-        var options = new Options(args, Help);
-        if (options.Has("--help")) return Options.Print(Help);
-        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
-        if (host == "") throw new Complaint("the HOST is empty; say which machine");
-        int port = Port;
-        if (words is [[>= '0' and <= '9', ..] number, .. var others])
-            (port, words) = (Options.PortFrom(number, least: 1), others);
-
-        using var client = new Client(options, host, port);
-        if (words is [var word, .. var files])
-        {
-            string verb = VerbOf(word) ?? throw NoCommand(word);
-            foreach (string option in (string[])["--output", "--resume"])
-                if (verb != "GET" && options.Has(option)) throw new Complaint($"{option} goes with GET");
-            client.Execute(verb, [.. files]);
-        }
-        else client.Prompt(host, port);
-        return client.failed ? 1 : 0;
-    }
-
-    Client(Options options, string host, int port)
-    {
-        server = new Conversation(host, port, options.Has("--trace"));
-        (types, quiet) = (options.Types(), options.Has("--quiet"));
-        (resume, digest) = (options.Has("--resume"), !options.Has("--no-digest"));
-        output = options.Has("--output") ? options.Text("--output", "") : null;
-        progress = new Progress(!quiet && !Console.IsErrorRedirected);
-        if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
-    }
-
-    public void Dispose()
-    {
-        server.Dispose();
-        progress.Dispose();
-    }
 
     const string Help = """
         usage: imagetransfer client HOST [PORT] [COMMAND [FILE...]] [OPTION...]
@@ -859,45 +658,64 @@ sealed class Client : IDisposable
     const string PromptHelp =
         "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone fetches it · quotes go around spaces";
 
-    static string? VerbOf(string word) => word.ToUpperInvariant() switch
-    {
-        "LIST"                      => "LIST",
-        "STATUS"                    => "STATUS",
-        "GET" or "DOWNLOAD"         => "GET",
-        "PUT" or "UPLOAD" or "SEND" => "PUT",
-        _                           => null,
-    };
+    public static int Run(string[] args) {
+        var options = new Options(args, Help);
+        if (options.Has("--help")) return Options.Print(Help);
+        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
+        if (host == "") throw new Complaint("the HOST is empty; say which machine");
+        int port = Port;
+        if (words is [[>= '0' and <= '9', ..] number, .. var others])
+            (port, words) = (Options.PortFrom(number, least: 1), others);
 
-    static Complaint NoCommand(string word) => new($"there is no command {Show(word)}"
-        + Options.Meant(word.ToUpperInvariant(), ["LIST", "GET", "PUT", "STATUS", "HELP", "EXIT"]) + "; help lists them");
-
-    void Execute(string verb, string[] files)
-    {
-        if (verb is "LIST" or "STATUS" && files is not []) throw new Complaint($"{verb} takes no file name");
-        if (verb is "GET" or "PUT" && files is []) throw new Complaint($"{verb} which file?");
-        switch (verb)
-        {
-            case "LIST":
-                Guarded(verb, () => ShowLines(verb, new ListRequest(), "the folder is empty", ListColumns)); break;
-            case "STATUS":
-                Guarded(verb, () => ShowLines(verb, new StatusRequest(), "nobody has been connected", StatusColumns)); break;
-            case "GET": GetAll(files); break;
-            case "PUT": PutAll(files); break;
+        using var client = new Client(options, new Conversation(host, port, options.Has("--trace")));
+        if (words is not [var word, .. var files]) client.Prompt($"connected to {Show(host)}, port {port}");
+        else {
+            string verb = VerbOf(word) ?? throw NoCommand(word);
+            foreach (string option in (string[])["--output", "--resume"])
+                if (verb != "GET" && options.Has(option)) throw new Complaint($"{option} goes with GET");
+            client.Execute(verb, [.. files]);
         }
+        return client.failed ? 1 : 0;
     }
 
-    void Prompt(string host, int port)
-    {
+    Client(Options options, Conversation server) {
+        (this.server, types, quiet) = (server, options.Types(), options.Has("--quiet"));
+        (resume, digest) = (options.Has("--resume"), !options.Has("--no-digest"));
+        output = options.Has("--output") ? options.Text("--output", "") : null;
+        progress = new Progress(!quiet && !Console.IsErrorRedirected);
+        if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
+    }
+
+    public void Dispose() {
+        if (server.IsOpen) server.Trace('C', "<close>");    // by the process as it ends: closing here costs 2 ms more
+        progress.Dispose();
+    }
+
+    static string? VerbOf(string word) => word.ToUpperInvariant() switch {
+        "DOWNLOAD"         => "GET",
+        "UPLOAD" or "SEND" => "PUT",
+        var verb           => verb is "LIST" or "GET" or "PUT" or "STATUS" ? verb : null,
+    };
+    static Complaint NoCommand(string word) => new($"there is no command {Show(word)}; help lists them");
+
+    void Execute(string verb, string[] files) {
+        if (verb is "LIST" or "STATUS" && files is not []) throw new Complaint($"{verb} takes no file name");
+        if (verb is "GET" or "PUT" && files is []) throw new Complaint($"{verb} which file?");
+        if (verb is "GET") GetAll(files);
+        else if (verb is "PUT") PutAll(files);
+        else if (verb is "LIST")
+            Guarded(verb, () => ShowLines(new ListRequest(), verb, "the folder is empty", ListColumns));
+        else Guarded(verb, () => ShowLines(new StatusRequest(), verb, "nobody has been connected", StatusColumns));
+    }
+
+    void Prompt(string greeting) {
         server.Open();
-        Say($"connected to {Show(host)}, port {port}; help lists the commands, exit leaves");
-        while (true)
-        {
+        Say($"{greeting}; help lists the commands, exit leaves");
+        while (true) {
             if (!Console.IsInputRedirected) Console.Error.Write("imagetransfer> ");
             if (Console.In.ReadLine() is not { } line) return;
-            try
-            {
-                switch (Words(line))
-                {
+            try {
+                switch (Words(line)) {
                     case []: break;
                     case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
                     case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine(PromptHelp); break;
@@ -905,14 +723,12 @@ sealed class Client : IDisposable
                     case [var word] when !word.Contains('.') && !types.Contains("any"): throw NoCommand(word);
                     default: GetAll([line.Trim()]); break;
                 }
-            }
-            catch (Complaint complaint) { Fail("imagetransfer", complaint.Message); }
+            } catch (Complaint complaint) { Fail("imagetransfer", complaint.Message); }
         }
     }
 
     // Words as a shell would cut them: at spaces, but not between quotes.
-    static string[] Words(string line)
-    {
+    static string[] Words(string line) {
         var words = new List<string>();
         StringBuilder? word = null;
         char quote = '\0';
@@ -929,42 +745,25 @@ sealed class Client : IDisposable
     // ---- talk: all of it on stderr, since stdout is for what was asked for ----
 
     // What goes wrong on the way costs one file and the connection; the next file opens another.
-    void Guarded(string what, Action step)
-    {
+    void Guarded(string what, Action step) {
         try { step(); }
-        catch (Exception e) when (Files.IsTrouble(e))
-        {
-            server.Close();
-            Fail(what, e.Message);
-        }
+        catch (Exception e) when (Files.IsTrouble(e)) { server.Close(); Fail(what, Conversation.Reason(e)); }
     }
 
-    void Say(string text)
-    {
-        if (!quiet) Console.Error.WriteLine(text);
-    }
+    void Say(string text) { if (!quiet) Console.Error.WriteLine(text); }
+    void Fail(string what, string why) { Console.Error.WriteLine($"{Show(what)}: {why}"); failed = true; }
 
-    void Fail(string what, string why)
-    {
-        Console.Error.WriteLine($"{Show(what)}: {why}");
-        failed = true;
-    }
-
-    void Fail(string what, Error error)
-    {
-        Fail(what, $"{error.Code}: {Plain(error.Text)}");
+    // For reading, not for parsing: of the text, only what could harm a terminal stays escaped.
+    void Fail(string what, Error error) {
+        Fail(what, $"{error.Code}: {Show(error.Text).Replace(@"\<", "<").Replace(@"\\", @"\")}");
         if (error.Closes) server.Close();
     }
-
-    // For reading, not for parsing: only what could harm a terminal stays escaped.
-    static string Plain(string text) => Show(text).Replace(@"\<", "<").Replace(@"\\", @"\");
 }
 
 // ---- Progress -------------------------------------------------------------------------------------------------------
 
 // On a terminal, a line that shows how far a transfer is.  A timer draws it, since the transfer itself may be waiting.
-sealed class Progress : IDisposable
-{
+sealed class Progress : IDisposable {
     const int StalledAfter = 5_000;         // milliseconds
 
     readonly Timer? timer;
@@ -972,35 +771,20 @@ sealed class Progress : IDisposable
     long first, end, started, lastMoved, position;
     bool drawn, active;
 
-    public Progress(bool visible)
-    {
-        if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250);
-    }
-
+    public Progress(bool visible) { if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250); }
     public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
-
     public string Summary => $"{end - first:N0} octets in {(lastMoved - started) / 1000.0:0.00} s";
 
-    public void Begin(string name, long position, long end)
-    {
-        lock (this)
-        {
+    public void Begin(string name, long position, long end) {
+        lock (this) {
             (this.name, first, this.end, Position) = (name, position, end, position);
             (started, active) = (lastMoved, true);
         }
     }
 
-    public void End()
-    {
-        lock (this)
-        {
-            if (drawn) Console.Error.Write("\r\e[K");
-            drawn = active = false;
-        }
-    }
+    public void End() { lock (this) { if (drawn) Console.Error.Write("\r\e[K"); drawn = active = false; } }
 
-    void Draw()
-    {
+    void Draw() {
         long now = Environment.TickCount64;
         if (!active || now - started < 400) return;
         double rate = (position - first) * 1000.0 / (now - started), done = (double)position / end;

@@ -2,11 +2,11 @@
 //
 // The program in three sentences.  One thread asks the kernel which sockets are ready, lets each of those conversations
 // go on for a bounded share of work, and asks again.  A conversation is written as it is spoken: take a request, answer
-// it, again; its `await` is where the loop waits for it.  A picture that arrives is written under a hidden name and gets
-// its own name last, so it is whole or not there.
+// it, again; its `await` is where the loop waits for it.  A picture that arrives is written under a hidden name and
+// gets its own name last, so it is whole or not there.
 //
-// "§" means a section of Protocol.md.  Read that first, then Client.cs, where what both halves agree on stands; then this
-// file from top to bottom: Server (the loop) · Connection · Folder · Log · the command line.
+// "§" means a section of Protocol.md.  Read that first, then Client.cs, where what both halves agree on stands; then
+// this file from top to bottom: Server (the loop) · Connection · Folder · Log · the command line.
 
 using System.Collections.Concurrent;
 using System.Diagnostics;
@@ -14,7 +14,6 @@ using System.Globalization;
 using System.IO.Enumeration;
 using System.Net;
 using System.Net.Sockets;
-using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
@@ -25,8 +24,7 @@ using static Protocol;
 
 // ---- Server: the loop.  It alone waits, and it alone accepts and forgets connections --------------------------------
 
-sealed class Server
-{
+sealed class Server {
     // §7  Times are milliseconds, amounts are octets.
     public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
     public const int FarewellTime = 2_000, FarewellOctets = 1 << 20;
@@ -50,19 +48,20 @@ sealed class Server
     public readonly byte[] Buffer = new byte[LargestShare];
 
     readonly Socket listener;
-    readonly int maxClients, thread = Environment.CurrentManagedThreadId;
+    readonly int maxClients;
+    public readonly int LoopThread = Environment.CurrentManagedThreadId;
     readonly Dictionary<Socket, Connection> connections = [];
     readonly List<Socket> readable = [], writable = [], due = [];
     long now, acceptAgain, stopBy;
     volatile bool signalled;
+    long signalledAt;
 
-    int Serve()
-    {
+    int Serve() {
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
 
         // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
-        foreach (var library in typeof(Server).Assembly.GetReferencedAssemblies()) Assembly.Load(library);
+        foreach (var library in GetType().Assembly.GetReferencedAssemblies()) System.Reflection.Assembly.Load(library);
         SHA256.HashData([]);
 
         Console.Out.WriteLine($"listening on {listener.LocalEndPoint}, folder {Show(Folder.Root)}");
@@ -75,8 +74,7 @@ sealed class Server
 
     // One turn: ask the kernel who is ready, let each of them go on, forget the finished.  Select is the only place in
     // this program that waits for a client, so no client can hold up another.
-    void Turn()
-    {
+    void Turn() {
         int wait = Sort(WhomToAskAfter());
         if (readable.Count + writable.Count > 0) Socket.Select(readable, writable, null, wait * 1000);
         else Thread.Sleep(wait);                                        // Select takes no empty lists
@@ -84,22 +82,19 @@ sealed class Server
 
         if (readable.Remove(listener)) Accept();
         Socket[] ready = [.. readable, .. writable, .. due];            // Select left in the lists those who are ready
-        foreach (var socket in ready) GoOn(connections[socket], Share(ready.Length));
+        int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
+        foreach (var socket in ready) GoOn(connections[socket], share);
         Folder.ListOn();
         if (signalled) Stop();
     }
 
     // Who waits for octets, who for room to send, who for nothing but a turn (or for an end, at its deadline); and how
     // long nobody needs to be looked at, in milliseconds: also the longest that a signal goes unnoticed.
-    int Sort(Dictionary<Socket, Connection> asked)
-    {
-        readable.Clear();
-        writable.Clear();
-        due.Clear();
+    int Sort(Dictionary<Socket, Connection> asked) {
+        foreach (var list in (List<Socket>[])[readable, writable, due]) list.Clear();
         if (!Stopping && now >= acceptAgain) readable.Add(listener);
         long wait = asked == connections ? LongestWait : LookAtAllEvery;
-        foreach (var (socket, connection) in asked)
-        {
+        foreach (var (socket, connection) in asked) {
             if (connection.IsDue(now)) due.Add(socket);
             else if (connection.WantsRoom) writable.Add(socket);
             else readable.Add(socket);
@@ -108,21 +103,12 @@ sealed class Server
         return due.Count > 0 || Folder.IsListing ? 0 : (int)Math.Max(wait, 1);
     }
 
-    static int Share(int ready) => Math.Clamp(TurnOctets / Math.Max(ready, 1), LeastShare, LargestShare);
-
-    void GoOn(Connection connection, int share)
-    {
+    void GoOn(Connection connection, int share) {
         recent[connection.Socket] = connection;
         connection.GoOn(share);
         if (!connection.IsFinished) return;
         connections.Remove(connection.Socket);
         recent.Remove(connection.Socket);
-    }
-
-    // A conversation goes on where the loop lets it, and nowhere else: nothing here needs a lock.
-    public void CheckThread()
-    {
-        if (Environment.CurrentManagedThreadId != thread) Environment.FailFast("a conversation has left the loop");
     }
 
     // ---- what makes a thousand idle clients cheap ----
@@ -133,8 +119,7 @@ sealed class Server
     readonly Dictionary<Socket, Connection> recent = [];
     long lookAtAll;
 
-    Dictionary<Socket, Connection> WhomToAskAfter()
-    {
+    Dictionary<Socket, Connection> WhomToAskAfter() {
         if (connections.Count > FewEnough && recent.Count > 0 && now < lookAtAll) return recent;
         recent.Clear();
         lookAtAll = now + LookAtAllEvery;
@@ -146,17 +131,13 @@ sealed class Server
     readonly List<Socket> spares = [];
     int lastNumber;
 
-    void Accept()
-    {
-        try
-        {
+    void Accept() {
+        try {
             while (spares.Count < SpareDescriptors)
                 spares.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
             for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++)
                 Admit(listener.Accept());
-        }
-        catch (Exception e)                             // out of descriptors: the listener stays readable; do not spin
-        {
+        } catch (Exception e) {                         // out of descriptors: the listener stays readable; do not spin
             Log.Write($"cannot accept just now: {e.Message}");
             spares.ForEach(spare => spare.Dispose());   // for files of running requests, and .NET's thread for a signal
             spares.Clear();
@@ -164,15 +145,12 @@ sealed class Server
         }
     }
 
-    void Admit(Socket socket)
-    {
+    void Admit(Socket socket) {
         Connection connection;
-        try
-        {
+        try {
             (socket.Blocking, socket.NoDelay) = (false, true);  // no delay: a send is a whole answer or much of one
             connection = new Connection(this, socket, ++lastNumber);
-        }
-        catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
+        } catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
 
         int leaving = connections.Values.Count(other => other.IsLeaving);
         bool tooMany = connections.Count - leaving >= maxClients;
@@ -184,20 +162,15 @@ sealed class Server
         GoOn(connection, LeastShare);
     }
 
-    void OnSignal(PosixSignalContext signal)            // on a thread of its own: it may set a flag, no more
-    {
+    void OnSignal(PosixSignalContext signal) {          // on a thread of its own: it may set a flag, no more
         if (signalled && Environment.TickCount64 - signalledAt > 100) Environment.Exit(1);    // some send two at a time
         if (!signalled) signalledAt = Environment.TickCount64;
         signal.Cancel = signalled = true;
     }
 
-    long signalledAt;
-
     // §8  No new clients, no new requests; what is under way has ten seconds, and those who were told so two more.
-    void Stop()
-    {
-        if (!Stopping)
-        {
+    void Stop() {
+        if (!Stopping) {
             Stopping = true;
             stopBy = now + StopTime;
             listener.Dispose();
@@ -208,10 +181,8 @@ sealed class Server
         if (now >= stopBy + FarewellTime) End(_ => true, null);
     }
 
-    void End(Func<Connection, bool> which, Error? lastWord)
-    {
-        foreach (var connection in connections.Values.Where(which).ToArray())
-        {
+    void End(Func<Connection, bool> which, Error? lastWord) {
+        foreach (var connection in connections.Values.Where(which).ToArray()) {
             connection.End(new Ending("cut", lastWord));
             GoOn(connection, LeastShare);
         }
@@ -237,14 +208,12 @@ sealed class Server
           --help              this text
         """;
 
-    public static int Run(string[] args)
-    {
+    public static int Run(string[] args) {
         var options = new Options(args, Help);
         return options.Has("--help") ? Options.Print(Help) : new Server(options).Serve();
     }
 
-    Server(Options options)
-    {
+    Server(Options options) {
         if (options.Words.Count > 1) throw new Complaint($"one PORT is enough; what is '{Show(options.Words[1])}'?");
         int port = options.Words is [var word] ? Options.PortFrom(word, least: 0) : Port;
         string listen = options.Text("--listen", "127.0.0.1");
@@ -260,21 +229,16 @@ sealed class Server
         listener = Listen(new IPEndPoint(address, port));
     }
 
-    static Socket Listen(IPEndPoint endpoint)
-    {
+    static Socket Listen(IPEndPoint endpoint) {
         var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
-        try
-        {
+        try {
             if (OperatingSystem.IsWindows()) socket.ExclusiveAddressUse = true;
             if (endpoint.Address.Equals(IPAddress.IPv6Any)) socket.DualMode = true;
             socket.Bind(endpoint);
             socket.Listen(512);
             return socket;
-        }
-        catch (SocketException e)
-        {
-            throw new Complaint(e.SocketErrorCode switch
-            {
+        } catch (SocketException e) {
+            throw new Complaint(e.SocketErrorCode switch {
                 SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; choose another or free it",
                 SocketError.AccessDenied        => $"port {endpoint.Port} is not for you; choose one from 1024 up",
                 SocketError.AddressNotAvailable => $"{endpoint.Address} is no address of this machine",
@@ -285,8 +249,7 @@ sealed class Server
 }
 
 // §5.4  What STATUS tells of one connection.
-sealed class Visit(string address)
-{
+sealed class Visit(string address) {
     public readonly string Address = address;
     readonly DateTime connected = DateTime.UtcNow;
     public DateTime? Disconnected;
@@ -298,15 +261,11 @@ sealed class Visit(string address)
 
 // ---- Connection: one conversation, as it is spoken ------------------------------------------------------------------
 
-// Thrown where a conversation waits, this ends it: a deadline, a stop, a reset, a block or a file that is cut short.  The
-// last word is the reply that is due then, if there is one.
-sealed class Ending(string how, Error? lastWord = null) : Exception(how)
-{
-    public Error? LastWord => lastWord;
-}
+// Thrown where a conversation waits, this ends it: a deadline, a stop, a reset, a block or a file that is cut short.
+// The last word is the reply that is due then, if there is one.
+sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
 
-sealed class Connection : INotifyCompletion, IDisposable
-{
+sealed class Connection : INotifyCompletion, IDisposable {
     public readonly Socket Socket;
     public readonly Visit Visit;
     public bool IsBetweenRequests { get; private set; }
@@ -316,111 +275,64 @@ sealed class Connection : INotifyCompletion, IDisposable
     readonly Server server;
     readonly int number;
     Task conversation = Task.CompletedTask;
-    string what = "";                           // for the log: the request that is being answered,
+    string what = "-";                          // for the log: the request that is being answered,
     long blockLength, begun;                    // how many octets its block has, and since when
 
-    public Connection(Server server, Socket socket, int number)
-    {
+    public Connection(Server server, Socket socket, int number) {
         (this.server, Socket, this.number) = (server, socket, number);
         var remote = (IPEndPoint)socket.RemoteEndPoint!;
         var address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
-            : new IPAddress(remote.Address.GetAddressBytes());          // without a scope, which means nothing elsewhere
+            : new IPAddress(remote.Address.GetAddressBytes());          // without its scope, a matter of this machine
         Visit = new Visit($"{new IPEndPoint(address, remote.Port)}");
         server.Log.Write($"#{number} connected from {Visit.Address}");
     }
 
-    // The whole of it; `lastWord` is there from the start where a client is turned away.
+    // The whole of it; a client that is turned away is given its last word at once.
     public void Begin(Error? lastWord) => conversation = Converse(lastWord);
-
-    async Task Converse(Error? lastWord)
-    {
-        try
-        {
+    async Task Converse(Error? lastWord) {
+        bool leaves = lastWord is not null;
+        try {
             await Until(Wait.Turn);
-            while (lastWord is null && await TakeRequest() is { } request) lastWord = await Answered(request);
+            if (leaves) LogRequest(lastWord!.Code);
+            while (!leaves && await TakeRequest() is { } request) {
+                var error = await Answered(request);
+                if (error is not null || request is PutRequest) await Say(error);
+                LogRequest(error is null ? request is PutRequest ? "stored" : "ok" : error.Code + error.Cause);
+                leaves = error is { Closes: true };
+            }
+        } catch (Exception e) {                         // an end; or a defect of ours, which costs this client alone
+            LogRequest(e);
+            lastWord = e is Ending ending ? ending.LastWord : Error.Internal;
+            leaves = lastWord is not null;
         }
-        catch (Ending ending)
-        {
-            lastWord = ending.LastWord;
-            if (what != "") LogRequest(lastWord?.Code ?? ending.Message);
-        }
-        catch (Exception e) { lastWord = Defect(e); }
-        try { if (lastWord is not null) await Leave(lastWord); }
-        catch (Exception e) when (e is not Ending) { Defect(e); }
-        catch (Ending) { }                                      // it has been said, or nobody hears it any more
+        try { if (leaves) await Leave(lastWord); } catch (Exception e) { LogRequest(e); }
         Dispose();
     }
 
-    // What nobody foresaw costs this client, and no other.
-    Error Defect(Exception e)
-    {
-        server.Log.Write($"#{number} internal error: {Show(e.ToString())}");
-        return Error.Internal;
-    }
-
-    // Answers one request; what is returned is the error that closes, and is still to be said.
-    async ValueTask<Error?> Answered(Request request)
-    {
-        Error? error;
-        try
-        {
-            error = request switch
-            {
-                Refused refused => refused.Error,
-                GetRequest get  => await Answer(get),
-                PutRequest put  => await Answer(put),
-                ListRequest     => await AnswerList(),
-                _               => await AnswerStatus(),
-            };
-        }
-        catch (Exception e) when (Files.IsTrouble(e)) { error = Error.Storage with { Cause = e.Message }; }
-
-        string cause = error is null or { Cause: "" } ? "" : $": {Show(error.Cause)}";
-        LogRequest((error?.Code ?? (request is PutRequest ? "stored" : "ok")) + cause);
-        if (error is { Closes: true }) return error;
-        if (error is not null || request is PutRequest) await Say(error);
-        return null;
-    }
-
     // §4.2  Null: the client has ended its sending, between two requests.
-    async ValueTask<Request?> TakeRequest()
-    {
-        what = "";
+    async ValueTask<Request?> TakeRequest() {
+        (what, blockLength) = ("-", 0);
         if (allowance <= 0) await Until(Wait.Turn);
-        if (!HasLine) await Flush();
+        if (LineEnd < 0) await Flush();
         if (server.Stopping) throw new Ending("stopping", Error.Stopping);
 
-        IsBetweenRequests = true;
         SetDeadline(server.IdleTime);
-        bool hasBegun = false, goesOn = true;
-        while (goesOn && !HasLine && inputCount < MaxLine)
-        {
+        bool hasBegun = false, goesOn = IsBetweenRequests = true;
+        while (goesOn && LineEnd < 0 && inputCount < MaxLine) {
             if (inputCount > 0 && !hasBegun) SetDeadline(Server.LineTime);      // §7  later octets buy no time
             hasBegun = inputCount > 0;
             goesOn = await FillInput();
         }
         IsBetweenRequests = false;
         if (inputCount == 0) return null;
-        return ParseInput();
-    }
 
-    bool HasLine => Input.Contains((byte)'\n');
-
-    Request ParseInput()
-    {
-        var rest = Input;
-        bool isWhole = TryTakeLine(ref rest, out var line);
-        if (!isWhole) line = rest;                              // too long, or cut short by the client's end
-        Trace($"C: {Show(line)}{(isWhole ? "\\n" : "")}");
+        bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
+        var line = isWhole ? Input[..LineEnd] : Input;
         var request = isWhole ? ParseRequest(line) : new Refused(Error.BadRequest);
-        what = request switch
-        {
-            GetRequest get => $"GET {Show(get.Name)}",
-            PutRequest put => $"PUT {Show(put.Name)}",
-            ListRequest    => "LIST",
-            StatusRequest  => "STATUS",
-            _              => $"? {Show(line[..Math.Min(line.Length, 100)])}",
-        };
+        string shown = Show(line);
+        Trace($"C: {shown}{(isWhole ? "\\n" : "")}");
+        what = request is Refused ? $"? {shown[..Math.Min(shown.Length, 100)]}"
+            : string.Join(' ', shown.Split('|').Take(2));
         UseInput(isWhole ? line.Length + 1 : line.Length);
         (blockLength, begun) = (0, Environment.TickCount64);
         allowance -= Server.RequestCost;
@@ -428,58 +340,61 @@ sealed class Connection : INotifyCompletion, IDisposable
         return request;
     }
 
+    async ValueTask<Error?> Answered(Request request) {
+        try {
+            return request switch {
+                GetRequest get  => await Answer(get),
+                PutRequest put  => await Answer(put),
+                ListRequest     => await AnswerList(),
+                StatusRequest   => await AnswerStatus(),
+                _               => ((Refused)request).Error,
+            };
+        } catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
+    }
+
     // §5.1
-    async ValueTask<Error?> AnswerList()
-    {
+    async ValueTask<Error?> AnswerList() {
         using var listing = server.Folder.AskForListing();
         while (!listing.IsReady) await Until(Wait.Turn);
-        await SendLines(listing.Lines);
+        await SayLines(listing.Lines);
         return null;
     }
 
     // §5.4
-    async ValueTask<Error?> AnswerStatus()
-    {
+    async ValueTask<Error?> AnswerStatus() {
         await Flush();                                          // what was said before counts as sent
-        var text = Encoding.UTF8.GetBytes(string.Concat(server.History));
-        using var lines = Files.Scratch((ulong)text.Length);
-        lines.Write(text);
-        await SendLines(lines);
+        using var lines = Files.Scratch((ulong)server.History.Count << 7);
+        foreach (var visit in server.History) lines.Write(Encoding.UTF8.GetBytes($"{visit}"));
+        await SayLines(lines);
         return null;
     }
 
-    async ValueTask SendLines(Stream lines)
-    {
-        await SendBlock((into, at) => { lines.Position = at; return lines.Read(into); }, 0, lines.Length, hash: null);
+    async ValueTask SayLines(Stream lines) {
+        await SayBlock((into, at) => { lines.Position = at; return lines.Read(into); }, 0, lines.Length, hash: null);
         if (!server.Traces) return;
         lines.Position = 0;
-        var reader = new StreamReader(lines);
-        while (reader.ReadLine() is { } line) Trace($"S: {line}\\n");
+        for (var reader = new StreamReader(lines); reader.ReadLine() is { } line;) Trace($"S: {line}\\n");
     }
 
     // §5.2
-    async ValueTask<Error?> Answer(GetRequest get)
-    {
+    async ValueTask<Error?> Answer(GetRequest get) {
         if (CheckName(get.Name, server.Folder.Types) is { } error) return error;
         using var file = server.Folder.Open(get.Name);
         if (file is null) return Error.NotFound;
-        long end = RandomAccess.GetLength(file);
-        if (get.Offset > (ulong)end) return Error.BadOffset;
+        long end = RandomAccess.GetLength(file), position = (long)Math.Min(get.Offset, long.MaxValue);
+        if (position > end) return Error.BadOffset;
 
         using var hash = get.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        long position = (long)get.Offset;
         if (hash is not null) await HashUpTo(position, file, hash);
-        await SendBlock((into, at) => RandomAccess.Read(file, into, at), position, end, hash);
+        await SayBlock((into, at) => RandomAccess.Read(file, into, at), position, end, hash);
         Trace($"S: {(position == 0 ? $"<file:{get.Name}>" : $"<any:{end - position}>")}");
         if (hash?.GetHashAndReset() is { } digest) await Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
         return null;
     }
 
     // The digest is that of the whole file, so what is not sent is read, too: before anything is said.
-    async ValueTask HashUpTo(long end, SafeFileHandle file, IncrementalHash hash)
-    {
-        for (long position = 0; position < end;)
-        {
+    async ValueTask HashUpTo(long end, SafeFileHandle file, IncrementalHash hash) {
+        for (long position = 0; position < end;) {
             await Until(Wait.Turn);
             var some = server.Buffer.AsSpan(0, (int)Math.Min(server.Buffer.Length, end - position));
             some = some[..RandomAccess.Read(file, some, position)];
@@ -490,8 +405,7 @@ sealed class Connection : INotifyCompletion, IDisposable
     }
 
     // §5.3
-    async ValueTask<Error?> Answer(PutRequest put)
-    {
+    async ValueTask<Error?> Answer(PutRequest put) {
         if (CheckName(put.Name, server.Folder.Types) is { } error) return error;
         if (server.Folder.Has(put.Name)) return Error.Exists;
         if (server.ReadOnly) return Error.Denied;
@@ -500,54 +414,34 @@ sealed class Connection : INotifyCompletion, IDisposable
         await Say(error: null);                                         // the go-ahead
         SetPace();
 
-        ulong length = await TakeLength();
+        ulong length = ParseLength(await Take(LengthSize));
+        Trace($"C: <u64:{length}>");
         if (length > (ulong)server.MaxSize) return Error.TooLarge;      // compared before any cast
         blockLength = (long)length;
-        var refusal = length == 0 ? Error.Empty : await CheckSignature(put.Name);
-        for (long toCome = blockLength; toCome > 0;)
-        {
+        var refusal = length == 0 ? Error.Empty : null;
+        var first = await Take((int)Math.Min(SignatureSize, blockLength), leave: true);
+        if (length > 0 && !HasSignature(put.Name, first)) refusal = Error.BadType;
+
+        for (long toCome = blockLength; toCome > 0;) {
             if (refusal is not null) upload.Dispose();                  // the rest is read all the same
             var some = await TakeSome(toCome);
             toCome -= some.Length;
             hash?.AppendData(some.Span);
             refusal ??= upload.TryWrite(some.Span);
         }
-        if (length > 0) Trace($"C: {(refusal is null ? $"<file:{put.Name}>" : $"<any:{blockLength}>")}");
-        bool intact = hash is null || await DigestFits(hash);
-        return refusal ?? (intact ? upload.TryPublish() : Error.Corrupt);
-    }
-
-    async ValueTask<ulong> TakeLength()
-    {
-        await FillInputTo(LengthSize);
-        ulong length = ParseLength(Input);
-        UseInput(LengthSize);
-        Trace($"C: <u64:{length}>");
-        return length;
-    }
-
-    async ValueTask<Error?> CheckSignature(string name)
-    {
-        int size = (int)Math.Min(SignatureSize, blockLength);
-        await FillInputTo(size);
-        return HasSignature(name, Input[..size]) ? null : Error.BadType;
-    }
-
-    async ValueTask<bool> DigestFits(IncrementalHash hash)
-    {
-        await FillInputTo(DigestSize);
-        Trace($"C: <hex:{Convert.ToHexString(Input[..DigestSize])}>");
-        bool fits = Input[..DigestSize].SequenceEqual(hash.GetHashAndReset());
-        UseInput(DigestSize);
-        return fits;
+        if (length > 0) Trace($"C: {(refusal is null ? $"<file:{put.Name}>" : $"<any:{length}>")}");
+        if (hash is not null) {
+            var digest = await Take(DigestSize);
+            Trace($"C: <hex:{Convert.ToHexString(digest)}>");
+            if (!digest.SequenceEqual(hash.GetHashAndReset())) refusal ??= Error.Corrupt;
+        }
+        return refusal ?? upload.TryPublish();
     }
 
     // §8  The last word, and then the client's end is waited for, so that no reset eats it.
-    async ValueTask Leave(Error lastWord)
-    {
+    async ValueTask Leave(Error? lastWord) {
         (IsLeaving, IsBetweenRequests) = (true, false);
-        if (what == "") LogRequest(lastWord.Code);              // nobody has asked for it
-        await Say(lastWord);
+        if (lastWord is not null) await Say(lastWord);
         await Flush();
         try { Socket.Shutdown(SocketShutdown.Send); }
         catch (SocketException) { return; }                     // it is gone
@@ -556,13 +450,12 @@ sealed class Connection : INotifyCompletion, IDisposable
             if ((count = await Receive(server.Buffer)) == 0) return;
     }
 
-    public void Dispose()
-    {
+    public void Dispose() {
         Socket.Dispose();
         Visit.Disconnected = DateTime.UtcNow;
         Trace("S: <close>");
-        string figures = $"requests {Visit.Requests}, octets in {Visit.Received}, out {Visit.Sent}";
-        server.Log.Write($"#{number} disconnected: {figures}");
+        server.Log.Write($"#{number} disconnected: requests {Visit.Requests}, "
+            + $"octets in {Visit.Received}, out {Visit.Sent}");
     }
 
     // ---- octets in ----
@@ -570,13 +463,12 @@ sealed class Connection : INotifyCompletion, IDisposable
     // Received and not used yet: as much as one line may be.  The rest stays with the kernel, and so with the client.
     readonly byte[] input = new byte[MaxLine];
     int inputStart, inputCount;
-
     ReadOnlySpan<byte> Input => input.AsSpan(inputStart, inputCount);
+    int LineEnd => Input.IndexOf((byte)'\n');           // §4.1  found before the text is read; below 0: not here yet
     void UseInput(int count) => (inputStart, inputCount) = (inputStart + count, inputCount - count);
 
     // More octets into the input, one at least.  False: the client has ended its sending.
-    async ValueTask<bool> FillInput()
-    {
+    async ValueTask<bool> FillInput() {
         Input.CopyTo(input);                            // once per receive, not once per line
         inputStart = 0;
         int count = await Receive(input.AsMemory(inputCount));
@@ -584,58 +476,48 @@ sealed class Connection : INotifyCompletion, IDisposable
         return count > 0;
     }
 
-    async ValueTask FillInputTo(int size)
-    {
+    // Exactly so many octets.
+    async ValueTask<byte[]> Take(int size, bool leave = false) {
         while (inputCount < size)
             if (!await FillInput()) throw new Ending("cut");
+        var octets = Input[..size].ToArray();
+        if (!leave) UseInput(size);
+        return octets;
     }
 
-    // The next octets of a block, one at least and `most` at most, in the shared buffer.
-    async ValueTask<ReadOnlyMemory<byte>> TakeSome(long most)
-    {
+    // The next octets of a block, one at least and `most` at most; what follows the block may come along.
+    async ValueTask<ReadOnlyMemory<byte>> TakeSome(long most) {
+        if (inputCount > 0) return await Take((int)Math.Min(inputCount, most));
         var buffer = server.Buffer;
-        int had = (int)Math.Min(inputCount, most), count = had;
-        if (had < most)
-        {
-            // Room is left before it for what is in the input, and behind the block's end for what has come along.
-            int received = await Receive(buffer.AsMemory(had, (int)Math.Min(buffer.Length - had, most - had + MaxLine)));
-            if (received == 0) throw new Ending("cut");
-            count = had + received;
-        }
-        Input[..had].CopyTo(buffer);
-        UseInput(had);
-        if (count <= most) return buffer.AsMemory(0, count);
-        (inputStart, inputCount) = (0, count - (int)most);
-        buffer.AsSpan((int)most, inputCount).CopyTo(input);
-        return buffer.AsMemory(0, (int)most);
+        int count = await Receive(buffer.AsMemory(0, (int)Math.Min(buffer.Length, most + MaxLine)));
+        if (count == 0) throw new Ending("cut");
+        (inputStart, inputCount) = (0, (int)Math.Max(count - most, 0));
+        buffer.AsSpan(count - inputCount, inputCount).CopyTo(input);
+        return buffer.AsMemory(0, count - inputCount);
     }
 
     // What has come, one octet at least; 0: the client has ended its sending.  Whoever waits to hear has said his all.
-    async ValueTask<int> Receive(Memory<byte> into)
-    {
+    async ValueTask<int> Receive(Memory<byte> into) {
         await Flush();
-        for (; ; await Until(Wait.Octets))
-        {
+        for (; ; await Until(Wait.Octets)) {
             if (allowance <= 0) continue;
             int count = Socket.Receive(into.Span, SocketFlags.None, out var error);
             if (error is SocketError.WouldBlock) continue;
             if (error is not SocketError.Success) throw new Ending("reset");
-            Visit.Received += count;
-            moved += count;
-            allowance -= count;
             if (count == 0) Trace("C: <fin>");
+            Visit.Received += count;
+            CountMoved(count);
             return count;
         }
     }
 
     // ---- octets out ----
 
-    // Said and not sent yet: small words that leave together, with the next block or before the next wait.
+    // Said and not sent yet: small words that leave together, before the next block or the next wait.
     readonly byte[] held = new byte[MaxLine];
     int heldCount;
 
-    async ValueTask Say(byte[] octets, string shown)
-    {
+    async ValueTask Say(byte[] octets, string shown) {
         Trace($"S: {shown}");
         if (heldCount + octets.Length > held.Length) await Flush();
         if (heldCount == 0) SetPace();
@@ -644,65 +526,41 @@ sealed class Connection : INotifyCompletion, IDisposable
     }
 
     ValueTask Say(Error? error) => Say(ReplyLine(error), Show(ReplyLine(error)));
-
-    async ValueTask Flush()
-    {
-        while (heldCount > 0)
-        {
-            DropHeld(TrySend(held.AsSpan(0, heldCount)));
-            if (heldCount > 0) await Until(Wait.Room);
-        }
-    }
-
-    void DropHeld(int count)
-    {
-        held.AsSpan(count, heldCount - count).CopyTo(held);
-        heldCount -= count;
-    }
-
-    // How many of these octets the kernel has taken; 0 if it has no room for any now, or if the turn's share is used up.
-    int TrySend(ReadOnlySpan<byte> octets)
-    {
-        if (allowance <= 0) return 0;
-        int sent = Socket.Send(octets, SocketFlags.None, out var error);
-        if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
-        Visit.Sent += sent;
-        moved += sent;
-        allowance -= sent;
-        return sent;
-    }
-
+    ValueTask Flush() => heldCount == 0 ? default : Send((_, _) => 0, 0, 0, hash: null);
     delegate int ReadAt(Span<byte> into, long position);
 
-    // §4.4  OK and a block.  It is composed in the shared buffer and offered to the kernel; what that does not take is
-    // read again next time: cheaper than a buffer for every client, and it never grows.  From here on nothing may be
-    // said but the block, or it would be taken for a part of it.
-    async ValueTask SendBlock(ReadAt read, long position, long end, IncrementalHash? hash)
-    {
+    // §4.4  OK and a block, and from there on nothing but the block: another word would be taken for a part of it.
+    async ValueTask SayBlock(ReadAt read, long position, long end, IncrementalHash? hash) {
         blockLength = end - position;
         await Say(error: null);
         await Say(LengthOctets((ulong)blockLength), $"<u64:{blockLength}>");
-        try
-        {
-            for (long hashed = position; position < end;)
-            {
-                var buffer = server.Buffer.AsSpan();
-                held.AsSpan(0, heldCount).CopyTo(buffer);
-                var some = buffer[heldCount..(int)Math.Min(buffer.Length, heldCount + end - position)];
-                some = some[..read(some, position)];
-                if (some.IsEmpty) throw new Ending("cut: the file has become shorter");
-                if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
-                hashed = Math.Max(hashed, position + some.Length);
+        try { await Send(read, position, end, hash); }
+        catch (Exception e) when (e is not Ending) { throw new Ending($"cut: {Show(e.Message)}"); }
+    }
 
-                int all = heldCount + some.Length, sent = TrySend(buffer[..all]);
-                position += Math.Max(sent - heldCount, 0);
-                DropHeld(Math.Min(sent, heldCount));
-                if (sent < all) await Until(Wait.Room);
-            }
-        }
-        catch (Exception e) when (e is not Ending)
-        {
-            throw new Ending($"cut: {Show(Files.IsTrouble(e) ? e.Message : e.ToString())}");
+    // What is held, and octets of a file behind it, are composed in the shared buffer and offered to the kernel.  What
+    // that does not take is read again next time: cheaper than a buffer for every client, and it never grows.
+    async ValueTask Send(ReadAt read, long position, long end, IncrementalHash? hash) {
+        for (long hashed = position; heldCount > 0 || position < end;) {
+            var buffer = server.Buffer.AsSpan();
+            held.AsSpan(0, heldCount).CopyTo(buffer);
+            var some = buffer[heldCount..(int)Math.Min(buffer.Length, heldCount + end - position)];
+            some = some[..read(some, position)];
+            if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
+            if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
+            hashed = Math.Max(hashed, position + some.Length);
+
+            int all = heldCount + some.Length, sent = 0;
+            var error = SocketError.Success;
+            if (allowance > 0) sent = Socket.Send(buffer[..all], SocketFlags.None, out error);
+            if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
+            Visit.Sent += sent;
+            CountMoved(sent);
+            position += Math.Max(sent - heldCount, 0);
+            int gone = Math.Min(sent, heldCount);
+            heldCount -= gone;
+            held.AsSpan(gone, heldCount).CopyTo(held);
+            if (sent < all) await Until(Wait.Room);
         }
     }
 
@@ -722,8 +580,7 @@ sealed class Connection : INotifyCompletion, IDisposable
     public bool IsDue(long now) => wait is Wait.Turn || allowance <= 0 || now >= Deadline;
 
     // §7  Nobody begins to wait behind his deadline.  Time that we need for ourselves is not the client's.
-    Connection Until(Wait what)
-    {
+    Connection Until(Wait what) {
         wait = what;
         if (what is Wait.Turn) SetPace();
         if (Environment.TickCount64 < Deadline) return this;
@@ -737,8 +594,7 @@ sealed class Connection : INotifyCompletion, IDisposable
 
     public void End(Ending why) => ending = why;        // from outside; it is thrown where the conversation waits
 
-    public void GoOn(long share)
-    {
+    public void GoOn(long share) {
         allowance = share;
         goOn!();                                        // comes back when it waits again, or is over
     }
@@ -746,10 +602,8 @@ sealed class Connection : INotifyCompletion, IDisposable
     public Connection GetAwaiter() => this;
     public bool IsCompleted => false;
     public void OnCompleted(Action next) => goOn = next;
-
-    public void GetResult()
-    {
-        server.CheckThread();
+    public void GetResult() {
+        if (Environment.CurrentManagedThreadId != server.LoopThread) Environment.FailFast("this is not the loop's thread");
         if (ending is not { } why) return;
         ending = null;
         throw Audible(why);
@@ -757,31 +611,26 @@ sealed class Connection : INotifyCompletion, IDisposable
 
     // From this very moment: the disk may have taken long since the turn began, and that is not the client's time.
     void SetDeadline(long milliseconds) => (Deadline, isPaced) = (Environment.TickCount64 + milliseconds, false);
-
-    void SetPace()
-    {
-        SetDeadline(Server.BlockTime);
-        (isPaced, moved) = (true, 0);
-    }
+    void SetPace() { SetDeadline(Server.BlockTime); (isPaced, moved) = (true, 0); }
+    void CountMoved(int octets) => (moved, allowance) = (moved + octets, allowance - octets);
 
     // ---- talk ----
 
-    void Trace(string text)
-    {
-        if (server.Traces) server.Log.Add($"#{number} {text}");
+    void Trace(string text) { if (server.Traces) server.Log.Add($"#{number} {text}"); }
+
+    void LogRequest(Exception e) {                      // a client that is simply gone is no news
+        if (e is not Ending) LogRequest($"internal: {Show(e.ToString())}");
+        else if (!IsLeaving && (what != "-" || e is Ending { LastWord: not null })) LogRequest(e.Message);
     }
 
-    void LogRequest(string how)                         // "-" is a last word that no request asked for
-    {
-        long took = what == "" ? 0 : Environment.TickCount64 - begun;
-        server.Log.Write($"#{number} {(what == "" ? "-" : what)}, {blockLength} octets, {took} ms, {how}");
-    }
+    void LogRequest(string how) =>                      // "-" is a last word that no request asked for
+        server.Log.Write($"#{number} {what}, {blockLength} octets, "
+            + $"{(what == "-" ? 0 : Environment.TickCount64 - begun)} ms, {how}");
 }
 
 // ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
 
-sealed class Folder
-{
+sealed class Folder {
     // Left to itself, .NET passes over what is hidden, and shows a folder that may not be read as an empty one.
     public static readonly EnumerationOptions Everything = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
 
@@ -790,31 +639,25 @@ sealed class Folder
     public readonly string? Warning;
     readonly bool sync;
 
-    public Folder(string root, string[] types, bool sync, bool readOnly)
-    {
-        try
-        {
+    public Folder(string root, string[] types, bool sync, bool readOnly) {
+        try {
             (Root, Types, this.sync) = (Path.GetFullPath(root), types, sync);
             Directory.CreateDirectory(Root);
-            foreach (var _ in Directory.EnumerateFileSystemEntries(Root, "*", Everything)) break;       // may it be read?
+            foreach (var _ in Directory.EnumerateFileSystemEntries(Root, "*", Everything)) break;  // may it be read?
             if (readOnly) return;
             Sweep();
             Warning = CanPublish();
-        }
-        catch (Exception e) when (Files.IsTrouble(e))
-        {
-            throw new Complaint($"cannot use the folder {Show(root)}: {e.Message}"
+        } catch (Exception e) when (Files.IsTrouble(e)) {
+            throw new Complaint($"cannot use the folder {Show(Path.GetFullPath(root))}: {e.Message}"
                 + (readOnly ? "" : " (--read-only needs no writing)"), exitCode: 1);
         }
     }
 
     public string PathOf(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
-
     public bool Has(string name) => Files.IsTaken(PathOf(name));
 
     // §5.2  Null: nothing that a listing would show.
-    public SafeFileHandle? Open(string name)
-    {
+    public SafeFileHandle? Open(string name) {
         var file = new FileInfo(PathOf(name));
         return file.Exists && IsPicture(file.Attributes, file.Length)
             ? File.OpenHandle(file.FullName, share: FileShare.ReadWrite | FileShare.Delete) : null;
@@ -829,20 +672,16 @@ sealed class Folder
 
     // P12  Temporaries of dead servers: a living one holds a lock on each of its own, which makes this open fail.
     // Opening for writing too never waits, whatever has been planted under such a name.
-    void Sweep()
-    {
+    void Sweep() {
         foreach (string path in Directory.EnumerateFiles(Root, Upload.Hidden("????????????????"), Everything))
-            try
-            {
-                File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose)
-                    .Dispose();
-            }
-            catch (Exception e) when (Files.IsTrouble(e)) { }           // alive, or not ours
+            try {
+                using var dead = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None,
+                    FileOptions.DeleteOnClose);
+            } catch (Exception e) when (Files.IsTrouble(e)) { }         // alive, or not ours
     }
 
     // Null, or why nothing can be stored here.
-    string? CanPublish()
-    {
+    string? CanPublish() {
         string name = PathOf(Upload.Hidden($"{Random.Shared.NextInt64():x16}"));
         using var probe = new Upload(Root, name, sync: false);
         if (probe.TryPublish() is not null)
@@ -855,14 +694,11 @@ sealed class Folder
 
     Listing? asked, made;               // the next one · the one that is being made
     IEnumerator<bool>? making;
-
     public bool IsListing => made is not null || asked is not null;
-
     public Listing AskForListing() => (asked ??= new Listing(Root, Types)).Share();
 
     // One slice of a turn.
-    public void ListOn()
-    {
+    public void ListOn() {
         if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
         if (made is null) return;
         try { if (making!.MoveNext()) return; }
@@ -873,84 +709,50 @@ sealed class Folder
 }
 
 // §5.1  One listing, made a slice a turn, so that no folder is too large for the others to wait for.
-sealed class Listing(string root, string[] types) : IDisposable
-{
-    const int RunLength = 4096;                 // so many lines are sorted at once
-
+sealed class Listing(string root, string[] types) : IDisposable {
     public bool IsReady;
     public Exception? Trouble;
     Stream? lines;
     int sharers;
-
-    public Listing Share()
-    {
-        sharers++;
-        return this;
-    }
-
-    public void Dispose()
-    {
-        if (--sharers == 0) lines?.Dispose();
-    }
-
+    public Listing Share() { sharers++; return this; }
+    public void Dispose() { if (--sharers == 0) lines?.Dispose(); }
     public Stream Lines => Trouble is null ? lines! : throw new IOException(Trouble.Message);
 
     // A line, formatted already: a piece of a chunk, of which the name comes first.
-    readonly record struct Line(byte[] Chunk, int Start, short NameLength, short Length)
-    {
+    readonly record struct Line(byte[] Chunk, int Start, short NameLength, short Length) {
         public ReadOnlySpan<byte> Name => Chunk.AsSpan(Start, NameLength);
         public ReadOnlySpan<byte> Octets => Chunk.AsSpan(Start, Length);
-        public static int Compare(Line a, Line b) => a.Name.SequenceCompareTo(b.Name);
     }
 
     byte[] chunk = [];
     int used;
 
-    // Sorted runs of lines, and then the runs merged.  What is returned each time is the end of a slice.
-    public IEnumerator<bool> Make()
-    {
-        var runs = new List<Line[]>();
-        var run = new List<Line>();
+    // Into a heap, and out of it again in order.  What is returned each time is the end of a slice.
+    public IEnumerator<bool> Make() {
+        var heap = new PriorityQueue<byte, Line>(Comparer<Line>.Create((a, b) => a.Name.SequenceCompareTo(b.Name)));
         long length = 0, until = EndOfSlice();
-        foreach (var line in new FileSystemEnumerable<Line>(root, LineOf, Folder.Everything))
-        {
-            if (line.Length > 0) run.Add(line);
+        foreach (var line in new FileSystemEnumerable<Line>(root, LineOf, Folder.Everything)) {
+            if (line.Length > 0) heap.Enqueue(0, line);
             length += line.Length;
-            if (run.Count < RunLength && Stopwatch.GetTimestamp() < until) continue;
-            if (run.Count == RunLength) CutRun();
+            if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
             if (sharers == 0) yield break;              // nobody wants it any more
             until = EndOfSlice();
         }
-        CutRun();
-
-        var heap = new PriorityQueue<(Line[] Run, int Next), Line>(Comparer<Line>.Create(Line.Compare));
-        foreach (var first in runs) heap.Enqueue((first, 1), first[0]);
         lines = Files.Scratch((ulong)length);
-        for (Line last = default; heap.TryDequeue(out var rest, out var line); last = line)
-        {
-            if (rest.Next < rest.Run.Length) heap.Enqueue((rest.Run, rest.Next + 1), rest.Run[rest.Next]);
+        for (Line last = default; heap.TryDequeue(out _, out var line); last = line) {
             if (!line.Name.SequenceEqual(last.Name)) lines.Write(line.Octets);  // .NET shows all that is no UTF-8 alike
             if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
             if (sharers == 0) { lines.Dispose(); yield break; }
             until = EndOfSlice();
         }
-
-        void CutRun()
-        {
-            if (run.Count == 0) return;
-            run.Sort(Line.Compare);
-            runs.Add([.. run]);
-            run.Clear();
-        }
     }
 
     static long EndOfSlice() => Stopwatch.GetTimestamp() + Stopwatch.Frequency / 1000;
 
     // The default line, of no octets, stands for what is no picture.
-    Line LineOf(ref FileSystemEntry entry)
-    {
+    Line LineOf(ref FileSystemEntry entry) {
         string name = entry.FileName.ToString();
         if (CheckName(name, types) is not null || !Folder.IsPicture(entry.Attributes, entry.Length)) return default;
         if (chunk.Length - used < MaxLine)
@@ -961,8 +763,7 @@ sealed class Listing(string root, string[] types) : IDisposable
     }
 
     // A date that .NET cannot hold lies beyond the year 9999.  (One before the year 1 does not happen to a picture.)
-    static DateTime Modified(ref FileSystemEntry entry)
-    {
+    static DateTime Modified(ref FileSystemEntry entry) {
         try { return entry.LastWriteTimeUtc.UtcDateTime; }
         catch (ArgumentOutOfRangeException) { return DateTime.MaxValue; }
     }
@@ -970,18 +771,15 @@ sealed class Listing(string root, string[] types) : IDisposable
 
 // One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name and
 // only then lets go of its lock (DeleteOnClose has that order), so that no sweep ever takes it for a dead one.
-sealed class Upload : IDisposable
-{
+sealed class Upload : IDisposable {
     readonly SafeFileHandle handle;
     readonly string final;
     readonly bool sync;
     string temporary = "";
     long length;
-
     public static string Hidden(string id) => $".imagetransfer-{id}.up";
 
-    public Upload(string folder, string final, bool sync)
-    {
+    public Upload(string folder, string final, bool sync) {
         (this.final, this.sync) = (final, sync);
         handle = Files.OpenHidden(
             () => temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
@@ -989,118 +787,91 @@ sealed class Upload : IDisposable
     }
 
     // Null, or `storage`.
-    public Error? TryWrite(ReadOnlySpan<byte> octets)
-    {
+    public Error? TryWrite(ReadOnlySpan<byte> octets) {
         try { RandomAccess.Write(handle, octets, length); }
-        catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage with { Cause = e.Message }; }
+        catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
         length += octets.Length;
         return null;
     }
 
     // P1, P2, P5  Null, `exists` or `storage`.
-    public Error? TryPublish()
-    {
-        try
-        {
+    public Error? TryPublish() {
+        try {
             if (sync) RandomAccess.FlushToDisk(handle);
             if (!Files.Link(temporary, final)) return Error.Exists;
             try { if (sync) FlushFolder(Path.GetDirectoryName(final)!); }
             catch (IOException) { File.Delete(final); throw; }          // it will be refused, so it must not be there
             return null;
-        }
-        catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage with { Cause = e.Message }; }
+        } catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
     }
 
     public void Dispose() => handle.Dispose();
 
-    static void FlushFolder(string folder)
-    {
+    static void FlushFolder(string folder) {
         if (OperatingSystem.IsWindows()) return;        // NTFS keeps its own journal of names
-        int descriptor = open(folder, 0);
-        bool flushed = descriptor >= 0 && fsync(descriptor) == 0;
-        if (descriptor >= 0) close(descriptor);
-        if (!flushed) throw new IOException("cannot flush the folder");
+        using var handle = new SafeFileHandle(open(folder, 0), ownsHandle: true);
+        if (handle.IsInvalid || fsync(handle) != 0) throw new IOException("cannot flush the folder");
     }
 
-    [DllImport("libc", SetLastError = true)] static extern int open(string path, int flags);
-    [DllImport("libc", SetLastError = true)] static extern int fsync(int descriptor);
-    [DllImport("libc")] static extern int close(int descriptor);
+    [DllImport("libc")] static extern int open(string path, int flags);
+    [DllImport("libc")] static extern int fsync(SafeFileHandle folder);
 }
 
 // ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -
 
-sealed class Log
-{
+sealed class Log {
     readonly BlockingCollection<string> lines = new(boundedCapacity: 1000);
     readonly TextWriter stderr = Console.Error;         // opened now: later there may be no descriptor for it
     readonly bool quiet;
     readonly Thread writer;
     int dropped;
 
-    public Log(bool quiet)
-    {
+    public Log(bool quiet) {
         this.quiet = quiet;
         writer = new Thread(WriteOut) { IsBackground = true };
         writer.Start();
     }
 
-    public void Write(string what)
-    {
-        if (!quiet) Add($"{Show(DateTime.UtcNow)} {what}");
-    }
+    public void Write(string what) { if (!quiet) Add($"{Show(DateTime.UtcNow)} {what}"); }
+    public void Add(string line) { if (!lines.TryAdd(line)) Interlocked.Increment(ref dropped); }
 
-    public void Add(string line)
-    {
-        if (!lines.TryAdd(line)) Interlocked.Increment(ref dropped);
-    }
-
-    void WriteOut()
-    {
-        foreach (var line in lines.GetConsumingEnumerable())
-        {
-            try
-            {
+    void WriteOut() {
+        foreach (string line in lines.GetConsumingEnumerable())
+            try {
                 stderr.WriteLine(line);
-                int count = Interlocked.Exchange(ref dropped, 0);
-                if (count > 0) stderr.WriteLine($"({count} lines left out)");
-            }
-            catch (IOException) { Interlocked.Increment(ref dropped); }  // a full disk, say: it must not end the server
-        }
+                if (Interlocked.Exchange(ref dropped, 0) is > 0 and var count) stderr.WriteLine($"({count} left out)");
+            } catch (IOException) { Interlocked.Increment(ref dropped); }   // a full disk, say, must not end the server
     }
 
-    public void Drain()                                 // bounded: an end must not wait for a reader either
-    {
+    public void Drain() {                               // bounded: an end must not wait for a reader either
         lines.CompleteAdding();
         writer.Join(500);
     }
 }
 
-// ---- The command line --------------------------------------------------------------------------------------------------
+// ---- The command line ----------------------------------------------------------------------------------------------
 
 // What a person at a terminal has to be told, in one line, before the program ends.
 sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public int ExitCode => exitCode; }
 
 // What was typed after "server" or "client".  The help text is the table of options: what is not in it does not exist,
 // and a word one blank behind an option's name says that it takes a value.
-sealed class Options
-{
+sealed class Options {
     readonly Dictionary<string, string> given = [];
     public readonly List<string> Words = [];
 
-    public Options(string[] args, string help)
-    {
+    public Options(string[] args, string help) {
         var takesValue = help.Split('\n').Where(line => line.StartsWith("  --"))
             .Select(line => line.Trim().Split(' ')).ToDictionary(words => words[0], words => words[1] != "");
 
-        for (int i = 0; i < args.Length; i++)
-        {
+        for (int i = 0; i < args.Length; i++) {
             if (args[i] == "--") { Words.AddRange(args[(i + 1)..]); break; }
             if (args[i] is not ['-', _, ..]) { Words.Add(args[i]); continue; }
 
             var parts = args[i].Split('=', 2);
             string name = parts[0] == "-h" ? "--help" : parts[0];
             if (!takesValue.TryGetValue(name, out bool takes))
-                throw new Complaint($"there is no option {Show(name)}{Meant(name, takesValue.Keys)}; see --help");
+                throw new Complaint($"there is no option {Show(name)}; see --help");
             if (!takes && parts.Length == 2) throw new Complaint($"{name} takes no value");
             if (takes && parts.Length == 1 && ++i == args.Length) throw new Complaint($"{name} needs a value after it");
             string value = !takes ? "" : parts.Length == 2 ? parts[1] : args[i];
@@ -1110,13 +881,11 @@ sealed class Options
     }
 
     public static string? Version => typeof(Options).Assembly.GetName().Version?.ToString(3);
-
     public bool Has(string name) => given.ContainsKey(name);
     public string Text(string name, string otherwise) => given.GetValueOrDefault(name, otherwise);
 
     // Digits, then K, M or G where it is a size.
-    public long Number(string name, long otherwise, long most, bool isSize = false)
-    {
+    public long Number(string name, long otherwise, long most, bool isSize = false) {
         if (!given.TryGetValue(name, out var text)) return otherwise;
         int shift = isSize && text is [.., var unit] ? 10 * ("KMG".IndexOf(char.ToUpperInvariant(unit)) + 1) : 0;
         if (shift > 0) text = text[..^1];
@@ -1137,52 +906,33 @@ sealed class Options
     static bool TryNumber(string text, out long number) =>
         long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
 
-    public static int Print(string text)
-    {
-        Console.Out.WriteLine(text);
-        return 0;
-    }
-
-    // " (did you mean …?)" for the known word that begins most like this one, if it does at all.
-    public static string Meant(string word, IEnumerable<string> known) =>
-        known.MaxBy(one => one.AsSpan().CommonPrefixLength(word)) is { } nearest
-            && nearest.AsSpan().CommonPrefixLength(word) > (word.StartsWith('-') ? 3 : 1) ? $" (did you mean {nearest}?)" : "";
+    public static int Print(string text) { Console.Out.WriteLine(text); return 0; }
 }
 
-static class Program
-{
+static class Program {
     const string Usage = """
         ImageTransfer moves pictures between machines.
 
-          imagetransfer server [PORT] [OPTION...]                   serve a folder
-          imagetransfer client HOST [PORT] [COMMAND [FILE...]]      list, fetch and add pictures; a prompt without COMMAND
+          imagetransfer server [PORT] [OPTION...]                serve a folder
+          imagetransfer client HOST [PORT] [COMMAND [FILE...]]   list, fetch and add pictures; a prompt without COMMAND
 
         `imagetransfer server --help` and `imagetransfer client --help` say more; --version says which version this is.
         """;
 
     // The first word picks the half of the program to run.
-    static int Main(string[] args)
-    {
-        try
-        {
-            return args switch
-            {
+    static int Main(string[] args) {
+        try {
+            return args switch {
                 ["server", .. var rest]      => Server.Run(rest),
                 ["client", .. var rest]      => Client.Run(rest),
                 ["--help" or "-h" or "help"] => Options.Print(Usage),
                 ["--version"]                => Options.Print($"imagetransfer {Options.Version}"),
-                []                           => throw new Complaint("say which half, server or client; --help shows how"),
-                [var word, ..]               => throw new Complaint($"there is no '{Show(word)}'{Options.Meant(word,
-                    ["server", "client", "--help", "--version"])}; --help shows what there is"),
+                [] => throw new Complaint("say which half, server or client; --help shows how"),
+                _  => throw new Complaint($"there is no '{Show(args[0])}'; --help shows what there is"),
             };
+        } catch (Exception e) when (e is Complaint || Files.IsTrouble(e)) {
+            Console.Error.WriteLine($"imagetransfer: {e.Message}");
+            return e is Complaint complaint ? complaint.ExitCode : 1;
         }
-        catch (Complaint complaint) { return Say(complaint.Message, complaint.ExitCode); }
-        catch (Exception e) when (Files.IsTrouble(e)) { return Say(e.Message, exitCode: 1); }
-    }
-
-    static int Say(string complaint, int exitCode)
-    {
-        Console.Error.WriteLine($"imagetransfer: {complaint}");
-        return exitCode;
     }
 }
