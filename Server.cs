@@ -39,7 +39,7 @@ sealed class Server {
 
     public readonly Folder Folder;
     public readonly Log Log;
-    public readonly bool Traces, ReadOnly;
+    public readonly bool Traces;
     public readonly long MaxSize, IdleTime;
     public readonly Queue<Visit> History = new();               // §5.4
     public bool Stopping { get; private set; }
@@ -223,8 +223,9 @@ sealed class Server {
         maxClients = (int)options.Number("--max-clients", 100, MostClients);
         MaxSize = options.Number("--max-size", 1L << 30, long.MaxValue, isSize: true);
         IdleTime = options.Number("--idle", 300, 1_000_000_000) * 1000;
-        (ReadOnly, Traces) = (options.Has("--read-only"), options.Has("--trace"));
-        Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"), ReadOnly);
+        Traces = options.Has("--trace");
+        Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"),
+            options.Has("--read-only"));
         Log = new Log(options.Has("--quiet"));
         listener = Listen(new IPEndPoint(address, port));
     }
@@ -406,10 +407,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // §5.3
     async ValueTask<Error?> Answer(PutRequest put) {
-        if (CheckName(put.Name, server.Folder.Types) is { } error) return error;
-        if (server.Folder.Has(put.Name)) return Error.Exists;
-        if (server.ReadOnly) return Error.Denied;
-        using var upload = server.Folder.BeginUpload(put.Name);         // gone at the end, published or not
+        using var upload = server.Folder.BeginUpload(put.Name, out var refusal);    // gone at the end, published or not
+        if (refusal is not null && !put.Ahead) return refusal;
         using var hash = put.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
         await Say(error: null);                                         // the go-ahead
         SetPace();
@@ -418,24 +417,29 @@ sealed class Connection : INotifyCompletion, IDisposable {
         Trace($"C: <u64:{length}>");
         if (length > (ulong)server.MaxSize) return Error.TooLarge;      // compared before any cast
         blockLength = (long)length;
-        var refusal = length == 0 ? Error.Empty : null;
         var first = await Take((int)Math.Min(SignatureSize, blockLength), leave: true);
-        if (length > 0 && !HasSignature(put.Name, first)) refusal = Error.BadType;
+        if (length == 0) Refuse(Error.Empty);
+        else if (!HasSignature(put.Name, first)) Refuse(Error.BadType);
 
         for (long toCome = blockLength; toCome > 0;) {
-            if (refusal is not null) upload.Dispose();                  // the rest is read all the same
             var some = await TakeSome(toCome);
             toCome -= some.Length;
             hash?.AppendData(some.Span);
-            refusal ??= upload.TryWrite(some.Span);
+            if (refusal is null) Refuse(upload!.TryWrite(some.Span));
         }
         if (length > 0) Trace($"C: {(refusal is null ? $"<file:{put.Name}>" : $"<any:{length}>")}");
         if (hash is not null) {
             var digest = await Take(DigestSize);
             Trace($"C: <hex:{Convert.ToHexString(digest)}>");
-            if (!digest.SequenceEqual(hash.GetHashAndReset())) refusal ??= Error.Corrupt;
+            if (!digest.SequenceEqual(hash.GetHashAndReset())) Refuse(Error.Corrupt);
         }
-        return refusal ?? upload.TryPublish();
+        return refusal ?? upload!.TryPublish();
+
+        // The block is read to its end all the same.  The first reason counts, or ahead the uppermost row of §6.
+        void Refuse(Error? error) {
+            if (error is not null) upload?.Dispose();
+            if (refusal is null || put.Ahead && error?.Row < refusal.Row) refusal = error;
+        }
     }
 
     // §8  The last word, and then the client's end is waited for, so that no reset eats it.
@@ -603,7 +607,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public bool IsCompleted => false;
     public void OnCompleted(Action next) => goOn = next;
     public void GetResult() {
-        if (Environment.CurrentManagedThreadId != server.LoopThread) Environment.FailFast("this is not the loop's thread");
+        if (Environment.CurrentManagedThreadId != server.LoopThread) Environment.FailFast("not the loop's thread");
         if (ending is not { } why) return;
         ending = null;
         throw Audible(why);
@@ -637,11 +641,11 @@ sealed class Folder {
     public readonly string Root;
     public readonly string[] Types;
     public readonly string? Warning;
-    readonly bool sync;
+    readonly bool sync, readOnly;
 
     public Folder(string root, string[] types, bool sync, bool readOnly) {
         try {
-            (Root, Types, this.sync) = (Path.GetFullPath(root), types, sync);
+            (Root, Types, this.sync, this.readOnly) = (Path.GetFullPath(root), types, sync, readOnly);
             Directory.CreateDirectory(Root);
             foreach (var _ in Directory.EnumerateFileSystemEntries(Root, "*", Everything)) break;  // may it be read?
             if (readOnly) return;
@@ -654,7 +658,6 @@ sealed class Folder {
     }
 
     public string PathOf(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
-    public bool Has(string name) => Files.IsTaken(PathOf(name));
 
     // §5.2  Null: nothing that a listing would show.
     public SafeFileHandle? Open(string name) {
@@ -667,8 +670,18 @@ sealed class Folder {
     public static bool IsPicture(FileAttributes attributes, long length) =>
         length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
 
-    public Upload BeginUpload(string name) =>
-        Warning is null ? new Upload(Root, PathOf(name), sync) : throw new IOException(Warning);
+    // §5.3  Null, and why not.
+    public Upload? BeginUpload(string name, out Error? refusal) {
+        refusal = CheckName(name, Types)
+            ?? (Files.IsTaken(PathOf(name)) ? Error.Exists : readOnly ? Error.Denied : null);
+        try {
+            if (Warning is not null) throw new IOException(Warning);
+            return refusal is null ? new Upload(Root, PathOf(name), sync) : null;
+        } catch (Exception e) when (Files.IsTrouble(e)) {
+            refusal ??= Error.Storage.Because(e);
+            return null;
+        }
+    }
 
     // P12  Temporaries of dead servers: a living one holds a lock on each of its own, which makes this open fail.
     // Opening for writing too never waits, whatever has been planted under such a name.
