@@ -178,8 +178,8 @@ static class Protocol {
         return devices.Any(device => Ascii.EqualsIgnoreCase(device, kind));
     }
 
-    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or the whole of it): a picture
-    /// as any picture does, since many are saved under another's ending.  Other types are not looked at.</summary>
+    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or all it has): a picture as
+    /// any picture does, since many are saved under another's ending.  Other types are not looked at.</summary>
     public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Path.GetExtension(name).ToLower() switch {
         ".jpg" or ".jpeg" or ".png" or ".gif" or ".webp" or ".bmp" or ".tif" or ".tiff" or ".heic" or ".avif" =>
             first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])    // PNG
@@ -614,7 +614,7 @@ sealed class Client : IDisposable {
         }
         if (error is null) Done(file, file.Size, isVerified: file.Request.Digest);
         else if (error.Code == "exists" && onlyNew) passedOver++;
-        else if (error.Code == "exists" && file.WasSent) Fail(file.Name, "exists: perhaps from the try without an answer");
+        else if (error.Code == "exists" && file.WasSent) Fail(file.Name, "exists: perhaps stored by the try before");
         else Fail(file.Name, error);
         return true;
     }
@@ -636,9 +636,9 @@ sealed class Client : IDisposable {
 
     bool IsWorthSending(string path) {
         string name = Path.GetFileName(path);
-        if (CheckName(name, types) is { } error) Fail(path, error);
-        else if (new FileInfo(path) is var file && !file.Exists) Fail(path, "there is no such file here");
-        else if (file.Length == 0) Fail(path, Error.Empty);     // before it is opened: a pipe looks like that, too
+        if (path == "" || !File.Exists(path)) Fail(path, "there is no such file here");
+        else if (CheckName(name, types) is { } error) Fail(path, error);
+        else if (new FileInfo(path).Length == 0) Fail(path, Error.Empty);   // not opened: a pipe looks like that, too
         else {
             Span<byte> first = stackalloc byte[SignatureSize];
             using var handle = File.OpenHandle(path);
@@ -664,13 +664,13 @@ sealed class Client : IDisposable {
     IEnumerable<string> Paths(string word) {
         string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
         string path = word == "~" || word.StartsWith("~/") ? home + word[1..] : word;
-        string pattern = Directory.Exists(path) ? "*" : Path.GetFileName(path);
+        bool isFolder = Directory.Exists(path);
+        var (folder, pattern) = isFolder ? (path, "*") : (Path.GetDirectoryName(path), Path.GetFileName(path));
         if (!HasWildcard(pattern)) return [path];
-        string folder = pattern == "*" && Directory.Exists(path) ? path : Path.GetDirectoryName(path)!;
-        if (folder != "" && !Directory.Exists(folder)) return Found<string>(word, []);
-        return Found(word, Directory.EnumerateFiles(folder == "" ? "." : folder)
-            .Select(one => Path.Combine(folder, Path.GetFileName(one))).Order(StringComparer.Ordinal)
-            .Where(one => Fits(pattern, Path.GetFileName(one)) && CheckName(Path.GetFileName(one), types) is null));
+        var files = new DirectoryInfo(string.IsNullOrEmpty(folder) ? "." : folder);
+        return Found(word, !files.Exists ? [] : files.EnumerateFiles().Select(file => file.Name)
+            .Where(name => Fits(pattern, name) && CheckName(name, types) is null).Order(StringComparer.Ordinal)
+            .Select(name => Path.Combine(folder ?? "", name)));
     }
 
     // Names and sizes, as the server lists them: only those that one can ask for.
