@@ -8,32 +8,40 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
+using static TortureReport;
+
+// What all torture has in common: how much of it there is, and the file that says what came of it.
+static class TortureReport
+{
+    static readonly string scale = Environment.GetEnvironmentVariable("ROUNDS") ?? "1";
+    public static readonly double rounds =
+        double.TryParse(scale, CultureInfo.InvariantCulture, out double number) ? number : 1;
+    static readonly string report = Path.Combine(Settings.Root, "ConformanceTests", "torture.txt");
+
+    static TortureReport() =>               // once a run, whichever fixture comes first
+        File.WriteAllText(report, FormattableString.Invariant($"seed {Settings.Seed}, rounds x {rounds}\n"));
+
+    public static int Times(int count) => Math.Max(1, (int)(count * rounds));
+
+    public static void Say(string promises, string figures) =>
+        File.AppendAllText(report, $"{promises,-11} {figures}\n");
+
+    public static void SayIfItFailed()
+    {
+        bool failed = TestContext.CurrentContext.Result.Outcome.Status == NUnit.Framework.Interfaces.TestStatus.Failed;
+        if (failed) Say("FAILED", TestContext.CurrentContext.Test.Name.Replace('_', ' '));
+    }
+}
 
 [Category("Torture"), Reference, NonParallelizable]
 public sealed class Torture : ServerConformance
 {
-    static readonly string scale = Environment.GetEnvironmentVariable("ROUNDS") ?? "1";
-    static readonly double rounds =
-        double.TryParse(scale, CultureInfo.InvariantCulture, out double number) ? number : 1;
-    static readonly string report = Path.Combine(Settings.Root, "ConformanceTests", "torture.txt");
-
-    static int Times(int count) => Math.Max(1, (int)(count * rounds));
-    static void Say(string promises, string figures) => File.AppendAllText(report, $"{promises,-11} {figures}\n");
-
-    [OneTimeSetUp]
-    public static void Begin() =>
-        File.WriteAllText(report, FormattableString.Invariant($"seed {Settings.Seed}, rounds x {rounds}\n"));
-
     [SetUp]
     public void OnlyTheReferenceOnLinux() =>
         Assume.That(Settings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
 
     [TearDown]
-    public void SayIfItFailed()
-    {
-        bool failed = TestContext.CurrentContext.Result.Outcome.Status == NUnit.Framework.Interfaces.TestStatus.Failed;
-        if (failed) Say("FAILED", TestContext.CurrentContext.Test.Name.Replace('_', ' '));
-    }
+    public void SayWhatFailed() => SayIfItFailed();
 
     // ---- killed ----
 
