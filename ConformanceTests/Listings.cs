@@ -175,7 +175,7 @@ static class Nobody
 {
     const string Id = "65534";
 
-    // What starts a program as one who owns these paths and has no other rights; nothing where the tests are such a one.
+    // What starts a program as one who owns these paths and has no other rights; nothing where the tests are such one.
     public static string Launcher(params string[] paths)
     {
         if (Environment.UserName != "root") return "";
