@@ -715,9 +715,8 @@ sealed class Folder {
         if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
         if (made is null) return;
         try { if (making!.MoveNext()) return; }
-        catch (Exception e) when (Files.IsTrouble(e)) { made.Trouble = e; }
-        made.IsReady = true;
-        made = null;
+        catch (Exception e) { made.Trouble = e; }           // whatever it is, it costs those who asked, and no other
+        (made.IsReady, made, making) = (true, null, null);
     }
 }
 
