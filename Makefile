@@ -36,7 +36,7 @@ windows:           ## the suite over the program for Windows, server and client,
 	@command -v wine >/dev/null || { echo "Wine is missing: apt-get install wine wine64"; exit 1; }
 	@dotnet publish ImageTransfer.csproj --nologo -v quiet -r win-x64 --self-contained -o bin/windows
 	@run=; export WINEPREFIX=$$(mktemp -d) WINEARCH=win64 WINEDEBUG=-all ON_WINDOWS=1; \
-	trap 'kill $$run 2>/dev/null; wineserver -k; rm -rf $$WINEPREFIX' EXIT; trap 'exit 130' INT TERM; \
+	trap 'trap "" INT TERM; kill $$run 2>/dev/null; wineserver -k; rm -rf $$WINEPREFIX' EXIT; trap 'exit 130' INT TERM; \
 	wine wineboot -i 2>/dev/null; wineserver -p; \
 	timeout -k 10 $(WINDOWS_TIME) $(MAKE) --no-print-directory test TIMEOUT_SCALE=3 SERVER='$(EXE) server {port} --dir {dir}' \
 	  CLIENT='$(EXE) client {host} {port} {command} {file}' & run=$$!; wait $$run; status=$$?; \
