@@ -18,6 +18,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Text.Unicode;
 using Microsoft.Win32.SafeHandles;
 using static Protocol;
@@ -228,12 +229,12 @@ static class Files {
     // A file under a hidden name, held by a lock that ends with this process.  Between its opening and its locking
     // another process may have taken the name away: a sweep of leftovers, or a client that has just published what it
     // held there under another name.  So what counts is what the name stands for when the lock is there.
-    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share, FileOptions options) {
+    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share) {
         for (int tries = 3; ; tries--) {
             SafeFileHandle? handle = null;
             try {
                 string path = name();
-                handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share, options);
+                handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share);
                 var named = new FileInfo(path);
                 if (named.Exists && (mode is FileMode.CreateNew || named.Length == RandomAccess.GetLength(handle)
                     && named.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))) return handle;
@@ -254,18 +255,19 @@ static class Files {
         } catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
     }
 
-    // A second name for a file, made only if nothing has that name: one step, atomic, that never overwrites.  False:
-    // the name is taken.  (File.Move without overwriting looks first and renames then; two that race both win.)
-    public static bool Link(string existing, string name) {
-        bool made = OperatingSystem.IsWindows() ? CreateHardLinkW(name, existing, 0) : link(existing, name) == 0;
-        if (!made && Marshal.GetLastPInvokeError() is not (17 or 183))          // EEXIST, ERROR_ALREADY_EXISTS
-            throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
-        return made;
+    // Gives a hidden file its name, only if nothing has that name: one step, atomic, that never overwrites.  False: the
+    // name is taken.  On Windows that is a rename.  Elsewhere a rename without overwriting looks first (two that race
+    // both win), so it is a second name, a hard link, and the hidden one is removed later.
+    public static bool Publish(string hidden, string name) {
+        if (OperatingSystem.IsWindows())
+            try { File.Move(hidden, name); return true; }
+            catch (IOException) when (IsTaken(name)) { return false; }
+        if (link(hidden, name) == 0) return true;
+        if (Marshal.GetLastPInvokeError() is 17) return false;                                          // EEXIST
+        throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     [DllImport("libc", SetLastError = true)] static extern int link(string existing, string name);
-    [DllImport("kernel32", CharSet = CharSet.Unicode, SetLastError = true)]
-    static extern bool CreateHardLinkW(string name, string existing, nint reserved);
 }
 
 // ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
@@ -425,12 +427,8 @@ sealed class Client : IDisposable {
     int done, passedOver, failures;         // files
     long moved;                             // octets of those done
 
-    // A file on its way, either way.
-    abstract class Transfer(string name, long size) {
-        public readonly string Name = name;
-        public readonly long Size = size;               // octets, or 0 where only the server knows
-        public readonly Stopwatch Clock = new();
-    }
+    // A file on its way, either way; its size is 0 where only the server knows it.
+    abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
 
     // Asks for one file as plainly as it can be done; once more, in other words, if that is what the answer says.
     void AskForOne<T>(T file, Action<T> ask, Func<T, bool> takeAnswer) {
@@ -443,15 +441,14 @@ sealed class Client : IDisposable {
 
     // ---- §5.2  GET ----
 
-    sealed class Download(string name, long size, string target, string temporary) : Transfer(name, size) {
-        public readonly string Target = target, Temporary = temporary;
-        public GetRequest Request = new(name);
+    sealed record Download(string Name, long Size, string Target, string Temporary) : Transfer(Name, Size) {
+        public GetRequest Request = new(Name);
         public long Kept;                   // octets that an earlier try has left here, and
         public IncrementalHash? Hash;       // the digest so far
 
         // The lock keeps out a second client that fetches the same file.  (Windows removes no file that others hold.)
         public SafeFileHandle Open(FileMode mode) => Files.OpenHidden(() => Temporary, mode,
-            OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None, FileOptions.None);
+            OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
     }
 
     void AskToGet(Download file) =>
@@ -506,7 +503,7 @@ sealed class Client : IDisposable {
     // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
     // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
     static bool Save(string temporary, string target) {
-        try { return Files.Link(temporary, target); }
+        try { return Files.Publish(temporary, target); }
         catch (IOException) when (File.Exists(temporary)) {
             try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
             catch (IOException) when (Files.IsTaken(target)) { return false; }
@@ -578,10 +575,8 @@ sealed class Client : IDisposable {
 
     // ---- §5.3  PUT: small files run ahead where the server takes that; large ones ask first ----
 
-    sealed class Sending(string path, bool isOfMany)
-        : Transfer(System.IO.Path.GetFileName(path), new FileInfo(path).Length) {
-        public readonly string Path = path;
-        public bool MayRunAhead => isOfMany && Size <= 256 << 10;
+    sealed record Sending(string Name, long Size, string Path, bool IsOfMany) : Transfer(Name, Size) {
+        public bool MayRunAhead => IsOfMany && Size <= 256 << 10;
         public PutRequest Request = new("");
         public bool IsSent, WasSent;        // the block is behind the request · was so in a try that got no answer
     }
@@ -630,22 +625,21 @@ sealed class Client : IDisposable {
         var files = new List<Sending>();
         foreach (string path in paths)
             if (there.ContainsKey(Path.GetFileName(path))) passedOver++;
-            else Guarded(path, () => { if (IsWorthSending(path)) files.Add(new Sending(path, paths.Length > 1)); });
+            else Guarded(path, () => Prepare(path, isOfMany: paths.Length > 1, files));
         AskForAll(files, (last, file) => last.IsSent && file.MayRunAhead, AskToPut, TakeOutcome);
     }
 
-    bool IsWorthSending(string path) {
-        string name = Path.GetFileName(path);
-        if (path == "" || !File.Exists(path)) Fail(path, "there is no such file here");
-        else if (CheckName(name, types) is { } error) Fail(path, error);
-        else if (new FileInfo(path).Length == 0) Fail(path, Error.Empty);   // not opened: a pipe looks like that, too
+    void Prepare(string path, bool isOfMany, List<Sending> files) {
+        var file = new FileInfo(path is "" ? "." : path);
+        if (!file.Exists) Fail(path, "there is no such file here");
+        else if (CheckName(file.Name, types) is { } error) Fail(path, error);
+        else if (file.Length == 0) Fail(path, Error.Empty);     // before it is opened: a pipe looks like that, too
         else {
             Span<byte> first = stackalloc byte[SignatureSize];
             using var handle = File.OpenHandle(path);
-            if (HasSignature(name, first[..RandomAccess.Read(handle, first, 0)])) return true;
-            Fail(path, Error.BadType);
+            if (!HasSignature(file.Name, first[..RandomAccess.Read(handle, first, 0)])) Fail(path, Error.BadType);
+            else files.Add(new Sending(file.Name, file.Length, path, isOfMany));
         }
-        return false;
     }
 
     // ---- what people type: patterns and folders, also where no shell has seen to them ----
@@ -705,14 +699,14 @@ sealed class Client : IDisposable {
         for (var lines = new StreamReader(block); lines.ReadLine() is { } line;) yield return line;
     }
 
-    void ShowLines(Request request, string verb, string ifNone, Func<string[], string> inColumns) {
+    void ShowLines(Request request, string verb, string ifNone, Func<string[], string> show) => Guarded(verb, () => {
         int count = 0, before = failures;
         foreach (string line in Lines(request, verb).Select(Show)) {
-            Console.Out.WriteLine(Console.IsOutputRedirected ? line : inColumns(line.Split('|')));
+            Console.Out.WriteLine(Console.IsOutputRedirected ? line : show(line.Split('|')));
             count++;
         }
         if (count == 0 && failures == before) Say(ifNone);
-    }
+    });
 
     static string ListColumns(string[] fields) =>
         fields is not [var name, var size, var time] || !ulong.TryParse(size, out ulong octets)
@@ -755,8 +749,8 @@ sealed class Client : IDisposable {
     public static int Run(string[] args) {
         var options = new Options(args, Help);
         if (options.Has("--help")) return Options.Print(Help);
-        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
-        if (host == "") throw new Complaint("the HOST is empty; say which machine");
+        if (options.Words is not [not "" and var host, .. var words])
+            throw new Complaint("say which HOST; --help shows how");
         int port = Port;
         if (words is [[>= '0' and <= '9', ..] number, .. var others])
             (port, words) = (Options.PortFrom(number, least: 1), others);
@@ -783,7 +777,6 @@ sealed class Client : IDisposable {
 
     public void Dispose() {
         if (server.IsOpen) server.Trace('C', "<close>");    // by the process as it ends: closing here costs 2 ms more
-        progress.Dispose();
     }
 
     static string? VerbOf(string word) => word.ToUpperInvariant() switch {
@@ -801,10 +794,8 @@ sealed class Client : IDisposable {
         switch (verb) {
             case "GET": GetAll(files); break;
             case "PUT": PutAll(files); break;
-            case "LIST":
-                Guarded(verb, () => ShowLines(new ListRequest(), verb, "the folder is empty", ListColumns)); break;
-            case "STATUS":
-                Guarded(verb, () => ShowLines(new StatusRequest(), verb, "nobody has been here", StatusColumns)); break;
+            case "LIST": ShowLines(new ListRequest(), verb, "the folder is empty", ListColumns); break;
+            default: ShowLines(new StatusRequest(), verb, "nobody has been connected", StatusColumns); break;
         }
         progress.EndBatch();
         int all = done + passedOver + failures - before;
@@ -814,6 +805,8 @@ sealed class Client : IDisposable {
     }
 
     void Prompt(string greeting) {
+        if (OperatingSystem.IsWindows())
+            Console.InputEncoding = Console.IsInputRedirected ? Encoding.UTF8 : Encoding.Unicode;
         server.Open();
         Say($"{greeting}; help lists the commands, exit leaves");
         while (true) {
@@ -834,17 +827,9 @@ sealed class Client : IDisposable {
 
     // Words as a shell would cut them: at spaces, but not between quotes.
     static string[] Words(string line) {
-        var words = new List<string>();
-        StringBuilder? word = null;
-        char quote = '\0';
-        foreach (char c in line)
-            if (quote == '\0' && c is '"' or '\'') (quote, word) = (c, word ?? new StringBuilder());
-            else if (c == quote) quote = '\0';
-            else if (quote != '\0' || c is not (' ' or '\t')) (word ??= new StringBuilder()).Append(c);
-            else if (word is not null) { words.Add(word.ToString()); word = null; }
-        if (quote != '\0') throw new Complaint("a quote is not closed");
-        if (word is not null) words.Add(word.ToString());
-        return [.. words];
+        const string Word = """(?:"(?<part>[^"]*)"|'(?<part>[^']*)'|(?<part>[^\s"']))+""";
+        if (Regex.Replace(line, Word, "").Trim() != "") throw new Complaint("a quote is not closed");
+        return [.. Regex.Matches(line, Word).Select(word => string.Concat(word.Groups["part"].Captures))];
     }
 
     // ---- talk: all of it on stderr, since stdout is for what was asked for ----
@@ -875,7 +860,7 @@ sealed class Client : IDisposable {
             + (isVerified ? "verified" : "not verified"));
     }
 
-    // For reading, not for parsing: of the text, only what could harm a terminal stays escaped.
+    // For people: of the text, only what could harm a terminal stays escaped.
     void Fail(string what, Error error) {
         Fail(what, $"{error.Code}: {Show(error.Text).Replace(@"\<", "<").Replace(@"\\", @"\")}");
         if (error.Closes) server.Close();
@@ -885,7 +870,7 @@ sealed class Client : IDisposable {
 // ---- Progress -------------------------------------------------------------------------------------------------------
 
 // On a terminal, a line that shows how far a batch of files is.  A timer draws it, since the transfer may be waiting.
-sealed class Progress : IDisposable {
+sealed class Progress {
     const int StalledAfter = 5_000;         // milliseconds
 
     readonly Timer? timer;
@@ -896,7 +881,6 @@ sealed class Progress : IDisposable {
     bool drawn, active;
 
     public Progress(bool visible) { if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250); }
-    public void Dispose() => timer?.Dispose();
 
     public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
 
@@ -917,7 +901,7 @@ sealed class Progress : IDisposable {
     }
 
     public void EndBatch() { lock (this) { Hide(); active = false; } }
-    public void Hide() { lock (this) { if (drawn) Console.Error.Write("\r\e[K"); drawn = false; } }
+    public void Hide() { lock (this) { if (drawn) Console.Error.Write($"\r{"",79}\r"); drawn = false; } }
 
     void Draw() {
         long now = Environment.TickCount64, moved = before + position - first;
@@ -931,7 +915,7 @@ sealed class Progress : IDisposable {
         string bar = $"[{new string('#', (int)(part * 20)).PadRight(20, '-')}] {part,4:0%}";
         string far = files == 1 ? $"{(name.Length > 24 ? name[..23] + "…" : name)}  {bar}"
             : $"{finished:N0} of {files:N0}, {Amount(moved)}{(total > 0 ? $" of {Amount(total)}" : "")}";
-        Console.Error.Write($"\r\e[K{far}, {pace}");
+        Console.Error.Write($"\r{far + ", " + pace,-79}");       // blanks: not every console knows an escape
         drawn = true;
     }
 

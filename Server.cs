@@ -136,7 +136,9 @@ sealed class Server {
             while (spares.Count < SpareDescriptors)
                 spares.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
             for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++)
-                Admit(listener.Accept());
+                try { Admit(listener.Accept()); }       // or it has been reset before: that costs nobody a pause
+                catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionReset
+                    or SocketError.ConnectionAborted or SocketError.NotConnected or SocketError.WouldBlock) { }
         } catch (Exception e) {                         // out of descriptors: the listener stays readable; do not spin
             Log.Write($"cannot accept just now: {e.Message}");
             spares.ForEach(spare => spare.Dispose());   // for files of running requests, and .NET's thread for a signal
@@ -662,7 +664,8 @@ sealed class Folder {
     // §5.2  Null: nothing that a listing would show.
     public SafeFileHandle? Open(string name) {
         var file = new FileInfo(PathOf(name));
-        return file.Exists && IsPicture(file.Attributes, file.Length)
+        bool isItsName = Path.GetFileName(file.FullName).Equals(name, StringComparison.OrdinalIgnoreCase);
+        return isItsName && file.Exists && IsPicture(file.Attributes, file.Length)
             ? File.OpenHandle(file.FullName, share: FileShare.ReadWrite | FileShare.Delete) : null;
     }
 
@@ -782,7 +785,7 @@ sealed class Listing(string root, string[] types) : IDisposable {
 }
 
 // One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name and
-// only then lets go of its lock (DeleteOnClose has that order), so that no sweep ever takes it for a dead one.
+// only then lets go of its lock, so that no sweep ever takes it for a dead one.
 sealed class Upload : IDisposable {
     readonly SafeFileHandle handle;
     readonly string final;
@@ -795,7 +798,7 @@ sealed class Upload : IDisposable {
         (this.final, this.sync) = (final, sync);
         handle = Files.OpenHidden(
             () => temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
-            FileMode.CreateNew, FileShare.Read | FileShare.Delete, FileOptions.DeleteOnClose);
+            FileMode.CreateNew, FileShare.Read | FileShare.Delete);
     }
 
     // Null, or `storage`.
@@ -810,19 +813,25 @@ sealed class Upload : IDisposable {
     public Error? TryPublish() {
         try {
             if (sync) RandomAccess.FlushToDisk(handle);
-            if (!Files.Link(temporary, final)) return Error.Exists;
-            try { if (sync) FlushFolder(Path.GetDirectoryName(final)!); }
+            if (!Files.Publish(temporary, final)) return Error.Exists;
+            try { if (sync) FlushName(Path.GetDirectoryName(final)!); }
             catch (IOException) { File.Delete(final); throw; }          // it will be refused, so it must not be there
             return null;
         } catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
     }
 
-    public void Dispose() => handle.Dispose();
+    public void Dispose() {
+        try { File.Delete(temporary); } catch (Exception e) when (Files.IsTrouble(e)) { }   // the next start sweeps it
+        handle.Dispose();
+    }
 
-    static void FlushFolder(string folder) {
-        if (OperatingSystem.IsWindows()) return;        // NTFS keeps its own journal of names
-        using var handle = new SafeFileHandle(open(folder, 0), ownsHandle: true);
-        if (handle.IsInvalid || fsync(handle) != 0) throw new IOException("cannot flush the folder");
+    // Windows flushes a name with its file; a Mac's disk keeps what fsync hands it until a file is flushed.
+    void FlushName(string folder) {
+        if (!OperatingSystem.IsWindows()) {
+            using var names = new SafeFileHandle(open(folder, 0), ownsHandle: true);
+            if (names.IsInvalid || fsync(names) != 0) throw new IOException("cannot flush the folder");
+        }
+        if (!OperatingSystem.IsLinux()) RandomAccess.FlushToDisk(handle);
     }
 
     [DllImport("libc")] static extern int open(string path, int flags);
@@ -933,6 +942,7 @@ static class Program {
 
     // The first word picks the half of the program to run.
     static int Main(string[] args) {
+        if (OperatingSystem.IsWindows()) Console.OutputEncoding = Encoding.UTF8;        // else the console's code page
         try {
             return args switch {
                 ["server", .. var rest]      => Server.Run(rest),
