@@ -25,7 +25,7 @@ using static Protocol;
 
 // ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
 
-// §6  The table of errors, row for row.  Where several fit, the upper row is the answer.
+// §6  The table of errors, row for row.  Where several fit, the upper row is the answer (§5.3 has its own order).
 sealed record Error(string Code, string Text, bool Closes = false) {
     public static readonly Error
         BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, up to 1,024 octets, then LF", true),
@@ -103,7 +103,6 @@ static class Protocol {
 
         if (parts.DistinctBy(option => option[0]).Count() < parts.Length
             || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
-
         foreach (var option in parts)
             request = (request, option) switch {
                 (GetRequest get, ["digest", "sha256"]) => get with { Digest = true },
@@ -126,9 +125,9 @@ static class Protocol {
     static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
     static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
 
-    /// <summary>§4.3  The reply line, LF included: OK for null, else ER with the error's code and text.</summary>
-    public static byte[] ReplyLine(Error? error) =>
-        Utf8Text.GetBytes(error is null ? "OK\n" : $"ER|{error.Code}|{error.Text}\n");
+    /// <summary>§4.3  The reply line, LF included: OK for null, else ER, the error's code and its text, cut to fit.</summary>
+    public static byte[] ReplyLine(Error? error) => Utf8Text.GetBytes(error is null ? "OK\n"
+        : $"ER|{error.Code}|{error.Text[..Math.Min(error.Text.Length, 900)]}\n");
 
     /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
     /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
@@ -166,6 +165,8 @@ static class Protocol {
         return Error.BadType with { Text = $"the name's ending is not taken here; {string.Join(", ", types)} are" };
     }
 
+    static string Ending(string name) => Path.GetExtension(name).ToLowerInvariant();
+
     static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
         UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
 
@@ -181,7 +182,7 @@ static class Protocol {
 
     /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or all it has): a picture as
     /// any picture does, since many are saved under another's ending.  Other types are not looked at.</summary>
-    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Path.GetExtension(name).ToLower() switch {
+    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Ending(name) switch {
         ".jpg" or ".jpeg" or ".png" or ".gif" or ".webp" or ".bmp" or ".tif" or ".tiff" or ".heic" or ".avif" =>
             first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])    // PNG
             || first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF])                               // JPEG
@@ -322,8 +323,8 @@ sealed class Conversation(string host, int port, bool traces) {
 
     public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
 
-    public static string Reason(Exception e) => e.InnerException is not SocketException socket ? e.Message
-        : socket.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock ? "not an octet for 60 s; given up"
+    public static string Reason(Exception e) => e.InnerException is not SocketException cause ? e.Message
+        : cause.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock ? "not an octet for 60 s; given up"
         : "the connection broke";
 
     public void Trace(char side, string text) { if (traces) Console.Error.WriteLine($"{side}: {text}"); }
@@ -362,8 +363,10 @@ sealed class Conversation(string host, int port, bool traces) {
         try {
             stream.Write(outgoing, 0, waiting);         // blocking: it returns when all has been sent
             return true;
-        } catch (IOException) { return false; }
-        finally { waiting = 0; }
+        } catch (IOException) {
+            try { socket!.Shutdown(SocketShutdown.Send); } catch (SocketException) { }      // nothing more, with a gap
+            return false;
+        } finally { waiting = 0; }
     }
 
     // ---- what a client hears: it comes in whatever pieces, and is taken as the lines and blocks that were sent ----
@@ -430,7 +433,8 @@ sealed class Client : IDisposable {
     // A file on its way, either way; its size is 0 where only the server knows it.
     abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
 
-    // Asks for one file as plainly as it can be done; once more, in other words, if that is what the answer says.
+    // One file, as plain as it can be: ask, send, take the answer; once more, in other words, if that is what it says.
+    // (AskForAll, below, does the same for many, and leaves to this those that have to be asked for again.)
     void AskForOne<T>(T file, Action<T> ask, Func<T, bool> takeAnswer) {
         do {
             server.Open();
@@ -459,10 +463,11 @@ sealed class Client : IDisposable {
         var error = server.HearReply();
         if (file.Request.Offset > 0) server.Allow(0);
         if (error is null) { Fetch(file); return true; }
-        if (error.Code == "unsupported" && file.Request.Digest) return digest = false;
-        if (error.Code != "bad-offset" || file.Kept == 0) { Fail(file.Name, error); return true; }
-        File.Delete(file.Temporary);        // it has become shorter than what was kept: from the start
-        file.Kept = 0;
+        if (error.Code is "unsupported" or "bad-offset" && file.Request.Offset > 0) {
+            File.Delete(file.Temporary);    // it has become shorter, or offsets are unknown there: from the start
+            file.Kept = 0;
+        } else if (error.Code == "unsupported" && file.Request.Digest) digest = false;
+        else { Fail(file.Name, error); return true; }
         return false;
     }
 
@@ -476,10 +481,10 @@ sealed class Client : IDisposable {
         using var hash = !file.Request.Digest ? null
             : offset > 0 ? file.Hash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var handle = file.Open(FileMode.OpenOrCreate);
+        if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
+        RandomAccess.SetLength(handle, position);
+        file.Clock.Restart();
         try {
-            if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
-            RandomAccess.SetLength(handle, position);
-            file.Clock.Restart();
             for (progress.Begin(file.Name, position, end); position < end; progress.Position = position) {
                 var some = server.HearSome(end - position);
                 RandomAccess.Write(handle, some, position);
@@ -552,7 +557,7 @@ sealed class Client : IDisposable {
                 server.Open();
                 ask(files[asked++]);
             }
-            if (asked - next <= RequestsAhead / 2)
+            if (asked - next <= RequestsAhead / 2)      // refilled when half empty: fewer, larger sends
                 while (asked < files.Count && asked - next < RequestsAhead && mayFollow(files[asked - 1], files[asked]))
                     ask(files[asked++]);
             server.Send();
@@ -563,7 +568,7 @@ sealed class Client : IDisposable {
     }
 
     void GetAll(string[] words) {
-        var names = words.SelectMany(word => !HasWildcard(word) ? [new(word, 0)]
+        var names = words.SelectMany(word => !HasWildcard(word) ? [KeyValuePair.Create(word, 0L)]
             : Found(word, Listing().Where(listed => Fits(word, listed.Key)))).ToArray();
         bool intoFolder = output is null || Directory.Exists(output);
         if (!intoFolder && names.Length > 1)
@@ -588,6 +593,7 @@ sealed class Client : IDisposable {
         byte[] content = [];
         try { if (server.TakesAhead && file.MayRunAhead) content = File.ReadAllBytes(file.Path); }
         catch (Exception e) when (Files.IsTrouble(e)) { }       // it will show again, when it is this file's turn
+        if (content.Length > file.Size) content = [];           // it is growing, so it is asked for first
         server.Say(file.Request = new PutRequest(file.Name, digest, ahead && file.MayRunAhead));
         if (content is []) return;
         server.Say(LengthOctets((ulong)content.Length), $"<u64:{content.Length}>");
@@ -598,9 +604,11 @@ sealed class Client : IDisposable {
 
     bool TakeOutcome(Sending file) {
         var error = server.HearReply();                         // the go-ahead
-        if (error?.Code == "unsupported" && !file.IsSent && file.Request.Ahead) return ahead = false;
-        if (error?.Code == "unsupported" && !file.IsSent && file.Request.Digest) return digest = false;
+        bool isUnknown = error?.Code == "unsupported" && !file.IsSent;
+        if (isUnknown && file.Request.Ahead) { ahead = false; return false; }
+        if (isUnknown && file.Request.Digest) { digest = false; return false; }
         server.TakesAhead |= error is null && file.Request.Ahead;
+        if (error is not null && file.IsSent) server.Close();   // it takes the block for requests
         if (error is null) {
             bool isWhole = file.IsSent || SayBlock(file);
             error = server.HearReply();
@@ -620,12 +628,13 @@ sealed class Client : IDisposable {
     }
 
     void PutAll(string[] words) {
-        var paths = words.SelectMany(Paths).ToArray();
+        var paths = new List<string>();
+        foreach (string word in words) Guarded(word, () => paths.AddRange(Paths(word)));
         var there = onlyNew ? Listing() : [];
         var files = new List<Sending>();
         foreach (string path in paths)
             if (there.ContainsKey(Path.GetFileName(path))) passedOver++;
-            else Guarded(path, () => Prepare(path, isOfMany: paths.Length > 1, files));
+            else Guarded(path, () => Prepare(path, isOfMany: paths.Count > 1, files));
         AskForAll(files, (last, file) => last.IsSent && file.MayRunAhead, AskToPut, TakeOutcome);
     }
 
@@ -714,10 +723,7 @@ sealed class Client : IDisposable {
 
     static string StatusColumns(string[] fields) =>
         fields is not [var from, var to, var address, var requests, var received, var sent] ? string.Join('|', fields)
-        : $"{from,-20}  {Lasted(from, to),8}  {requests,6}  {received,10}  {sent,10}  {address}";
-
-    static string Lasted(string from, string to) =>
-        DateTime.TryParse(from, out var begin) && DateTime.TryParse(to, out var end) ? $"{end - begin}" : "still on";
+        : $"{from,-20}  {to.Split('T')[^1],9}  {requests,6}  {received,10}  {sent,10}  {address}";
 
     // ---- the command line and the prompt: the same words ----
 
@@ -775,9 +781,8 @@ sealed class Client : IDisposable {
         if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
     }
 
-    public void Dispose() {
-        if (server.IsOpen) server.Trace('C', "<close>");    // by the process as it ends: closing here costs 2 ms more
-    }
+    // The connection is closed by the process as it ends: to do it here would cost 2 ms more.
+    public void Dispose() { if (server.IsOpen) server.Trace('C', "<close>"); }
 
     static string? VerbOf(string word) => word.ToUpperInvariant() switch {
         "DOWNLOAD"         => "GET",
@@ -818,6 +823,7 @@ sealed class Client : IDisposable {
                     case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
                     case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine(PromptHelp); break;
                     case [var word, .. var files] when VerbOf(word) is { } verb: Execute(verb, files); break;
+                    case [var name] when CheckName(name, types) is null: Execute("GET", [name]); break;
                     case [var word, ..] when CheckName(line.Trim(), types) is not null: throw NoCommand(word);
                     default: Execute("GET", [line.Trim()]); break;
                 }
