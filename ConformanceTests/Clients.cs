@@ -9,10 +9,16 @@ public sealed class Clients : ClientConformance
     void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
     string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
-    // The request line of whichever form the client uses; a digest it asks for is then part of the answer.
+    // The request line of whichever form the client uses; a digest it asks for is then part of the answer.  `ahead` is
+    // tested elsewhere: here the server does not know it.
     static bool Takes(Wire wire, string request)
     {
         string line = wire.ReceiveLine(request + "\\n");
+        if (line.Split('|').Contains("ahead"))
+        {
+            wire.Send("ER|unsupported|this server does not know ahead\n");
+            line = wire.ReceiveLine(request + "\\n");
+        }
         if (line == request) return false;
         Assert.That(line, Is.EqualTo(request + "|digest=sha256"));
         return true;
@@ -341,22 +347,6 @@ public sealed class Clients : ClientConformance
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         Assert.That(Files(), Does.Contain("e.png"));
-    }
-
-    [Test, Clause("PUT-3", "CONN-2"), Reference]
-    public void The_next_upload_is_announced_behind_the_block_before_it()
-    {
-        Give("a.png", Notation.Bytes(9));
-        Give("b.png", Notation.Bytes(10));
-        var client = Run("PUT", "a.png", "b.png --no-digest");
-        var wire = Accept();
-        wire.Expect("PUT|a.png\n");
-        wire.Send("OK\n");
-        wire.ExpectOctets([.. Notation.U64(9), .. Notation.Bytes(9), .. "PUT|b.png\n"u8]);
-        wire.Send("OK\nOK\n");
-        wire.ExpectOctets([.. Notation.U64(10), .. Notation.Bytes(10)]);
-        wire.Send("OK\n");
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
     }
 
     static readonly (string Verb, string Name, string Says)[] cannotWork =
