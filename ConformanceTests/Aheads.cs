@@ -335,3 +335,341 @@ public sealed class Aheads : ServerConformance
         wire.ExpectError("too-large", closes: true);
     }
 }
+
+// AHEAD-3: a client, with the suite as its server.
+public sealed class AheadClients : ClientConformance
+{
+    string PathOf(string name) => Path.Combine(Folder, name);
+    void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+
+    static byte[] Block(byte[] content) => [.. Notation.U64((ulong)content.Length), .. content];
+    static byte[] Ahead(string name, byte[] content) =>
+        [.. Encoding.UTF8.GetBytes($"PUT|{name}|ahead\n"), .. Block(content)];
+
+    // ---- any client that takes several files and uses the option ----
+
+    sealed record Upload(string Name, string[] Options);
+
+    static Upload ReceiveRequest(Wire wire)
+    {
+        string[] fields = wire.ReceiveLine("PUT|…\\n").Split('|');
+        Assert.That(fields[0], Is.EqualTo("PUT"), "a block before its go-ahead?");
+        return new Upload(fields[1], fields[2..]);
+    }
+
+    static byte[] ReceiveBlock(Wire wire, Upload upload)
+    {
+        var content = wire.ReceiveBlock();
+        if (upload.Options.Contains("digest=sha256")) wire.ExpectOctets(SHA256.HashData(content));
+        return content;
+    }
+
+    // Four pictures for a client.  It need not take several files, nor send any of them ahead; then this is not for it.
+    (Program Client, Wire Wire, Upload First) RunWithFour()
+    {
+        for (int i = 0; i < 4; i++) Give($"{i}.png", Notation.Bytes(1000 + i));
+        var client = Run("PUT", "0.png", "1.png 2.png 3.png");
+        Eventually(() => client.HasEnded || Listener.Poll(50_000, SelectMode.SelectRead), "the client does not connect");
+        if (!Listener.Poll(0, SelectMode.SelectRead)) Assert.Ignore("not offered: the client takes one file");
+        var wire = Accept();
+        var first = ReceiveRequest(wire);
+        if (!first.Options.Contains("ahead")) Assert.Ignore("not offered: the client does not use ahead");
+        return (client, wire, first);
+    }
+
+    [Test, Clause("AHEAD-3", "AHEAD-1")]
+    public void Four_files_for_a_server_that_takes_them_ahead()
+    {
+        var (client, wire, next) = RunWithFour();
+        for (int i = 0; i < 4; i++)
+        {
+            wire.Send("OK\n");
+            Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
+            wire.Send("OK\n");
+            if (i < 3) next = ReceiveRequest(wire);
+        }
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7", "CONF-1")]
+    public void No_block_before_the_first_go_ahead_and_none_behind_a_refusal_of_the_option()
+    {
+        var (client, wire, next) = RunWithFour();
+        var stored = new HashSet<string>();
+        for (int requests = 1; ; requests++)
+        {
+            Assert.That(requests, Is.LessThan(20), "it asks again and again");
+            if (next.Options.Length > 0) wire.Send("ER|unsupported|this server has no extensions\n");
+            else
+            {
+                wire.Send("OK\n");
+                Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
+                wire.Send("OK\n");
+                Assert.That(stored.Add(next.Name), $"{next.Name} is sent twice");
+            }
+            if (stored.Count == 4) break;
+            next = ReceiveRequest(wire);
+        }
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5")]
+    public void A_refusal_behind_a_block_is_a_failure_of_that_file_alone()
+    {
+        var (client, wire, next) = RunWithFour();
+        for (int i = 0; i < 4; i++)
+        {
+            wire.Send("OK\n");
+            ReceiveBlock(wire, next);
+            wire.Send(next.Name == "1.png" ? "ER|exists|it is here\n" : "OK\n");
+            if (i < 3) next = ReceiveRequest(wire);
+        }
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    // ---- the reference's ----
+
+    // It has sent the first of its files, and is through with it: from now on blocks may come behind their requests.
+    Wire AcceptFirst(string name)
+    {
+        var wire = Accept();
+        wire.Expect($"PUT|{name}|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+        wire.Send("OK\n");
+        return wire;
+    }
+
+    void ExpectAhead(Wire wire, params string[] names)
+    {
+        foreach (string name in names) wire.ExpectOctets(Ahead(name, File.ReadAllBytes(PathOf(name))));
+    }
+
+    void GiveFour()
+    {
+        for (int i = 0; i < 4; i++) Give($"{"abcd"[i]}.png", Notation.Bytes(9 + i));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-1"), Reference]
+    public void Blocks_come_behind_their_requests_once_a_go_ahead_was_read()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png");                   // while not one of them is answered
+        wire.Send("OK\nOK\nOK\nOK\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("4 files: 4 done, 0 passed over, 0 failed; 42 octets in"));
+    }
+
+    [Test, Clause("AHEAD-3", "DIGEST-2"), Reference]
+    public void Each_block_has_its_digest_behind_it()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png");
+        var wire = Accept();
+        foreach (string name in (string[])["a.png", "b.png", "c.png"])
+        {
+            wire.Expect($"PUT|{name}|digest=sha256|ahead\n");
+            if (name == "a.png") wire.Send("OK\n");
+            var content = File.ReadAllBytes(PathOf(name));
+            wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
+            if (name == "a.png") wire.Send("OK\n");
+        }
+        wire.Send("OK\nOK\nOK\nOK\n");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("c.png: 11 octets in").And.Not.Contain("not verified"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    public void What_the_server_does_not_know_is_left_out_one_by_one()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|digest=sha256|ahead\n");
+        wire.Send("ER|unsupported|no\n");
+        wire.Expect("PUT|b.png|digest=sha256\n");
+        wire.Send("ER|unsupported|no\n");
+        foreach (string name in (string[])["a.png", "b.png"])
+        {
+            wire.Expect($"PUT|{name}\n");
+            wire.Send("OK\n");
+            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.Send("OK\n");
+        }
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("a.png: 9 octets").And.Contain("b.png: 10 octets"));
+        Assert.That(client.Errors, Does.Contain("not verified").And.Not.Contain("unsupported"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    public void A_server_that_knows_the_digest_alone_is_sent_digests()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|digest=sha256|ahead\n");
+        wire.Send("ER|unsupported|no\n");
+        foreach (string name in (string[])["b.png", "a.png"])
+        {
+            wire.Expect($"PUT|{name}|digest=sha256\n");
+            wire.Send("OK\n");
+            var content = File.ReadAllBytes(PathOf(name));
+            wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
+            wire.Send("OK\n");
+        }
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Not.Contain("not verified"));
+    }
+
+    [Test, Clause("AHEAD-3"), Reference]
+    public void A_large_file_is_asked_for_first()
+    {
+        GiveFour();
+        Give("large.png", Notation.Bytes((256 << 10) + 1));
+        Give("small.png", Notation.Bytes(256 << 10));
+        var client = Run("PUT", "a.png", "b.png large.png small.png c.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png");
+        wire.Send("OK\nOK\n");
+        wire.Expect("PUT|large.png\n");
+        wire.Send("ER|exists|it is here\n");                            // and costs no octets
+        ExpectAhead(wire, "small.png", "c.png");
+        wire.Send("OK\nOK\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("large.png: exists").And.Contain("5 files: 4 done"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    public void Refusals_in_the_middle_are_told_of_the_right_file()
+    {
+        GiveFour();
+        Give("e.png", Notation.Bytes(20));
+        var client = Run("PUT", "a.png", "b.png c.png d.png e.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png", "e.png");
+        wire.Send("OK\nER|exists|it is here\nOK\nOK\nOK\nER|tired|a little\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("b.png: exists: it is here").And.Contain("d.png: tired: a little"));
+        Assert.That(client.Errors, Does.Contain("c.png: 11 octets in").And.Contain("e.png: 20 octets in"));
+        Assert.That(client.Errors, Does.Contain("5 files: 3 done, 0 passed over, 2 failed"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-1"), Reference]
+    public void What_was_not_answered_is_asked_again_on_another_connection([Values] bool inWords)
+    {
+        GiveFour();
+        Give("e.png", Notation.Bytes(20));
+        var client = Run("PUT", "a.png", "b.png c.png d.png e.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png", "e.png");
+        wire.Send("OK\nOK\n");                                          // b.png
+        if (inWords) wire.Send("ER|stopping|good night\n");             // to c.png
+        wire.HalfClose();
+        wire.ExpectEnd();
+
+        wire = Accept();
+        wire.Expect("PUT|d.png|ahead\n");                               // and no block: this may be another server
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(12)));
+        wire.Send("ER|exists|it is here\n");
+        ExpectAhead(wire, "e.png");
+        wire.Send("OK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        string lost = inWords ? "c.png: stopping: good night" : "c.png: the server closed the connection";
+        Assert.That(client.Errors, Does.Contain(lost).And.Contain("d.png: exists: perhaps from the try"));
+        Assert.That(client.Errors, Does.Contain("5 files: 3 done, 0 passed over, 2 failed"));
+    }
+
+    [Test, Clause("AHEAD-3"), Reference]
+    public void No_more_than_64_are_unanswered()
+    {
+        string[] names = [.. Enumerable.Range(0, 150).Select(i => $"{i:D3}.png")];
+        foreach (string name in names) Give(name, Notation.Bytes(100));
+        var client = Run("PUT", "000.png", $"{string.Join(' ', names[1..])} --no-digest");
+        var wire = AcceptFirst("000.png");
+        ExpectAhead(wire, names[1..65]);
+        wire.HalfClose();
+        wire.ExpectEnd();                                               // and nothing behind the 64th
+        wire = Accept();                                                // where all goes on, but for the first of them
+        wire.Expect("PUT|002.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(100)));
+        wire.Send("OK\n");
+        int read = 3, answered = 3;
+        while (answered < 150)
+        {
+            for (; read < 150 && read - answered < 33; read++) ExpectAhead(wire, names[read]);
+            wire.Send("OK\nOK\n");
+            answered++;
+        }
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("150 files: 149 done, 0 passed over, 1 failed; 14,900 octets"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    public void A_file_that_goes_meanwhile_costs_itself_alone()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png --no-digest");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|ahead\n");
+        File.Delete(PathOf("b.png"));
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(9)));
+        wire.Send("OK\n");
+        wire.Expect("PUT|b.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectEnd();                                               // there is no block: nothing else is left to say
+        wire = Accept();
+        wire.Expect("PUT|c.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(11)));
+        wire.Send("OK\n");
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("3 files: 2 done, 0 passed over, 1 failed"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    public void A_file_that_grows_meanwhile_is_sent_as_it_is_then()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png --no-digest");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|ahead\n");
+        Give("b.png", Notation.Bytes(3 << 20));                         // more than is ever sent ahead
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(9)));
+        wire.Send("OK\n");
+        string request = wire.ReceiveLine("PUT|b.png\\n");
+        Assert.That(request, Is.EqualTo("PUT|b.png").Or.EqualTo("PUT|b.png|ahead"));
+        wire.Send("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(3 << 20)));
+        wire.Send("OK\n");
+        ExpectAhead(wire, "c.png");
+        wire.Send("OK\nOK\n");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("AHEAD-3"), Reference]
+    public void A_single_file_is_asked_for_first()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "--no-digest");
+        var wire = Accept();
+        wire.Expect("PUT|a.png\n");
+        wire.Send("ER|exists|it is here\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Not.Contain("files:"), "a summary of one");
+    }
+}
