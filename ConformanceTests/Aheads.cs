@@ -590,6 +590,30 @@ public sealed class AheadClients : ClientConformance
         Assert.That(client.Errors, Does.Contain("5 files: 3 done, 0 passed over, 2 failed"));
     }
 
+    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    public void What_one_connection_has_shown_says_nothing_of_the_next()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png");
+        wire.HalfClose();
+        wire.ExpectEnd();
+        wire = Accept();                                                // an older server, that has come in its place
+        wire.Expect("PUT|c.png|ahead\n");
+        wire.Send("ER|unsupported|no\n");
+        foreach (string name in (string[])["d.png", "c.png"])           // not an octet of a block between them
+        {
+            wire.Expect($"PUT|{name}\n");
+            wire.Send("OK\n");
+            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.Send("OK\n");
+        }
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("4 files: 3 done, 0 passed over, 1 failed"));
+    }
+
     [Test, Clause("AHEAD-3"), Reference]
     public void No_more_than_64_are_unanswered()
     {

@@ -387,6 +387,7 @@ public sealed class Clients : ClientConformance
     {
         Listener.Dispose();                             // a connection would be refused, and said to be
         Give("text.png", "no picture"u8.ToArray());
+        Give("note.txt", "no picture"u8.ToArray());
         Give("empty.png", []);
         Give("there.png", Notation.Bytes(9));
         Directory.CreateDirectory(PathOf("folder.png"));
