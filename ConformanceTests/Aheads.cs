@@ -586,7 +586,7 @@ public sealed class AheadClients : ClientConformance
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         string lost = inWords ? "c.png: stopping: good night" : "c.png: the server closed the connection";
-        Assert.That(client.Errors, Does.Contain(lost).And.Contain("d.png: exists: perhaps from the try"));
+        Assert.That(client.Errors, Does.Contain(lost).And.Contain("d.png: exists: perhaps stored by the try"));
         Assert.That(client.Errors, Does.Contain("5 files: 3 done, 0 passed over, 2 failed"));
     }
 
