@@ -804,8 +804,8 @@ sealed class Client : IDisposable {
         progress.EndBatch();
         int all = done + passedOver + failures - before;
         if (verb is "GET" or "PUT" && (all > 1 || passedOver > 0))
-            Say($"{all:N0} file{(all == 1 ? "" : "s")}: {done:N0} done, {passedOver:N0} passed over, {failures - before:N0} failed; "
-                + $"{moved:N0} octets in {clock.Elapsed.TotalSeconds:0.00} s");
+            Say($"{all:N0} file{(all == 1 ? "" : "s")}: {done:N0} done, {passedOver:N0} passed over, "
+                + $"{failures - before:N0} failed; {moved:N0} octets in {clock.Elapsed.TotalSeconds:0.00} s");
     }
 
     void Prompt(string greeting) {
