@@ -10,25 +10,28 @@
 
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Globalization;
+using System.IO.Enumeration;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Text.Unicode;
 using Microsoft.Win32.SafeHandles;
 using static Protocol;
 
 // ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
 
-// §6  The table of errors, row for row.  Where several fit, the upper row is the answer.
+// §6  The table of errors, row for row.  Where several fit, the upper row is the answer (§5.3 has its own order).
 sealed record Error(string Code, string Text, bool Closes = false) {
     public static readonly Error
         BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, up to 1,024 octets, then LF", true),
         Unsupported = new("unsupported", "this server does not know that verb or option"),
         BadName     = new("bad-name", "1 to 255 octets, visible, without | / \\ : * ? \" < >, not hidden, no device"),
-        BadType     = new("bad-type", "not one of the types taken here, by its ending or by its first octets"),
+        BadType     = new("bad-type", "the content is no picture's, by its first octets"),
         NotFound    = new("not-found", "no file of that name"),
         Exists      = new("exists", "that name is taken; nothing is ever overwritten"),
         BadOffset   = new("bad-offset", "the offset is beyond the end of the file"),
@@ -42,8 +45,9 @@ sealed record Error(string Code, string Text, bool Closes = false) {
         Stopping    = new("stopping", "the server is shutting down", true),
         Internal    = new("internal", "something unforeseen; the server's log has it", true);
 
-    public static readonly string[] Closing =           // all that a client needs to know of them
-        [.. new[] { BadRequest, TooLarge, Busy, Timeout, Stopping, Internal }.Select(error => error.Code)];
+    public static readonly Error[] Table = [BadRequest, Unsupported, BadName, BadType, NotFound, Exists, BadOffset,
+        Empty, Denied, TooLarge, Corrupt, Storage, Busy, Timeout, Stopping, Internal];
+    public int Row => Array.FindIndex(Table, row => row.Code == Code);
     public string Cause { get; init; } = "";            // for a log; never on the wire
     public Error Because(Exception e) => this with { Cause = $": {Protocol.Show(e.Message)}" };
 }
@@ -53,7 +57,7 @@ abstract record Request;
 sealed record ListRequest : Request;
 sealed record StatusRequest : Request;
 sealed record GetRequest(string Name, ulong Offset = 0, bool Digest = false) : Request;
-sealed record PutRequest(string Name, bool Digest = false) : Request;
+sealed record PutRequest(string Name, bool Digest = false, bool Ahead = false) : Request;
 sealed record Refused(Error Error) : Request;
 
 static class Protocol {
@@ -99,11 +103,11 @@ static class Protocol {
 
         if (parts.DistinctBy(option => option[0]).Count() < parts.Length
             || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
-
         foreach (var option in parts)
             request = (request, option) switch {
                 (GetRequest get, ["digest", "sha256"]) => get with { Digest = true },
                 (PutRequest put, ["digest", "sha256"]) => put with { Digest = true },
+                (PutRequest put, ["ahead"])            => put with { Ahead = true },
                 (GetRequest get, ["offset", var text]) =>
                     get with { Offset = ulong.TryParse(text, out var offset) ? offset : Beyond },
                 _                                      => new Refused(Error.Unsupported),
@@ -114,16 +118,16 @@ static class Protocol {
     /// <summary>§4.2  The line, LF included, that ParseRequest takes for this request.</summary>
     public static byte[] RequestLine(Request request) => Utf8Text.GetBytes(request switch {
         GetRequest get => $"GET|{get.Name}{OffsetOption(get.Offset)}{DigestOption(get.Digest)}\n",
-        PutRequest put => $"PUT|{put.Name}{DigestOption(put.Digest)}\n",
+        PutRequest put => $"PUT|{put.Name}{DigestOption(put.Digest)}{(put.Ahead ? "|ahead" : "")}\n",
         StatusRequest  => "STATUS\n",
         _              => "LIST\n",
     });
     static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
     static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
 
-    /// <summary>§4.3  The reply line, LF included: OK for null, else ER with the error's code and text.</summary>
-    public static byte[] ReplyLine(Error? error) =>
-        Utf8Text.GetBytes(error is null ? "OK\n" : $"ER|{error.Code}|{error.Text}\n");
+    /// <summary>§4.3  The reply line, LF included: OK for null, else ER, the error's code and its text, cut to fit.</summary>
+    public static byte[] ReplyLine(Error? error) => Utf8Text.GetBytes(error is null ? "OK\n"
+        : $"ER|{error.Code}|{error.Text[..Math.Min(error.Text.Length, 900)]}\n");
 
     /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
     /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
@@ -132,7 +136,7 @@ static class Protocol {
         if (!Utf8.IsValid(line)) return false;
         var fields = Utf8Text.GetString(line).Split('|', 3);
         if (fields is ["ER", { Length: > 0 } code, var text] && code.All(c => c is '-' or >= 'a' and <= 'z'))
-            error = new Error(code, text, Error.Closing.Contains(code));
+            error = new Error(code, text, Error.Table.Any(row => row.Code == code && row.Closes));
         return fields is ["OK"] || error is not null;
     }
 
@@ -158,8 +162,10 @@ static class Protocol {
         foreach (string type in types)                  // A to Z alone fold: for .NET the Kelvin sign is a k, too
             if (type == "any" || name.LastIndexOf('.') is >= 0 and var dot
                 && Ascii.EqualsIgnoreCase(name.AsSpan(dot + 1), type)) return null;
-        return Error.BadType;
+        return Error.BadType with { Text = $"the name's ending is not taken here; {string.Join(", ", types)} are" };
     }
+
+    static string Ending(string name) => Path.GetExtension(name).ToLowerInvariant();
 
     static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
         UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
@@ -174,16 +180,18 @@ static class Protocol {
         return devices.Any(device => Ascii.EqualsIgnoreCase(device, kind));
     }
 
-    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or with the whole file).
-    /// True for every type whose signature is not in the table.</summary>
-    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Path.GetExtension(name).ToLower() switch {
-        ".png"            => first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]),
-        ".jpg" or ".jpeg" => first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]),
-        ".gif"            => first.StartsWith("GIF87a"u8) || first.StartsWith("GIF89a"u8),
-        ".webp"           => first.StartsWith("RIFF"u8) && first.Length >= 12 && first[8..].StartsWith("WEBP"u8),
-        ".pdf"            => first.StartsWith("%PDF-"u8),
-        ".bmp"            => first.StartsWith("BM"u8),
-        _                 => true,
+    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or all it has): a picture as
+    /// any picture does, since many are saved under another's ending.  Other types are not looked at.</summary>
+    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Ending(name) switch {
+        ".jpg" or ".jpeg" or ".png" or ".gif" or ".webp" or ".bmp" or ".tif" or ".tiff" or ".heic" or ".avif" =>
+            first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])    // PNG
+            || first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF])                               // JPEG
+            || first.StartsWith("GIF87a"u8) || first.StartsWith("GIF89a"u8) || first.StartsWith("BM"u8)
+            || first.StartsWith("II*\0"u8) || first.StartsWith("MM\0*"u8)                             // TIFF
+            || first.Length >= 8 && first[4..].StartsWith("ftyp"u8)                                   // HEIC, AVIF
+            || first.Length >= 12 && first.StartsWith("RIFF"u8) && first[8..].StartsWith("WEBP"u8),
+        ".pdf" => first.StartsWith("%PDF-"u8),
+        _      => true,
     };
 
     /// <summary>§2  Octets in the notation of transcripts: text as it is, the rest escaped, so that nothing a peer
@@ -222,12 +230,12 @@ static class Files {
     // A file under a hidden name, held by a lock that ends with this process.  Between its opening and its locking
     // another process may have taken the name away: a sweep of leftovers, or a client that has just published what it
     // held there under another name.  So what counts is what the name stands for when the lock is there.
-    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share, FileOptions options) {
+    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share) {
         for (int tries = 3; ; tries--) {
             SafeFileHandle? handle = null;
             try {
                 string path = name();
-                handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share, options);
+                handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share);
                 var named = new FileInfo(path);
                 if (named.Exists && (mode is FileMode.CreateNew || named.Length == RandomAccess.GetLength(handle)
                     && named.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))) return handle;
@@ -248,18 +256,19 @@ static class Files {
         } catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
     }
 
-    // A second name for a file, made only if nothing has that name: one step, atomic, that never overwrites.  False:
-    // the name is taken.  (File.Move without overwriting looks first and renames then; two that race both win.)
-    public static bool Link(string existing, string name) {
-        bool made = OperatingSystem.IsWindows() ? CreateHardLinkW(name, existing, 0) : link(existing, name) == 0;
-        if (!made && Marshal.GetLastPInvokeError() is not (17 or 183))          // EEXIST, ERROR_ALREADY_EXISTS
-            throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
-        return made;
+    // Gives a hidden file its name, only if nothing has that name: one step, atomic, that never overwrites.  False: the
+    // name is taken.  On Windows that is a rename.  Elsewhere a rename without overwriting looks first (two that race
+    // both win), so it is a second name, a hard link, and the hidden one is removed later.
+    public static bool Publish(string hidden, string name) {
+        if (OperatingSystem.IsWindows())
+            try { File.Move(hidden, name); return true; }
+            catch (IOException) when (IsTaken(name)) { return false; }
+        if (link(hidden, name) == 0) return true;
+        if (Marshal.GetLastPInvokeError() is 17) return false;                                          // EEXIST
+        throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     [DllImport("libc", SetLastError = true)] static extern int link(string existing, string name);
-    [DllImport("kernel32", CharSet = CharSet.Unicode, SetLastError = true)]
-    static extern bool CreateHardLinkW(string name, string existing, nint reserved);
 }
 
 // ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
@@ -274,6 +283,7 @@ sealed class Conversation(string host, int port, bool traces) {
     readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
     int start, count;                           // arrived and not taken yet: incoming[start..][..count]
 
+    public bool TakesAhead;                     // §5.3  the server has shown on this connection that it does
     public string Name => $"{host}:{port}";
     public bool IsOpen => socket is not null;
 
@@ -299,7 +309,10 @@ sealed class Conversation(string host, int port, bool traces) {
         throw new Complaint($"cannot connect to {Show(host)}, port {port}: {why}", exitCode: 1);
     }
 
-    public void Close() { socket?.Dispose(); (socket, waiting, start, count) = (null, 0, 0, 0); }
+    public void Close() {
+        socket?.Dispose();
+        (socket, waiting, start, count, TakesAhead) = (null, 0, 0, 0, false);
+    }
 
     // Something is there to be heard: an answer, or the end.
     bool HasAnswered => count > 0 || socket!.Poll(0, SelectMode.SelectRead);
@@ -310,8 +323,8 @@ sealed class Conversation(string host, int port, bool traces) {
 
     public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
 
-    public static string Reason(Exception e) => e.InnerException is not SocketException socket ? e.Message
-        : socket.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock ? "not an octet for 60 s; given up"
+    public static string Reason(Exception e) => e.InnerException is not SocketException cause ? e.Message
+        : cause.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock ? "not an octet for 60 s; given up"
         : "the connection broke";
 
     public void Trace(char side, string text) { if (traces) Console.Error.WriteLine($"{side}: {text}"); }
@@ -319,8 +332,8 @@ sealed class Conversation(string host, int port, bool traces) {
     // ---- what a client says: it waits in `outgoing` until that is full or is sent ----
 
     public void Say(Request request) => Say(RequestLine(request), Show(RequestLine(request)));
-
-    void Say(byte[] octets, string shown) {
+    public void SayDigest(byte[] digest) => Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
+    public void Say(byte[] octets, string shown) {
         Trace('C', shown);
         if (octets.Length > outgoing.Length - waiting) Send();
         octets.CopyTo(outgoing, waiting);
@@ -328,7 +341,8 @@ sealed class Conversation(string host, int port, bool traces) {
     }
 
     // §4.4  False: the server had something to say before the block was complete, and that is heard first.
-    public bool SayBlock(SafeFileHandle file, string name, IncrementalHash? hash, Progress progress) {
+    public bool SayBlock(SafeFileHandle file, string name, bool digest, Progress progress) {
+        using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
         long position = 0, end = RandomAccess.GetLength(file);
         Say(LengthOctets((ulong)end), $"<u64:{end}>");
         for (progress.Begin(name, 0, end); position < end; progress.Position = position) {
@@ -340,7 +354,7 @@ sealed class Conversation(string host, int port, bool traces) {
             (waiting, position) = (waiting + some.Length, position + some.Length);
         }
         Trace('C', $"<file:{name}>");
-        if (hash?.GetHashAndReset() is { } digest) Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
+        if (hash is not null) SayDigest(hash.GetHashAndReset());
         return true;
     }
 
@@ -349,8 +363,10 @@ sealed class Conversation(string host, int port, bool traces) {
         try {
             stream.Write(outgoing, 0, waiting);         // blocking: it returns when all has been sent
             return true;
-        } catch (IOException) { return false; }
-        finally { waiting = 0; }
+        } catch (IOException) {
+            try { socket!.Shutdown(SocketShutdown.Send); } catch (SocketException) { }      // nothing more, with a gap
+            return false;
+        } finally { waiting = 0; }
     }
 
     // ---- what a client hears: it comes in whatever pieces, and is taken as the lines and blocks that were sent ----
@@ -409,43 +425,49 @@ sealed class Client : IDisposable {
     readonly Progress progress;
     readonly string[] types;
     readonly string? output;
-    readonly bool resume, quiet;
-    bool digest, failed;                    // digest: until a server says that it knows no such option
+    readonly bool resume, quiet, onlyNew;
+    bool digest, ahead = true;              // until a server says that it knows no such option
+    int done, passedOver, failures;         // files
+    long moved;                             // octets of those done
 
-    // ---- §5.2  GET: one file, as plain as it can be ----
+    // A file on its way, either way; its size is 0 where only the server knows it.
+    abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
 
-    sealed class Download(string name, string target, string temporary) {
-        public readonly string Name = name, Target = target, Temporary = temporary;
-        public GetRequest Request = new(name);
+    // One file, as plain as it can be: ask, send, take the answer; once more, in other words, if that is what it says.
+    // (AskForAll, below, does the same for many, and leaves to this those that have to be asked for again.)
+    void AskForOne<T>(T file, Action<T> ask, Func<T, bool> takeAnswer) {
+        do {
+            server.Open();
+            ask(file);
+            server.Send();
+        } while (!takeAnswer(file));
+    }
+
+    // ---- §5.2  GET ----
+
+    sealed record Download(string Name, long Size, string Target, string Temporary) : Transfer(Name, Size) {
+        public GetRequest Request = new(Name);
         public long Kept;                   // octets that an earlier try has left here, and
         public IncrementalHash? Hash;       // the digest so far
 
         // The lock keeps out a second client that fetches the same file.  (Windows removes no file that others hold.)
         public SafeFileHandle Open(FileMode mode) => Files.OpenHidden(() => Temporary, mode,
-            OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None, FileOptions.None);
+            OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
     }
 
-    void GetOne(Download file) {
-        do {
-            server.Open();
-            Ask(file);
-            server.Send();
-        } while (!TakeAnswer(file));
-    }
-
-    void Ask(Download file) =>
+    void AskToGet(Download file) =>
         server.Say(file.Request = new GetRequest(file.Name, digest ? (ulong)file.Kept : 0, digest));
 
-    // False: it is to be asked once more, in other words.
-    bool TakeAnswer(Download file) {
+    bool TakeFile(Download file) {
         if (file.Request.Offset > 0) server.Allow(file.Kept);
         var error = server.HearReply();
         if (file.Request.Offset > 0) server.Allow(0);
         if (error is null) { Fetch(file); return true; }
-        if (error.Code == "unsupported" && file.Request.Digest) return digest = false;
-        if (error.Code != "bad-offset" || file.Kept == 0) { Fail(file.Name, error); return true; }
-        File.Delete(file.Temporary);        // it has become shorter than what was kept: from the start
-        file.Kept = 0;
+        if (error.Code is "unsupported" or "bad-offset" && file.Request.Offset > 0) {
+            File.Delete(file.Temporary);    // it has become shorter, or offsets are unknown there: from the start
+            file.Kept = 0;
+        } else if (error.Code == "unsupported" && file.Request.Digest) digest = false;
+        else { Fail(file.Name, error); return true; }
         return false;
     }
 
@@ -459,9 +481,10 @@ sealed class Client : IDisposable {
         using var hash = !file.Request.Digest ? null
             : offset > 0 ? file.Hash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var handle = file.Open(FileMode.OpenOrCreate);
+        if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
+        RandomAccess.SetLength(handle, position);
+        file.Clock.Restart();
         try {
-            if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
-            RandomAccess.SetLength(handle, position);
             for (progress.Begin(file.Name, position, end); position < end; progress.Position = position) {
                 var some = server.HearSome(end - position);
                 RandomAccess.Write(handle, some, position);
@@ -474,19 +497,18 @@ sealed class Client : IDisposable {
             if (position == 0) File.Delete(file.Temporary);
             string kept = position == 0 ? "" : $"; {position:N0} octets are kept, and --resume goes on from there";
             throw new IOException(Conversation.Reason(e) + kept);
-        } finally { progress.End(); }
-
+        }
         bool saved = intact && Save(file.Temporary, file.Target);
         File.Delete(file.Temporary);        // the hidden name goes first, then, with the handle, the lock
         if (!intact) Fail(file.Name, "the digest does not match what arrived; it is thrown away");
         else if (!saved) Fail(file.Name, "that name has appeared here meanwhile; nothing is ever overwritten");
-        else Say($"{file.Name}: {progress.Summary}, {(hash is null ? "not verified" : "verified")}");
+        else Done(file, (long)length, isVerified: hash is not null);
     }
 
     // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
     // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
     static bool Save(string temporary, string target) {
-        try { return Files.Link(temporary, target); }
+        try { return Files.Publish(temporary, target); }
         catch (IOException) when (File.Exists(temporary)) {
             try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
             catch (IOException) when (Files.IsTaken(target)) { return false; }
@@ -496,35 +518,16 @@ sealed class Client : IDisposable {
         }
     }
 
-    // ---- GET of many: asked ahead of the answers, so that small files do not pay a round trip each ----
-
-    const int RequestsAhead = 64;           // their lines fit any kernel's buffers, so never do both sides wait to send
-
-    void GetAll(string[] names) {
-        bool intoFolder = output is null || Directory.Exists(output);
-        if (!intoFolder && names.Length > 1)
-            throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
-        List<Download> files = [], again = [];
-        foreach (string name in names) Guarded(name, () => Prepare(name, intoFolder, files));
-        for (int next = 0, asked = 0; next < files.Count; next++) {
-            if (asked == next) server.Open();
-            if (asked - next <= RequestsAhead / 2)
-                while (asked < files.Count && asked - next < RequestsAhead) Ask(files[asked++]);
-            server.Send();
-            Guarded(files[next].Name, () => { if (!TakeAnswer(files[next])) again.Add(files[next]); });
-            if (!server.IsOpen) asked = next + 1;       // what was asked and not answered is asked again
-        }
-        foreach (var file in again) Guarded(file.Name, () => GetOne(file));
-    }
-
-    void Prepare(string name, bool intoFolder, List<Download> files) {
+    void Prepare(string name, long size, bool intoFolder, List<Download> files) {
         if (CheckName(name, types) is { } error) { Fail(name, error); return; }
         string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
         string folder = Path.GetDirectoryName(target)!, source = $"{server.Name}|{name}";
         string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
-        var file = new Download(name, target, Path.Combine(folder, $".imagetransfer-{id}.down"));
+        var file = new Download(name, size, target, Path.Combine(folder, $".imagetransfer-{id}.down"));
+        bool isTaken = Files.IsTaken(target);
         if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
-        else if (Files.IsTaken(target)) Fail(name, "that name is here already; nothing is ever overwritten");
+        else if (isTaken && onlyNew) passedOver++;
+        else if (isTaken) Fail(name, "that name is here already; nothing is ever overwritten");
         else { if (resume && File.Exists(file.Temporary)) ReadKept(file); files.Add(file); }
     }
 
@@ -533,82 +536,167 @@ sealed class Client : IDisposable {
         file.Hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var handle = file.Open(FileMode.Open);
         var some = new byte[1 << 20];
+        progress.BeginBatch(1, 0);
         progress.Begin(file.Name, 0, RandomAccess.GetLength(handle));
         for (int count; (count = RandomAccess.Read(handle, some, file.Kept)) > 0; progress.Position = file.Kept) {
             file.Hash.AppendData(some, 0, count);
             file.Kept += count;
         }
-        progress.End();
     }
 
-    // ---- §5.3  PUT: the request for the file that follows goes out behind the block ----
+    // ---- many files: asked ahead of the answers, so that small ones do not pay a round trip each ----
 
-    void PutAll(string[] paths) {
-        string[] files = [.. paths.Where(IsWorthSending)];
-        bool announced = false;             // the request for files[next] is on its way
-        for (int next = 0; next < files.Length; next++) {
-            string? following = files.ElementAtOrDefault(next + 1);
-            Guarded(Path.GetFileName(files[next]), () => announced = PutOne(files[next], announced, following));
-            announced &= server.IsOpen;
-        }
-    }
+    const int RequestsAhead = 64;           // so many lines fit any kernel's buffers: never do both sides wait to send
 
-    // True: the request for the following file is on its way.
-    bool PutOne(string path, bool announced, string? following) {
-        string name = Path.GetFileName(path);
-        if (!announced) {
-            server.Open();
-            server.Say(new PutRequest(name, digest));
-            server.Send();
-        }
-        var error = server.HearReply();
-        if (error?.Code == "unsupported" && digest) return PutOne(path, announced: digest = false, following);
-        bool sent = false;
-        if (error is null) {
-            using var file = File.OpenHandle(path, options: FileOptions.SequentialScan);
-            using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-            try { sent = server.SayBlock(file, name, hash, progress); }
-            finally { progress.End(); }
-            if (sent && following is not null) server.Say(new PutRequest(Path.GetFileName(following), digest));
-            sent = sent && server.Send();
-            error = server.HearReply();
-            if (!sent) server.Close();
-            if (!sent && error is null) throw Conversation.Broken("it said OK before it had the file");
-        }
-        if (error is not null) Fail(name, error);
-        else Say($"{name}: {progress.Summary}, {(digest ? "verified" : "not verified")}");
-        return sent && following is not null;
-    }
-
-    bool IsWorthSending(string path) {
-        bool worth = false;
-        Guarded(path, () => {
-            string name = Path.GetFileName(path);
-            if (Directory.Exists(path)) Fail(path, "that is a folder; name the files in it");
-            else if (CheckName(name, types) is { } error) Fail(path, error);
-            else if (new FileInfo(path) is var file && !file.Exists) Fail(path, "there is no such file here");
-            else if (file.Length == 0) Fail(path, Error.Empty);     // before it is opened: a pipe looks like that, too
-            else {
-                Span<byte> first = stackalloc byte[SignatureSize];
-                using var handle = File.OpenHandle(path);
-                worth = HasSignature(name, first[..RandomAccess.Read(handle, first, 0)]);
-                if (!worth) Fail(path, Error.BadType);
+    void AskForAll<T>(List<T> files, Func<T, T, bool> mayFollow, Action<T> ask, Func<T, bool> takeAnswer)
+        where T : Transfer {
+        var again = new List<T>();
+        progress.BeginBatch(files.Count, files.Any(file => file.Size == 0) ? 0 : files.Sum(file => file.Size));
+        for (int next = 0, asked = 0; next < files.Count; next++) {
+            if (asked == next) {
+                server.Open();
+                ask(files[asked++]);
             }
+            if (asked - next <= RequestsAhead / 2)      // refilled when half empty: fewer, larger sends
+                while (asked < files.Count && asked - next < RequestsAhead && mayFollow(files[asked - 1], files[asked]))
+                    ask(files[asked++]);
+            server.Send();
+            Guarded(files[next].Name, () => { if (!takeAnswer(files[next])) again.Add(files[next]); });
+            if (!server.IsOpen) asked = next + 1;       // what was asked and not answered is asked again
+        }
+        foreach (var file in again) Guarded(file.Name, () => AskForOne(file, ask, takeAnswer));
+    }
+
+    void GetAll(string[] words) {
+        var names = words.SelectMany(word => !HasWildcard(word) ? [KeyValuePair.Create(word, 0L)]
+            : Found(word, Listing().Where(listed => Fits(word, listed.Key)))).ToArray();
+        bool intoFolder = output is null || Directory.Exists(output);
+        if (!intoFolder && names.Length > 1)
+            throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
+        var files = new List<Download>();
+        foreach (var (name, size) in names) Guarded(name, () => Prepare(name, size, intoFolder, files));
+        AskForAll(files, (_, _) => true, AskToGet, TakeFile);
+    }
+
+    // ---- §5.3  PUT: small files run ahead where the server takes that; large ones ask first ----
+
+    sealed record Sending(string Name, long Size, string Path, bool IsOfMany) : Transfer(Name, Size) {
+        public bool MayRunAhead => IsOfMany && Size <= 256 << 10;
+        public PutRequest Request = new("");
+        public bool IsSent, WasSent;        // the block is behind the request · was so in a try that got no answer
+    }
+
+    void AskToPut(Sending file) {
+        file.WasSent |= file.IsSent;
+        file.IsSent = false;
+        file.Clock.Restart();
+        byte[] content = [];
+        try { if (server.TakesAhead && file.MayRunAhead) content = File.ReadAllBytes(file.Path); }
+        catch (Exception e) when (Files.IsTrouble(e)) { }       // it will show again, when it is this file's turn
+        if (content.Length > file.Size) content = [];           // it is growing, so it is asked for first
+        server.Say(file.Request = new PutRequest(file.Name, digest, ahead && file.MayRunAhead));
+        if (content is []) return;
+        server.Say(LengthOctets((ulong)content.Length), $"<u64:{content.Length}>");
+        server.Say(content, $"<file:{file.Name}>");
+        if (digest) server.SayDigest(SHA256.HashData(content));
+        file.IsSent = true;
+    }
+
+    bool TakeOutcome(Sending file) {
+        var error = server.HearReply();                         // the go-ahead
+        bool isUnknown = error?.Code == "unsupported" && !file.IsSent;
+        if (isUnknown && file.Request.Ahead) { ahead = false; return false; }
+        if (isUnknown && file.Request.Digest) { digest = false; return false; }
+        server.TakesAhead |= error is null && file.Request.Ahead;
+        if (error is not null && file.IsSent) server.Close();   // it takes the block for requests
+        if (error is null) {
+            bool isWhole = file.IsSent || SayBlock(file);
+            error = server.HearReply();
+            if (!isWhole) server.Close();
+            if (!isWhole && error is null) throw Conversation.Broken("it said OK before it had the file");
+        }
+        if (error is null) Done(file, file.Size, isVerified: file.Request.Digest);
+        else if (error.Code == "exists" && onlyNew) passedOver++;
+        else if (error.Code == "exists" && file.WasSent) Fail(file.Name, "exists: perhaps stored by the try before");
+        else Fail(file.Name, error);
+        return true;
+    }
+
+    bool SayBlock(Sending file) {
+        using var handle = File.OpenHandle(file.Path, options: FileOptions.SequentialScan);
+        return server.SayBlock(handle, file.Name, file.Request.Digest, progress) && server.Send();
+    }
+
+    void PutAll(string[] words) {
+        var paths = new List<string>();
+        foreach (string word in words) Guarded(word, () => paths.AddRange(Paths(word)));
+        var there = onlyNew ? Listing() : [];
+        var files = new List<Sending>();
+        foreach (string path in paths)
+            if (there.ContainsKey(Path.GetFileName(path))) passedOver++;
+            else Guarded(path, () => Prepare(path, isOfMany: paths.Count > 1, files));
+        AskForAll(files, (last, file) => last.IsSent && file.MayRunAhead, AskToPut, TakeOutcome);
+    }
+
+    void Prepare(string path, bool isOfMany, List<Sending> files) {
+        var file = new FileInfo(path is "" ? "." : path);
+        if (!file.Exists) Fail(path, "there is no such file here");
+        else if (CheckName(file.Name, types) is { } error) Fail(path, error);
+        else if (file.Length == 0) Fail(path, Error.Empty);     // before it is opened: a pipe looks like that, too
+        else {
+            Span<byte> first = stackalloc byte[SignatureSize];
+            using var handle = File.OpenHandle(path);
+            if (!HasSignature(file.Name, first[..RandomAccess.Read(handle, first, 0)])) Fail(path, Error.BadType);
+            else files.Add(new Sending(file.Name, file.Length, path, isOfMany));
+        }
+    }
+
+    // ---- what people type: patterns and folders, also where no shell has seen to them ----
+
+    static bool HasWildcard(string word) => word.AsSpan().IndexOfAny('*', '?') >= 0;        // no name can hold one
+    static bool Fits(string pattern, string name) =>
+        FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: OperatingSystem.IsWindows());
+
+    IEnumerable<T> Found<T>(string word, IEnumerable<T> found) {
+        var all = found.ToArray();
+        if (all is []) Fail(word, "there is no picture that fits");
+        return all;
+    }
+
+    // A folder stands for the pictures directly in it, a pattern for the pictures that fit it.
+    IEnumerable<string> Paths(string word) {
+        string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+        string path = word == "~" || word.StartsWith("~/") ? home + word[1..] : word;
+        bool isFolder = Directory.Exists(path);
+        var (folder, pattern) = isFolder ? (path, "*") : (Path.GetDirectoryName(path), Path.GetFileName(path));
+        if (!HasWildcard(pattern)) return [path];
+        var files = new DirectoryInfo(string.IsNullOrEmpty(folder) ? "." : folder);
+        return Found(word, !files.Exists ? [] : files.EnumerateFiles().Select(file => file.Name)
+            .Where(name => Fits(pattern, name) && CheckName(name, types) is null).Order(StringComparer.Ordinal)
+            .Select(name => Path.Combine(folder ?? "", name)));
+    }
+
+    // Names and sizes, as the server lists them: only those that one can ask for.
+    Dictionary<string, long> Listing() {
+        var listing = new Dictionary<string, long>();
+        Guarded("LIST", () => {
+            foreach (string line in Lines(new ListRequest(), "LIST"))
+                if (line.Split('|') is [var name, var size, _] && CheckName(name, types) is null)
+                    listing[name] = long.TryParse(size, out long octets) ? octets : 0;
         });
-        return worth;
+        return listing;
     }
 
     // ---- §5.1, §5.4  LIST and STATUS ----
 
     // The whole block comes first, and its lines are shown then: whoever pages through them takes the time he likes,
     // and the server need not wait for him.
-    void ShowLines(Request request, string verb, string ifNone, Func<string[], string> inColumns) {
+    IEnumerable<string> Lines(Request request, string verb) {
         server.Open();
         server.Say(request);
         server.Send();
-        if (server.HearReply() is { } error) { Fail(verb, error); return; }
+        if (server.HearReply() is { } error) { Fail(verb, error); yield break; }
         ulong length = server.HearLength();
-        if (length == 0) Say(ifNone);
         using var block = Files.Scratch(length);
         for (ulong taken = 0; taken < length;) {
             var line = server.HearLine();
@@ -617,9 +705,17 @@ sealed class Client : IDisposable {
             block.Write([.. line, (byte)'\n']);
         }
         block.Position = 0;
-        for (var lines = new StreamReader(block); lines.ReadLine() is { } line;)
-            Console.Out.WriteLine(Console.IsOutputRedirected ? Show(line) : inColumns(Show(line).Split('|')));
+        for (var lines = new StreamReader(block); lines.ReadLine() is { } line;) yield return line;
     }
+
+    void ShowLines(Request request, string verb, string ifNone, Func<string[], string> show) => Guarded(verb, () => {
+        int count = 0, before = failures;
+        foreach (string line in Lines(request, verb).Select(Show)) {
+            Console.Out.WriteLine(Console.IsOutputRedirected ? line : show(line.Split('|')));
+            count++;
+        }
+        if (count == 0 && failures == before) Say(ifNone);
+    });
 
     static string ListColumns(string[] fields) =>
         fields is not [var name, var size, var time] || !ulong.TryParse(size, out ulong octets)
@@ -627,10 +723,7 @@ sealed class Client : IDisposable {
 
     static string StatusColumns(string[] fields) =>
         fields is not [var from, var to, var address, var requests, var received, var sent] ? string.Join('|', fields)
-        : $"{from,-20}  {Lasted(from, to),8}  {requests,6}  {received,10}  {sent,10}  {address}";
-
-    static string Lasted(string from, string to) =>
-        DateTime.TryParse(from, out var begin) && DateTime.TryParse(to, out var end) ? $"{end - begin}" : "still on";
+        : $"{from,-20}  {to.Split('T')[^1],9}  {requests,6}  {received,10}  {sent,10}  {address}";
 
     // ---- the command line and the prompt: the same words ----
 
@@ -640,12 +733,13 @@ sealed class Client : IDisposable {
         Without COMMAND there is a prompt that takes the same ones. PORT is 7005 unless given.
 
           LIST                what the server has
-          GET NAME...         fetch pictures             (also: download)
-          PUT FILE...         add pictures               (also: upload, send)
+          GET NAME...         fetch pictures; '*.png' is all that fit      (also: download)
+          PUT FILE...         add pictures, or those of a folder           (also: upload, send)
           STATUS              who has been connected
 
           --output PATH       GET into this folder, or, for a single NAME, to this file
           --resume            GET: go on with a download that was cut short
+          --new               GET, PUT: pass over what is there already
           --no-digest         do not compare SHA-256 digests
           --types LIST        endings to send and fetch, or any (jpg,jpeg,png)
           --trace             show the conversation on stderr, as Protocol.md writes it
@@ -661,8 +755,8 @@ sealed class Client : IDisposable {
     public static int Run(string[] args) {
         var options = new Options(args, Help);
         if (options.Has("--help")) return Options.Print(Help);
-        if (options.Words is not [var host, .. var words]) throw new Complaint("say which HOST; --help shows how");
-        if (host == "") throw new Complaint("the HOST is empty; say which machine");
+        if (options.Words is not [not "" and var host, .. var words])
+            throw new Complaint("say which HOST; --help shows how");
         int port = Port;
         if (words is [[>= '0' and <= '9', ..] number, .. var others])
             (port, words) = (Options.PortFrom(number, least: 1), others);
@@ -671,25 +765,24 @@ sealed class Client : IDisposable {
         if (words is not [var word, .. var files]) client.Prompt($"connected to {Show(host)}, port {port}");
         else {
             string verb = VerbOf(word) ?? throw NoCommand(word);
-            foreach (string option in (string[])["--output", "--resume"])
-                if (verb != "GET" && options.Has(option)) throw new Complaint($"{option} goes with GET");
+            foreach (string option in (string[])["--output", "--resume", "--new"])
+                if (verb != "GET" && options.Has(option) && (verb, option) is not ("PUT", "--new"))
+                    throw new Complaint($"{option} goes with GET{(option == "--new" ? " and PUT" : "")}");
             client.Execute(verb, [.. files]);
         }
-        return client.failed ? 1 : 0;
+        return client.failures > 0 ? 1 : 0;
     }
 
     Client(Options options, Conversation server) {
         (this.server, types, quiet) = (server, options.Types(), options.Has("--quiet"));
-        (resume, digest) = (options.Has("--resume"), !options.Has("--no-digest"));
+        (resume, onlyNew, digest) = (options.Has("--resume"), options.Has("--new"), !options.Has("--no-digest"));
         output = options.Has("--output") ? options.Text("--output", "") : null;
         progress = new Progress(!quiet && !Console.IsErrorRedirected);
         if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
     }
 
-    public void Dispose() {
-        if (server.IsOpen) server.Trace('C', "<close>");    // by the process as it ends: closing here costs 2 ms more
-        progress.Dispose();
-    }
+    // The connection is closed by the process as it ends: to do it here would cost 2 ms more.
+    public void Dispose() { if (server.IsOpen) server.Trace('C', "<close>"); }
 
     static string? VerbOf(string word) => word.ToUpperInvariant() switch {
         "DOWNLOAD"         => "GET",
@@ -701,14 +794,24 @@ sealed class Client : IDisposable {
     void Execute(string verb, string[] files) {
         if (verb is "LIST" or "STATUS" && files is not []) throw new Complaint($"{verb} takes no file name");
         if (verb is "GET" or "PUT" && files is []) throw new Complaint($"{verb} which file?");
-        if (verb is "GET") GetAll(files);
-        else if (verb is "PUT") PutAll(files);
-        else if (verb is "LIST")
-            Guarded(verb, () => ShowLines(new ListRequest(), verb, "the folder is empty", ListColumns));
-        else Guarded(verb, () => ShowLines(new StatusRequest(), verb, "nobody has been connected", StatusColumns));
+        (done, passedOver, moved) = (0, 0, 0);
+        var (before, clock) = (failures, Stopwatch.StartNew());
+        switch (verb) {
+            case "GET": GetAll(files); break;
+            case "PUT": PutAll(files); break;
+            case "LIST": ShowLines(new ListRequest(), verb, "the folder is empty", ListColumns); break;
+            default: ShowLines(new StatusRequest(), verb, "nobody has been connected", StatusColumns); break;
+        }
+        progress.EndBatch();
+        int all = done + passedOver + failures - before;
+        if (verb is "GET" or "PUT" && (all > 1 || passedOver > 0))
+            Say($"{all:N0} files: {done:N0} done, {passedOver:N0} passed over, {failures - before:N0} failed; "
+                + $"{moved:N0} octets in {clock.Elapsed.TotalSeconds:0.00} s");
     }
 
     void Prompt(string greeting) {
+        if (OperatingSystem.IsWindows())
+            Console.InputEncoding = Console.IsInputRedirected ? Encoding.UTF8 : Encoding.Unicode;
         server.Open();
         Say($"{greeting}; help lists the commands, exit leaves");
         while (true) {
@@ -720,8 +823,9 @@ sealed class Client : IDisposable {
                     case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
                     case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine(PromptHelp); break;
                     case [var word, .. var files] when VerbOf(word) is { } verb: Execute(verb, files); break;
-                    case [var word] when !word.Contains('.') && !types.Contains("any"): throw NoCommand(word);
-                    default: GetAll([line.Trim()]); break;
+                    case [var name] when CheckName(name, types) is null: Execute("GET", [name]); break;
+                    case [var word, ..] when CheckName(line.Trim(), types) is not null: throw NoCommand(word);
+                    default: Execute("GET", [line.Trim()]); break;
                 }
             } catch (Complaint complaint) { Fail("imagetransfer", complaint.Message); }
         }
@@ -729,17 +833,9 @@ sealed class Client : IDisposable {
 
     // Words as a shell would cut them: at spaces, but not between quotes.
     static string[] Words(string line) {
-        var words = new List<string>();
-        StringBuilder? word = null;
-        char quote = '\0';
-        foreach (char c in line)
-            if (quote == '\0' && c is '"' or '\'') (quote, word) = (c, word ?? new StringBuilder());
-            else if (c == quote) quote = '\0';
-            else if (quote != '\0' || c is not (' ' or '\t')) (word ??= new StringBuilder()).Append(c);
-            else if (word is not null) { words.Add(word.ToString()); word = null; }
-        if (quote != '\0') throw new Complaint("a quote is not closed");
-        if (word is not null) words.Add(word.ToString());
-        return [.. words];
+        const string Word = """(?:"(?<part>[^"]*)"|'(?<part>[^']*)'|(?<part>[^\s"']))+""";
+        if (Regex.Replace(line, Word, "").Trim() != "") throw new Complaint("a quote is not closed");
+        return [.. Regex.Matches(line, Word).Select(word => string.Concat(word.Groups["part"].Captures))];
     }
 
     // ---- talk: all of it on stderr, since stdout is for what was asked for ----
@@ -750,10 +846,27 @@ sealed class Client : IDisposable {
         catch (Exception e) when (Files.IsTrouble(e)) { server.Close(); Fail(what, Conversation.Reason(e)); }
     }
 
-    void Say(string text) { if (!quiet) Console.Error.WriteLine(text); }
-    void Fail(string what, string why) { Console.Error.WriteLine($"{Show(what)}: {why}"); failed = true; }
+    void Say(string text) {
+        if (quiet) return;
+        progress.Hide();
+        Console.Error.WriteLine(text);
+    }
 
-    // For reading, not for parsing: of the text, only what could harm a terminal stays escaped.
+    void Fail(string what, string why) {
+        progress.Hide();
+        Console.Error.WriteLine($"{Show(what)}: {why}");
+        failures++;
+    }
+
+    void Done(Transfer file, long octets, bool isVerified) {
+        done++;
+        moved += octets;
+        progress.EndFile();
+        Say($"{file.Name}: {octets:N0} octets in {file.Clock.Elapsed.TotalSeconds:0.00} s, "
+            + (isVerified ? "verified" : "not verified"));
+    }
+
+    // For people: of the text, only what could harm a terminal stays escaped.
     void Fail(string what, Error error) {
         Fail(what, $"{error.Code}: {Show(error.Text).Replace(@"\<", "<").Replace(@"\\", @"\")}");
         if (error.Closes) server.Close();
@@ -762,39 +875,55 @@ sealed class Client : IDisposable {
 
 // ---- Progress -------------------------------------------------------------------------------------------------------
 
-// On a terminal, a line that shows how far a transfer is.  A timer draws it, since the transfer itself may be waiting.
-sealed class Progress : IDisposable {
+// On a terminal, a line that shows how far a batch of files is.  A timer draws it, since the transfer may be waiting.
+sealed class Progress {
     const int StalledAfter = 5_000;         // milliseconds
 
     readonly Timer? timer;
     string name = "";
-    long first, end, started, lastMoved, position;
+    int files, finished;
+    long total, before, first, end, position;           // octets: of the batch, of the files before, and of this one
+    long started, lastMoved;
     bool drawn, active;
 
     public Progress(bool visible) { if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250); }
-    public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
-    public string Summary => $"{end - first:N0} octets in {(lastMoved - started) / 1000.0:0.00} s";
 
-    public void Begin(string name, long position, long end) {
+    public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
+
+    public void BeginBatch(int files, long total) {
         lock (this) {
-            (this.name, first, this.end, Position) = (name, position, end, position);
-            (started, active) = (lastMoved, true);
+            (this.files, this.total, finished, before, active) = (files, total, 0, 0, true);
+            (first, end, Position) = (0, 0, 0);
+            started = lastMoved;
         }
     }
 
-    public void End() { lock (this) { if (drawn) Console.Error.Write("\r\e[K"); drawn = active = false; } }
+    public void Begin(string name, long position, long end) {
+        lock (this) (this.name, first, this.end, Position) = (name, position, end, position);
+    }
+
+    public void EndFile() {
+        lock (this) (before, first, finished) = (before + position - first, position, finished + 1);
+    }
+
+    public void EndBatch() { lock (this) { Hide(); active = false; } }
+    public void Hide() { lock (this) { if (drawn) Console.Error.Write($"\r{"",79}\r"); drawn = false; } }
 
     void Draw() {
-        long now = Environment.TickCount64;
+        long now = Environment.TickCount64, moved = before + position - first;
         if (!active || now - started < 400) return;
-        double rate = (position - first) * 1000.0 / (now - started), done = (double)position / end;
-        var left = TimeSpan.FromSeconds(Math.Min(rate > 0 ? (end - position) / rate : 0, 359_999));
-        string pace = $"{rate / 1e6:0.0} MB/s  {left:h\\:mm\\:ss} left";
+        double rate = moved * 1000.0 / (now - started);
+        long toGo = files == 1 ? end - position : total - moved;
+        var left = TimeSpan.FromSeconds(Math.Clamp(rate > 0 ? toGo / rate : 0, 0, 359_999));
+        string pace = $"{rate / 1e6:0.0} MB/s" + (files > 1 && total == 0 ? "" : $", {left:h\\:mm\\:ss} left");
         if (now - lastMoved >= StalledAfter) pace = $"stalled for {(now - lastMoved) / 1000} s";
-        string bar = new string('#', (int)(done * 20)).PadRight(20, '-');
-        Console.Error.Write($"\r\e[K{(name.Length > 24 ? name[..23] + "…" : name)}  [{bar}] {done,4:0%}  {pace}");
+        double part = end == 0 ? 0 : (double)position / end;
+        string bar = $"[{new string('#', (int)(part * 20)).PadRight(20, '-')}] {part,4:0%}";
+        string far = files == 1 ? $"{(name.Length > 24 ? name[..23] + "…" : name)}  {bar}"
+            : $"{finished:N0} of {files:N0}, {Amount(moved)}{(total > 0 ? $" of {Amount(total)}" : "")}";
+        Console.Error.Write($"\r{far + ", " + pace,-79}");       // blanks: not every console knows an escape
         drawn = true;
     }
 
-    public void Dispose() => timer?.Dispose();
+    static string Amount(long octets) => octets >= 1e9 ? $"{octets / 1e9:0.0} GB" : $"{octets / 1e6:0.0} MB";
 }

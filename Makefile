@@ -1,6 +1,8 @@
 # Each target is a command or two that you could have typed.  `make help` lists them.
 
 PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
+EXE     = wine bin/windows/ImageTransfer.exe
+WINDOWS_TIME = 330
 LOGGER  = console;verbosity=$(if $(SERVER)$(CLIENT)$(STAGE),quiet,minimal)
 
 help:              ## this list
@@ -30,6 +32,16 @@ torture:           ## the promises under fire, for some minutes; SEED= and ROUND
 	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Torture"; status=$$?; \
 	echo; cat ConformanceTests/torture.txt || { echo "No torture ran."; status=1; }; exit $$status
 
+windows:           ## the suite over the program for Windows, server and client, under Wine: apt-get install wine wine64
+	@command -v wine >/dev/null || { echo "Wine is missing: apt-get install wine wine64"; exit 1; }
+	@dotnet publish ImageTransfer.csproj --nologo -v quiet -r win-x64 --self-contained -o bin/windows
+	@run=; export WINEPREFIX=$$(mktemp -d) WINEARCH=win64 WINEDEBUG=-all ON_WINDOWS=1; \
+	trap 'trap "" INT TERM; kill $$run 2>/dev/null; wineserver -k; rm -rf $$WINEPREFIX' EXIT; trap 'exit 130' INT TERM; \
+	wine wineboot -i 2>/dev/null; wineserver -p; \
+	timeout -k 10 $(WINDOWS_TIME) $(MAKE) --no-print-directory test TIMEOUT_SCALE=3 SERVER='$(EXE) server {port} --dir {dir}' \
+	  CLIENT='$(EXE) client {host} {port} {command} {file}' & run=$$!; wait $$run; status=$$?; \
+	test $$status -ne 124 || echo "It hung: ended after $(WINDOWS_TIME) s."; exit $$status
+
 width:             ## no line of a .cs file is wider than 120 characters; prints those that are
 	@LC_ALL=C.UTF-8 git grep -nE '^.{121,}' -- '*.cs'; test $$? -eq 1
 
@@ -50,4 +62,4 @@ accept:            ## take what the failed snapshots received as right
 clean:             ## what was built
 	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/Snapshots/*.received.txt
 
-.PHONY: help run build test mutants torture width demo accept clean
+.PHONY: help run build test mutants torture windows width demo accept clean

@@ -35,11 +35,11 @@ sealed class Server {
     const int TurnOctets = 4 << 20, LeastShare = 128 << 10, LargestShare = 1 << 20;
     public const int RequestCost = 16 << 10;
     const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
-    const int MostClients = 65_000;                             // Select takes 65,536 sockets, farewells among them
+    const int MostClients = 65_000, MostSockets = 65_500;       // Select takes 65,536, with those that are leaving
 
     public readonly Folder Folder;
     public readonly Log Log;
-    public readonly bool Traces, ReadOnly;
+    public readonly bool Traces;
     public readonly long MaxSize, IdleTime;
     public readonly Queue<Visit> History = new();               // §5.4
     public bool Stopping { get; private set; }
@@ -63,9 +63,8 @@ sealed class Server {
         // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
         foreach (var library in GetType().Assembly.GetReferencedAssemblies()) System.Reflection.Assembly.Load(library);
         SHA256.HashData([]);
-
         Console.Out.WriteLine($"listening on {listener.LocalEndPoint}, folder {Show(Folder.Root)}");
-        if (Folder.Warning is { } warning) Log.Write($"warning: {warning}");
+        if (Folder.WhyNoUploads is { } why) Log.Write($"warning: {why}");
         while (!Stopping || connections.Count > 0) Turn();
         Log.Write("stopped");
         Log.Drain();
@@ -75,11 +74,10 @@ sealed class Server {
     // One turn: ask the kernel who is ready, let each of them go on, forget the finished.  Select is the only place in
     // this program that waits for a client, so no client can hold up another.
     void Turn() {
-        int wait = Sort(WhomToAskAfter());
+        int wait = Deal(WhomToAskAfter());
         if (readable.Count + writable.Count > 0) Socket.Select(readable, writable, null, wait * 1000);
         else Thread.Sleep(wait);                                        // Select takes no empty lists
         now = Environment.TickCount64;
-
         if (readable.Remove(listener)) Accept();
         Socket[] ready = [.. readable, .. writable, .. due];            // Select left in the lists those who are ready
         int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
@@ -90,9 +88,9 @@ sealed class Server {
 
     // Who waits for octets, who for room to send, who for nothing but a turn (or for an end, at its deadline); and how
     // long nobody needs to be looked at, in milliseconds: also the longest that a signal goes unnoticed.
-    int Sort(Dictionary<Socket, Connection> asked) {
+    int Deal(Dictionary<Socket, Connection> asked) {
         foreach (var list in (List<Socket>[])[readable, writable, due]) list.Clear();
-        if (!Stopping && now >= acceptAgain) readable.Add(listener);
+        if (!Stopping && now >= acceptAgain && connections.Count < MostSockets) readable.Add(listener);
         long wait = asked == connections ? LongestWait : LookAtAllEvery;
         foreach (var (socket, connection) in asked) {
             if (connection.IsDue(now)) due.Add(socket);
@@ -136,7 +134,9 @@ sealed class Server {
             while (spares.Count < SpareDescriptors)
                 spares.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
             for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++)
-                Admit(listener.Accept());
+                try { Admit(listener.Accept()); }       // or it has been reset before: that costs nobody a pause
+                catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionReset
+                    or SocketError.ConnectionAborted or SocketError.NotConnected or SocketError.WouldBlock) { }
         } catch (Exception e) {                         // out of descriptors: the listener stays readable; do not spin
             Log.Write($"cannot accept just now: {e.Message}");
             spares.ForEach(spare => spare.Dispose());   // for files of running requests, and .NET's thread for a signal
@@ -219,12 +219,12 @@ sealed class Server {
         string listen = options.Text("--listen", "127.0.0.1");
         if (!IPAddress.TryParse(listen, out var address))
             throw new Complaint($"--listen takes an address, such as 127.0.0.1, 0.0.0.0 or ::, not '{Show(listen)}'");
-
         maxClients = (int)options.Number("--max-clients", 100, MostClients);
         MaxSize = options.Number("--max-size", 1L << 30, long.MaxValue, isSize: true);
         IdleTime = options.Number("--idle", 300, 1_000_000_000) * 1000;
-        (ReadOnly, Traces) = (options.Has("--read-only"), options.Has("--trace"));
-        Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"), ReadOnly);
+        Traces = options.Has("--trace");
+        Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"),
+            options.Has("--read-only"));
         Log = new Log(options.Has("--quiet"));
         listener = Listen(new IPEndPoint(address, port));
     }
@@ -265,6 +265,8 @@ sealed class Visit(string address) {
 // The last word is the reply that is due then, if there is one.
 sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
 
+// What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance; its
+// deadline is fixed for a line, and put off for a block that keeps the pace.
 sealed class Connection : INotifyCompletion, IDisposable {
     public readonly Socket Socket;
     public readonly Visit Visit;
@@ -315,7 +317,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
         if (allowance <= 0) await Until(Wait.Turn);
         if (LineEnd < 0) await Flush();
         if (server.Stopping) throw new Ending("stopping", Error.Stopping);
-
         SetDeadline(server.IdleTime);
         bool hasBegun = false, goesOn = IsBetweenRequests = true;
         while (goesOn && LineEnd < 0 && inputCount < MaxLine) {
@@ -325,7 +326,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
         }
         IsBetweenRequests = false;
         if (inputCount == 0) return null;
-
         bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
         var line = isWhole ? Input[..LineEnd] : Input;
         var request = isWhole ? ParseRequest(line) : new Refused(Error.BadRequest);
@@ -337,6 +337,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         (blockLength, begun) = (0, Environment.TickCount64);
         allowance -= Server.RequestCost;
         Visit.Requests++;
+        SetPace();
         return request;
     }
 
@@ -354,6 +355,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // §5.1
     async ValueTask<Error?> AnswerList() {
+        await Flush();                                          // what was said before does not wait for it
         using var listing = server.Folder.AskForListing();
         while (!listing.IsReady) await Until(Wait.Turn);
         await SayLines(listing.Lines);
@@ -382,8 +384,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
         using var file = server.Folder.Open(get.Name);
         if (file is null) return Error.NotFound;
         long end = RandomAccess.GetLength(file), position = (long)Math.Min(get.Offset, long.MaxValue);
+        if (RandomAccess.Read(file, server.Buffer.AsSpan(0, 1), 0) == 0) return Error.NotFound;    // emptied just now
         if (position > end) return Error.BadOffset;
-
         using var hash = get.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
         if (hash is not null) await HashUpTo(position, file, hash);
         await SayBlock((into, at) => RandomAccess.Read(file, into, at), position, end, hash);
@@ -395,6 +397,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // The digest is that of the whole file, so what is not sent is read, too: before anything is said.
     async ValueTask HashUpTo(long end, SafeFileHandle file, IncrementalHash hash) {
         for (long position = 0; position < end;) {
+            await Flush();
             await Until(Wait.Turn);
             var some = server.Buffer.AsSpan(0, (int)Math.Min(server.Buffer.Length, end - position));
             some = some[..RandomAccess.Read(file, some, position)];
@@ -406,36 +409,36 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // §5.3
     async ValueTask<Error?> Answer(PutRequest put) {
-        if (CheckName(put.Name, server.Folder.Types) is { } error) return error;
-        if (server.Folder.Has(put.Name)) return Error.Exists;
-        if (server.ReadOnly) return Error.Denied;
-        using var upload = server.Folder.BeginUpload(put.Name);         // gone at the end, published or not
+        using var upload = server.Folder.BeginUpload(put.Name, out var refusal);    // gone at the end, published or not
+        if (refusal is not null && !put.Ahead) return refusal;
         using var hash = put.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
         await Say(error: null);                                         // the go-ahead
-        SetPace();
-
         ulong length = ParseLength(await Take(LengthSize));
         Trace($"C: <u64:{length}>");
         if (length > (ulong)server.MaxSize) return Error.TooLarge;      // compared before any cast
         blockLength = (long)length;
-        var refusal = length == 0 ? Error.Empty : null;
-        var first = await Take((int)Math.Min(SignatureSize, blockLength), leave: true);
-        if (length > 0 && !HasSignature(put.Name, first)) refusal = Error.BadType;
-
+        var first = await Take((int)Math.Min(SignatureSize, blockLength), isPeek: true);
+        if (length == 0) Refuse(Error.Empty);
+        else if (!HasSignature(put.Name, first)) Refuse(Error.BadType);
         for (long toCome = blockLength; toCome > 0;) {
-            if (refusal is not null) upload.Dispose();                  // the rest is read all the same
             var some = await TakeSome(toCome);
             toCome -= some.Length;
             hash?.AppendData(some.Span);
-            refusal ??= upload.TryWrite(some.Span);
+            if (refusal is null) Refuse(upload!.TryWrite(some.Span));
         }
         if (length > 0) Trace($"C: {(refusal is null ? $"<file:{put.Name}>" : $"<any:{length}>")}");
         if (hash is not null) {
             var digest = await Take(DigestSize);
             Trace($"C: <hex:{Convert.ToHexString(digest)}>");
-            if (!digest.SequenceEqual(hash.GetHashAndReset())) refusal ??= Error.Corrupt;
+            if (!digest.SequenceEqual(hash.GetHashAndReset())) Refuse(Error.Corrupt);
         }
-        return refusal ?? upload.TryPublish();
+        return refusal ?? upload!.TryPublish();
+
+        // The block is read to its end all the same.  The first reason counts, or ahead the uppermost row of §6.
+        void Refuse(Error? error) {
+            if (error is not null) upload?.Dispose();
+            if (refusal is null || put.Ahead && error?.Row < refusal.Row) refusal = error;
+        }
     }
 
     // §8  The last word, and then the client's end is waited for, so that no reset eats it.
@@ -447,7 +450,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         catch (SocketException) { return; }                     // it is gone
         SetDeadline(Server.FarewellTime);
         for (int most = Server.FarewellOctets, count; most > 0; most -= count)
-            if ((count = await Receive(server.Buffer)) == 0) return;
+            if ((count = await Receive(server.Buffer.AsMemory(0, Math.Min(most, server.Buffer.Length)))) == 0) return;
     }
 
     public void Dispose() {
@@ -477,11 +480,11 @@ sealed class Connection : INotifyCompletion, IDisposable {
     }
 
     // Exactly so many octets.
-    async ValueTask<byte[]> Take(int size, bool leave = false) {
+    async ValueTask<byte[]> Take(int size, bool isPeek = false) {
         while (inputCount < size)
             if (!await FillInput()) throw new Ending("cut");
         var octets = Input[..size].ToArray();
-        if (!leave) UseInput(size);
+        if (!isPeek) UseInput(size);
         return octets;
     }
 
@@ -501,7 +504,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
         await Flush();
         for (; ; await Until(Wait.Octets)) {
             if (allowance <= 0) continue;
-            int count = Socket.Receive(into.Span, SocketFlags.None, out var error);
+            var some = into.Span[..(int)Math.Min(into.Length, allowance)];
+            int count = Socket.Receive(some, SocketFlags.None, out var error);
             if (error is SocketError.WouldBlock) continue;
             if (error is not SocketError.Success) throw new Ending("reset");
             if (count == 0) Trace("C: <fin>");
@@ -542,17 +546,16 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // that does not take is read again next time: cheaper than a buffer for every client, and it never grows.
     async ValueTask Send(ReadAt read, long position, long end, IncrementalHash? hash) {
         for (long hashed = position; heldCount > 0 || position < end;) {
+            if (allowance <= 0) await Until(Wait.Room);
             var buffer = server.Buffer.AsSpan();
             held.AsSpan(0, heldCount).CopyTo(buffer);
-            var some = buffer[heldCount..(int)Math.Min(buffer.Length, heldCount + end - position)];
+            long most = Math.Min(end - position, Math.Min(allowance, buffer.Length - heldCount));
+            var some = buffer.Slice(heldCount, (int)most);
             some = some[..read(some, position)];
             if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
             if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
             hashed = Math.Max(hashed, position + some.Length);
-
-            int all = heldCount + some.Length, sent = 0;
-            var error = SocketError.Success;
-            if (allowance > 0) sent = Socket.Send(buffer[..all], SocketFlags.None, out error);
+            int all = heldCount + some.Length, sent = Socket.Send(buffer[..all], SocketFlags.None, out var error);
             if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
             Visit.Sent += sent;
             CountMoved(sent);
@@ -564,7 +567,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         }
     }
 
-    // ---- waiting: `await Until(…)` is the only await there is, and the loop ends it ----
+    // ---- waiting: `await Until(…)` is the only await that really waits; all the others lead to it ----
 
     enum Wait { Octets, Room, Turn }            // octets to receive · room to send · only its share of the next turn
 
@@ -580,9 +583,9 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public bool IsDue(long now) => wait is Wait.Turn || allowance <= 0 || now >= Deadline;
 
     // §7  Nobody begins to wait behind his deadline.  Time that we need for ourselves is not the client's.
-    Connection Until(Wait what) {
-        wait = what;
-        if (what is Wait.Turn) SetPace();
+    Connection Until(Wait reason) {
+        wait = reason;
+        if (wait is Wait.Turn) SetPace();
         if (Environment.TickCount64 < Deadline) return this;
         if (!isPaced || moved < Server.BlockStep) throw Audible(new Ending("timeout", Error.Timeout));
         SetPace();
@@ -599,11 +602,12 @@ sealed class Connection : INotifyCompletion, IDisposable {
         goOn!();                                        // comes back when it waits again, or is over
     }
 
+    // What the compiler makes of `await` calls these four.  `next` is the rest of the method.
     public Connection GetAwaiter() => this;
     public bool IsCompleted => false;
     public void OnCompleted(Action next) => goOn = next;
     public void GetResult() {
-        if (Environment.CurrentManagedThreadId != server.LoopThread) Environment.FailFast("this is not the loop's thread");
+        if (Environment.CurrentManagedThreadId != server.LoopThread) Environment.FailFast("not the loop's thread");
         if (ending is not { } why) return;
         ending = null;
         throw Audible(why);
@@ -636,17 +640,17 @@ sealed class Folder {
 
     public readonly string Root;
     public readonly string[] Types;
-    public readonly string? Warning;
-    readonly bool sync;
+    public readonly string? WhyNoUploads;
+    readonly bool sync, readOnly;
 
     public Folder(string root, string[] types, bool sync, bool readOnly) {
         try {
-            (Root, Types, this.sync) = (Path.GetFullPath(root), types, sync);
+            (Root, Types, this.sync, this.readOnly) = (Path.GetFullPath(root), types, sync, readOnly);
             Directory.CreateDirectory(Root);
             foreach (var _ in Directory.EnumerateFileSystemEntries(Root, "*", Everything)) break;  // may it be read?
             if (readOnly) return;
             Sweep();
-            Warning = CanPublish();
+            WhyNoUploads = TryUpload();
         } catch (Exception e) when (Files.IsTrouble(e)) {
             throw new Complaint($"cannot use the folder {Show(Path.GetFullPath(root))}: {e.Message}"
                 + (readOnly ? "" : " (--read-only needs no writing)"), exitCode: 1);
@@ -654,12 +658,12 @@ sealed class Folder {
     }
 
     public string PathOf(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
-    public bool Has(string name) => Files.IsTaken(PathOf(name));
 
     // §5.2  Null: nothing that a listing would show.
     public SafeFileHandle? Open(string name) {
         var file = new FileInfo(PathOf(name));
-        return file.Exists && IsPicture(file.Attributes, file.Length)
+        bool isItsName = Path.GetFileName(file.FullName).Equals(name, StringComparison.OrdinalIgnoreCase);
+        return isItsName && file.Exists && IsPicture(file.Attributes, file.Length)
             ? File.OpenHandle(file.FullName, share: FileShare.ReadWrite | FileShare.Delete) : null;
     }
 
@@ -667,8 +671,18 @@ sealed class Folder {
     public static bool IsPicture(FileAttributes attributes, long length) =>
         length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
 
-    public Upload BeginUpload(string name) =>
-        Warning is null ? new Upload(Root, PathOf(name), sync) : throw new IOException(Warning);
+    // §5.3  Null, and why not.
+    public Upload? BeginUpload(string name, out Error? refusal) {
+        refusal = CheckName(name, Types);
+        try {
+            refusal ??= Files.IsTaken(PathOf(name)) ? Error.Exists : readOnly ? Error.Denied : null;
+            if (WhyNoUploads is not null) throw new IOException(WhyNoUploads);
+            return refusal is null ? new Upload(Root, PathOf(name), sync) : null;
+        } catch (Exception e) when (Files.IsTrouble(e)) {
+            refusal ??= Error.Storage.Because(e);
+            return null;
+        }
+    }
 
     // P12  Temporaries of dead servers: a living one holds a lock on each of its own, which makes this open fail.
     // Opening for writing too never waits, whatever has been planted under such a name.
@@ -681,7 +695,7 @@ sealed class Folder {
     }
 
     // Null, or why nothing can be stored here.
-    string? CanPublish() {
+    string? TryUpload() {
         string name = PathOf(Upload.Hidden($"{Random.Shared.NextInt64():x16}"));
         using var probe = new Upload(Root, name, sync: false);
         if (probe.TryPublish() is not null)
@@ -702,9 +716,8 @@ sealed class Folder {
         if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
         if (made is null) return;
         try { if (making!.MoveNext()) return; }
-        catch (Exception e) when (Files.IsTrouble(e)) { made.Trouble = e; }
-        made.IsReady = true;
-        made = null;
+        catch (Exception e) { made.Trouble = e; }           // whatever it is, it costs those who asked, and no other
+        (made.IsReady, made, making) = (true, null, null);
     }
 }
 
@@ -741,7 +754,7 @@ sealed class Listing(string root, string[] types) : IDisposable {
         }
         lines = Files.Scratch((ulong)length);
         for (Line last = default; heap.TryDequeue(out _, out var line); last = line) {
-            if (!line.Name.SequenceEqual(last.Name)) lines.Write(line.Octets);  // .NET shows all that is no UTF-8 alike
+            if (!line.Name.SequenceEqual(last.Name)) lines.Write(line.Octets);  // a name with U+FFFD and its doubles
             if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
             if (sharers == 0) { lines.Dispose(); yield break; }
@@ -762,15 +775,15 @@ sealed class Listing(string root, string[] types) : IDisposable {
         return new Line(chunk, used - length, (short)Encoding.UTF8.GetByteCount(name), (short)length);
     }
 
-    // A date that .NET cannot hold lies beyond the year 9999.  (One before the year 1 does not happen to a picture.)
+    // A date that .NET cannot hold is shown as the last it can.
     static DateTime Modified(ref FileSystemEntry entry) {
         try { return entry.LastWriteTimeUtc.UtcDateTime; }
-        catch (ArgumentOutOfRangeException) { return DateTime.MaxValue; }
+        catch (ArgumentOutOfRangeException) { return new DateTime(DateTime.MaxValue.Ticks, DateTimeKind.Utc); }
     }
 }
 
 // One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name and
-// only then lets go of its lock (DeleteOnClose has that order), so that no sweep ever takes it for a dead one.
+// only then lets go of its lock, so that no sweep ever takes it for a dead one.
 sealed class Upload : IDisposable {
     readonly SafeFileHandle handle;
     readonly string final;
@@ -783,7 +796,7 @@ sealed class Upload : IDisposable {
         (this.final, this.sync) = (final, sync);
         handle = Files.OpenHidden(
             () => temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
-            FileMode.CreateNew, FileShare.Read | FileShare.Delete, FileOptions.DeleteOnClose);
+            FileMode.CreateNew, FileShare.Read | FileShare.Delete);
     }
 
     // Null, or `storage`.
@@ -798,19 +811,25 @@ sealed class Upload : IDisposable {
     public Error? TryPublish() {
         try {
             if (sync) RandomAccess.FlushToDisk(handle);
-            if (!Files.Link(temporary, final)) return Error.Exists;
-            try { if (sync) FlushFolder(Path.GetDirectoryName(final)!); }
+            if (!Files.Publish(temporary, final)) return Error.Exists;
+            try { if (sync) FlushName(Path.GetDirectoryName(final)!); }
             catch (IOException) { File.Delete(final); throw; }          // it will be refused, so it must not be there
             return null;
         } catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
     }
 
-    public void Dispose() => handle.Dispose();
+    public void Dispose() {
+        try { File.Delete(temporary); } catch (Exception e) when (Files.IsTrouble(e)) { }   // the next start sweeps it
+        handle.Dispose();
+    }
 
-    static void FlushFolder(string folder) {
-        if (OperatingSystem.IsWindows()) return;        // NTFS keeps its own journal of names
-        using var handle = new SafeFileHandle(open(folder, 0), ownsHandle: true);
-        if (handle.IsInvalid || fsync(handle) != 0) throw new IOException("cannot flush the folder");
+    // Windows flushes a name with its file; a Mac's disk keeps what fsync hands it until a file is flushed.
+    void FlushName(string folder) {
+        if (!OperatingSystem.IsWindows()) {
+            using var names = new SafeFileHandle(open(folder, 0), ownsHandle: true);
+            if (names.IsInvalid || fsync(names) != 0) throw new IOException("cannot flush the folder");
+        }
+        if (!OperatingSystem.IsLinux()) RandomAccess.FlushToDisk(handle);
     }
 
     [DllImport("libc")] static extern int open(string path, int flags);
@@ -863,11 +882,9 @@ sealed class Options {
     public Options(string[] args, string help) {
         var takesValue = help.Split('\n').Where(line => line.StartsWith("  --"))
             .Select(line => line.Trim().Split(' ')).ToDictionary(words => words[0], words => words[1] != "");
-
         for (int i = 0; i < args.Length; i++) {
             if (args[i] == "--") { Words.AddRange(args[(i + 1)..]); break; }
             if (args[i] is not ['-', _, ..]) { Words.Add(args[i]); continue; }
-
             var parts = args[i].Split('=', 2);
             string name = parts[0] == "-h" ? "--help" : parts[0];
             if (!takesValue.TryGetValue(name, out bool takes))
@@ -921,6 +938,7 @@ static class Program {
 
     // The first word picks the half of the program to run.
     static int Main(string[] args) {
+        if (OperatingSystem.IsWindows()) Console.OutputEncoding = Encoding.UTF8;        // else the console's code page
         try {
             return args switch {
                 ["server", .. var rest]      => Server.Run(rest),

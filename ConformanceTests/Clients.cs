@@ -359,6 +359,24 @@ public sealed class Clients : ClientConformance
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
     }
 
+    [Test, Clause("CLI-1", "CLI-3"), Reference]
+    public void A_block_that_is_called_unsupported_is_not_sent_under_the_next_name()
+    {
+        // An odd server: it has taken the option, and the block, and the request for b.png is on its way to it.
+        byte[] one = Notation.Bytes(9), two = Notation.Bytes(12);
+        Give("a.png", one);
+        Give("b.png", two);
+        var client = Run("PUT", "a.png", "b.png");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|digest=sha256\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets([.. Block(one, digest: true), .. "PUT|b.png|digest=sha256\n"u8]);
+        wire.Send("ER|unsupported|on second thoughts\nOK\n");
+        wire.ExpectOctets(Block(two, digest: true));
+        wire.Send("OK\n");
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+    }
+
     static readonly (string Verb, string Name, string Says)[] cannotWork =
     [
         ("PUT", "missing.png", "no such file"),

@@ -34,7 +34,8 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             void report(string outcome, string message) =>
                 Report.Add(new Verdict(stage, clauses[0].Id, name, outcome, message));
 
-            string? why = NotForThisRun(fixture, stage, clauses);
+            string? why = NotForThisRun(fixture, stage, clauses)
+                ?? (OnWindows.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
             if (why is not null)
             {
                 if (why.StartsWith("not offered")) report("not offered", why);

@@ -188,6 +188,22 @@ public sealed class Closing : ServerConformance
         }, "no place becomes free");
     }
 
+    [Test, Clause("CLOSE-2", "STATUS-1"), Reference]
+    public void A_line_that_is_cut_short_is_shown_and_counted_as_it_came()
+    {
+        var server = Start("--trace");
+        Wire cut = Connect(server), other = Connect(server);
+        cut.Send("LIST");
+        cut.HalfClose();
+        cut.ExpectError("bad-request", closes: true);
+        other.Send("STATUS\n");
+        other.Expect("OK\n");
+        string[] figures = Encoding.UTF8.GetString(other.ReceiveBlock()).Split('\n')[0].Split('|');
+        Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four octets");
+        Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "its end is not logged");
+        Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
+    }
+
     [Test, Clause("CLOSE-2", "P1")]
     public void An_upload_cut_at_every_stage_leaves_nothing()
     {

@@ -28,16 +28,19 @@ public sealed class Program : IDisposable
         {
             throw new Violation($"The {name} cannot be started: {e.Message}\n  {string.Join(' ', command)}");
         }
-        if (drain)
-        {
-            process.OutputDataReceived += (_, line) => Collect(line.Data, output, outputEnded);
-            process.ErrorDataReceived += (_, line) => Collect(line.Data, errors, errorsEnded);
-            process.BeginOutputReadLine();
-            process.BeginErrorReadLine();
-        }
+        if (drain) Drain();
         if (input is not null) process.StandardInput.Write(input);
         process.StandardInput.Close();
         lock (running) running.Add(this);
+    }
+
+    // From now on what it says is read; before, it waits as soon as its pipes are full.
+    public void Drain()
+    {
+        process.OutputDataReceived += (_, line) => Collect(line.Data, output, outputEnded);
+        process.ErrorDataReceived += (_, line) => Collect(line.Data, errors, errorsEnded);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
     }
 
     static void Collect(string? line, List<string> lines, ManualResetEventSlim ended)

@@ -7,6 +7,7 @@ public static class Player
         foreach (var (name, content) in HeldBefore(transcript, Side.Server)) server.Has(name, content);
         var wires = new Dictionary<int, Wire>();
         var ended = new HashSet<int>();
+        byte[] asked = [];
         try
         {
             foreach (var step in transcript.Steps)
@@ -15,7 +16,8 @@ public static class Player
                 if (!wires.TryGetValue(connection, out var wire)) wires[connection] = wire = server.Connect(delivery);
                 switch (step)
                 {
-                    case Says { Side: Side.Client } says: wire.Send(Joined(says)); break;
+                    case Says { Side: Side.Client } says: wire.Send(asked = Joined(says)); break;
+                    case Says when OnWindows.Folded(transcript, asked) is { } answer: wire.Expect(answer); break;
                     case Says says: wire.Expect(says.Pieces); break;
                     case Acts { Side: Side.Client, Event: "half-close" }: wire.HalfClose(); break;
                     case Acts { Side: Side.Client, Event: "reset" }: wire.Reset(); ended.Add(connection); break;

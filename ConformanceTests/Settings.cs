@@ -21,6 +21,9 @@ static class Settings
     public static bool TestsClient => Client != "" || Server == "";
     public static bool IsReference => Server == "" && Client == "";
 
+    // Whether the server sees its folder through Windows: make windows says so.
+    public static readonly bool OnWindows = Variable("ON_WINDOWS") == "1" || OperatingSystem.IsWindows();
+
     // Another build of the reference in its place, and another folder for what the run writes: for mutants.
     public static readonly string Program =
         Variable("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));

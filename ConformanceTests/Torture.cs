@@ -8,32 +8,40 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
+using static TortureReport;
+
+// What all torture has in common: how much of it there is, and the file that says what came of it.
+static class TortureReport
+{
+    static readonly string scale = Environment.GetEnvironmentVariable("ROUNDS") ?? "1";
+    public static readonly double rounds =
+        double.TryParse(scale, CultureInfo.InvariantCulture, out double number) ? number : 1;
+    static readonly string report = Path.Combine(Settings.Root, "ConformanceTests", "torture.txt");
+
+    static TortureReport() =>               // once a run, whichever fixture comes first
+        File.WriteAllText(report, FormattableString.Invariant($"seed {Settings.Seed}, rounds x {rounds}\n"));
+
+    public static int Times(int count) => Math.Max(1, (int)(count * rounds));
+
+    public static void Say(string promises, string figures) =>
+        File.AppendAllText(report, $"{promises,-11} {figures}\n");
+
+    public static void SayIfItFailed()
+    {
+        bool failed = TestContext.CurrentContext.Result.Outcome.Status == NUnit.Framework.Interfaces.TestStatus.Failed;
+        if (failed) Say("FAILED", TestContext.CurrentContext.Test.Name.Replace('_', ' '));
+    }
+}
 
 [Category("Torture"), Reference, NonParallelizable]
 public sealed class Torture : ServerConformance
 {
-    static readonly string scale = Environment.GetEnvironmentVariable("ROUNDS") ?? "1";
-    static readonly double rounds =
-        double.TryParse(scale, CultureInfo.InvariantCulture, out double number) ? number : 1;
-    static readonly string report = Path.Combine(Settings.Root, "ConformanceTests", "torture.txt");
-
-    static int Times(int count) => Math.Max(1, (int)(count * rounds));
-    static void Say(string promises, string figures) => File.AppendAllText(report, $"{promises,-11} {figures}\n");
-
-    [OneTimeSetUp]
-    public static void Begin() =>
-        File.WriteAllText(report, FormattableString.Invariant($"seed {Settings.Seed}, rounds x {rounds}\n"));
-
     [SetUp]
     public void OnlyTheReferenceOnLinux() =>
         Assume.That(Settings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
 
     [TearDown]
-    public void SayIfItFailed()
-    {
-        bool failed = TestContext.CurrentContext.Result.Outcome.Status == NUnit.Framework.Interfaces.TestStatus.Failed;
-        if (failed) Say("FAILED", TestContext.CurrentContext.Test.Name.Replace('_', ' '));
-    }
+    public void SayWhatFailed() => SayIfItFailed();
 
     // ---- killed ----
 
@@ -830,7 +838,7 @@ public sealed class Torture : ServerConformance
     static bool Intact(string folder, string name) =>
         File.ReadAllBytes(Path.Combine(folder, name)).AsSpan().SequenceEqual(Picture(name));
 
-    static string[] Hidden(string folder) =>
+    public static string[] Hidden(string folder) =>
         [.. Directory.GetFileSystemEntries(folder, ".*").Select(path => Path.GetFileName(path))];
 
     static IEnumerable<string> Visible(string folder) =>
@@ -848,7 +856,7 @@ public sealed class Torture : ServerConformance
         return wire.ReceiveLine();
     }
 
-    static Socket Dial(int port, int receiveBuffer = 0)
+    public static Socket Dial(int port, int receiveBuffer = 0)
     {
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         socket.SendTimeout = socket.ReceiveTimeout = Settings.Patience * 2;
@@ -859,14 +867,14 @@ public sealed class Torture : ServerConformance
     }
 
     // The body in several threads; the first failure counts.
-    static void Together(int threads, Action<int> body)
+    public static void Together(int threads, Action<int> body)
     {
         Task start(int i) => Task.Factory.StartNew(() => body(i), TaskCreationOptions.LongRunning);
         var tasks = Enumerable.Range(0, threads).Select(start).ToArray();
         if (!Task.WaitAll(tasks, Settings.Milliseconds(300_000))) throw new Violation("it hangs");
     }
 
-    static double Milliseconds(Action action)
+    public static double Milliseconds(Action action)
     {
         var clock = Stopwatch.StartNew();
         action();
@@ -876,9 +884,9 @@ public sealed class Torture : ServerConformance
     static int Descriptors(RunningServer server) =>
         Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
 
-    static string Mebi(long octets) => $"{Math.Max(octets, 0) / 1048576.0:0.0}";
+    public static string Mebi(long octets) => $"{Math.Max(octets, 0) / 1048576.0:0.0}";
 
-    static long Resident(RunningServer server) =>
+    public static long Resident(RunningServer server) =>
         long.Parse(File.ReadAllText($"/proc/{server.Program.Id}/statm").Split(' ')[1]) * Environment.SystemPageSize;
 
     // How much of one processor it uses for two seconds, in per cent, once .NET has compiled again what was used a lot.
@@ -890,7 +898,7 @@ public sealed class Torture : ServerConformance
         return (server.Program.CpuTime - before).TotalMilliseconds / 20;
     }
 
-    static int Execute(string program, params string[] words)
+    public static int Execute(string program, params string[] words)
     {
         using var process = Process.Start("sh", ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words]);
         return process.WaitForExit(10_000) ? process.ExitCode : -1;

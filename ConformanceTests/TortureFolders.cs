@@ -1,0 +1,357 @@
+// More torture, of what a folder, a file or a disk can do to either half: folders of a hundred thousand pictures, calls
+// of the system that take long (strace sees to that), transfers that end at their deadlines.
+
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text.RegularExpressions;
+using static Torture;
+using static TortureReport;
+
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class TortureFolders : ServerConformance
+{
+    [SetUp]
+    public void OnlyTheReferenceOnLinux() =>
+        Assume.That(Settings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
+
+    [TearDown]
+    public void SayWhatFailed() => SayIfItFailed();
+
+    // ---- many pictures ----
+
+    [Test, Order(1), Clause("P6", "P7", "CLOSE-4")]
+    public void A_folder_of_a_hundred_thousand_that_ten_list_for_ever_holds_up_nobody()
+    {
+        int files = Times(100_000);
+        string folder = Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(),
+            $"imagetransfer-test-{Path.GetRandomFileName()}");
+        Directory.CreateDirectory(folder);
+        try
+        {
+            Parallel.For(0, files, i => File.WriteAllBytes(Path.Combine(folder, $"p{i:D7}.png"), [1]));
+            var clock = Stopwatch.StartNew();
+            var server = Start(folder: folder);
+            double start = clock.Elapsed.TotalSeconds;
+            server.Has("cat.png", Notation.Bytes(1000));
+            using Wire probe = server.Connect(), uploader = server.Connect();
+            long before = Resident(server), most = 0;
+            int listings = 0;
+
+            // They ask for as long as they are answered.
+            var listing = Enumerable.Range(0, 10).Select(_ => Task.Factory.StartNew(() =>
+            {
+                using var socket = Dial(server.Port);
+                var sink = new byte[1 << 20];
+                try
+                {
+                    while (TakeListing(socket, sink)) Interlocked.Increment(ref listings);
+                }
+                catch (SocketException) { }
+            }, TaskCreationOptions.LongRunning)).ToArray();
+            Eventually(() => Volatile.Read(ref listings) >= 10, "they are not answered");
+
+            double get()
+            {
+                Thread.Sleep(5);
+                most = Math.Max(most, Resident(server));
+                return Milliseconds(() => probe.Get("cat.png"));
+            }
+            double worst = Enumerable.Range(0, 400).Max(_ => get());
+            double put = Enumerable.Range(0, 20).Max(i =>
+                Milliseconds(() => uploader.Put($"z{i}.png", Notation.Bytes(1000))));
+
+            clock.Restart();
+            server.Program.Signal("TERM");
+            Assert.That(server.Program.WaitForExit(Settings.Milliseconds(30_000)), Is.Zero);
+            double end = clock.Elapsed.TotalSeconds;
+            Assert.That(Task.WaitAll(listing, Settings.Patience), "a lister hangs");
+
+            string figures = $"{files:N0} files, started in {start:0.0} s; 10 list for ever, {listings} listings: "
+                + $"GET at worst {worst:0.0} ms, PUT {put:0.0} ms, {Mebi(most - before)} MiB more; "
+                + $"told to stop, it ends after {end:0.0} s";
+            Say("P6 P7", figures);
+            Assert.That(start, Is.LessThan(Settings.Milliseconds(3_000) / 1000.0), figures);
+            Assert.That(worst, Is.LessThan(Settings.Milliseconds(100)), figures);
+            Assert.That(put, Is.LessThan(Settings.Milliseconds(1000)), figures);
+            Assert.That(most - before, Is.LessThan(96 << 20), figures);
+            Assert.That(end, Is.LessThan(13.5), figures);
+            Assert.That(Hidden(folder), Is.Empty);
+        }
+        finally { Directory.Delete(folder, true); }
+    }
+
+    // False: it was told that the server stops, or nothing more at all.
+    static bool TakeListing(Socket socket, byte[] sink)
+    {
+        socket.Send("LIST\n"u8);
+        var head = sink.AsSpan(0, 3 + 8);
+        for (int have = 0, count; have < head.Length; have += count)
+        {
+            if ((count = socket.Receive(head[have..])) == 0) return false;
+            if (have == 0 && head[0] != 'O') return false;
+        }
+        long left = (long)System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(head[3..]);
+        for (int count; left > 0; left -= count)
+            if ((count = socket.Receive(sink, (int)Math.Min(left, sink.Length), SocketFlags.None)) == 0) return false;
+        return true;
+    }
+
+    // ---- deadlines ----
+
+    [Test, Order(2), Clause("LIMIT-3", "CONN-2", "DIGEST-1")]
+    public void At_a_deadline_the_rest_of_a_block_comes_and_what_is_behind_it([Values] bool digest)
+    {
+        // What is left of the block when the kernels are full fits in what a reader takes out of them just before the
+        // deadline, and yet that is not enough for the kernel to call the socket ready: only whoever tries can tell.
+        // Many sizes, because at the first deadline the kernel takes some more of it, nobody knows how much.
+        const int ReceiveBuffer = 1 << 18, Taken = 400 << 10, Head = 3 + 8;
+        var rests = Enumerable.Range(0, 20).Select(i => (8 + i * 64) << 10).ToArray();
+        var server = Start();
+        using (var file = File.Create(server.PathOf("huge.png"))) file.SetLength(64 << 20);
+        var probe = Connect(server);
+        long held = 0;
+        using (var stalled = Dial(server.Port, ReceiveBuffer))
+        {
+            stalled.Send("GET|huge.png\n"u8);
+            long before;
+            do
+            {
+                before = held;
+                Thread.Sleep(300);
+                held = SentTo(stalled, probe);
+            }
+            while (held == 0 || held != before);
+        }
+
+        var pictures = rests.Select(rest => Notation.Bytes((int)held - Head + rest)).ToArray();
+        for (int i = 0; i < pictures.Length; i++) server.Has($"{i}.png", pictures[i]);
+
+        var clock = Stopwatch.StartNew();
+        var wires = new List<(Wire Wire, byte[] Picture)>();
+        foreach (var picture in pictures)
+        {
+            var wire = Own(new Wire(Dial(server.Port, ReceiveBuffer), Side.Client));
+            wire.Send($"GET|{wires.Count}.png{(digest ? "|digest=sha256" : "\nLIST")}\n");
+            wires.Add((wire, picture));
+        }
+        // A block that has moved enough in its first 20 s has 20 s more; the digest is to be cut off in these.
+        int until = digest ? 38_500 : 18_500;
+        Thread.Sleep(until - (int)clock.ElapsedMilliseconds);
+        int full = wires.Count(one => SentTo(one.Wire.Socket, probe) < one.Picture.Length);
+        foreach (var (wire, picture) in wires)
+        {
+            wire.Expect("OK\n");
+            wire.ExpectOctets(Notation.U64((ulong)picture.Length));
+            Assert.That(wire.Receive(Taken).AsSpan().SequenceEqual(picture.AsSpan(0, Taken)));
+        }
+        Thread.Sleep(4_000);
+        foreach (var (wire, picture) in wires)
+        {
+            Assert.That(wire.Receive(picture.Length - Taken).AsSpan().SequenceEqual(picture.AsSpan(Taken)));
+            if (digest) wire.ExpectOctets(SHA256.HashData(picture));
+            if (digest) wire.Send("LIST\n");
+            wire.Expect("OK\n");
+            Assert.That(wire.ReceiveBlock(), Is.Not.Empty);
+        }
+        string what = digest ? "and its digest" : "and the answer behind it";
+        Say("P8", $"{wires.Count} readers slow to the deadline, {full} with a rest to come: all of it, {what}");
+    }
+
+    // How many octets the server has handed to the kernel for this client.
+    static long SentTo(Socket client, Wire probe)
+    {
+        probe.Send("STATUS\n");
+        probe.Expect("OK\n");
+        string own = $"|{client.LocalEndPoint}|";
+        string line = Encoding.UTF8.GetString(probe.ReceiveBlock()).Split('\n').Last(line => line.Contains(own));
+        return long.Parse(line.Split('|')[^1]);
+    }
+
+    // ---- calls that take long ----
+
+    // From now on this call of that server takes so long; false where nobody may look on.
+    bool Delay(RunningServer server, string call, int milliseconds, string promises)
+    {
+        string calls = Path.Combine(NewFolder("calls"), "calls.txt"), id = $"{server.Program.Id}";
+        string inject = $"inject={call}:delay_enter={Settings.Milliseconds(milliseconds)}000";
+        try
+        {
+            string[] command = ["strace", "-f", "-qq", "-o", calls, "-e", $"trace={call}", "-e", inject, "-p", id];
+            var strace = Own(new Program("strace", command, server.Folder));
+            bool looksOn() => !File.ReadAllText($"/proc/{id}/status").Contains("TracerPid:\t0\n");
+            Eventually(() => strace.HasEnded || looksOn(), "strace hangs");
+            if (!strace.HasEnded) return true;
+            Say(promises, "skipped: strace may not look on");
+        }
+        catch (Violation) { Say(promises, "skipped: no strace"); }
+        return false;
+    }
+
+    [Test, Order(3), Clause("P12", "P2")]
+    public void A_server_that_starts_between_a_temporary_and_its_lock_leaves_the_upload_alone()
+    {
+        const int Long = 3_000;
+        string folder = NewFolder();
+        var slow = Start(folder: folder);
+        using var wire = Connect(slow);
+        wire.List();
+        if (!Delay(slow, "flock", Long, "P12")) return;
+        wire.Send("PUT|cat.png\n");
+        Eventually(() => Hidden(folder).Length == 1, "it makes no temporary file");
+        var second = Start(folder: folder);                 // takes it for what a dead server left, and so it looks
+        Connect(second).List();
+        bool answered = wire.Socket.Poll(Settings.Milliseconds(Long * 5) * 1000, SelectMode.SelectRead);
+        Assert.That(answered, "it does not answer");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(100), .. Notation.Bytes(100)]);
+        wire.Expect("OK\n");
+        Assert.That(Connect(second).Get("cat.png"), Is.EqualTo(Notation.Bytes(100)));
+        Assert.That(Hidden(folder), Is.Empty);
+        Say("P12", "a server starts between the making of another's temporary and its lock: the upload is stored");
+    }
+
+    [Test, Order(4), Clause("P12", "P7")]
+    public void Killed_while_listings_wait_on_the_disk_it_leaves_nothing_in_the_temporary_folder()
+    {
+        int kills = Times(5);
+        for (int kill = 0; kill < kills; kill++)
+        {
+            // .NET keeps a socket of its own there unless told otherwise.
+            string temporary = NewFolder("tmp");
+            var server = Start(launcher: $"env TMPDIR={temporary} DOTNET_EnableDiagnostics=0");
+            for (int i = 0; i < 1000; i++) server.Has($"{new string('x', 200)}{i}.png", [1]);
+            var wires = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
+            if (!Delay(server, "pwrite64", 1_000, "P12")) return;
+            foreach (var wire in wires)
+                wire.Send(string.Concat(Enumerable.Repeat(kill % 2 == 0 ? "LIST\n" : "LIST\nSTATUS\n", 50)));
+            bool writes() => Opened(server.Program.Id).Any(path => path.StartsWith(temporary));
+            Eventually(writes, "it puts nothing on the disk");
+            Thread.Sleep(100 + 300 * kill / kills);         // the write is what is delayed, and it has begun now
+            server.Program.Signal("KILL");
+            server.Program.WaitForExit();
+            Assert.That(Directory.GetFileSystemEntries(temporary), Is.Empty);
+        }
+        Say("P12", $"{kills} kills while listings are written for slow readers: nothing left in the temporary folder");
+    }
+
+    public static IEnumerable<string> Opened(int process)
+    {
+        try
+        {
+            return [.. Directory.GetFiles($"/proc/{process}/fd").Select(link => new FileInfo(link).LinkTarget ?? "")];
+        }
+        catch (IOException) { return []; }                  // it has ended
+    }
+}
+
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class TortureClients : ClientConformance
+{
+    const string Strace = "/usr/bin/strace";
+
+    [SetUp]
+    public void OnlyTheReferenceOnLinux() =>
+        Assume.That(Settings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
+
+    [TearDown]
+    public void SayWhatFailed() => SayIfItFailed();
+
+    string PathOf(string name) => Path.Combine(Folder, name);
+
+    Program RunTraced(string trace, params string[] words) =>
+        Own(new Program("client",
+            [.. Plug.Words($"{Strace} -f -qq {trace} dotnet {Plug.Dll} client 127.0.0.1 {Port}"), .. words], Folder));
+
+    // What a cut download has left, made as long as it is wanted.
+    string Keep(string name, long length)
+    {
+        var client = Run("GET", name);
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. new byte[10]]);
+        wire.Dispose();
+        client.WaitForExit();
+        string hidden = Directory.GetFiles(Folder, ".imagetransfer-*.down").Single();
+        using var file = File.OpenWrite(hidden);
+        file.SetLength(length);
+        return hidden;                              // zeros from its first octet to its last
+    }
+
+    [Test, Order(1), Clause("CLI-4", "CLI-6")]
+    public void A_second_client_that_is_slow_to_lock_never_touches_what_the_first_has_published()
+    {
+        if (!File.Exists(Strace)) { Say("P2", "skipped: no strace"); return; }
+        var picture = Notation.Bytes(100_000);
+        var first = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..50_000]]);
+        Eventually(() => Directory.GetFileSystemEntries(Folder).Length == 1, "nothing is being saved");
+        string hidden = Directory.GetFileSystemEntries(Folder)[0];
+
+        // The second one opens the hidden file, and is slow to ask for the lock that the first one holds.
+        var second = RunTraced($"-P {hidden} -e inject=flock:delay_enter={Settings.Milliseconds(3_000)}000 "
+            + $"-o {Path.Combine(NewFolder("calls"), "calls.txt")}", "GET", "cat.png");
+        var other = Accept();
+        other.Expect("GET|cat.png|digest=sha256\n");
+        other.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..10]]);
+        int traced = 0;
+        Eventually(() =>
+        {
+            string children = File.ReadAllText($"/proc/{second.Id}/task/{second.Id}/children");
+            return int.TryParse(children.Split(' ')[0], out traced) && TortureFolders.Opened(traced).Contains(hidden);
+        }, "the second client does not open it");
+        wire.Send([.. picture[50_000..], .. SHA256.HashData(picture)]);
+        Assert.That(first.WaitForExit(), Is.Zero, first.Said());
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture));
+
+        other.Dispose();                                    // and the second one's download is cut
+        Assert.That(second.WaitForExit(Settings.Milliseconds(20_000)), Is.EqualTo(1));
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture), "it was whole before");
+        Say("P2", "a client that locks the hidden file after another has published it: the picture is untouched");
+    }
+
+    [Test, Order(2), Clause("CLI-10", "CLI-9", "LIMIT-3")]
+    public void What_was_kept_is_read_before_anything_is_asked()
+    {
+        if (!File.Exists(Strace)) { Say("P8", "skipped: no strace"); return; }
+        const int Kept = 5_000_000;
+        string hidden = Keep("cat.png", Kept), calls = Path.Combine(NewFolder("calls"), "calls.txt");
+        var client = RunTraced($"-P {hidden} -o {calls} -e trace=pread64 "
+            + "-e inject=pread64:delay_exit=100000", "GET", "cat.png", "--resume");
+        var wire = Accept();
+        wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
+        string[] reads = File.ReadAllLines(calls);
+        long read = reads.Select(line => Regex.Match(line, @"= (\d+)( |$)")).Where(match => match.Success)
+            .Sum(match => long.Parse(match.Groups[1].Value));
+        Assert.That(read, Is.EqualTo(Kept), string.Join('\n', reads));
+        byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(whole));
+        Assert.That(File.ReadAllLines(calls), Has.Length.EqualTo(reads.Length), "it is read once, and not again");
+        Say("P8", $"a slow disk under --resume: all {Kept:N0} octets kept are read before the server is asked");
+    }
+
+    [Test, Order(3), Clause("CLI-10", "CLI-9")]
+    public void A_server_that_has_much_to_read_is_waited_for()
+    {
+        // A minute, and one more for each 100 MiB that the server has to read before it can answer.
+        const int Kept = 150 << 20;
+        Keep("cat.png", Kept);
+        var clock = Stopwatch.StartNew();
+        var client = Run("GET", "cat.png", "--resume");
+        var wire = Accept();
+        wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
+        byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
+        while (clock.Elapsed < TimeSpan.FromSeconds(66))
+        {
+            Assert.That(client.HasEnded, Is.False, $"given up after {clock.Elapsed.TotalSeconds:0} s\n{client.Said()}");
+            Thread.Sleep(200);
+        }
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(new FileInfo(PathOf("cat.png")).Length, Is.EqualTo(whole.Length));
+        Say("P8", "an answer that takes 66 s, behind 150 MiB of offset: waited for");
+    }
+}
