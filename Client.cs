@@ -125,7 +125,7 @@ static class Protocol {
     static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
     static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
 
-    /// <summary>§4.3  The reply line, LF included: OK for null, else ER, the error's code and its text, cut to fit.</summary>
+    /// <summary>§4.3  The reply line, LF included: OK for null, else ER, code and text; a long text is cut.</summary>
     public static byte[] ReplyLine(Error? error) => Utf8Text.GetBytes(error is null ? "OK\n"
         : $"ER|{error.Code}|{error.Text[..Math.Min(error.Text.Length, 900)]}\n");
 
@@ -434,7 +434,7 @@ sealed class Client : IDisposable {
     abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
 
     // One file, as plain as it can be: ask, send, take the answer; once more, in other words, if that is what it says.
-    // (AskForAll, below, does the same for many, and leaves to this those that have to be asked for again.)
+    // (AskForAll, below, does so for many, and leaves to this those that have to be asked for again.)
     void AskForOne<T>(T file, Action<T> ask, Func<T, bool> takeAnswer) {
         do {
             server.Open();
@@ -476,8 +476,7 @@ sealed class Client : IDisposable {
         ulong offset = file.Request.Offset, length = server.HearLength();
         if (length > long.MaxValue - offset) throw Conversation.Broken("no file is that long");
         if (length == 0 && offset == 0) throw Conversation.Broken("it sent a file of no octets");
-        long position = (long)offset, end = (long)(offset + length);
-        bool intact = true;
+        var (position, end, intact) = ((long)offset, (long)(offset + length), true);
         using var hash = !file.Request.Digest ? null
             : offset > 0 ? file.Hash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var handle = file.Open(FileMode.OpenOrCreate);
@@ -805,7 +804,7 @@ sealed class Client : IDisposable {
         progress.EndBatch();
         int all = done + passedOver + failures - before;
         if (verb is "GET" or "PUT" && (all > 1 || passedOver > 0))
-            Say($"{all:N0} files: {done:N0} done, {passedOver:N0} passed over, {failures - before:N0} failed; "
+            Say($"{all:N0} file{(all == 1 ? "" : "s")}: {done:N0} done, {passedOver:N0} passed over, {failures - before:N0} failed; "
                 + $"{moved:N0} octets in {clock.Elapsed.TotalSeconds:0.00} s");
     }
 

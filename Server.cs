@@ -265,8 +265,8 @@ sealed class Visit(string address) {
 // The last word is the reply that is due then, if there is one.
 sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
 
-// What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance; its
-// deadline is fixed for a line, and put off for a block that keeps the pace.
+// What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance;
+// its deadline is fixed for a line, and put off for a block that keeps the pace.
 sealed class Connection : INotifyCompletion, IDisposable {
     public readonly Socket Socket;
     public readonly Visit Visit;

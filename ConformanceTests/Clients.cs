@@ -9,10 +9,16 @@ public sealed class Clients : ClientConformance
     void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
     string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
-    // The request line of whichever form the client uses; a digest it asks for is then part of the answer.
+    // The request line of whichever form the client uses; a digest it asks for is then part of the answer.  `ahead` is
+    // tested elsewhere: here the server does not know it.
     static bool Takes(Wire wire, string request)
     {
         string line = wire.ReceiveLine(request + "\\n");
+        if (line.Split('|').Contains("ahead"))
+        {
+            wire.Send("ER|unsupported|this server does not know ahead\n");
+            line = wire.ReceiveLine(request + "\\n");
+        }
         if (line == request) return false;
         Assert.That(line, Is.EqualTo(request + "|digest=sha256"));
         return true;
@@ -343,37 +349,22 @@ public sealed class Clients : ClientConformance
         Assert.That(Files(), Does.Contain("e.png"));
     }
 
-    [Test, Clause("PUT-3", "CONN-2"), Reference]
-    public void The_next_upload_is_announced_behind_the_block_before_it()
-    {
-        Give("a.png", Notation.Bytes(9));
-        Give("b.png", Notation.Bytes(10));
-        var client = Run("PUT", "a.png", "b.png --no-digest");
-        var wire = Accept();
-        wire.Expect("PUT|a.png\n");
-        wire.Send("OK\n");
-        wire.ExpectOctets([.. Notation.U64(9), .. Notation.Bytes(9), .. "PUT|b.png\n"u8]);
-        wire.Send("OK\nOK\n");
-        wire.ExpectOctets([.. Notation.U64(10), .. Notation.Bytes(10)]);
-        wire.Send("OK\n");
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-    }
-
     [Test, Clause("CLI-1", "CLI-3"), Reference]
     public void A_block_that_is_called_unsupported_is_not_sent_under_the_next_name()
     {
-        // An odd server: it has taken the option, and the block, and the request for b.png is on its way to it.
+        // An odd server: it has taken the option, and the block.
         byte[] one = Notation.Bytes(9), two = Notation.Bytes(12);
         Give("a.png", one);
         Give("b.png", two);
         var client = Run("PUT", "a.png", "b.png");
         var wire = Accept();
-        wire.Expect("PUT|a.png|digest=sha256\n");
+        wire.Expect("PUT|a.png|digest=sha256|ahead\n");
         wire.Send("OK\n");
-        wire.ExpectOctets([.. Block(one, digest: true), .. "PUT|b.png|digest=sha256\n"u8]);
-        wire.Send("ER|unsupported|on second thoughts\nOK\n");
+        wire.ExpectOctets(Block(one, digest: true));
+        wire.Send("ER|unsupported|on second thoughts\n");
+        wire.Expect("PUT|b.png|digest=sha256|ahead\n");
         wire.ExpectOctets(Block(two, digest: true));
-        wire.Send("OK\n");
+        wire.Send("OK\nOK\n");
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
     }
 
@@ -396,6 +387,7 @@ public sealed class Clients : ClientConformance
     {
         Listener.Dispose();                             // a connection would be refused, and said to be
         Give("text.png", "no picture"u8.ToArray());
+        Give("note.txt", "no picture"u8.ToArray());
         Give("empty.png", []);
         Give("there.png", Notation.Bytes(9));
         Directory.CreateDirectory(PathOf("folder.png"));

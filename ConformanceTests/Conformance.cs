@@ -83,13 +83,13 @@ public static class Stages
 {
     public static readonly string[] Names =
     [
-        "", "connect", "LIST", "GET", "PUT", "robustness", "many clients", "digest", "resume", "STATUS",
+        "", "connect", "LIST", "GET", "PUT", "robustness", "many clients", "digest", "resume", "STATUS", "ahead",
     ];
 
     static readonly (string Prefix, int Stage)[] table =
     [
         ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4),
-        ("DIGEST", 7), ("P4", 7), ("CLI-7", 7), ("OFFSET", 8), ("CLI-10", 8), ("STATUS", 9),
+        ("DIGEST", 7), ("P4", 7), ("CLI-7", 7), ("OFFSET", 8), ("CLI-10", 8), ("STATUS", 9), ("AHEAD", 10),
         ("P10", 5), ("P11", 5), ("CLI", 5), ("P", 6),
     ];
 
@@ -122,6 +122,7 @@ public static class Offers
             ["DIGEST"] = has("GET|offer.png|digest=sha256"),
             ["OFFSET"] = has("GET|offer.png|offset=0"),
             ["STATUS"] = has("STATUS"),
+            ["AHEAD"] = has("PUT|offered.png|ahead"),
         };
     }
 

@@ -133,32 +133,74 @@ public sealed class Names : ServerConformance
 
 public sealed class Types : ServerConformance
 {
-    static readonly (string Name, string Octets, bool Right)[] table =
+    static readonly string[] pictures =
     [
-        ("a.png",  "89504E470D0A1A0A", true),
-        ("a.png",  "89504E470D0A1A0B", false),
-        ("a.png",  "89504E470D0A1A",   false),
-        ("a.png",  "FFD8FFE000104A46", false),
-        ("a.PNG",  "47494638396100",   false),
-        ("a.png",  "00",               false),
-        ("a.jpg",  "FFD8FF",           true),
-        ("a.jpg",  "FFD8",             false),
-        ("a.jpeg", "FFD8FFE1",         true),
-        ("a.JPEG", "89504E470D0A1A0A", false),
-        ("a.jpg",  "D8FFFF00",         false),
+        "89504E470D0A1A0A",                             // PNG
+        "FFD8FF", "FFD8FFE000104A46",                   // JPEG
+        "474946383761", "47494638396100",               // GIF87a, GIF89a
+        "424D", "424DFF",                               // BMP
+        "49492A00", "4D4D002A",                         // TIFF
+        "524946460000000057454250",                     // WebP
+        "0000001866747970", "000000006674797068656963", // HEIC, AVIF
     ];
 
-    [TestCaseSource(nameof(table)), Clause("TYPE-1")]
-    public void First_octets((string Name, string Octets, bool Right) row)
+    static readonly (string What, byte[] Octets)[] others =
+    [
+        ("a web page",               [.. "<!DOCTYPE html><html></html>"u8]),
+        ("text",                     [.. "my holiday in the mountains"u8]),
+        ("a PDF",                    [.. "%PDF-1.7\n"u8]),
+        ("an archive",               [.. "PK\x03\x04 and so on, and so on"u8]),
+        ("a sound",                  [.. "RIFF\x04\0\0\0WAVE"u8]),
+        ("one octet",                [0]),
+        ("one octet of many",        [0xFF]),
+        ("a PNG of 7 octets",        Convert.FromHexString("89504E470D0A1A")),
+        ("a PNG in text mode",       Convert.FromHexString("89504E470A1A0A0000")),
+        ("a PNG but for one octet",  Convert.FromHexString("89504E470D0A1A0B")),
+        ("a JPEG of 2 octets",       Convert.FromHexString("FFD8")),
+        ("a JPEG but for one octet", Convert.FromHexString("FFD8FEE0")),
+        ("a JPEG turned round",      Convert.FromHexString("D8FFFF00")),
+        ("a GIF of 5 octets",        [.. "GIF89"u8]),
+        ("a GIF of 1988",            [.. "GIF88a-"u8]),
+        ("half a BMP",               [.. "B"u8]),
+        ("a TIFF of 3 octets",       [.. "II*"u8]),
+        ("a TIFF turned round",      [.. "II\0*"u8]),
+        ("a TIFF turned round, too", [.. "MM*\0"u8]),
+        ("a WebP of 11 octets",      [.. "RIFFxxxxWEB"u8]),
+        ("a WebP without a size",    [.. "RIFFWEBPxxxx"u8]),
+        ("RIFF alone",               [.. "RIFF"u8]),
+        ("a HEIC of 7 octets",       [.. "\0\0\0\u0018fty"u8]),
+        ("a HEIC too early",         [.. "ftypheic"u8]),
+        ("a HEIC too late",          [.. "\0\0\0\0\u0018ftypheic"u8]),
+    ];
+
+    // One upload, however it ends.
+    static void Put(Wire wire, string name, byte[] octets, bool right = true)
     {
-        var octets = Convert.FromHexString(row.Octets);
-        var wire = Connect(Delivery.OctetByOctet);
-        wire.Send($"PUT|{row.Name}\n");
+        wire.Send($"PUT|{name}\n");
         wire.Expect("OK\n");
         wire.Send([.. Notation.U64((ulong)octets.Length), .. octets]);
-        if (row.Right) wire.Expect("OK\n");
+        if (right) wire.Expect("OK\n");
         else wire.ExpectError("bad-type");
-        Assert.That(wire.List(), Has.Length.EqualTo(row.Right ? 1 : 0));
+    }
+
+    [Test, Clause("TYPE-1")]
+    public void Any_picture_under_any_ending(
+        [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)
+    {
+        var wire = Connect(delivery);
+        foreach (string octets in pictures) Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
+        Assert.That(wire.List(), Has.Length.EqualTo(pictures.Length));
+        foreach (string octets in pictures)
+            Assert.That(wire.Get($"{octets}.{ending}"), Is.EqualTo(Convert.FromHexString(octets)));
+    }
+
+    [Test, Clause("TYPE-1", "PUT-6")]
+    public void What_is_no_picture(
+        [Values("jpg", "jpeg", "png", "PNG")] string ending, [Values] Delivery delivery)
+    {
+        var wire = Connect(delivery);
+        foreach (var (_, octets) in others) Put(wire, $"a.{ending}", octets, right: false);
+        Assert.That(wire.List(), Is.Empty);
     }
 
     [Test, Clause("TYPE-1")]
@@ -170,36 +212,56 @@ public sealed class Types : ServerConformance
         Assert.That(wire.Get("a.png"), Is.EqualTo("no picture"u8.ToArray()));
     }
 
-    static readonly (string Name, string First, bool Right)[] otherTypes =
+    static readonly string[] endings =
     [
-        ("a.gif",  "GIF89a-",      true),
-        ("b.gif",  "GIF88a-",      false),
-        ("a.webp", "RIFFxxxxWEBP", true),
-        ("b.webp", "RIFFxxxxWEB",  false),
-        ("c.webp", "RIFF",         false),
-        ("d.webp", "RIFFWEBP",     false),
-        ("a.pdf",  "%PDF-1.7",     true),
-        ("b.pdf",  "PDF",          false),
-        ("a.bmp",  "BM6",          true),
-        ("b.bmp",  "B",            false),
-        ("a.txt",  "x",            true),
+        "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "avif", "GIF", "WebP", "HEIC",
     ];
 
-    [Test, Clause("TYPE-2"), Reference]
-    public void Other_well_known_types()
+    [Test, Clause("TYPE-1"), Reference]
+    public void Any_picture_under_the_ending_of_every_other()
     {
-        var server = Start("--types png,gif,webp,pdf,bmp,txt");
-        var wire = Connect(server);
-        foreach (var (name, first, right) in otherTypes)
+        var wire = Connect(Start("--types jpg,jpeg,png,gif,webp,bmp,tif,tiff,heic,avif"));
+        foreach (string ending in endings)
         {
-            wire.Send($"PUT|{name}\n");
-            wire.Expect("OK\n");
-            wire.Send([.. Notation.U64((ulong)first.Length), .. Encoding.ASCII.GetBytes(first)]);
-            if (right) wire.Expect("OK\n");
-            else wire.ExpectError("bad-type");
+            foreach (string octets in pictures) Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
+            foreach (var (_, octets) in others) Put(wire, $"a.{ending}", octets, right: false);
         }
+        Assert.That(wire.List(), Has.Length.EqualTo(endings.Length * pictures.Length));
+    }
+
+    [Test, Clause("TYPE-2"), Reference]
+    public void Other_types_that_the_server_was_told_to_take()
+    {
+        var wire = Connect(Start("--types png,pdf,txt,zip,svg"));
+        Put(wire, "a.pdf", [.. "%PDF-"u8]);
+        Put(wire, "b.PDF", [.. "%PDF-1.7\n"u8]);
+        Put(wire, "c.pdf", [.. "%PDF"u8], right: false);
+        Put(wire, "d.pdf", [.. "PDF-1.7"u8], right: false);
+        Put(wire, "e.pdf", Notation.Bytes(9), right: false);
+        foreach (var (what, octets) in others)
+            foreach (string ending in (string[])["txt", "zip", "svg"]) Put(wire, $"{what}.{ending}", octets);
         wire.Send("PUT|a.jpg\n");
         wire.ExpectError("bad-type");
+    }
+
+    [Test, Clause("NAME-3", "TYPE-1"), Reference]
+    public void An_ending_and_a_content_are_refused_in_words_of_their_own()
+    {
+        var wire = Connect(Start("--types png,webp"));
+        wire.Send("PUT|a.jpg\n");
+        string ending = wire.ReceiveLine();
+        wire.Send("GET|a.jpg\n");
+        Assert.That(wire.ReceiveLine(), Is.EqualTo(ending));
+        Assert.That(ending, Does.StartWith("ER|bad-type|").And.Contain("ending").And.Contain("png, webp"));
+        wire.Send("PUT|a.webp\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(4), .. "text"u8]);
+        string content = wire.ReceiveLine();
+        Assert.That(content, Does.StartWith("ER|bad-type|").And.Contain("content is no picture's"));
+        Assert.That(content, Does.Not.Contain("ending"));
+        wire.Send([.. "PUT|a.jpg|ahead\n"u8, .. Notation.U64(4), .. "text"u8]);
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveLine(), Is.EqualTo(ending), "what the name alone would have brought");
     }
 
     [Test, Clause("NAME-3"), Reference]

@@ -66,6 +66,9 @@ public sealed partial class Reference : ServerConformance
         "client localhost PUT a.png --output b",
         "client localhost GET a.png --resume --no-digest",
         "client localhost LIST --resume",
+        "client localhost LIST --new",
+        "client localhost STATUS --new",
+        "client localhost PUT a.png --resume",
         "client localhost LIST --verbose"));
 
     [Test]
@@ -100,6 +103,9 @@ public sealed partial class Reference : ServerConformance
             $"{to} GET ''",
             $"{to} PUT ''",
             $"{to} PUT .",
+            $"{to} PUT . --new",
+            $"{to} PUT 'z*' nowhere/cat.png",
+            $"{to} GET '*.jpg' --new",
             $"{to} < list\nhelp\nget mouse.png\nexit\n");
         await Verify(Neutral(text).Replace(folder, "folder"));
     }
@@ -116,7 +122,9 @@ public sealed partial class Reference : ServerConformance
             $"{to} LIST",
             $"{to} GET cat.png --output copy.png",
             $"{to} GET cat.png --output plain.png --no-digest",
-            $"{to} GET dog.png")));
+            $"{to} GET dog.png",
+            $"{to} PUT cat.png copy.png plain.png",
+            $"{to} PUT cat.png plain.png --new")));
     }
 
     [Test]

@@ -50,7 +50,7 @@ public static class Report
             int filled = judged.Length == 0 ? 0 : passed * width / judged.Length;
             string bar = new string('#', filled).PadRight(width, '-');
             string score = judged.Length == 0 ? "not offered" : $"{passed}/{judged.Length}";
-            text.Append($"{stage} {Stages.Names[stage],-13} {bar,-24} {score,-11}");
+            text.Append($"{$"{stage} {Stages.Names[stage]}",-15} {bar,-24} {score,-11}");
             var next = InOrder(judged).FirstOrDefault();
             text.AppendLine(next is null ? "" : $" next: {Short(Spec.Find(next.Clause))}");
         }

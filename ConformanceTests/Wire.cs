@@ -87,6 +87,9 @@ public sealed class Wire : IDisposable
         return received > 0;
     }
 
+    // Whether something has come that nobody has asked for yet.
+    public bool HasMore => count > 0 || socket.Poll(0, SelectMode.SelectRead);
+
     byte[] Take(int size)
     {
         var octets = buffer.AsSpan(start, size).ToArray();
