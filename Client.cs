@@ -166,7 +166,6 @@ static class Protocol {
     }
 
     static string Ending(string name) => Path.GetExtension(name).ToLowerInvariant();
-
     static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
         UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
 
@@ -256,9 +255,8 @@ static class Files {
         } catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
     }
 
-    // Gives a hidden file its name, only if nothing has that name: one step, atomic, that never overwrites.  False: the
-    // name is taken.  On Windows that is a rename.  Elsewhere a rename without overwriting looks first (two that race
-    // both win), so it is a second name, a hard link, and the hidden one is removed later.
+    // Gives a hidden file its name, in one step that never overwrites.  False: the name is taken.  On Windows that is a
+    // rename; elsewhere .NET's looks first (two that race both win), so it is a hard link; the hidden name goes later.
     public static bool Publish(string hidden, string name) {
         if (OperatingSystem.IsWindows())
             try { File.Move(hidden, name); return true; }

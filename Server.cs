@@ -64,7 +64,7 @@ sealed class Server {
         foreach (var library in GetType().Assembly.GetReferencedAssemblies()) System.Reflection.Assembly.Load(library);
         SHA256.HashData([]);
         Console.Out.WriteLine($"listening on {listener.LocalEndPoint}, folder {Show(Folder.Root)}");
-        if (Folder.WhyNoUploads is { } why) Log.Write($"warning: {why}");
+        foreach (string warning in Folder.Warnings) Log.Write($"warning: {warning}");
         while (!Stopping || connections.Count > 0) Turn();
         Log.Write("stopped");
         Log.Drain();
@@ -618,8 +618,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
     void SetPace() { SetDeadline(Server.BlockTime); (isPaced, moved) = (true, 0); }
     void CountMoved(int octets) => (moved, allowance) = (moved + octets, allowance - octets);
 
-    // ---- talk ----
-
     void Trace(string text) { if (server.Traces) server.Log.Add($"#{number} {text}"); }
 
     void LogRequest(Exception e) {                      // a client that is simply gone is no news
@@ -640,8 +638,10 @@ sealed class Folder {
 
     public readonly string Root;
     public readonly string[] Types;
-    public readonly string? WhyNoUploads;
+    public readonly List<string> Warnings = [];
+    const string NoLinks = "the file system of this folder has no hard links, so nothing can be stored in it";
     readonly bool sync, readOnly;
+    bool hasLinks = true, hasLocks;
 
     public Folder(string root, string[] types, bool sync, bool readOnly) {
         try {
@@ -649,8 +649,9 @@ sealed class Folder {
             Directory.CreateDirectory(Root);
             foreach (var _ in Directory.EnumerateFileSystemEntries(Root, "*", Everything)) break;  // may it be read?
             if (readOnly) return;
-            Sweep();
-            WhyNoUploads = TryUpload();
+            TryUpload();
+            foreach (string path in Directory.EnumerateFiles(Root, Upload.Hidden(new string('?', 16)), Everything))
+                if (hasLocks) Sweep(path);
         } catch (Exception e) when (Files.IsTrouble(e)) {
             throw new Complaint($"cannot use the folder {Show(Path.GetFullPath(root))}: {e.Message}"
                 + (readOnly ? "" : " (--read-only needs no writing)"), exitCode: 1);
@@ -663,7 +664,7 @@ sealed class Folder {
     public SafeFileHandle? Open(string name) {
         var file = new FileInfo(PathOf(name));
         bool isItsName = Path.GetFileName(file.FullName).Equals(name, StringComparison.OrdinalIgnoreCase);
-        return isItsName && file.Exists && IsPicture(file.Attributes, file.Length)
+        return isItsName && IsPicture(file.Attributes, file.Exists ? file.Length : 0)
             ? File.OpenHandle(file.FullName, share: FileShare.ReadWrite | FileShare.Delete) : null;
     }
 
@@ -676,7 +677,7 @@ sealed class Folder {
         refusal = CheckName(name, Types);
         try {
             refusal ??= Files.IsTaken(PathOf(name)) ? Error.Exists : readOnly ? Error.Denied : null;
-            if (WhyNoUploads is not null) throw new IOException(WhyNoUploads);
+            if (!hasLinks) throw new IOException(NoLinks);
             return refusal is null ? new Upload(Root, PathOf(name), sync) : null;
         } catch (Exception e) when (Files.IsTrouble(e)) {
             refusal ??= Error.Storage.Because(e);
@@ -685,23 +686,23 @@ sealed class Folder {
     }
 
     // P12  Temporaries of dead servers: a living one holds a lock on each of its own, which makes this open fail.
-    // Opening for writing too never waits, whatever has been planted under such a name.
-    void Sweep() {
-        foreach (string path in Directory.EnumerateFiles(Root, Upload.Hidden("????????????????"), Everything))
-            try {
-                using var dead = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None,
-                    FileOptions.DeleteOnClose);
-            } catch (Exception e) when (Files.IsTrouble(e)) { }         // alive, or not ours
+    // Opening for writing too never waits, whatever has been planted under such a name.  True: it was, and is gone.
+    static bool Sweep(string path) {
+        try {
+            using var dead = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None,
+                FileOptions.DeleteOnClose);
+            return true;
+        } catch (Exception e) when (Files.IsTrouble(e)) { return false; }
     }
 
-    // Null, or why nothing can be stored here.
-    string? TryUpload() {
+    // What this folder cannot do is said at the start, and not found out by the first upload.
+    void TryUpload() {
         string name = PathOf(Upload.Hidden($"{Random.Shared.NextInt64():x16}"));
         using var probe = new Upload(Root, name, sync: false);
-        if (probe.TryPublish() is not null)
-            return "the file system of this folder has no hard links, so nothing can be stored in it";
-        File.Delete(name);
-        return null;
+        hasLinks = probe.TryPublish() is null;
+        hasLocks = !Sweep(probe.Temporary);
+        if (hasLinks) File.Delete(name); else Warnings.Add(NoLinks);
+        if (!hasLocks) Warnings.Add("this folder has no locks, so what dead servers have left in it is not removed");
     }
 
     // ---- §5.1  listings: one at a time, for all who asked before it was begun ----
@@ -788,14 +789,14 @@ sealed class Upload : IDisposable {
     readonly SafeFileHandle handle;
     readonly string final;
     readonly bool sync;
-    string temporary = "";
+    public string Temporary = "";
     long length;
     public static string Hidden(string id) => $".imagetransfer-{id}.up";
 
     public Upload(string folder, string final, bool sync) {
         (this.final, this.sync) = (final, sync);
         handle = Files.OpenHidden(
-            () => temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
+            () => Temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
             FileMode.CreateNew, FileShare.Read | FileShare.Delete);
     }
 
@@ -810,8 +811,8 @@ sealed class Upload : IDisposable {
     // P1, P2, P5  Null, `exists` or `storage`.
     public Error? TryPublish() {
         try {
-            if (sync) RandomAccess.FlushToDisk(handle);
-            if (!Files.Publish(temporary, final)) return Error.Exists;
+            if (sync) Flush(handle);
+            if (!Files.Publish(Temporary, final)) return Error.Exists;
             try { if (sync) FlushName(Path.GetDirectoryName(final)!); }
             catch (IOException) { File.Delete(final); throw; }          // it will be refused, so it must not be there
             return null;
@@ -819,21 +820,23 @@ sealed class Upload : IDisposable {
     }
 
     public void Dispose() {
-        try { File.Delete(temporary); } catch (Exception e) when (Files.IsTrouble(e)) { }   // the next start sweeps it
+        try { File.Delete(Temporary); } catch (Exception e) when (Files.IsTrouble(e)) { }   // the next start sweeps it
         handle.Dispose();
     }
 
-    // Windows flushes a name with its file; a Mac's disk keeps what fsync hands it until a file is flushed.
+    // .NET flushes, and does not say if that fails.  Windows flushes a name with its file.
+    void Flush(SafeFileHandle what) {
+        if (!OperatingSystem.IsWindows() && (what.IsInvalid || fsync(what) != 0)) throw new IOException("cannot flush");
+        if (!OperatingSystem.IsLinux()) RandomAccess.FlushToDisk(handle);       // a Mac's disk wants to be told, too
+    }
+
     void FlushName(string folder) {
-        if (!OperatingSystem.IsWindows()) {
-            using var names = new SafeFileHandle(open(folder, 0), ownsHandle: true);
-            if (names.IsInvalid || fsync(names) != 0) throw new IOException("cannot flush the folder");
-        }
-        if (!OperatingSystem.IsLinux()) RandomAccess.FlushToDisk(handle);
+        using var names = OperatingSystem.IsWindows() ? null : new SafeFileHandle(open(folder, 0), ownsHandle: true);
+        Flush(names ?? handle);
     }
 
     [DllImport("libc")] static extern int open(string path, int flags);
-    [DllImport("libc")] static extern int fsync(SafeFileHandle folder);
+    [DllImport("libc")] static extern int fsync(SafeFileHandle what);
 }
 
 // ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -
@@ -936,7 +939,6 @@ static class Program {
         `imagetransfer server --help` and `imagetransfer client --help` say more; --version says which version this is.
         """;
 
-    // The first word picks the half of the program to run.
     static int Main(string[] args) {
         if (OperatingSystem.IsWindows()) Console.OutputEncoding = Encoding.UTF8;        // else the console's code page
         try {

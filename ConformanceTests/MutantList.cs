@@ -263,20 +263,20 @@ public static class MutantList
         // promises
         new("an upload grows under its own name", "P1", S,
             "length += octets.Length;",
-            "length += octets.Length; Files.Publish(temporary, final);"),
+            "length += octets.Length; Files.Publish(Temporary, final);"),
         new("a later upload replaces an earlier one", "P2", S,
-            "if (!Files.Publish(temporary, final)) return Error.Exists;",
-            "File.Copy(temporary, final, true);"),
+            "if (!Files.Publish(Temporary, final)) return Error.Exists;",
+            "File.Copy(Temporary, final, true);"),
         new("published by a rename over what is there", "P2", S,
-            "if (!Files.Publish(temporary, final)) return Error.Exists;",
-            "File.Move(temporary, final, overwrite: true);"),
+            "if (!Files.Publish(Temporary, final)) return Error.Exists;",
+            "File.Move(Temporary, final, overwrite: true);"),
         new("OK before the file is there", "P3", S,
-            "if (!Files.Publish(temporary, final)) return Error.Exists;",
-            "string from = temporary + \"x\"; Files.Publish(temporary, from); Task.Delay(300).ContinueWith(_ => { "
+            "if (!Files.Publish(Temporary, final)) return Error.Exists;",
+            "string from = Temporary + \"x\"; Files.Publish(Temporary, from); Task.Delay(300).ContinueWith(_ => { "
             + "File.Move(from, final); });"),
         new("stored in memory", "P5", S,
-            "if (!Files.Publish(temporary, final)) return Error.Exists;",
-            "if (File.Exists(final)) return Error.Exists; var memory = File.ReadAllBytes(temporary); "
+            "if (!Files.Publish(Temporary, final)) return Error.Exists;",
+            "if (File.Exists(final)) return Error.Exists; var memory = File.ReadAllBytes(Temporary); "
             + "Task.Delay(2000).ContinueWith(_ => File.WriteAllBytes(final, memory));"),
         new("four megabytes for each client", "P7", S,
             "readonly byte[] input = new byte[MaxLine];",
@@ -285,8 +285,8 @@ public static class MutantList
             "if (line is [] or [.., (byte)'\\r'] || !Utf8.IsValid(line)) return",
             "if (!Utf8.IsValid(line)) Environment.Exit(3); if (line is [] or [.., (byte)'\\r']) return"),
         new("what the dead left stays", "P12", S,
-            "Sweep();",
-            ""),
+            "if (hasLocks) Sweep(path);",
+            ";"),
 
         // the client
         new("client sends before the go-ahead", "CLI-1", C,

@@ -809,6 +809,23 @@ public sealed partial class Torture : ServerConformance
     }
 
     [Test, Order(14)]
+    public void Sync_acknowledges_nothing_that_could_not_be_flushed()
+    {
+        if (!File.Exists("/usr/bin/strace")) { Say("P5", "skipped: no strace"); return; }
+        string calls = Path.Combine(NewFolder("calls"), "calls.txt");
+        foreach (var (error, which) in ((string, int)[])[("EIO", 1), ("ENOSPC", 1), ("EIO", 2)])
+        {
+            var server = Start("--sync", NewFolder(),
+                launcher: $"strace -f -qq -o {calls} -e trace=fsync -e inject=fsync:error={error}:when={which}");
+            var wire = Connect(server);
+            Assert.That(Put(wire, "cat.png", Notation.Bytes(9), digest: false), Does.StartWith("ER|storage|"), error);
+            Assert.That(wire.List(), Is.Empty);
+            wire.Put("cat.png", Notation.Bytes(9));
+        }
+        Say("P5", "--sync: a flush of the file or of the folder that fails is refused (storage), 0 files");
+    }
+
+    [Test, Order(15)]
     public void A_log_on_a_full_disk_ends_no_server()
     {
         var server = Start("--trace", launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
