@@ -383,8 +383,8 @@ public sealed class AtRest : ServerConformance
         stalled.Send("GET|big.png\nGET|big.png\n");
         ended.Send("GET|big.png\n");
         ended.HalfClose();
-        closing.Send("LIST\r\n");
         Connect(server).ExpectError("busy");
+        closing.Send("LIST\r\n");                       // from now on it is no client any more
         idle.List();
         Thread.Sleep(300);
         var before = server.Program.CpuTime;
