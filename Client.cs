@@ -543,7 +543,7 @@ sealed class Client : IDisposable {
 
     // ---- many files: asked ahead of the answers, so that small ones do not pay a round trip each ----
 
-    const int RequestsAhead = 64;           // so many lines fit any kernel's buffers: never do both sides wait to send
+    const int RequestsAhead = 128;          // so many lines fit any kernel's buffers: never do both sides wait to send
 
     void AskForAll<T>(List<T> files, Func<T, T, bool> mayFollow, Action<T> ask, Func<T, bool> takeAnswer)
         where T : Transfer {
@@ -554,7 +554,7 @@ sealed class Client : IDisposable {
                 server.Open();
                 ask(files[asked++]);
             }
-            if (asked - next <= RequestsAhead / 2)      // refilled when half empty: fewer, larger sends
+            if (asked - next <= RequestsAhead * 7 / 8)  // not one by one: fewer, larger sends
                 while (asked < files.Count && asked - next < RequestsAhead && mayFollow(files[asked - 1], files[asked]))
                     ask(files[asked++]);
             server.Send();
