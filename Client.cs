@@ -858,7 +858,7 @@ sealed class Client : IDisposable {
     void Done(Transfer file, long octets, bool isVerified) {
         done++;
         moved += octets;
-        progress.EndFile();
+        progress.EndFile(octets);
         Say($"{file.Name}: {octets:N0} octets in {file.Clock.Elapsed.TotalSeconds:0.00} s, "
             + (isVerified ? "verified" : "not verified"));
     }
@@ -899,8 +899,8 @@ sealed class Progress {
         lock (this) (this.name, first, this.end, Position) = (name, position, end, position);
     }
 
-    public void EndFile() {
-        lock (this) (before, first, finished) = (before + position - first, position, finished + 1);
+    public void EndFile(long octets) {
+        lock (this) (before, first, finished, Position) = (before + octets, position, finished + 1, position);
     }
 
     public void EndBatch() { lock (this) { Hide(); active = false; } }
