@@ -204,6 +204,16 @@ public sealed class Closing : ServerConformance
         Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
     }
 
+    [Test, Clause("P9", "CLOSE-1"), Reference]
+    public void A_connection_on_its_way_out_takes_no_place()
+    {
+        var server = Start("--max-clients 1");
+        var leaving = Connect(server);
+        leaving.Send("LIST\r\n");
+        leaving.ExpectError("bad-request", closes: true);       // and stays: the server waits for its end
+        Connect(server).List();
+    }
+
     [Test, Clause("CLOSE-2", "P1")]
     public void An_upload_cut_at_every_stage_leaves_nothing()
     {
