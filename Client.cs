@@ -14,9 +14,12 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Enumeration;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using System.Security.Authentication;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Text.Unicode;
@@ -69,6 +72,8 @@ static class Protocol {
     public const int LengthSize = 8;
     /// <summary>§4.4  A block's digest, in octets: SHA-256, raw.</summary>
     public const int DigestSize = 32;
+    /// <summary>§15  The first octet of a client that speaks TLS, and of what it gets if it should and does not.</summary>
+    public const byte TlsHandshake = 0x16, TlsAlert = 0x15;
     /// <summary>§4.5  The longest name, in octets of UTF-8.</summary>
     public const int MaxName = 255;
     /// <summary>§4.5  The endings a server takes unless told otherwise, in lower case, commas between.</summary>
@@ -269,9 +274,85 @@ static class Files {
     [DllImport("libc", SetLastError = true)] static extern int link(string existing, string name);
 }
 
+// ---- Key: the secret that two machines share, and what TLS is told because of it ------------------------------------
+
+// §15  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
+// the private half.  For whom a certificate was made, by whom and until when, proves nothing, and is not looked at.
+sealed class Key {
+    readonly SslStreamCertificateContext own;
+    readonly byte[] publicKey;
+    public bool DidNotFit { get; private set; }
+
+    // Null: there is no --key.  A server makes a file that is missing.
+    public static Key? From(Options options, bool mayMake) {
+        if (!options.Has("--key")) return null;
+        string path = options.Text("--key", ""), shown = Show(path);
+        try {
+            if (mayMake && !Files.IsTaken(path)) Make(path);
+            if (!Files.IsTaken(path))
+                throw new Complaint($"there is no {shown}; the server makes it, copy it from there", exitCode: 1);
+            using var file = File.OpenHandle(new FileInfo(path).Length > 0 ? path : throw new ArgumentException());
+            if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(file) & (UnixFileMode)0b000_111_111) != 0)
+                throw new Complaint($"others can read {shown}; chmod 600 it", exitCode: 1);
+            var octets = new byte[8 << 10];
+            string text = Encoding.ASCII.GetString(octets, 0, RandomAccess.Read(file, octets, 0));
+            using var key = ECDsa.Create();
+            key.ImportFromPem(text);
+            bool isP256 = key.ExportParameters(false).Curve.Oid.Value == ECCurve.NamedCurves.nistP256.Oid.Value;
+            if (!isP256) throw new ArgumentException();
+            return new Key(text.Contains("CERTIFICATE") ? X509Certificate2.CreateFromPem(text, text) : Certify(key));
+        } catch (Exception e) when (e is CryptographicException or ArgumentException) {
+            throw new Complaint($"there is no key in {shown}; a server makes one where there is no file", exitCode: 1);
+        } catch (Exception e) when (Files.IsTrouble(e)) {
+            throw new Complaint($"cannot use the key {shown}: {e.Message}", exitCode: 1);
+        }
+    }
+
+    static void Make(string path) {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var mine = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows()) mine.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        using var file = new StreamWriter(path, mine);
+        file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
+        Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and show it to nobody else");
+    }
+
+    static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
+        HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
+
+    Key(X509Certificate2 certificate) {
+        publicKey = certificate.PublicKey.ExportSubjectPublicKeyInfo();
+        certificate = X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pfx), null);  // for Windows
+        own = SslStreamCertificateContext.Create(certificate, null, offline: true);
+    }
+
+    bool Fits(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors) {
+        var itsKey = (shown as X509Certificate2)?.PublicKey.ExportSubjectPublicKeyInfo();
+        return !(DidNotFit = !publicKey.AsSpan().SequenceEqual(itsKey));
+    }
+
+    public SslServerAuthenticationOptions ForServer => new() {
+        ServerCertificateContext = own, ClientCertificateRequired = true, RemoteCertificateValidationCallback = Fits,
+        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, AllowRenegotiation = false,
+        CertificateChainPolicy = Alone,
+    };
+
+    public SslClientAuthenticationOptions ForClient => new() {
+        ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
+        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, AllowRenegotiation = false,
+        CertificateChainPolicy = Alone,
+    };
+
+    // Left to itself, .NET fetches what a stranger's certificate points to.
+    static X509ChainPolicy Alone => new() {
+        DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck,
+        TrustMode = X509ChainTrustMode.CustomRootTrust,
+    };
+}
+
 // ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
 
-sealed class Conversation(string host, int port, bool traces) {
+sealed class Conversation(string host, int port, Key? key, bool traces) {
     const int Patience = 60_000;                // §9  Milliseconds without an octet
 
     Socket? socket;
@@ -280,6 +361,7 @@ sealed class Conversation(string host, int port, bool traces) {
     int waiting;                                // said and not sent yet: outgoing[..waiting]
     readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
     int start, count;                           // arrived and not taken yet: incoming[start..][..count]
+    bool hasHeard;                              // anything at all on this connection
 
     public bool TakesAhead;                     // §5.3  the server has shown on this connection that it does
     public string Name => $"{host}:{port}";
@@ -296,7 +378,7 @@ sealed class Conversation(string host, int port, bool traces) {
                     socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                     socket.SendTimeout = socket.ReceiveTimeout = Patience;
                     socket.Connect(address, port);
-                    stream = new NetworkStream(socket);
+                    stream = Seal(new NetworkStream(socket));
                     return;
                 } catch (SocketException e) {
                     bool refused = e.SocketErrorCode is SocketError.ConnectionRefused;
@@ -307,13 +389,33 @@ sealed class Conversation(string host, int port, bool traces) {
         throw new Complaint($"cannot connect to {Show(host)}, port {port}: {why}", exitCode: 1);
     }
 
-    public void Close() {
-        socket?.Dispose();
-        (socket, waiting, start, count, TakesAhead) = (null, 0, 0, 0, false);
+    Stream Seal(Stream bare) {
+        if (key is null) return bare;
+        try {
+            var tls = new SslStream(bare);
+            tls.AuthenticateAsClient(key.ForClient);
+            return tls;
+        } catch (Exception e) when (e is AuthenticationException or IOException) {
+            bool isNoTls = e is AuthenticationException { InnerException: null };
+            throw new Complaint(key.DidNotFit ? "the key does not fit"
+                : isNoTls ? "this server has no key; leave --key away" : Reason(e), exitCode: 1);
+        }
     }
 
-    // Something is there to be heard: an answer, or the end.
-    bool HasAnswered => count > 0 || socket!.Poll(0, SelectMode.SelectRead);
+    public void Close() {
+        socket?.Dispose();
+        (socket, waiting, start, count, hasHeard, TakesAhead) = (null, 0, 0, 0, false, false);
+    }
+
+    // The connection is closed by the process as it ends: to do it here would cost 2 ms more.
+    public void Leave() {
+        if (!IsOpen) return;
+        Trace('C', "<close>");
+        if (stream is SslStream tls) Task.WaitAny([tls.ShutdownAsync()], millisecondsTimeout: 1000);
+    }
+
+    // Something is there to be heard: an answer, or the end.  (TLS brings octets of its own before the first answer.)
+    bool HasAnswered => count > 0 || (key is null || hasHeard) && socket!.Poll(0, SelectMode.SelectRead);
 
     // §9  A server that has to read what it will not send (a digest, with an offset) is given time for it.
     public void Allow(long octets) =>
@@ -321,9 +423,13 @@ sealed class Conversation(string host, int port, bool traces) {
 
     public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
 
-    public static string Reason(Exception e) => e.InnerException is not SocketException cause ? e.Message
-        : cause.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock ? "not an octet for 60 s; given up"
-        : "the connection broke";
+    public static string Reason(Exception e) => e.InnerException switch {
+        null => e.Message,
+        SocketException { SocketErrorCode: SocketError.TimedOut or SocketError.WouldBlock } =>
+            "not an octet for 60 s; given up",
+        SocketException => "the connection broke",
+        _ => "TLS has ended: the key does not fit, or somebody has changed what was sent",
+    };
 
     public void Trace(char side, string text) { if (traces) Console.Error.WriteLine($"{side}: {text}"); }
 
@@ -375,7 +481,7 @@ sealed class Conversation(string host, int port, bool traces) {
         start = 0;
         int received = stream.Read(incoming, count, incoming.Length - count);
         if (received == 0) throw new IOException("the server closed the connection before the end of its answer");
-        count += received;
+        (count, hasHeard) = (count + received, true);
     }
 
     // The next octets, one at least and `most` at most; they are valid until more is heard.
@@ -399,6 +505,7 @@ sealed class Conversation(string host, int port, bool traces) {
 
     public Error? HearReply() {
         var line = HearLine();
+        if (line is [TlsAlert, ..]) throw new Complaint("this server wants --key", exitCode: 1);
         return TryParseReply(line, out var error) ? error
             : throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
     }
@@ -737,6 +844,7 @@ sealed class Client : IDisposable {
           --output PATH       GET into this folder, or, for a single NAME, to this file
           --resume            GET: go on with a download that was cut short
           --new               GET, PUT: pass over what is there already
+          --key FILE          the server's key: prove to have it, and encrypt
           --no-digest         do not compare SHA-256 digests
           --types LIST        endings to send and fetch, or any (jpg,jpeg,png)
           --trace             show the conversation on stderr, as Protocol.md writes it
@@ -758,7 +866,7 @@ sealed class Client : IDisposable {
         if (words is [[>= '0' and <= '9', ..] number, .. var others])
             (port, words) = (Options.PortFrom(number, least: 1), others);
 
-        using var client = new Client(options, new Conversation(host, port, options.Has("--trace")));
+        using var client = new Client(options, new Conversation(host, port, Key.From(options, mayMake: false), options.Has("--trace")));
         if (words is not [var word, .. var files]) client.Prompt($"connected to {Show(host)}, port {port}");
         else {
             string verb = VerbOf(word) ?? throw NoCommand(word);
@@ -778,8 +886,7 @@ sealed class Client : IDisposable {
         if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
     }
 
-    // The connection is closed by the process as it ends: to do it here would cost 2 ms more.
-    public void Dispose() { if (server.IsOpen) server.Trace('C', "<close>"); }
+    public void Dispose() => server.Leave();
 
     static string? VerbOf(string word) => word.ToUpperInvariant() switch {
         "DOWNLOAD"         => "GET",

@@ -13,6 +13,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Enumeration;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -47,6 +48,7 @@ sealed class Server {
     // One for all conversations.  What is in it is valid until the next await: then it is somebody else's turn.
     public readonly byte[] Buffer = new byte[LargestShare];
 
+    public readonly Key? Key;
     readonly Socket listener;
     readonly int maxClients;
     public readonly int LoopThread = Environment.CurrentManagedThreadId;
@@ -148,7 +150,6 @@ sealed class Server {
     void Admit(Socket socket) {
         Connection connection;
         try {
-            (socket.Blocking, socket.NoDelay) = (false, true);  // no delay: a send is a whole answer or much of one
             connection = new Connection(this, socket, ++lastNumber);
         } catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
 
@@ -203,6 +204,7 @@ sealed class Server {
           --idle SECONDS      a client that asks for nothing for so long is let go (300)
           --sync              flush each upload to the disk before saying OK: it survives a power cut
           --read-only         take no uploads
+          --key FILE          let in only who has this file, and encrypt; made if it is missing
           --trace             show every conversation on stderr, as Protocol.md writes it
           --quiet             no log
           --help              this text
@@ -226,7 +228,10 @@ sealed class Server {
         Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"),
             options.Has("--read-only"));
         Log = new Log(options.Has("--quiet"));
+        Key = Key.From(options, mayMake: true);
         listener = Listen(new IPEndPoint(address, port));
+        if (Key is null && !IPAddress.IsLoopback(address))
+            Folder.Warnings.Add("without --key, everybody who reaches this port can look, fetch and add");
     }
 
     static Socket Listen(IPEndPoint endpoint) {
@@ -276,12 +281,16 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     readonly Server server;
     readonly int number;
+    readonly Wire wire;
     Task conversation = Task.CompletedTask;
     string what = "-";                          // for the log: the request that is being answered,
     long blockLength, begun;                    // how many octets its block has, and since when
 
     public Connection(Server server, Socket socket, int number) {
         (this.server, Socket, this.number) = (server, socket, number);
+        (socket.Blocking, socket.NoDelay) = (true, true);       // no delay: a send is a whole answer or much of one
+        wire = server.Key is { } key ? new SealedWire(this, key) : new Wire(this);
+        socket.Blocking = false;
         var remote = (IPEndPoint)socket.RemoteEndPoint!;
         var address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
             : new IPAddress(remote.Address.GetAddressBytes());          // without its scope, a matter of this machine
@@ -295,6 +304,9 @@ sealed class Connection : INotifyCompletion, IDisposable {
         bool leaves = lastWord is not null;
         try {
             await Until(Wait.Turn);
+            SetDeadline(Server.LineTime);
+            IsBetweenRequests = true;
+            await wire.Open();
             if (leaves) LogRequest(lastWord!.Code);
             while (!leaves && await TakeRequest() is { } request) {
                 var error = await Answered(request);
@@ -319,7 +331,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         if (server.Stopping) throw new Ending("stopping", Error.Stopping);
         SetDeadline(server.IdleTime);
         bool hasBegun = false, goesOn = IsBetweenRequests = true;
-        while (goesOn && LineEnd < 0 && inputCount < MaxLine) {
+        while (goesOn && LineEnd < 0 && inputCount < MaxLine && Input is not [TlsHandshake, ..]) {
             if (inputCount > 0 && !hasBegun) SetDeadline(Server.LineTime);      // §7  later octets buy no time
             hasBegun = inputCount > 0;
             goesOn = await FillInput();
@@ -444,9 +456,9 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // §8  The last word, and then the client's end is waited for, so that no reset eats it.
     async ValueTask Leave(Error? lastWord) {
         (IsLeaving, IsBetweenRequests) = (true, false);
-        if (lastWord is not null) await Say(lastWord);
+        if (lastWord is not null && wire.IsOpen) await Say(lastWord);
         await Flush();
-        try { Socket.Shutdown(SocketShutdown.Send); }
+        try { await wire.End(); }
         catch (SocketException) { return; }                     // it is gone
         SetDeadline(Server.FarewellTime);
         for (int most = Server.FarewellOctets, count; most > 0; most -= count)
@@ -454,7 +466,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     }
 
     public void Dispose() {
-        Socket.Dispose();
+        wire.Dispose();
         Visit.Disconnected = DateTime.UtcNow;
         Trace("S: <close>");
         server.Log.Write($"#{number} disconnected: requests {Visit.Requests}, "
@@ -502,17 +514,12 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // What has come, one octet at least; 0: the client has ended its sending.  Whoever waits to hear has said his all.
     async ValueTask<int> Receive(Memory<byte> into) {
         await Flush();
-        for (; ; await Until(Wait.Octets)) {
-            if (allowance <= 0) continue;
-            var some = into.Span[..(int)Math.Min(into.Length, allowance)];
-            int count = Socket.Receive(some, SocketFlags.None, out var error);
-            if (error is SocketError.WouldBlock) continue;
-            if (error is not SocketError.Success) throw new Ending("reset");
-            if (count == 0) Trace("C: <fin>");
-            Visit.Received += count;
-            CountMoved(count);
-            return count;
-        }
+        if (allowance <= 0) await Until(Wait.Octets);
+        int count = await wire.Receive(into[..(int)Math.Min(into.Length, allowance)]);
+        if (count == 0) Trace("C: <fin>");
+        Visit.Received += count;
+        CountMoved(count);
+        return count;
     }
 
     // ---- octets out ----
@@ -547,16 +554,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     async ValueTask Send(ReadAt read, long position, long end, IncrementalHash? hash) {
         for (long hashed = position; heldCount > 0 || position < end;) {
             if (allowance <= 0) await Until(Wait.Room);
-            var buffer = server.Buffer.AsSpan();
-            held.AsSpan(0, heldCount).CopyTo(buffer);
-            long most = Math.Min(end - position, Math.Min(allowance, buffer.Length - heldCount));
-            var some = buffer.Slice(heldCount, (int)most);
-            some = some[..read(some, position)];
-            if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
-            if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
-            hashed = Math.Max(hashed, position + some.Length);
-            int all = heldCount + some.Length, sent = Socket.Send(buffer[..all], SocketFlags.None, out var error);
-            if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
+            int all = heldCount + Compose(), sent = await wire.Send(server.Buffer.AsMemory(0, all));
             Visit.Sent += sent;
             CountMoved(sent);
             position += Math.Max(sent - heldCount, 0);
@@ -564,12 +562,22 @@ sealed class Connection : INotifyCompletion, IDisposable {
             heldCount -= gone;
             held.AsSpan(gone, heldCount).CopyTo(held);
             if (sent < all) await Until(Wait.Room);
+
+            int Compose() {
+                var buffer = server.Buffer.AsSpan();
+                held.AsSpan(0, heldCount).CopyTo(buffer);
+                long most = Math.Min(end - position, Math.Min(allowance, buffer.Length - heldCount));
+                var some = buffer.Slice(heldCount, (int)most);
+                some = some[..read(some, position)];
+                if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
+                if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
+                hashed = Math.Max(hashed, position + some.Length);
+                return some.Length;
+            }
         }
     }
 
     // ---- waiting: `await Until(…)` is the only await that really waits; all the others lead to it ----
-
-    enum Wait { Octets, Room, Turn }            // octets to receive · room to send · only its share of the next turn
 
     Wait wait;
     Action? goOn;
@@ -583,7 +591,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public bool IsDue(long now) => wait is Wait.Turn || allowance <= 0 || now >= Deadline;
 
     // §7  Nobody begins to wait behind his deadline.  Time that we need for ourselves is not the client's.
-    Connection Until(Wait reason) {
+    public Connection Until(Wait reason) {
         wait = reason;
         if (wait is Wait.Turn) SetPace();
         if (Environment.TickCount64 < Deadline) return this;
@@ -628,6 +636,102 @@ sealed class Connection : INotifyCompletion, IDisposable {
     void LogRequest(string how) =>                      // "-" is a last word that no request asked for
         server.Log.Write($"#{number} {what}, {blockLength} octets, "
             + $"{(what == "-" ? 0 : Environment.TickCount64 - begun)} ms, {how}");
+}
+
+enum Wait { Octets, Room, Turn }                // octets to receive · room to send · only its share of the next turn
+
+// ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
+
+class Wire(Connection connection) : IDisposable {
+    protected readonly Socket socket = connection.Socket;
+    public virtual bool IsOpen => true;
+    public virtual ValueTask Open() => default;
+
+    // What has come, one octet at least; 0: nothing more will.
+    public virtual async ValueTask<int> Receive(Memory<byte> into) {
+        for (; ; await connection.Until(Wait.Octets)) {
+            int count = socket.Receive(into.Span, SocketFlags.None, out var error);
+            if (error is SocketError.Success) return count;
+            if (error is not SocketError.WouldBlock) throw new Ending("reset");
+        }
+    }
+
+    // Takes what there is room for: where that is less than all, whoever sends waits for room before he comes again.
+    public virtual ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
+        int count = socket.Send(octets.Span, SocketFlags.None, out var error);
+        if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
+        return new(count);
+    }
+
+    // §8  Nothing more will be sent; what still comes is not understood any more.
+    public virtual ValueTask End() { socket.Shutdown(SocketShutdown.Send); return default; }
+    public virtual void Dispose() => socket.Dispose();
+}
+
+// §15  Waiting happens below TLS, in a stream that waits as the conversation does; so all of it runs on the loop.
+sealed class SealedWire : Wire {
+    const int Record = 16 << 10;                // as much as TLS takes into a buffer of its own at once
+    readonly SslStream tls;
+    readonly Below below;
+    readonly Key key;
+    bool hasEnded;
+
+    public SealedWire(Connection connection, Key key) : base(connection) =>
+        (this.key, tls) = (key, new SslStream(below = new Below(new Wire(connection), connection)));
+
+    public override bool IsOpen => tls.IsAuthenticated;
+
+    public override async ValueTask Open() {
+        try { await tls.AuthenticateAsServerAsync(key.ForServer); }
+        catch (Exception e) { throw Cause(e, new Ending($"not let in: {Show(e.Message)}", Error.BadRequest)); }
+    }
+
+    public override async ValueTask<int> Receive(Memory<byte> into) {
+        if (hasEnded) return await base.Receive(into);
+        try { return await tls.ReadAsync(into); }
+        catch (Exception e) { throw Cause(e, new Ending($"cut: {Show(e.Message)}")); }
+    }
+
+    // The octets are the caller's until the first wait, TLS has its own copy of a record.
+    public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
+        int sent = 0;
+        for (bool waited = false; sent < octets.Length && !waited;) {
+            var some = octets.Slice(sent, Math.Min(Record, octets.Length - sent));
+            var sending = tls.WriteAsync(some);
+            waited = !sending.IsCompleted;
+            try { await sending; }
+            catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
+            sent += some.Length;
+        }
+        return sent;
+    }
+
+    // Who does not speak TLS gets its alert "unexpected message", whose last octet ends a line for him, too.
+    public override async ValueTask End() {
+        hasEnded = true;
+        if (IsOpen) await tls.ShutdownAsync();
+        else if (!below.HasWritten) await below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n'], default);
+        await base.End();
+    }
+
+    public override void Dispose() { tls.Dispose(); base.Dispose(); }
+
+    // An end of ours comes out of TLS in another exception, or as it is.
+    static Ending Cause(Exception e, Ending otherwise) => e as Ending ?? e.InnerException as Ending ?? otherwise;
+
+    sealed class Below(Wire bare, Connection connection) : NetworkStream(connection.Socket) {
+        public bool HasWritten;
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _) =>
+            into.IsEmpty ? 0 : await bare.Receive(into) is > 0 and var count ? count : throw new Ending("cut");
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken _) {
+            for (HasWritten = true; ; await connection.Until(Wait.Room)) {
+                octets = octets[await bare.Send(octets)..];
+                if (octets.IsEmpty) return;
+            }
+        }
+    }
 }
 
 // ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
