@@ -8,23 +8,23 @@
 // bottom: Protocol · Files · Conversation · Client (one GET, then many, PUT, listings, the prompt) · Progress.
 // Server.cs comes last; what Options and Complaint are stands at its end.
 
+global using System.Diagnostics;
+global using System.Globalization;
+global using System.IO.Enumeration;
+global using System.Net;
+global using System.Net.Security;
+global using System.Net.Sockets;
+global using System.Runtime.InteropServices;
+global using System.Security.Cryptography;
+global using System.Text;
+global using System.Text.Unicode;
+global using Microsoft.Win32.SafeHandles;
+global using static Protocol;                       // these for both halves
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Diagnostics;
-using System.Globalization;
-using System.IO.Enumeration;
-using System.Net;
-using System.Net.Security;
-using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using System.Security.Authentication;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using System.Text;
 using System.Text.RegularExpressions;
-using System.Text.Unicode;
-using Microsoft.Win32.SafeHandles;
-using static Protocol;
 
 // ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
 
@@ -277,11 +277,24 @@ static class Files {
 // ---- Key: the secret that two machines share, and what TLS is told because of it ------------------------------------
 
 // §15  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
-// the private half.  For whom a certificate was made, by whom and until when, proves nothing, and is not looked at.
-sealed class Key {
-    readonly SslStreamCertificateContext own;
-    readonly byte[] publicKey;
+// the private half.  For whom, by whom and until when a certificate was made proves nothing, and is not looked at.
+sealed class Key(X509Certificate2 certificate) {
+    readonly SslStreamCertificateContext own = SslStreamCertificateContext.Create(      // Windows wants the detour
+        X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pfx), null), null, offline: true);
     public bool DidNotFit { get; private set; }
+
+    bool Fits(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors) => !(DidNotFit =
+        shown is not X509Certificate2 other || !PublicKeyOf(other).SequenceEqual(PublicKeyOf(certificate)));
+    static byte[] PublicKeyOf(X509Certificate2 shown) => shown.PublicKey.ExportSubjectPublicKeyInfo();
+
+    public SslServerAuthenticationOptions ForServer => new() {
+        ServerCertificateContext = own, ClientCertificateRequired = true, RemoteCertificateValidationCallback = Fits,
+        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
+    public SslClientAuthenticationOptions ForClient => new() {
+        ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
+        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
+    static X509ChainPolicy Alone => new() {             // left to itself, .NET fetches what a certificate points to
+        DisableCertificateDownloads = true, TrustMode = X509ChainTrustMode.CustomRootTrust };
 
     // Null: there is no --key.  A server makes a file that is missing.
     public static Key? From(Options options, bool mayMake) {
@@ -289,65 +302,34 @@ sealed class Key {
         string path = options.Text("--key", ""), shown = Show(path);
         try {
             if (mayMake && !Files.IsTaken(path)) Make(path);
-            if (!Files.IsTaken(path))
-                throw new Complaint($"there is no {shown}; the server makes it, copy it from there", exitCode: 1);
-            using var file = File.OpenHandle(new FileInfo(path).Length > 0 ? path : throw new ArgumentException());
+            if (new FileInfo(path).Length == 0) throw NoKey;        // a pipe looks so, too, and would never be opened
+            using var file = File.OpenHandle(path);
             if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(file) & (UnixFileMode)0b000_111_111) != 0)
                 throw new Complaint($"others can read {shown}; chmod 600 it", exitCode: 1);
             var octets = new byte[8 << 10];
             string text = Encoding.ASCII.GetString(octets, 0, RandomAccess.Read(file, octets, 0));
             using var key = ECDsa.Create();
             key.ImportFromPem(text);
-            bool isP256 = key.ExportParameters(false).Curve.Oid.Value == ECCurve.NamedCurves.nistP256.Oid.Value;
-            if (!isP256) throw new ArgumentException();
+            if (key.ExportParameters(false).Curve.Oid.Value != P256.Oid.Value) throw NoKey;
             return new Key(text.Contains("CERTIFICATE") ? X509Certificate2.CreateFromPem(text, text) : Certify(key));
-        } catch (Exception e) when (e is CryptographicException or ArgumentException) {
-            throw new Complaint($"there is no key in {shown}; a server makes one where there is no file", exitCode: 1);
-        } catch (Exception e) when (Files.IsTrouble(e)) {
-            throw new Complaint($"cannot use the key {shown}: {e.Message}", exitCode: 1);
+        } catch (Exception e) when (Files.IsTrouble(e) || e is CryptographicException or ArgumentException) {
+            throw new Complaint($"cannot use the key {shown}: {(Files.IsTrouble(e) ? e.Message : NoKey.Message)}", 1);
         }
     }
 
+    static ECCurve P256 => ECCurve.NamedCurves.nistP256;
+    static ArgumentException NoKey => new("there is no key in it; a server makes one where there is no file");
+    static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
+        HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
+
     static void Make(string path) {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var mine = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows()) mine.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        using var key = ECDsa.Create(P256);
         using var file = new StreamWriter(path, mine);
         file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
         Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and show it to nobody else");
     }
-
-    static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
-        HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
-
-    Key(X509Certificate2 certificate) {
-        publicKey = certificate.PublicKey.ExportSubjectPublicKeyInfo();
-        certificate = X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pfx), null);  // for Windows
-        own = SslStreamCertificateContext.Create(certificate, null, offline: true);
-    }
-
-    bool Fits(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors) {
-        var itsKey = (shown as X509Certificate2)?.PublicKey.ExportSubjectPublicKeyInfo();
-        return !(DidNotFit = !publicKey.AsSpan().SequenceEqual(itsKey));
-    }
-
-    public SslServerAuthenticationOptions ForServer => new() {
-        ServerCertificateContext = own, ClientCertificateRequired = true, RemoteCertificateValidationCallback = Fits,
-        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, AllowRenegotiation = false,
-        CertificateChainPolicy = Alone,
-    };
-
-    public SslClientAuthenticationOptions ForClient => new() {
-        ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
-        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, AllowRenegotiation = false,
-        CertificateChainPolicy = Alone,
-    };
-
-    // Left to itself, .NET fetches what a stranger's certificate points to.
-    static X509ChainPolicy Alone => new() {
-        DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck,
-        TrustMode = X509ChainTrustMode.CustomRootTrust,
-    };
 }
 
 // ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
@@ -538,16 +520,6 @@ sealed class Client : IDisposable {
     // A file on its way, either way; its size is 0 where only the server knows it.
     abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
 
-    // One file, as plain as it can be: ask, send, take the answer; once more, in other words, if that is what it says.
-    // (AskForAll, below, does so for many, and leaves to this those that have to be asked for again.)
-    void AskForOne<T>(T file, Action<T> ask, Func<T, bool> takeAnswer) {
-        do {
-            server.Open();
-            ask(file);
-            server.Send();
-        } while (!takeAnswer(file));
-    }
-
     // ---- §5.2  GET ----
 
     sealed record Download(string Name, long Size, string Target, string Temporary) : Transfer(Name, Size) {
@@ -668,7 +640,7 @@ sealed class Client : IDisposable {
             Guarded(files[next].Name, () => { if (!takeAnswer(files[next])) again.Add(files[next]); });
             if (!server.IsOpen) asked = next + 1;       // what was asked and not answered is asked again
         }
-        foreach (var file in again) Guarded(file.Name, () => AskForOne(file, ask, takeAnswer));
+        if (again is not []) AskForAll(again, mayFollow, ask, takeAnswer);     // in other words
     }
 
     void GetAll(string[] words) {

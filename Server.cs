@@ -9,19 +9,7 @@
 // this file from top to bottom: Server (the loop) · Connection · Folder · Log · the command line.
 
 using System.Collections.Concurrent;
-using System.Diagnostics;
-using System.Globalization;
-using System.IO.Enumeration;
-using System.Net;
-using System.Net.Security;
-using System.Net.Sockets;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
-using System.Text;
-using System.Text.Unicode;
-using Microsoft.Win32.SafeHandles;
-using static Protocol;
 
 // ---- Server: the loop.  It alone waits, and it alone accepts and forgets connections --------------------------------
 
@@ -515,7 +503,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     async ValueTask<int> Receive(Memory<byte> into) {
         await Flush();
         if (allowance <= 0) await Until(Wait.Octets);
-        int count = await wire.Receive(into[..(int)Math.Min(into.Length, allowance)]);
+        int count = await wire.ReadAsync(into[..(int)Math.Min(into.Length, allowance)]);
         if (count == 0) Trace("C: <fin>");
         Visit.Received += count;
         CountMoved(count);
@@ -642,96 +630,84 @@ enum Wait { Octets, Room, Turn }                // octets to receive · room to 
 
 // ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
 
-class Wire(Connection connection) : IDisposable {
-    protected readonly Socket socket = connection.Socket;
+class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket: true) {
+    public bool HasFin;
     public virtual bool IsOpen => true;
     public virtual ValueTask Open() => default;
 
     // What has come, one octet at least; 0: nothing more will.
-    public virtual async ValueTask<int> Receive(Memory<byte> into) {
+    public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
         for (; ; await connection.Until(Wait.Octets)) {
-            int count = socket.Receive(into.Span, SocketFlags.None, out var error);
+            int count = Socket.Receive(into.Span, SocketFlags.None, out var error);
+            HasFin = count == 0 && !into.IsEmpty;
             if (error is SocketError.Success) return count;
             if (error is not SocketError.WouldBlock) throw new Ending("reset");
         }
     }
 
-    // Takes what there is room for: where that is less than all, whoever sends waits for room before he comes again.
+    // Takes what there is room for.  Where that is not all, whoever sends waits for room, and comes again.
     public virtual ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
-        int count = socket.Send(octets.Span, SocketFlags.None, out var error);
+        int count = Socket.Send(octets.Span, SocketFlags.None, out var error);
         if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
         return new(count);
     }
 
-    // §8  Nothing more will be sent; what still comes is not understood any more.
-    public virtual ValueTask End() { socket.Shutdown(SocketShutdown.Send); return default; }
-    public virtual void Dispose() => socket.Dispose();
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken _ = default) {
+        while (!(octets = octets[await Send(octets)..]).IsEmpty) await connection.Until(Wait.Room);
+    }
+
+    // §8  Nothing more will be sent.
+    public virtual ValueTask End() { Socket.Shutdown(SocketShutdown.Send); return default; }
 }
 
-// §15  Waiting happens below TLS, in a stream that waits as the conversation does; so all of it runs on the loop.
+// §15  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
 sealed class SealedWire : Wire {
-    const int Record = 16 << 10;                // as much as TLS takes into a buffer of its own at once
+    const int Record = 16 << 10;                // TLS takes that much at once into a buffer of its own
+    readonly Wire below;
     readonly SslStream tls;
-    readonly Below below;
     readonly Key key;
-    bool hasEnded;
-
+    bool hasEnded;                              // what still comes is not deciphered any more
     public SealedWire(Connection connection, Key key) : base(connection) =>
-        (this.key, tls) = (key, new SslStream(below = new Below(new Wire(connection), connection)));
+        (this.key, tls) = (key, new SslStream(below = new Wire(connection)));
 
     public override bool IsOpen => tls.IsAuthenticated;
-
     public override async ValueTask Open() {
         try { await tls.AuthenticateAsServerAsync(key.ForServer); }
         catch (Exception e) { throw Cause(e, new Ending($"not let in: {Show(e.Message)}", Error.BadRequest)); }
     }
 
-    public override async ValueTask<int> Receive(Memory<byte> into) {
-        if (hasEnded) return await base.Receive(into);
-        try { return await tls.ReadAsync(into); }
+    public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
+        int count;
+        try { count = await (hasEnded ? below : (Stream)tls).ReadAsync(into); }
         catch (Exception e) { throw Cause(e, new Ending($"cut: {Show(e.Message)}")); }
+        return count > 0 || hasEnded || !below.HasFin ? count : throw new Ending("cut: a FIN, and no end of TLS");
     }
 
-    // The octets are the caller's until the first wait, TLS has its own copy of a record.
+    // The octets are the caller's until the first wait only.
     public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
         int sent = 0;
-        for (bool waited = false; sent < octets.Length && !waited;) {
-            var some = octets.Slice(sent, Math.Min(Record, octets.Length - sent));
-            var sending = tls.WriteAsync(some);
-            waited = !sending.IsCompleted;
-            try { await sending; }
-            catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
-            sent += some.Length;
-        }
+        try {
+            for (bool hasWaited = false; sent < octets.Length && !hasWaited;) {
+                int size = Math.Min(Record, octets.Length - sent);
+                var sending = tls.WriteAsync(octets.Slice(sent, size));
+                hasWaited = !sending.IsCompleted;
+                await sending;
+                sent += size;
+            }
+        } catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
         return sent;
     }
 
-    // Who does not speak TLS gets its alert "unexpected message", whose last octet ends a line for him, too.
+    // Whoever is not let in gets an alert, "unexpected message": its last octet ends a line, for who expects one.
     public override async ValueTask End() {
         hasEnded = true;
-        if (IsOpen) await tls.ShutdownAsync();
-        else if (!below.HasWritten) await below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n'], default);
-        await base.End();
+        await (IsOpen ? new(tls.ShutdownAsync()) : below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n']));
+        await below.End();
     }
 
-    public override void Dispose() { tls.Dispose(); base.Dispose(); }
-
-    // An end of ours comes out of TLS in another exception, or as it is.
+    // An end of ours comes out of TLS as it is, or inside another exception.
     static Ending Cause(Exception e, Ending otherwise) => e as Ending ?? e.InnerException as Ending ?? otherwise;
-
-    sealed class Below(Wire bare, Connection connection) : NetworkStream(connection.Socket) {
-        public bool HasWritten;
-
-        public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _) =>
-            into.IsEmpty ? 0 : await bare.Receive(into) is > 0 and var count ? count : throw new Ending("cut");
-
-        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken _) {
-            for (HasWritten = true; ; await connection.Until(Wait.Room)) {
-                octets = octets[await bare.Send(octets)..];
-                if (octets.IsEmpty) return;
-            }
-        }
-    }
+    protected override void Dispose(bool disposing) { if (disposing) tls.Dispose(); base.Dispose(disposing); }
 }
 
 // ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
@@ -816,12 +792,16 @@ sealed class Folder {
     public bool IsListing => made is not null || asked is not null;
     public Listing AskForListing() => (asked ??= new Listing(Root, Types)).Share();
 
-    // One slice of a turn.
+    // One slice of a turn.  Whatever goes wrong costs those who asked, and no other.
     public void ListOn() {
         if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
         if (made is null) return;
-        try { if (making!.MoveNext()) return; }
-        catch (Exception e) { made.Trouble = e; }           // whatever it is, it costs those who asked, and no other
+        long until = Stopwatch.GetTimestamp() + Stopwatch.Frequency / 1000;
+        try {
+            while (made.IsWanted && making!.MoveNext())
+                if (Stopwatch.GetTimestamp() >= until) return;
+            making!.Dispose();
+        } catch (Exception e) { made.Trouble = e; }
         (made.IsReady, made, making) = (true, null, null);
     }
 }
@@ -832,6 +812,7 @@ sealed class Listing(string root, string[] types) : IDisposable {
     public Exception? Trouble;
     Stream? lines;
     int sharers;
+    public bool IsWanted => sharers > 0;
     public Listing Share() { sharers++; return this; }
     public void Dispose() { if (--sharers == 0) lines?.Dispose(); }
     public Stream Lines => Trouble is null ? lines! : throw new IOException(Trouble.Message);
@@ -845,29 +826,21 @@ sealed class Listing(string root, string[] types) : IDisposable {
     byte[] chunk = [];
     int used;
 
-    // Into a heap, and out of it again in order.  What is returned each time is the end of a slice.
+    // Into a heap, and out of it again in order.  After each step it may have to wait for its next slice.
     public IEnumerator<bool> Make() {
         var heap = new PriorityQueue<byte, Line>(Comparer<Line>.Create((a, b) => a.Name.SequenceCompareTo(b.Name)));
-        long length = 0, until = EndOfSlice();
+        long length = 0;
         foreach (var line in new FileSystemEnumerable<Line>(root, LineOf, Folder.Everything)) {
             if (line.Length > 0) heap.Enqueue(0, line);
             length += line.Length;
-            if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
-            if (sharers == 0) yield break;              // nobody wants it any more
-            until = EndOfSlice();
         }
         lines = Files.Scratch((ulong)length);
         for (Line last = default; heap.TryDequeue(out _, out var line); last = line) {
             if (!line.Name.SequenceEqual(last.Name)) lines.Write(line.Octets);  // a name with U+FFFD and its doubles
-            if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
-            if (sharers == 0) { lines.Dispose(); yield break; }
-            until = EndOfSlice();
         }
     }
-
-    static long EndOfSlice() => Stopwatch.GetTimestamp() + Stopwatch.Frequency / 1000;
 
     // The default line, of no octets, stands for what is no picture.
     Line LineOf(ref FileSystemEntry entry) {
