@@ -6,36 +6,31 @@
 // gets its own name last, so it is whole or not there.
 //
 // "§" means a section of Protocol.md.  Read that first, then Client.cs, where what both halves agree on stands; then
-// this file from top to bottom: Server (the loop) · Connection · Folder · Log · the command line.
+// this file from top to bottom: Server (the loop) · Connection · Wire · Folder · Log · the command line.
 
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 
 // ---- Server: the loop.  It alone waits, and it alone accepts and forgets connections --------------------------------
-
 sealed class Server {
     // §7  Times are milliseconds, amounts are octets.
     public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
     public const int FarewellTime = 2_000, FarewellOctets = 1 << 20;
     const int StopTime = 10_000, MaxHistory = 1000, MaxFarewells = 256;
-
     // A turn's work is bounded: so many octets are shared by those who are ready, and each gets enough of them to be
     // worth the asking.  What a request costs beside its octets counts as if it were some.
     const int TurnOctets = 4 << 20, LeastShare = 128 << 10, LargestShare = 1 << 20;
     public const int RequestCost = 16 << 10;
     const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
     const int MostClients = 65_000, MostSockets = 65_500;       // Select takes 65,536, with those that are leaving
-
     public readonly Folder Folder;
     public readonly Log Log;
     public readonly bool Traces;
     public readonly long MaxSize, IdleTime;
     public readonly Queue<Visit> History = new();               // §5.4
     public bool Stopping { get; private set; }
-
     // One for all conversations.  What is in it is valid until the next await: then it is somebody else's turn.
     public readonly byte[] Buffer = new byte[LargestShare];
-
     public readonly Key? Key;
     readonly Socket listener;
     readonly int maxClients;
@@ -45,11 +40,9 @@ sealed class Server {
     long now, acceptAgain, stopBy;
     volatile bool signalled;
     long signalledAt;
-
     int Serve() {
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
-
         // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
         foreach (var library in GetType().Assembly.GetReferencedAssemblies()) System.Reflection.Assembly.Load(library);
         SHA256.HashData([]);
@@ -100,13 +93,11 @@ sealed class Server {
     }
 
     // ---- what makes a thousand idle clients cheap ----
-
     // Asking after a thousand sockets takes ten times as long as answering one of them.  So where there are many, those
     // that went on just now are asked after alone for two milliseconds, and then all of them again.
     const int LookAtAllEvery = 2, FewEnough = 64;
     readonly Dictionary<Socket, Connection> recent = [];
     long lookAtAll;
-
     Dictionary<Socket, Connection> WhomToAskAfter() {
         if (connections.Count > FewEnough && recent.Count > 0 && now < lookAtAll) return recent;
         recent.Clear();
@@ -115,10 +106,8 @@ sealed class Server {
     }
 
     // ---- coming and going ----
-
     readonly List<Socket> spares = [];
     int lastNumber;
-
     void Accept() {
         try {
             while (spares.Count < SpareDescriptors)
@@ -137,10 +126,8 @@ sealed class Server {
 
     void Admit(Socket socket) {
         Connection connection;
-        try {
-            connection = new Connection(this, socket, ++lastNumber);
-        } catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
-
+        try { connection = new Connection(this, socket, ++lastNumber); }
+        catch (Exception e) when (e is SocketException or IOException) { socket.Dispose(); return; }   // gone again
         int leaving = connections.Values.Count(other => other.IsLeaving);
         bool tooMany = connections.Count - leaving >= maxClients;
         if (!tooMany) History.Enqueue(connection.Visit);
@@ -160,8 +147,7 @@ sealed class Server {
     // §8  No new clients, no new requests; what is under way has ten seconds, and those who were told so two more.
     void Stop() {
         if (!Stopping) {
-            Stopping = true;
-            stopBy = now + StopTime;
+            (Stopping, stopBy) = (true, now + StopTime);
             listener.Dispose();
             Log.Write($"stopping, {connections.Count} connected");
             End(connection => connection.IsBetweenRequests, Error.Stopping);
@@ -178,7 +164,6 @@ sealed class Server {
     }
 
     // ---- the start ----
-
     const string Help = """
         usage: imagetransfer server [PORT] [OPTION...]
 
@@ -247,16 +232,16 @@ sealed class Visit(string address) {
     readonly DateTime connected = DateTime.UtcNow;
     public DateTime? Disconnected;
     public long Requests, Received, Sent;
-
     public override string ToString() =>
         $"{Show(connected)}|{(Disconnected is { } end ? Show(end) : "-")}|{Address}|{Requests}|{Received}|{Sent}\n";
 }
 
 // ---- Connection: one conversation, as it is spoken ------------------------------------------------------------------
-
 // Thrown where a conversation waits, this ends it: a deadline, a stop, a reset, a block or a file that is cut short.
 // The last word is the reply that is due then, if there is one.
 sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
+
+enum Wait { Octets, Room, Turn }        // octets to receive · room to send · only its share of the next turn
 
 // What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance;
 // its deadline is fixed for a line, and put off for a block that keeps the pace.
@@ -266,18 +251,16 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public bool IsBetweenRequests { get; private set; }
     public bool IsLeaving { get; private set; }
     public bool IsFinished => conversation.IsCompleted;
-
     readonly Server server;
     readonly int number;
     readonly Wire wire;
     Task conversation = Task.CompletedTask;
     string what = "-";                          // for the log: the request that is being answered,
     long blockLength, begun;                    // how many octets its block has, and since when
-
     public Connection(Server server, Socket socket, int number) {
         (this.server, Socket, this.number) = (server, socket, number);
         (socket.Blocking, socket.NoDelay) = (true, true);       // no delay: a send is a whole answer or much of one
-        wire = server.Key is { } key ? new SealedWire(this, key) : new Wire(this);
+        wire = server.Key is { } key ? new SealedWire(this, key, new Wire(this)) : new Wire(this);
         socket.Blocking = false;
         var remote = (IPEndPoint)socket.RemoteEndPoint!;
         var address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
@@ -289,7 +272,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // The whole of it; a client that is turned away is given its last word at once.
     public void Begin(Error? lastWord) => conversation = Converse(lastWord);
     async Task Converse(Error? lastWord) {
-        bool leaves = lastWord is not null;
+        bool leaves = IsLeaving = lastWord is not null;
         try {
             await Until(Wait.Turn);
             SetDeadline(Server.LineTime);
@@ -302,6 +285,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
                 LogRequest(error is null ? request is PutRequest ? "stored" : "ok" : error.Code + error.Cause);
                 leaves = error is { Closes: true };
             }
+            if (!leaves) await wire.End();
         } catch (Exception e) {                         // an end; or a defect of ours, which costs this client alone
             LogRequest(e);
             lastWord = e is Ending ending ? ending.LastWord : Error.Internal;
@@ -314,7 +298,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // §4.2  Null: the client has ended its sending, between two requests.
     async ValueTask<Request?> TakeRequest() {
         (what, blockLength) = ("-", 0);
-        if (allowance <= 0) await Until(Wait.Turn);
+        if (Allowance <= 0) await Until(Wait.Turn);
         if (LineEnd < 0) await Flush();
         if (server.Stopping) throw new Ending("stopping", Error.Stopping);
         SetDeadline(server.IdleTime);
@@ -335,7 +319,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
             : string.Join(' ', shown.Split('|').Take(2));
         UseInput(isWhole ? line.Length + 1 : line.Length);
         (blockLength, begun) = (0, Environment.TickCount64);
-        allowance -= Server.RequestCost;
+        Allowance -= Server.RequestCost;
         Visit.Requests++;
         SetPace();
         return request;
@@ -433,7 +417,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
             if (!digest.SequenceEqual(hash.GetHashAndReset())) Refuse(Error.Corrupt);
         }
         return refusal ?? upload!.TryPublish();
-
         // The block is read to its end all the same.  The first reason counts, or ahead the uppermost row of §6.
         void Refuse(Error? error) {
             if (error is not null) upload?.Dispose();
@@ -446,8 +429,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         (IsLeaving, IsBetweenRequests) = (true, false);
         if (lastWord is not null && wire.IsOpen) await Say(lastWord);
         await Flush();
-        try { await wire.End(); }
-        catch (SocketException) { return; }                     // it is gone
+        await wire.End();
         SetDeadline(Server.FarewellTime);
         for (int most = Server.FarewellOctets, count; most > 0; most -= count)
             if ((count = await Receive(server.Buffer.AsMemory(0, Math.Min(most, server.Buffer.Length)))) == 0) return;
@@ -462,14 +444,12 @@ sealed class Connection : INotifyCompletion, IDisposable {
     }
 
     // ---- octets in ----
-
     // Received and not used yet: as much as one line may be.  The rest stays with the kernel, and so with the client.
     readonly byte[] input = new byte[MaxLine];
     int inputStart, inputCount;
     ReadOnlySpan<byte> Input => input.AsSpan(inputStart, inputCount);
     int LineEnd => Input.IndexOf((byte)'\n');           // §4.1  found before the text is read; below 0: not here yet
     void UseInput(int count) => (inputStart, inputCount) = (inputStart + count, inputCount - count);
-
     // More octets into the input, one at least.  False: the client has ended its sending.
     async ValueTask<bool> FillInput() {
         Input.CopyTo(input);                            // once per receive, not once per line
@@ -502,20 +482,16 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // What has come, one octet at least; 0: the client has ended its sending.  Whoever waits to hear has said his all.
     async ValueTask<int> Receive(Memory<byte> into) {
         await Flush();
-        if (allowance <= 0) await Until(Wait.Octets);
-        int count = await wire.ReadAsync(into[..(int)Math.Min(into.Length, allowance)]);
+        int count = await wire.ReadAsync(into);
         if (count == 0) Trace("C: <fin>");
-        Visit.Received += count;
-        CountMoved(count);
+        (moved, Visit.Received) = (moved + count, Visit.Received + count);
         return count;
     }
 
     // ---- octets out ----
-
     // Said and not sent yet: small words that leave together, before the next block or the next wait.
     readonly byte[] held = new byte[MaxLine];
     int heldCount;
-
     async ValueTask Say(byte[] octets, string shown) {
         Trace($"S: {shown}");
         if (heldCount + octets.Length > held.Length) await Flush();
@@ -527,7 +503,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
     ValueTask Say(Error? error) => Say(ReplyLine(error), Show(ReplyLine(error)));
     ValueTask Flush() => heldCount == 0 ? default : Send((_, _) => 0, 0, 0, hash: null);
     delegate int ReadAt(Span<byte> into, long position);
-
     // §4.4  OK and a block, and from there on nothing but the block: another word would be taken for a part of it.
     async ValueTask SayBlock(ReadAt read, long position, long end, IncrementalHash? hash) {
         blockLength = end - position;
@@ -541,21 +516,20 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // that does not take is read again next time: cheaper than a buffer for every client, and it never grows.
     async ValueTask Send(ReadAt read, long position, long end, IncrementalHash? hash) {
         for (long hashed = position; heldCount > 0 || position < end;) {
-            if (allowance <= 0) await Until(Wait.Room);
+            if (Allowance <= 0) await Until(Wait.Room);
             int all = heldCount + Compose(), sent = await wire.Send(server.Buffer.AsMemory(0, all));
             Visit.Sent += sent;
-            CountMoved(sent);
+            (moved, Allowance) = (moved + sent, Allowance - sent);
             position += Math.Max(sent - heldCount, 0);
             int gone = Math.Min(sent, heldCount);
             heldCount -= gone;
             held.AsSpan(gone, heldCount).CopyTo(held);
             if (sent < all) await Until(Wait.Room);
-
             int Compose() {
                 var buffer = server.Buffer.AsSpan();
                 held.AsSpan(0, heldCount).CopyTo(buffer);
-                long most = Math.Min(end - position, Math.Min(allowance, buffer.Length - heldCount));
-                var some = buffer.Slice(heldCount, (int)most);
+                int room = Math.Min(buffer.Length, wire.Most) - heldCount;
+                var some = buffer.Slice(heldCount, (int)Math.Min(end - position, Math.Min(Allowance, room)));
                 some = some[..read(some, position)];
                 if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
                 if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
@@ -566,18 +540,15 @@ sealed class Connection : INotifyCompletion, IDisposable {
     }
 
     // ---- waiting: `await Until(…)` is the only await that really waits; all the others lead to it ----
-
     Wait wait;
     Action? goOn;
     Ending? ending;
-    long allowance;                             // octets that it may still move in this turn
+    public long Allowance;                      // octets that it may still move in this turn
     long moved;                                 // octets moved since the deadline was set
     bool isPaced;                               // enough of them earn another deadline
-
     public long Deadline { get; private set; }
     public bool WantsRoom => wait is Wait.Room;
-    public bool IsDue(long now) => wait is Wait.Turn || allowance <= 0 || now >= Deadline;
-
+    public bool IsDue(long now) => wait is Wait.Turn || Allowance <= 0 || now >= Deadline;
     // §7  Nobody begins to wait behind his deadline.  Time that we need for ourselves is not the client's.
     public Connection Until(Wait reason) {
         wait = reason;
@@ -590,11 +561,9 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // A word that follows half of another, or of a block, would be taken for the rest of it.
     Ending Audible(Ending why) => wait is Wait.Room ? new Ending(why.Message) : why;
-
     public void End(Ending why) => ending = why;        // from outside; it is thrown where the conversation waits
-
     public void GoOn(long share) {
-        allowance = share;
+        Allowance = share;
         goOn!();                                        // comes back when it waits again, or is over
     }
 
@@ -612,10 +581,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // From this very moment: the disk may have taken long since the turn began, and that is not the client's time.
     void SetDeadline(long milliseconds) => (Deadline, isPaced) = (Environment.TickCount64 + milliseconds, false);
     void SetPace() { SetDeadline(Server.BlockTime); (isPaced, moved) = (true, 0); }
-    void CountMoved(int octets) => (moved, allowance) = (moved + octets, allowance - octets);
-
     void Trace(string text) { if (server.Traces) server.Log.Add($"#{number} {text}"); }
-
     void LogRequest(Exception e) {                      // a client that is simply gone is no news
         if (e is not Ending) LogRequest($"internal: {Show(e.ToString())}");
         else if (!IsLeaving && (what != "-" || e is Ending { LastWord: not null })) LogRequest(e.Message);
@@ -626,22 +592,22 @@ sealed class Connection : INotifyCompletion, IDisposable {
             + $"{(what == "-" ? 0 : Environment.TickCount64 - begun)} ms, {how}");
 }
 
-enum Wait { Octets, Room, Turn }                // octets to receive · room to send · only its share of the next turn
-
 // ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
-
 class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket: true) {
     public bool HasFin;
+    public virtual int Most => int.MaxValue;            // octets to be sent at once
     public virtual bool IsOpen => true;
     public virtual ValueTask Open() => default;
-
     // What has come, one octet at least; 0: nothing more will.
     public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
         for (; ; await connection.Until(Wait.Octets)) {
-            int count = Socket.Receive(into.Span, SocketFlags.None, out var error);
-            HasFin = count == 0 && !into.IsEmpty;
-            if (error is SocketError.Success) return count;
-            if (error is not SocketError.WouldBlock) throw new Ending("reset");
+            if (into.IsEmpty) return 0;                 // TLS asks so whether there is something
+            if (connection.Allowance <= 0) continue;
+            int count = Socket.Receive(into.Span[..(int)Math.Min(into.Length, connection.Allowance)], 0, out var error);
+            if (error is SocketError.WouldBlock) continue;
+            if (error is not SocketError.Success) throw new Ending("reset");
+            (HasFin, connection.Allowance) = (count == 0, connection.Allowance - count);
+            return count;
         }
     }
 
@@ -657,19 +623,17 @@ class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket:
     }
 
     // §8  Nothing more will be sent.
-    public virtual ValueTask End() { Socket.Shutdown(SocketShutdown.Send); return default; }
+    public virtual ValueTask End() {
+        try { Socket.Shutdown(SocketShutdown.Send); return default; }
+        catch (SocketException) { throw new Ending("reset"); }
+    }
 }
 
 // §15  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
-sealed class SealedWire : Wire {
-    const int Record = 16 << 10;                // TLS takes that much at once into a buffer of its own
-    readonly Wire below;
-    readonly SslStream tls;
-    readonly Key key;
+sealed class SealedWire(Connection connection, Key key, Wire below) : Wire(connection) {
+    readonly SslStream tls = new(below);
     bool hasEnded;                              // what still comes is not deciphered any more
-    public SealedWire(Connection connection, Key key) : base(connection) =>
-        (this.key, tls) = (key, new SslStream(below = new Wire(connection)));
-
+    public override int Most => 16 << 10;       // of that much TLS makes a copy before it waits
     public override bool IsOpen => tls.IsAuthenticated;
     public override async ValueTask Open() {
         try { await tls.AuthenticateAsServerAsync(key.ForServer); }
@@ -683,19 +647,10 @@ sealed class SealedWire : Wire {
         return count > 0 || hasEnded || !below.HasFin ? count : throw new Ending("cut: a FIN, and no end of TLS");
     }
 
-    // The octets are the caller's until the first wait only.
     public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
-        int sent = 0;
-        try {
-            for (bool hasWaited = false; sent < octets.Length && !hasWaited;) {
-                int size = Math.Min(Record, octets.Length - sent);
-                var sending = tls.WriteAsync(octets.Slice(sent, size));
-                hasWaited = !sending.IsCompleted;
-                await sending;
-                sent += size;
-            }
-        } catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
-        return sent;
+        try { await tls.WriteAsync(octets); }
+        catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
+        return octets.Length;
     }
 
     // Whoever is not let in gets an alert, "unexpected message": its last octet ends a line, for who expects one.
@@ -711,18 +666,15 @@ sealed class SealedWire : Wire {
 }
 
 // ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
-
 sealed class Folder {
     // Left to itself, .NET passes over what is hidden, and shows a folder that may not be read as an empty one.
     public static readonly EnumerationOptions Everything = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
-
     public readonly string Root;
     public readonly string[] Types;
     public readonly List<string> Warnings = [];
     const string NoLinks = "the file system of this folder has no hard links, so nothing can be stored in it";
     readonly bool sync, readOnly;
     bool hasLinks = true, hasLocks;
-
     public Folder(string root, string[] types, bool sync, bool readOnly) {
         try {
             (Root, Types, this.sync, this.readOnly) = (Path.GetFullPath(root), types, sync, readOnly);
@@ -739,7 +691,6 @@ sealed class Folder {
     }
 
     public string PathOf(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
-
     // §5.2  Null: nothing that a listing would show.
     public SafeFileHandle? Open(string name) {
         var file = new FileInfo(PathOf(name));
@@ -751,7 +702,6 @@ sealed class Folder {
     // P10  .NET shows a pipe or a device as an empty file; opening one could wait for ever.
     public static bool IsPicture(FileAttributes attributes, long length) =>
         length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
-
     // §5.3  Null, and why not.
     public Upload? BeginUpload(string name, out Error? refusal) {
         refusal = CheckName(name, Types);
@@ -786,12 +736,10 @@ sealed class Folder {
     }
 
     // ---- §5.1  listings: one at a time, for all who asked before it was begun ----
-
     Listing? asked, made;               // the next one · the one that is being made
     IEnumerator<bool>? making;
     public bool IsListing => made is not null || asked is not null;
     public Listing AskForListing() => (asked ??= new Listing(Root, Types)).Share();
-
     // One slice of a turn.  Whatever goes wrong costs those who asked, and no other.
     public void ListOn() {
         if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
@@ -816,7 +764,6 @@ sealed class Listing(string root, string[] types) : IDisposable {
     public Listing Share() { sharers++; return this; }
     public void Dispose() { if (--sharers == 0) lines?.Dispose(); }
     public Stream Lines => Trouble is null ? lines! : throw new IOException(Trouble.Message);
-
     // A line, formatted already: a piece of a chunk, of which the name comes first.
     readonly record struct Line(byte[] Chunk, int Start, short NameLength, short Length) {
         public ReadOnlySpan<byte> Name => Chunk.AsSpan(Start, NameLength);
@@ -825,7 +772,6 @@ sealed class Listing(string root, string[] types) : IDisposable {
 
     byte[] chunk = [];
     int used;
-
     // Into a heap, and out of it again in order.  After each step it may have to wait for its next slice.
     public IEnumerator<bool> Make() {
         var heap = new PriorityQueue<byte, Line>(Comparer<Line>.Create((a, b) => a.Name.SequenceCompareTo(b.Name)));
@@ -869,7 +815,6 @@ sealed class Upload : IDisposable {
     public string Temporary = "";
     long length;
     public static string Hidden(string id) => $".imagetransfer-{id}.up";
-
     public Upload(string folder, string final, bool sync) {
         (this.final, this.sync) = (final, sync);
         handle = Files.OpenHidden(
@@ -917,23 +862,19 @@ sealed class Upload : IDisposable {
 }
 
 // ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -
-
 sealed class Log {
     readonly BlockingCollection<string> lines = new(boundedCapacity: 1000);
     readonly TextWriter stderr = Console.Error;         // opened now: later there may be no descriptor for it
     readonly bool quiet;
     readonly Thread writer;
     int dropped;
-
     public Log(bool quiet) {
         this.quiet = quiet;
-        writer = new Thread(WriteOut) { IsBackground = true };
-        writer.Start();
+        (writer = new Thread(WriteOut) { IsBackground = true }).Start();
     }
 
     public void Write(string what) { if (!quiet) Add($"{Show(DateTime.UtcNow)} {what}"); }
     public void Add(string line) { if (!lines.TryAdd(line)) Interlocked.Increment(ref dropped); }
-
     void WriteOut() {
         foreach (string line in lines.GetConsumingEnumerable())
             try {
@@ -949,7 +890,6 @@ sealed class Log {
 }
 
 // ---- The command line ----------------------------------------------------------------------------------------------
-
 // What a person at a terminal has to be told, in one line, before the program ends.
 sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public int ExitCode => exitCode; }
 
@@ -958,7 +898,6 @@ sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public
 sealed class Options {
     readonly Dictionary<string, string> given = [];
     public readonly List<string> Words = [];
-
     public Options(string[] args, string help) {
         var takesValue = help.Split('\n').Where(line => line.StartsWith("  --"))
             .Select(line => line.Trim().Split(' ')).ToDictionary(words => words[0], words => words[1] != "");
@@ -980,7 +919,6 @@ sealed class Options {
     public static string? Version => typeof(Options).Assembly.GetName().Version?.ToString(3);
     public bool Has(string name) => given.ContainsKey(name);
     public string Text(string name, string otherwise) => given.GetValueOrDefault(name, otherwise);
-
     // Digits, then K, M or G where it is a size.
     public long Number(string name, long otherwise, long most, bool isSize = false) {
         if (!given.TryGetValue(name, out var text)) return otherwise;
@@ -994,15 +932,12 @@ sealed class Options {
     public string[] Types() => Text("--types", DefaultTypes).ToLowerInvariant().Split(',') is var types
         && types.All(type => type is not "" && type.All(char.IsAsciiLetterOrDigit)) ? types
         : throw new Complaint($"--types takes endings like {DefaultTypes}, or any, not '{Show(Text("--types", ""))}'");
-
     public static int PortFrom(string text, int least) =>
         TryNumber(text, out long port) && port >= least && port <= 65535 ? (int)port
         : throw new Complaint($"a port is a number from {least} to 65535, not '{Show(text)}'");
-
     // Digits alone: left to itself, .NET takes " +1 " for a number.
     static bool TryNumber(string text, out long number) =>
         long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
-
     public static int Print(string text) { Console.Out.WriteLine(text); return 0; }
 }
 
