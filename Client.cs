@@ -58,7 +58,7 @@ static class Protocol {
     public const int LengthSize = 8;
     /// <summary>§4.4  A block's digest, in octets: SHA-256, raw.</summary>
     public const int DigestSize = 32;
-    /// <summary>§15  The first octet of a client that speaks TLS, and of the answer to one that should.</summary>
+    /// <summary>§14  The first octet of a client that speaks TLS, and of the answer to one that should.</summary>
     public const byte TlsHandshake = 0x16, TlsAlert = 0x15;
     /// <summary>§4.5  The longest name, in octets of UTF-8.</summary>
     public const int MaxName = 255;
@@ -245,7 +245,7 @@ static class Files {
 }
 
 // ---- Key: the secret that two machines share, and what TLS is told because of it ------------------------------------
-// §15  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
+// §14  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
 // the private half.  For whom, by whom and until when a certificate was made proves nothing, and is not looked at.
 sealed class Key(X509Certificate2 certificate) {
     readonly SslStreamCertificateContext own = SslStreamCertificateContext.Create(      // Windows wants the detour

@@ -629,7 +629,7 @@ class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket:
     }
 }
 
-// §15  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
+// §14  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
 sealed class SealedWire(Connection connection, Key key, Wire below) : Wire(connection) {
     readonly SslStream tls = new(below);
     bool hasEnded;                              // what still comes is not deciphered any more
