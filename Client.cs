@@ -189,8 +189,7 @@ static class Protocol {
 
     public static string Show(string text) => Show(Utf8Text.GetBytes(text));
     /// <summary>§5.1  A moment in UTC, to the second.</summary>
-    public static string Show(DateTime moment) =>
-        moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
+    public static string Show(DateTime moment) => moment.ToString("s", CultureInfo.InvariantCulture) + "Z";
 }
 
 // ---- Files: what both halves ask of a file system -------------------------------------------------------------------
@@ -260,8 +259,8 @@ sealed class Key(X509Certificate2 certificate) {
     public SslClientAuthenticationOptions ForClient => new() {
         ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
         EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
-    static X509ChainPolicy Alone => new() {             // left to itself, .NET fetches what a certificate points to
-        DisableCertificateDownloads = true, TrustMode = X509ChainTrustMode.CustomRootTrust };
+    static X509ChainPolicy Alone => new() {             // or .NET fetches whatever a stranger's certificate points to
+        RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
     // Null: there is no --key.  A server makes a file that is missing.
     public static Key? From(Options options, bool mayMake) {
         if (!options.Has("--key")) return null;
@@ -523,9 +522,8 @@ sealed class Client {
         catch (IOException) when (File.Exists(temporary)) {
             try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
             catch (IOException) when (Files.IsTaken(target)) { return false; }
-            try { File.Move(temporary, target, overwrite: true); }
+            try { File.Move(temporary, target, overwrite: true); return true; }
             catch { File.Delete(target); throw; }
-            return true;
         }
     }
 
@@ -877,11 +875,8 @@ sealed class Progress {
     public Progress(bool visible) { if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250); }
     public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
     public void BeginBatch(int files, long total) {
-        lock (this) {
-            (this.files, this.total, finished, before, active) = (files, total, 0, 0, true);
-            (first, end, Position) = (0, 0, 0);
-            started = lastMoved;
-        }
+        lock (this) (this.files, this.total, active, finished, before, first, end, Position, started) =
+            (files, total, true, 0, 0, 0, 0, 0, Environment.TickCount64);
     }
 
     public void Begin(string name, long position, long end) {

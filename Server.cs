@@ -260,7 +260,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public Connection(Server server, Socket socket, int number) {
         (this.server, Socket, this.number) = (server, socket, number);
         (socket.Blocking, socket.NoDelay) = (true, true);       // no delay: a send is a whole answer or much of one
-        wire = server.Key is { } key ? new SealedWire(this, key, new Wire(this)) : new Wire(this);
+        wire = server.Key is { } key ? new SealedWire(this, key, new(this)) : new Wire(this);
         socket.Blocking = false;
         var remote = (IPEndPoint)socket.RemoteEndPoint!;
         var address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
@@ -342,8 +342,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         await Flush();                                          // what was said before does not wait for it
         using var listing = server.Folder.AskForListing();
         while (!listing.IsReady) await Until(Wait.Turn);
-        await SayLines(listing.Lines);
-        return null;
+        return await SayLines(listing.Lines);
     }
 
     // §5.4
@@ -351,15 +350,14 @@ sealed class Connection : INotifyCompletion, IDisposable {
         await Flush();                                          // what was said before counts as sent
         using var lines = Files.Scratch((ulong)server.History.Count << 7);
         foreach (var visit in server.History) lines.Write(Encoding.UTF8.GetBytes($"{visit}"));
-        await SayLines(lines);
-        return null;
+        return await SayLines(lines);
     }
 
-    async ValueTask SayLines(Stream lines) {
+    async ValueTask<Error?> SayLines(Stream lines) {
         await SayBlock((into, at) => { lines.Position = at; return lines.Read(into); }, 0, lines.Length, hash: null);
-        if (!server.Traces) return;
         lines.Position = 0;
-        for (var reader = new StreamReader(lines); reader.ReadLine() is { } line;) Trace($"S: {line}\\n");
+        for (var text = new StreamReader(lines); server.Traces && text.ReadLine() is { } line;) Trace($"S: {line}\\n");
+        return null;
     }
 
     // §5.2
@@ -594,7 +592,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
 // ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
 class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket: true) {
-    public bool HasFin;
     public virtual int Most => int.MaxValue;            // octets to be sent at once
     public virtual bool IsOpen => true;
     public virtual ValueTask Open() => default;
@@ -606,7 +603,7 @@ class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket:
             int count = Socket.Receive(into.Span[..(int)Math.Min(into.Length, connection.Allowance)], 0, out var error);
             if (error is SocketError.WouldBlock) continue;
             if (error is not SocketError.Success) throw new Ending("reset");
-            (HasFin, connection.Allowance) = (count == 0, connection.Allowance - count);
+            connection.Allowance -= count;
             return count;
         }
     }
@@ -630,7 +627,7 @@ class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket:
 }
 
 // §14  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
-sealed class SealedWire(Connection connection, Key key, Wire below) : Wire(connection) {
+sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) : Wire(connection) {
     readonly SslStream tls = new(below);
     bool hasEnded;                              // what still comes is not deciphered any more
     public override int Most => 16 << 10;       // of that much TLS makes a copy before it waits
@@ -641,10 +638,8 @@ sealed class SealedWire(Connection connection, Key key, Wire below) : Wire(conne
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
-        int count;
-        try { count = await (hasEnded ? below : (Stream)tls).ReadAsync(into); }
+        try { return await (hasEnded ? below : (Stream)tls).ReadAsync(into); }
         catch (Exception e) { throw Cause(e, new Ending($"cut: {Show(e.Message)}")); }
-        return count > 0 || hasEnded || !below.HasFin ? count : throw new Ending("cut: a FIN, and no end of TLS");
     }
 
     public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
@@ -658,6 +653,18 @@ sealed class SealedWire(Connection connection, Key key, Wire below) : Wire(conne
         hasEnded = true;
         await (IsOpen ? new(tls.ShutdownAsync()) : below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n']));
         await below.End();
+    }
+
+    // What is no TLS does not come up to it, nor does a FIN without TLS's own end.
+    public sealed class Below(Connection connection) : Wire(connection) {
+        bool hasBegun;
+        public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
+            int count = await base.ReadAsync(into);
+            if (count == 0 && !into.IsEmpty) throw new Ending("cut: a FIN, and no end of TLS");
+            bool isNoTls = !hasBegun && count > 0 && into.Span[0] != TlsHandshake;
+            hasBegun |= count > 0;
+            return !isNoTls ? count : throw new Ending("not let in: this is no TLS", Error.BadRequest);
+        }
     }
 
     // An end of ours comes out of TLS as it is, or inside another exception.
