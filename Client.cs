@@ -278,11 +278,12 @@ sealed class Key(X509Certificate2 certificate) {
             if (key.ExportParameters(false).Curve.Oid.Value != ECCurve.NamedCurves.nistP256.Oid.Value) throw NoKey;
             return new Key(text.Contains("CERTIFICATE") ? X509Certificate2.CreateFromPem(text, text) : Certify(key));
         } catch (Exception e) when (Files.IsTrouble(e) || e is CryptographicException or ArgumentException) {
-            throw new Complaint($"cannot use the key {shown}: {(Files.IsTrouble(e) ? e.Message : NoKey.Message)}", 1);
+            string why = (Files.IsTrouble(e) ? e : NoKey).Message + (mayMake ? "" : " (the server makes it; copy it)");
+            throw new Complaint($"cannot use the key {shown}: {why}", exitCode: 1);
         }
     }
 
-    static ArgumentException NoKey => new("there is no key in it; a server makes one where there is no file");
+    static ArgumentException NoKey => new("there is no P-256 key in it, as a server writes it where there is no file");
     static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
         HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
     static void Make(string path) {
