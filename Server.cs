@@ -312,7 +312,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
         if (inputCount == 0) return null;
         bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
         var line = isWhole ? Input[..LineEnd] : Input;
-        var request = isWhole ? ParseRequest(line) : new Refused(Error.BadRequest);
+        var request = isWhole ? ParseRequest(line) : new Refused(Error.BadRequest with {
+            Cause = line is [TlsHandshake, ..] ? ": it speaks TLS, and this server has no --key" : "" });
         string shown = Show(line);
         Trace($"C: {shown}{(isWhole ? "\\n" : "")}");
         what = request is Refused ? $"? {shown[..Math.Min(shown.Length, 100)]}"
@@ -500,9 +501,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     ValueTask Say(Error? error) => Say(ReplyLine(error), Show(ReplyLine(error)));
     ValueTask Flush() => heldCount == 0 ? default : Send((_, _) => 0, 0, 0, hash: null);
-    delegate int ReadAt(Span<byte> into, long position);
     // §4.4  OK and a block, and from there on nothing but the block: another word would be taken for a part of it.
-    async ValueTask SayBlock(ReadAt read, long position, long end, IncrementalHash? hash) {
+    async ValueTask SayBlock(Func<Span<byte>, long, int> read, long position, long end, IncrementalHash? hash) {
         blockLength = end - position;
         await Say(error: null);
         await Say(LengthOctets((ulong)blockLength), $"<u64:{blockLength}>");
@@ -512,7 +512,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // What is held, and octets of a file behind it, are composed in the shared buffer and offered to the kernel.  What
     // that does not take is read again next time: cheaper than a buffer for every client, and it never grows.
-    async ValueTask Send(ReadAt read, long position, long end, IncrementalHash? hash) {
+    async ValueTask Send(Func<Span<byte>, long, int> read, long position, long end, IncrementalHash? hash) {
         for (long hashed = position; heldCount > 0 || position < end;) {
             if (Allowance <= 0) await Until(Wait.Room);
             int all = heldCount + Compose(), sent = await wire.Send(server.Buffer.AsMemory(0, all));
