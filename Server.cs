@@ -312,8 +312,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
         if (inputCount == 0) return null;
         bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
         var line = isWhole ? Input[..LineEnd] : Input;
-        var request = isWhole ? ParseRequest(line) : new Refused(Error.BadRequest with {
-            Cause = line is [TlsHandshake, ..] ? ": it speaks TLS, and this server has no --key" : "" });
+        var request = line is not [TlsHandshake, ..] ? isWhole ? ParseRequest(line) : new Refused(Error.BadRequest)
+            : new Refused(Error.BadRequest with { Cause = ": it speaks TLS, and this server has no --key" });
         string shown = Show(line);
         Trace($"C: {shown}{(isWhole ? "\\n" : "")}");
         what = request is Refused ? $"? {shown[..Math.Min(shown.Length, 100)]}"
