@@ -16,12 +16,12 @@ sealed class Server {
     // §7  Times are milliseconds, amounts are octets.
     public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
     public const int FarewellTime = 2_000, FarewellOctets = 1 << 20;
-    const int StopTime = 10_000, MaxHistory = 1000, MaxFarewells = 256;
+    const int StopTime = 10_000, PauseAfterFailedAccept = 100, MaxHistory = 1000, MaxFarewells = 256;
     // A turn's work is bounded: so many octets are shared by those who are ready, and each gets enough of them to be
     // worth the asking.  What a request costs beside its octets counts as if it were some.
     const int TurnOctets = 4 << 20, LeastShare = 128 << 10, LargestShare = 1 << 20;
     public const int RequestCost = 16 << 10;
-    const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
+    const int AcceptsPerTurn = 16, StrangersTime = 10, LongestWait = 250, SpareDescriptors = 16;
     const int MostClients = 65_000, MostSockets = 65_500;       // Select takes 65,536, with those that are leaving
     public readonly Folder Folder;
     public readonly Log Log;
@@ -36,10 +36,9 @@ sealed class Server {
     readonly int maxClients;
     public readonly int LoopThread = Environment.CurrentManagedThreadId;
     readonly Dictionary<Socket, Connection> connections = [];
-    readonly List<Socket> readable = [], writable = [], due = [];
-    long now, acceptAgain, stopBy;
+    readonly List<Socket> readable = [], writable = [], due = [], spares = [];
+    long now, acceptAgain, stopBy, signalledAt;
     volatile bool signalled;
-    long signalledAt;
     int Serve() {
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
@@ -64,7 +63,11 @@ sealed class Server {
         if (readable.Remove(listener)) Accept();
         Socket[] ready = [.. readable, .. writable, .. due];            // Select left in the lists those who are ready
         int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
-        foreach (var socket in ready) GoOn(connections[socket], share);
+        var strangers = ready.Where(socket => connections[socket].IsStranger).ToArray();
+        foreach (var socket in strangers is [] ? ready : ready.Except(strangers)) GoOn(connections[socket], share);
+        Random.Shared.Shuffle(strangers);           // a stranger may ask for arithmetic of 100 ms: see §14
+        long end = Environment.TickCount64 + StrangersTime;
+        foreach (var one in strangers.TakeWhile(_ => Environment.TickCount64 < end)) GoOn(connections[one], share);
         Folder.ListOn();
         if (signalled) Stop();
     }
@@ -106,7 +109,6 @@ sealed class Server {
     }
 
     // ---- coming and going ----
-    readonly List<Socket> spares = [];
     int lastNumber;
     void Accept() {
         try {
@@ -135,7 +137,7 @@ sealed class Server {
         if (tooMany && leaving >= MaxFarewells) { connection.Dispose(); return; }
         connections.Add(socket, connection);
         connection.Begin(tooMany ? Error.Busy : null);
-        GoOn(connection, LeastShare);
+        if (!connection.IsStranger) GoOn(connection, LeastShare);
     }
 
     void OnSignal(PosixSignalContext signal) {          // on a thread of its own: it may set a flag, no more
@@ -183,10 +185,8 @@ sealed class Server {
           --help              this text
         """;
 
-    public static int Run(string[] args) {
-        var options = new Options(args, Help);
-        return options.Has("--help") ? Options.Print(Help) : new Server(options).Serve();
-    }
+    public static int Run(string[] args) => new Options(args, Help) is var options && options.Has("--help")
+        ? Options.Print(Help) : new Server(options).Serve();
 
     Server(Options options) {
         if (options.Words.Count > 1) throw new Complaint($"one PORT is enough; what is '{Show(options.Words[1])}'?");
@@ -250,6 +250,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public readonly Visit Visit;
     public bool IsBetweenRequests { get; private set; }
     public bool IsLeaving { get; private set; }
+    public bool IsStranger => !wire.IsOpen;             // it has not shown yet that it has the key
     public bool IsFinished => conversation.IsCompleted;
     readonly Server server;
     readonly int number;
@@ -460,8 +461,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // Exactly so many octets.
     async ValueTask<byte[]> Take(int size, bool isPeek = false) {
-        while (inputCount < size)
-            if (!await FillInput()) throw new Ending("cut");
+        while (inputCount < size) if (!await FillInput()) throw new Ending("cut");
         var octets = Input[..size].ToArray();
         if (!isPeek) UseInput(size);
         return octets;
@@ -591,7 +591,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
 }
 
 // ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
-class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket: true) {
+class Wire(Connection connection, int weight = 1) : NetworkStream(connection.Socket, ownsSocket: true) {
     public virtual int Most => int.MaxValue;            // octets to be sent at once
     public virtual bool IsOpen => true;
     public virtual ValueTask Open() => default;
@@ -603,7 +603,7 @@ class Wire(Connection connection) : NetworkStream(connection.Socket, ownsSocket:
             int count = Socket.Receive(into.Span[..(int)Math.Min(into.Length, connection.Allowance)], 0, out var error);
             if (error is SocketError.WouldBlock) continue;
             if (error is not SocketError.Success) throw new Ending("reset");
-            connection.Allowance -= count;
+            connection.Allowance -= count * weight;
             return count;
         }
     }
@@ -656,7 +656,7 @@ sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) 
     }
 
     // What is no TLS does not come up to it, nor does a FIN without TLS's own end.
-    public sealed class Below(Connection connection) : Wire(connection) {
+    public sealed class Below(Connection connection) : Wire(connection, weight: 8) {     // TLS costs more than a copy
         bool hasBegun;
         public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
             int count = await base.ReadAsync(into);
