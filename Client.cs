@@ -194,8 +194,7 @@ static class Protocol {
 
 // ---- Files: what both halves ask of a file system -------------------------------------------------------------------
 static class Files {
-    // What disks do to programs.  In .NET, a file beyond the system's limit is an ArgumentOutOfRangeException, and the
-    // length of a pipe that somebody has planted a NotSupportedException.
+    // What disks do to programs; the last two are a file beyond the system's limit, and the length of a planted pipe.
     public static bool IsTrouble(Exception e) => e is IOException or UnauthorizedAccessException
         or ArgumentOutOfRangeException or NotSupportedException;
     // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
@@ -275,24 +274,28 @@ sealed class Key(X509Certificate2 certificate) {
             string text = Encoding.ASCII.GetString(octets, 0, RandomAccess.Read(file, octets, 0));
             using var key = ECDsa.Create();
             key.ImportFromPem(text);
-            if (key.ExportParameters(false).Curve.Oid.Value != ECCurve.NamedCurves.nistP256.Oid.Value) throw NoKey;
+            if (key.ExportParameters(false).Curve.Oid?.Value != ECCurve.NamedCurves.nistP256.Oid.Value) throw NoKey;
             return new Key(text.Contains("CERTIFICATE") ? X509Certificate2.CreateFromPem(text, text) : Certify(key));
         } catch (Exception e) when (Files.IsTrouble(e) || e is CryptographicException or ArgumentException) {
-            string why = (Files.IsTrouble(e) ? e : NoKey).Message + (mayMake ? "" : " (the server makes it; copy it)");
-            throw new Complaint($"cannot use the key {shown}: {why}", exitCode: 1);
+            throw new Complaint($"cannot use the key {shown}: {(Files.IsTrouble(e) ? e : NoKey).Message}", exitCode: 1);
         }
     }
 
-    static ArgumentException NoKey => new("there is no P-256 key in it, as a server writes it where there is no file");
+    static ArgumentException NoKey => new("there is no P-256 key in it; a server makes one where there is no file");
     static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
         HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
+    // Under its name it is whole, whoever else makes it at the same time.
     static void Make(string path) {
+        string hidden = $"{path}.{Random.Shared.NextInt64():x16}";
         var mine = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows()) mine.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var file = new StreamWriter(path, mine);
-        file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
-        Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and show it to nobody else");
+        try {
+            using (var file = new StreamWriter(hidden, mine))
+                file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
+            if (Files.Publish(hidden, path))
+                Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and to nobody else");
+        } finally { File.Delete(hidden); }
     }
 }
 
@@ -688,8 +691,7 @@ sealed class Client {
     }
 
     // ---- §5.1, §5.4  LIST and STATUS ----
-    // The whole block comes first, and its lines are shown then: whoever pages through them takes the time he likes,
-    // and the server need not wait for him.
+    // The whole block first, then its lines: whoever takes his time to page through them keeps no server waiting.
     IEnumerable<string> Lines(Request request, string verb) {
         server.Open();
         server.Say(request);

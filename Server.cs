@@ -560,10 +560,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // A word that follows half of another, or of a block, would be taken for the rest of it.
     Ending Audible(Ending why) => wait is Wait.Room ? new Ending(why.Message) : why;
     public void End(Ending why) => ending = why;        // from outside; it is thrown where the conversation waits
-    public void GoOn(long share) {
-        Allowance = share;
-        goOn!();                                        // comes back when it waits again, or is over
-    }
+    public void GoOn(long share) { Allowance = share; goOn!(); }        // back when it waits again, or is over
 
     // What the compiler makes of `await` calls these four.  `next` is the rest of the method.
     public Connection GetAwaiter() => this;
@@ -619,7 +616,6 @@ class Wire(Connection connection, int weight = 1) : NetworkStream(connection.Soc
         while (!(octets = octets[await Send(octets)..]).IsEmpty) await connection.Until(Wait.Room);
     }
 
-    // §8  Nothing more will be sent.
     public virtual ValueTask End() {
         try { Socket.Shutdown(SocketShutdown.Send); return default; }
         catch (SocketException) { throw new Ending("reset"); }
@@ -648,22 +644,23 @@ sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) 
         return octets.Length;
     }
 
-    // Whoever is not let in gets an alert, "unexpected message": its last octet ends a line, for who expects one.
+    // What is no TLS gets an alert, "unexpected message": its last octet ends a line, for who expects one.
     public override async ValueTask End() {
         hasEnded = true;
-        await (IsOpen ? new(tls.ShutdownAsync()) : below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n']));
+        if (IsOpen) await tls.ShutdownAsync();
+        else if (below.IsTls is false) await below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n']);
         await below.End();
     }
 
     // What is no TLS does not come up to it, nor does a FIN without TLS's own end.
     public sealed class Below(Connection connection) : Wire(connection, weight: 8) {     // TLS costs more than a copy
-        bool hasBegun;
+        public bool? IsTls;                     // by its first octet
         public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
             int count = await base.ReadAsync(into);
             if (count == 0 && !into.IsEmpty) throw new Ending("cut: a FIN, and no end of TLS");
-            bool isNoTls = !hasBegun && count > 0 && into.Span[0] != TlsHandshake;
-            hasBegun |= count > 0;
-            return !isNoTls ? count : throw new Ending("not let in: this is no TLS", Error.BadRequest);
+            if (IsTls is null && count > 0 && (IsTls = into.Span[0] is TlsHandshake) is false)
+                throw new Ending("not let in: this is no TLS", Error.BadRequest);
+            return count;
         }
     }
 
