@@ -323,14 +323,15 @@ sealed class Conversation(string host, int port, Key? key, bool traces) : IDispo
             stream = new NetworkStream(socket);
             if (key is not null) ((SslStream)(stream = new SslStream(stream))).AuthenticateAsClient(key.ForClient);
         } catch (Exception e) when (Files.IsTrouble(e)
-            || e is SocketException or ArgumentException or AuthenticationException) {
+            || e is SocketException or ArgumentException or AuthenticationException or CryptographicException) {
             Close();
             throw new Complaint($"cannot connect to {Show(host)}, port {port}: " + e switch {
                 SocketException { SocketErrorCode: SocketError.ConnectionRefused } =>
                     "nobody listens there; is the server running?",
-                AuthenticationException when key!.DidNotFit       => "the key does not fit",
-                AuthenticationException { InnerException: null }  => "this server has no key; leave --key away",
-                _                                                 => Reason(e),
+                AuthenticationException when key!.DidNotFit => "the key does not fit",
+                AuthenticationException { InnerException: null } =>
+                    "this server has no key; leave --key away (unless somebody in between only says so)",
+                _ => Reason(e),
             }, exitCode: 1);
         }
     }
