@@ -258,7 +258,7 @@ sealed class Key(X509Certificate2 certificate) {
     public SslClientAuthenticationOptions ForClient => new() {
         ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
         EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
-    static X509ChainPolicy Alone => new() {             // or .NET fetches whatever a stranger's certificate points to
+    static X509ChainPolicy Alone => new() { TrustMode = X509ChainTrustMode.CustomRootTrust,  // or .NET fetches
         RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
     // Null: there is no --key.  A server makes a file that is missing.
     public static Key? From(Options options, bool mayMake) {

@@ -15,13 +15,13 @@ using System.Runtime.CompilerServices;
 sealed class Server {
     // §7  Times are milliseconds, amounts are octets.
     public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
-    public const int FarewellTime = 2_000, FarewellOctets = 1 << 20;
+    public const int FarewellTime = 2_000, FarewellOctets = 1 << 20, HandshakeOctets = 8 << 10;
     const int StopTime = 10_000, PauseAfterFailedAccept = 100, MaxHistory = 1000, MaxFarewells = 256;
     // A turn's work is bounded: so many octets are shared by those who are ready, and each gets enough of them to be
     // worth the asking.  What a request costs beside its octets counts as if it were some.
     const int TurnOctets = 4 << 20, LeastShare = 128 << 10, LargestShare = 1 << 20;
     public const int RequestCost = 16 << 10;
-    const int AcceptsPerTurn = 16, StrangersTime = 10, LongestWait = 250, SpareDescriptors = 16;
+    const int AcceptsPerTurn = 16, LongestWait = 250, SpareDescriptors = 16;
     const int MostClients = 65_000, MostSockets = 65_500;       // Select takes 65,536, with those that are leaving
     public readonly Folder Folder;
     public readonly Log Log;
@@ -65,9 +65,8 @@ sealed class Server {
         int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
         var strangers = ready.Where(socket => connections[socket].IsStranger).ToArray();
         foreach (var socket in strangers is [] ? ready : ready.Except(strangers)) GoOn(connections[socket], share);
-        Random.Shared.Shuffle(strangers);           // a stranger may ask for arithmetic of 100 ms: see §14
-        long end = Environment.TickCount64 + StrangersTime;
-        foreach (var one in strangers.TakeWhile(_ => Environment.TickCount64 < end)) GoOn(connections[one], share);
+        Random.Shared.Shuffle(strangers);       // one a turn, by chance: it may ask for arithmetic of 100 ms (§14)
+        foreach (var socket in strangers.Take(1)) GoOn(connections[socket], share);
         Folder.ListOn();
         if (signalled) Stop();
     }
@@ -137,7 +136,6 @@ sealed class Server {
         if (tooMany && leaving >= MaxFarewells) { connection.Dispose(); return; }
         connections.Add(socket, connection);
         connection.Begin(tooMany ? Error.Busy : null);
-        if (!connection.IsStranger) GoOn(connection, LeastShare);
     }
 
     void OnSignal(PosixSignalContext signal) {          // on a thread of its own: it may set a flag, no more
@@ -242,7 +240,6 @@ sealed class Visit(string address) {
 sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
 
 enum Wait { Octets, Room, Turn }        // octets to receive · room to send · only its share of the next turn
-
 // What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance;
 // its deadline is fixed for a line, and put off for a block that keeps the pace.
 sealed class Connection : INotifyCompletion, IDisposable {
@@ -592,6 +589,7 @@ class Wire(Connection connection, int weight = 1) : NetworkStream(connection.Soc
     public virtual int Most => int.MaxValue;            // octets to be sent at once
     public virtual bool IsOpen => true;
     public virtual ValueTask Open() => default;
+    protected bool IsStranger => connection.IsStranger;
     // What has come, one octet at least; 0: nothing more will.
     public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
         for (; ; await connection.Until(Wait.Octets)) {
@@ -630,17 +628,17 @@ sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) 
     public override bool IsOpen => tls.IsAuthenticated;
     public override async ValueTask Open() {
         try { await tls.AuthenticateAsServerAsync(key.ForServer); }
-        catch (Exception e) { throw Cause(e, new Ending($"not let in: {Show(e.Message)}", Error.BadRequest)); }
+        catch (Exception e) { throw Cause(e, "not let in", Error.BadRequest); }
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
         try { return await (hasEnded ? below : (Stream)tls).ReadAsync(into); }
-        catch (Exception e) { throw Cause(e, new Ending($"cut: {Show(e.Message)}")); }
+        catch (Exception e) { throw Cause(e, "cut"); }
     }
 
     public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
         try { await tls.WriteAsync(octets); }
-        catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
+        catch (Exception e) { throw Cause(e, "reset"); }
         return octets.Length;
     }
 
@@ -655,9 +653,11 @@ sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) 
     // What is no TLS does not come up to it, nor does a FIN without TLS's own end.
     public sealed class Below(Connection connection) : Wire(connection, weight: 8) {     // TLS costs more than a copy
         public bool? IsTls;                     // by its first octet
+        int came;
         public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
             int count = await base.ReadAsync(into);
             if (count == 0 && !into.IsEmpty) throw new Ending("cut: a FIN, and no end of TLS");
+            if ((came += count) > Server.HandshakeOctets && IsStranger && IsTls is true) throw new Ending("too long");
             if (IsTls is null && count > 0 && (IsTls = into.Span[0] is TlsHandshake) is false)
                 throw new Ending("not let in: this is no TLS", Error.BadRequest);
             return count;
@@ -665,7 +665,8 @@ sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) 
     }
 
     // An end of ours comes out of TLS as it is, or inside another exception.
-    static Ending Cause(Exception e, Ending otherwise) => e as Ending ?? e.InnerException as Ending ?? otherwise;
+    static Ending Cause(Exception e, string how, Error? lastWord = null) => e as Ending ?? e.InnerException as Ending
+        ?? new Ending($"{how}: {Show((e.InnerException ?? e).Message)}", lastWord);
     protected override void Dispose(bool disposing) { if (disposing) tls.Dispose(); base.Dispose(disposing); }
 }
 
@@ -821,8 +822,7 @@ sealed class Upload : IDisposable {
     public static string Hidden(string id) => $".imagetransfer-{id}.up";
     public Upload(string folder, string final, bool sync) {
         (this.final, this.sync) = (final, sync);
-        handle = Files.OpenHidden(
-            () => Temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
+        handle = Files.OpenHidden(() => Temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
             FileMode.CreateNew, FileShare.Read | FileShare.Delete);
     }
 
