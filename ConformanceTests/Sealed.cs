@@ -46,6 +46,13 @@ public abstract class SealedConformance : ServerConformance
         good.List();
     }
 
+    // Resident octets of the server's process; 0 where the system does not tell.
+    protected long Memory()
+    {
+        string statm = $"/proc/{Server.Program.Id}/statm";
+        return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
+    }
+
     // Handshakes, alerts, then the end: and not one octet of the conversation.
     protected static void ExpectNothing(SealedWire wire)
     {
@@ -112,10 +119,9 @@ public sealed class SealedConversations : SealedConformance
     [Test, Clause("SEAL-7", "P6")]
     public void Fifty_clients_at_once()
     {
-        var wires = Enumerable.Range(0, 50).Select(_ => Dial()).ToArray();
+        var wires = Enumerable.Range(0, 50).Select(_ => Enter()).ToArray();
         Parallel.For(0, wires.Length, new ParallelOptions { MaxDegreeOfParallelism = 50 }, i =>
         {
-            wires[i].Tls.AsClient(Identity.Copy(Ours));
             var picture = Notation.Bytes(10_000 + i);
             wires[i].Put($"{i}.png", picture);
             Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
@@ -140,6 +146,47 @@ public sealed class SealedConversations : SealedConformance
         Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));
         uploader.Tls.Write(record.AsSpan(^1..));
         uploader.Expect("OK\n");
+    }
+
+    // What costs a client nothing to say, and brings no octet of a conversation.
+    [Test, Clause("SEAL-7", "P6")]
+    public void A_flood_of_records_that_say_nothing_holds_up_nobody(
+        [Values("key updates", "key updates that want one back", "empty records")] string what)
+    {
+        SealedWire flooding = Enter(), other = Enter();
+        var flood = new MemoryStream();
+        long before = Memory();
+        while (flood.Length < 4 << 20)
+            flood.Write(what == "empty records"
+                ? flooding.Tls.Record(Tls.Data, [])
+                : flooding.Tls.KeyUpdateRecord(asks: what != "key updates"));
+        var sending = Task.Run(() =>
+        {
+            try { flooding.Tls.Write(flood.ToArray()); }
+            catch (SocketException) { }                 // it was ended, which is well, too
+        });
+        double worst = 0;
+        do
+        {
+            var clock = Stopwatch.StartNew();
+            other.List();
+            worst = Math.Max(worst, clock.Elapsed.TotalMilliseconds);
+        }
+        while (!sending.IsCompleted);
+        Assert.That(worst, Is.LessThan(Settings.Milliseconds(1_000)), "milliseconds that another client waited");
+        if (before > 0) Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets");
+    }
+
+    [Test, Clause("SEAL-7", "CONN-3")]
+    public void Keys_may_change_while_it_goes_on([Values] bool asks)
+    {
+        Server.Has("cat.png", Notation.Bytes(100_000));
+        var wire = Enter();
+        for (int i = 0; i < 5; i++)
+        {
+            wire.Tls.Write(wire.Tls.KeyUpdateRecord(asks));
+            Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
+        }
     }
 
     // ---- the end (SEAL-6, SEAL-7) ----
@@ -760,13 +807,6 @@ public sealed class SealedDoor : SealedConformance
         if (before == 0) return;
         if (Settings.IsReference) Assert.That(Memory(), Is.LessThan(100 << 20), "resident octets");
         else Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
-    }
-
-    // Resident octets of the server's process; 0 where the system does not tell.
-    long Memory()
-    {
-        string statm = $"/proc/{Server.Program.Id}/statm";
-        return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
     }
 
     [Test, Clause("SEAL-4", "P6"), Reference]

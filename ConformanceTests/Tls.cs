@@ -49,7 +49,7 @@ public sealed class Tls(Socket socket, Side self)
     public const byte ChangeCipherSpec = 20, Alert = 21, Handshake = 22, Data = 23;
     public const byte CloseNotify = 0;
     const byte ClientHello = 1, ServerHello = 2, Ticket = 4, Extensions = 8, Certificate = 11, CertificateRequest = 13,
-        CertificateVerify = 15, Finished = 20, MessageHash = 254;
+        CertificateVerify = 15, Finished = 20, KeyUpdate = 24, MessageHash = 254;
     const int Header = 5, MostInRecord = 1 << 14, Tag = 16, Size = 32;
 
     // [B] the numbers of what this file can do, and of the extensions that say so
@@ -86,6 +86,14 @@ public sealed class Tls(Socket socket, Side self)
     {
         for (int at = 0; at < octets.Length; at += MostInRecord)
             Write(Record(Data, octets[at..Math.Min(at + MostInRecord, octets.Length)]));
+    }
+
+    // [4.6.3] From here on this side uses other keys; and asks the other side to, or not.
+    public byte[] KeyUpdateRecord(bool asks)
+    {
+        byte[] record = Record(Handshake, Message(KeyUpdate, [(byte)(asks ? 1 : 0)]));
+        sending = sending!.Next();
+        return record;
     }
 
     public void SendCloseNotify() => Write(Record(Alert, [1, CloseNotify]));
@@ -126,6 +134,7 @@ public sealed class Tls(Socket socket, Side self)
                 + $"received  a record of type {type}, {octets.Length} octets");
             if (type == Alert && octets is [_, var what]) Heard = what;
             else if (type == Data) data = octets;
+            else if (type == Handshake && octets is [KeyUpdate, 0, 0, 1, _]) receiving = receiving!.Next();
             else if (type != Handshake || octets is not [Ticket, ..])
                 throw new Violation($"expected  octets of the conversation\nreceived  a record of type {type}");
         }
@@ -356,6 +365,8 @@ public sealed class Tls(Socket socket, Side self)
     // One direction: each record has a number, which is never sent and never comes again.
     sealed class Keys(byte[] secret)
     {
+        public Keys Next() => new(Expand(secret, "traffic upd", [], Size));
+
         readonly AesGcm cipher = new(Expand(secret, "key", [], 16), Tag);
         readonly byte[] iv = Expand(secret, "iv", [], 12);
         ulong number;
