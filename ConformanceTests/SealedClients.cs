@@ -316,7 +316,7 @@ public sealed class KeyFiles : SealedConformance
                 var clock = System.Diagnostics.Stopwatch.StartNew();
                 var (exit, output, errors) = Client(server, key, words);
                 Assert.That((exit, output, errors), Is.EqualTo((1, "", $"imagetransfer: {says}\n")), words);
-                Assert.That(clock.ElapsedMilliseconds, Is.LessThan(Settings.Patience), $"{says} to {words}, and late");
+                Assert.That(clock.ElapsedMilliseconds, Is.LessThan(Settings.Milliseconds(9_000)), $"{says} to {words}, and late");
             }
     }
 
