@@ -10,24 +10,11 @@
 
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Diagnostics;
-using System.Globalization;
-using System.IO.Enumeration;
-using System.Net;
-using System.Net.Security;
-using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using System.Security.Authentication;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using System.Text;
 using System.Text.RegularExpressions;
-using System.Text.Unicode;
-using Microsoft.Win32.SafeHandles;
-using static Protocol;
 
 // ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
-
 // §6  The table of errors, row for row.  Where several fit, the upper row is the answer (§5.3 has its own order).
 sealed record Error(string Code, string Text, bool Closes = false) {
     public static readonly Error
@@ -47,7 +34,6 @@ sealed record Error(string Code, string Text, bool Closes = false) {
         Timeout     = new("timeout", "nothing, or too little, came in time", true),
         Stopping    = new("stopping", "the server is shutting down", true),
         Internal    = new("internal", "something unforeseen; the server's log has it", true);
-
     public static readonly Error[] Table = [BadRequest, Unsupported, BadName, BadType, NotFound, Exists, BadOffset,
         Empty, Denied, TooLarge, Corrupt, Storage, Busy, Timeout, Stopping, Internal];
     public int Row => Array.FindIndex(Table, row => row.Code == Code);
@@ -72,7 +58,7 @@ static class Protocol {
     public const int LengthSize = 8;
     /// <summary>§4.4  A block's digest, in octets: SHA-256, raw.</summary>
     public const int DigestSize = 32;
-    /// <summary>§15  The first octet of a client that speaks TLS, and of what it gets if it should and does not.</summary>
+    /// <summary>§14  The first octet of a client that speaks TLS, and of the answer to one that should.</summary>
     public const byte TlsHandshake = 0x16, TlsAlert = 0x15;
     /// <summary>§4.5  The longest name, in octets of UTF-8.</summary>
     public const int MaxName = 255;
@@ -80,9 +66,7 @@ static class Protocol {
     public const string DefaultTypes = "jpg,jpeg,png";
     /// <summary>§4.6  So many first octets of a file show its type.</summary>
     public const int SignatureSize = 12;
-
     static readonly UTF8Encoding Utf8Text = new(encoderShouldEmitUTF8Identifier: false);
-
     /// <summary>§4.2  The grammar, one arm per rule, for a line without its LF.  Total: there is a Request for whatever
     /// a client may send.</summary>
     public static Request ParseRequest(ReadOnlySpan<byte> line) {
@@ -97,15 +81,11 @@ static class Protocol {
         };
     }
 
-    // An offset that 64 bits do not hold is beyond the end of any file.
-    const ulong Beyond = ulong.MaxValue;
-
     // §4.2  Options stand in any order, each at most once.
     static Request WithOptions(Request request, string[] options) {
         var parts = options.Select(option => option.Split('=', 2)).ToArray();
         bool isOffset(string[] option) => request is GetRequest && option[0] == "offset";
         bool isNumber(string[] option) => option is [_, { Length: > 0 and <= 20 } text] && text.All(char.IsAsciiDigit);
-
         if (parts.DistinctBy(option => option[0]).Count() < parts.Length
             || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
         foreach (var option in parts)
@@ -113,8 +93,8 @@ static class Protocol {
                 (GetRequest get, ["digest", "sha256"]) => get with { Digest = true },
                 (PutRequest put, ["digest", "sha256"]) => put with { Digest = true },
                 (PutRequest put, ["ahead"])            => put with { Ahead = true },
-                (GetRequest get, ["offset", var text]) =>
-                    get with { Offset = ulong.TryParse(text, out var offset) ? offset : Beyond },
+                (GetRequest get, ["offset", var text]) =>       // what 64 bits do not hold is beyond any file's end
+                    get with { Offset = ulong.TryParse(text, out var offset) ? offset : ulong.MaxValue },
                 _                                      => new Refused(Error.Unsupported),
             };
         return request;
@@ -129,11 +109,9 @@ static class Protocol {
     });
     static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
     static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
-
     /// <summary>§4.3  The reply line, LF included: OK for null, else ER, code and text; a long text is cut.</summary>
     public static byte[] ReplyLine(Error? error) => Utf8Text.GetBytes(error is null ? "OK\n"
         : $"ER|{error.Code}|{error.Text[..Math.Min(error.Text.Length, 900)]}\n");
-
     /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
     /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
     public static bool TryParseReply(ReadOnlySpan<byte> line, out Error? error) {
@@ -154,7 +132,6 @@ static class Protocol {
 
     /// <summary>§4.4  The length that eight octets say, from 0 to 2^64-1.</summary>
     public static ulong ParseLength(ReadOnlySpan<byte> octets) => BinaryPrimitives.ReadUInt64BigEndian(octets);
-
     /// <summary>§4.5  The name rule, one for requests, listings and saved files.  Null, or bad-name or bad-type.
     /// The types are endings in lower case; "any" among them stands for all.</summary>
     public static Error? CheckName(string name, string[] types) {
@@ -163,20 +140,16 @@ static class Protocol {
         if (!fits || name is "" or ['.' or ' ', ..] or [.., '.' or ' '] || name.AsSpan().ContainsAny("|/\\:*?\"<>")
             || name.AsSpan().ContainsAnyExceptInRange(' ', '~') && !name.EnumerateRunes().All(IsVisible)
             || IsDevice(name)) return Error.BadName;
-
         foreach (string type in types)                  // A to Z alone fold: for .NET the Kelvin sign is a k, too
             if (type == "any" || name.LastIndexOf('.') is >= 0 and var dot
                 && Ascii.EqualsIgnoreCase(name.AsSpan(dot + 1), type)) return null;
         return Error.BadType with { Text = $"the name's ending is not taken here; {string.Join(", ", types)} are" };
     }
 
-    static string Ending(string name) => Path.GetExtension(name).ToLowerInvariant();
     static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
         UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
-
     // Opening one of these on Windows opens a device, whatever the folder and whatever follows the first dot.
     static readonly string[] devices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM0", "LPT0"];
-
     static bool IsDevice(string name) {
         var stem = name.AsSpan(0, name.IndexOf('.') is >= 0 and var dot ? dot : name.Length).TrimEnd(' ');
         if (stem.Length is < 3 or > 7) return false;
@@ -186,7 +159,8 @@ static class Protocol {
 
     /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or all it has): a picture as
     /// any picture does, since many are saved under another's ending.  Other types are not looked at.</summary>
-    public static bool HasSignature(string name, ReadOnlySpan<byte> first) => Ending(name) switch {
+    public static bool HasSignature(string name, ReadOnlySpan<byte> first) =>
+        Path.GetExtension(name).ToLowerInvariant() switch {
         ".jpg" or ".jpeg" or ".png" or ".gif" or ".webp" or ".bmp" or ".tif" or ".tiff" or ".heic" or ".avif" =>
             first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])    // PNG
             || first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF])                               // JPEG
@@ -214,23 +188,17 @@ static class Protocol {
     }
 
     public static string Show(string text) => Show(Utf8Text.GetBytes(text));
-
     /// <summary>§5.1  A moment in UTC, to the second.</summary>
-    public static string Show(DateTime moment) =>
-        moment.ToUniversalTime().ToString("s", CultureInfo.InvariantCulture) + "Z";
+    public static string Show(DateTime moment) => moment.ToString("s", CultureInfo.InvariantCulture) + "Z";
 }
 
 // ---- Files: what both halves ask of a file system -------------------------------------------------------------------
-
 static class Files {
-    // What disks do to programs.  In .NET, a file beyond the system's limit is an ArgumentOutOfRangeException, and the
-    // length of a pipe that somebody has planted a NotSupportedException.
+    // What disks do to programs; the last two are a file beyond the system's limit, and the length of a planted pipe.
     public static bool IsTrouble(Exception e) => e is IOException or UnauthorizedAccessException
         or ArgumentOutOfRangeException or NotSupportedException;
-
     // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
     public static bool IsTaken(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
-
     // A file under a hidden name, held by a lock that ends with this process.  Between its opening and its locking
     // another process may have taken the name away: a sweep of leftovers, or a client that has just published what it
     // held there under another name.  So what counts is what the name stands for when the lock is there.
@@ -275,86 +243,65 @@ static class Files {
 }
 
 // ---- Key: the secret that two machines share, and what TLS is told because of it ------------------------------------
-
-// §15  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
-// the private half.  For whom a certificate was made, by whom and until when, proves nothing, and is not looked at.
-sealed class Key {
-    readonly SslStreamCertificateContext own;
-    readonly byte[] publicKey;
+// §14  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
+// the private half.  For whom, by whom and until when a certificate was made proves nothing, and is not looked at.
+sealed class Key(X509Certificate2 certificate) {
+    readonly SslStreamCertificateContext own = SslStreamCertificateContext.Create(      // Windows wants the detour
+        X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pfx), null), null, offline: true);
     public bool DidNotFit { get; private set; }
-
+    bool Fits(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors) => !(DidNotFit =
+        shown is not X509Certificate2 other || !PublicKeyOf(other).SequenceEqual(PublicKeyOf(certificate)));
+    static byte[] PublicKeyOf(X509Certificate2 shown) => shown.PublicKey.ExportSubjectPublicKeyInfo();
+    public SslServerAuthenticationOptions ForServer => new() {
+        ServerCertificateContext = own, ClientCertificateRequired = true, RemoteCertificateValidationCallback = Fits,
+        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
+    public SslClientAuthenticationOptions ForClient => new() {
+        ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
+        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
+    static X509ChainPolicy Alone => new() {             // or .NET fetches whatever a stranger's certificate points to
+        RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
     // Null: there is no --key.  A server makes a file that is missing.
     public static Key? From(Options options, bool mayMake) {
         if (!options.Has("--key")) return null;
         string path = options.Text("--key", ""), shown = Show(path);
         try {
             if (mayMake && !Files.IsTaken(path)) Make(path);
-            if (!Files.IsTaken(path))
-                throw new Complaint($"there is no {shown}; the server makes it, copy it from there", exitCode: 1);
-            using var file = File.OpenHandle(new FileInfo(path).Length > 0 ? path : throw new ArgumentException());
+            if (new FileInfo(path).Length == 0) throw NoKey;        // a pipe looks so, too, and would never be opened
+            using var file = File.OpenHandle(path);
             if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(file) & (UnixFileMode)0b000_111_111) != 0)
                 throw new Complaint($"others can read {shown}; chmod 600 it", exitCode: 1);
             var octets = new byte[8 << 10];
             string text = Encoding.ASCII.GetString(octets, 0, RandomAccess.Read(file, octets, 0));
             using var key = ECDsa.Create();
             key.ImportFromPem(text);
-            bool isP256 = key.ExportParameters(false).Curve.Oid.Value == ECCurve.NamedCurves.nistP256.Oid.Value;
-            if (!isP256) throw new ArgumentException();
+            if (key.ExportParameters(false).Curve.Oid?.Value != ECCurve.NamedCurves.nistP256.Oid.Value) throw NoKey;
             return new Key(text.Contains("CERTIFICATE") ? X509Certificate2.CreateFromPem(text, text) : Certify(key));
-        } catch (Exception e) when (e is CryptographicException or ArgumentException) {
-            throw new Complaint($"there is no key in {shown}; a server makes one where there is no file", exitCode: 1);
-        } catch (Exception e) when (Files.IsTrouble(e)) {
-            throw new Complaint($"cannot use the key {shown}: {e.Message}", exitCode: 1);
+        } catch (Exception e) when (Files.IsTrouble(e) || e is CryptographicException or ArgumentException) {
+            throw new Complaint($"cannot use the key {shown}: {(Files.IsTrouble(e) ? e : NoKey).Message}", exitCode: 1);
         }
     }
 
-    static void Make(string path) {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var mine = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows()) mine.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using var file = new StreamWriter(path, mine);
-        file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
-        Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and show it to nobody else");
-    }
-
+    static ArgumentException NoKey => new("there is no P-256 key in it; a server makes one where there is no file");
     static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
         HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
-
-    Key(X509Certificate2 certificate) {
-        publicKey = certificate.PublicKey.ExportSubjectPublicKeyInfo();
-        certificate = X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pfx), null);  // for Windows
-        own = SslStreamCertificateContext.Create(certificate, null, offline: true);
+    // Under its name it is whole, whoever else makes it at the same time.
+    static void Make(string path) {
+        string hidden = $"{path}.{Random.Shared.NextInt64():x16}";
+        var mine = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows()) mine.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        try {
+            using (var file = new StreamWriter(hidden, mine))
+                file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
+            if (Files.Publish(hidden, path))
+                Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and to nobody else");
+        } finally { File.Delete(hidden); }
     }
-
-    bool Fits(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors) {
-        var itsKey = (shown as X509Certificate2)?.PublicKey.ExportSubjectPublicKeyInfo();
-        return !(DidNotFit = !publicKey.AsSpan().SequenceEqual(itsKey));
-    }
-
-    public SslServerAuthenticationOptions ForServer => new() {
-        ServerCertificateContext = own, ClientCertificateRequired = true, RemoteCertificateValidationCallback = Fits,
-        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, AllowRenegotiation = false,
-        CertificateChainPolicy = Alone,
-    };
-
-    public SslClientAuthenticationOptions ForClient => new() {
-        ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
-        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, AllowRenegotiation = false,
-        CertificateChainPolicy = Alone,
-    };
-
-    // Left to itself, .NET fetches what a stranger's certificate points to.
-    static X509ChainPolicy Alone => new() {
-        DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck,
-        TrustMode = X509ChainTrustMode.CustomRootTrust,
-    };
 }
 
 // ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
-
-sealed class Conversation(string host, int port, Key? key, bool traces) {
+sealed class Conversation(string host, int port, Key? key, bool traces) : IDisposable {
     const int Patience = 60_000;                // §9  Milliseconds without an octet
-
     Socket? socket;
     Stream stream = Stream.Null;
     readonly byte[] outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
@@ -362,43 +309,30 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
     readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
     int start, count;                           // arrived and not taken yet: incoming[start..][..count]
     bool hasHeard;                              // anything at all on this connection
-
     public bool TakesAhead;                     // §5.3  the server has shown on this connection that it does
     public string Name => $"{host}:{port}";
     public bool IsOpen => socket is not null;
-
-    // Every address the name has is tried in turn.  A server that spoke unasked has ended the conversation: §8.
+    // A server that spoke unasked has ended the conversation: §8.
     public void Open() {
         if (socket is not null && HasAnswered) Close();
         if (socket is not null) return;
-        string why = "the name has no address";
         try {
-            foreach (var address in IPAddress.TryParse(host, out var literal) ? [literal] : Dns.GetHostAddresses(host))
-                try {
-                    socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-                    socket.SendTimeout = socket.ReceiveTimeout = Patience;
-                    socket.Connect(address, port);
-                    stream = Seal(new NetworkStream(socket));
-                    return;
-                } catch (SocketException e) {
-                    bool refused = e.SocketErrorCode is SocketError.ConnectionRefused;
-                    why = refused ? "nobody listens there; is the server running?" : e.Message;
-                    Close();
-                }
-        } catch (Exception e) when (e is SocketException or ArgumentException) { why = e.Message; }
-        throw new Complaint($"cannot connect to {Show(host)}, port {port}: {why}", exitCode: 1);
-    }
-
-    Stream Seal(Stream bare) {
-        if (key is null) return bare;
-        try {
-            var tls = new SslStream(bare);
-            tls.AuthenticateAsClient(key.ForClient);
-            return tls;
-        } catch (Exception e) when (e is AuthenticationException or IOException) {
-            bool isNoTls = e is AuthenticationException { InnerException: null };
-            throw new Complaint(key.DidNotFit ? "the key does not fit"
-                : isNoTls ? "this server has no key; leave --key away" : Reason(e), exitCode: 1);
+            socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            socket.SendTimeout = socket.ReceiveTimeout = Patience;
+            socket.Connect(host, port);         // every address that the name has, in turn
+            stream = new NetworkStream(socket);
+            if (key is not null) ((SslStream)(stream = new SslStream(stream))).AuthenticateAsClient(key.ForClient);
+        } catch (Exception e) when (Files.IsTrouble(e)
+            || e is SocketException or ArgumentException or AuthenticationException or CryptographicException) {
+            Close();
+            throw new Complaint($"cannot connect to {Show(host)}, port {port}: " + e switch {
+                SocketException { SocketErrorCode: SocketError.ConnectionRefused } =>
+                    "nobody listens there; is the server running?",
+                AuthenticationException when key!.DidNotFit => "the key does not fit",
+                AuthenticationException { InnerException: null } =>
+                    "this server has no key; leave --key away (unless somebody in between only says so)",
+                _ => Reason(e),
+            }, exitCode: 1);
         }
     }
 
@@ -408,7 +342,7 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
     }
 
     // The connection is closed by the process as it ends: to do it here would cost 2 ms more.
-    public void Leave() {
+    public void Dispose() {
         if (!IsOpen) return;
         Trace('C', "<close>");
         if (stream is SslStream tls) Task.WaitAny([tls.ShutdownAsync()], millisecondsTimeout: 1000);
@@ -416,17 +350,14 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
 
     // Something is there to be heard: an answer, or the end.  (TLS brings octets of its own before the first answer.)
     bool HasAnswered => count > 0 || (key is null || hasHeard) && socket!.Poll(0, SelectMode.SelectRead);
-
     // §9  A server that has to read what it will not send (a digest, with an offset) is given time for it.
     public void Allow(long octets) =>
         stream.ReadTimeout = (int)Math.Min(Patience * (1 + octets / (100 << 20)), int.MaxValue);
-
     public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
-
     public static string Reason(Exception e) => e.InnerException switch {
         null => e.Message,
-        SocketException { SocketErrorCode: SocketError.TimedOut or SocketError.WouldBlock } =>
-            "not an octet for 60 s; given up",
+        SocketException { SocketErrorCode: SocketError.TimedOut or SocketError.WouldBlock }
+            => "not an octet for 60 s; given up",
         SocketException => "the connection broke",
         _ => "TLS has ended: the key does not fit, or somebody has changed what was sent",
     };
@@ -434,7 +365,6 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
     public void Trace(char side, string text) { if (traces) Console.Error.WriteLine($"{side}: {text}"); }
 
     // ---- what a client says: it waits in `outgoing` until that is full or is sent ----
-
     public void Say(Request request) => Say(RequestLine(request), Show(RequestLine(request)));
     public void SayDigest(byte[] digest) => Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
     public void Say(byte[] octets, string shown) {
@@ -464,17 +394,14 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
 
     // §9  A sending that fails is no answer yet: the server may have said why before it closed; that is heard next.
     public bool Send() {
-        try {
-            stream.Write(outgoing, 0, waiting);         // blocking: it returns when all has been sent
-            return true;
-        } catch (IOException) {
+        try { stream.Write(outgoing, 0, waiting); return true; }        // blocking: it returns when all has been sent
+        catch (IOException) {
             try { socket!.Shutdown(SocketShutdown.Send); } catch (SocketException) { }      // nothing more, with a gap
             return false;
         } finally { waiting = 0; }
     }
 
     // ---- what a client hears: it comes in whatever pieces, and is taken as the lines and blocks that were sent ----
-
     // One receive, which waits if it has to, and brings an octet at least.
     void Receive() {
         incoming.AsSpan(start, count).CopyTo(incoming);
@@ -493,7 +420,6 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
     }
 
     ReadOnlySpan<byte> HearExactly(int size) { while (count < size) Receive(); return HearSome(size); }
-
     public ReadOnlySpan<byte> HearLine() {
         int end;
         while ((end = incoming.AsSpan(start, Math.Min(count, MaxLine)).IndexOf((byte)'\n')) < 0)
@@ -524,8 +450,7 @@ sealed class Conversation(string host, int port, Key? key, bool traces) {
 }
 
 // ---- Client: the commands -------------------------------------------------------------------------------------------
-
-sealed class Client : IDisposable {
+sealed class Client {
     readonly Conversation server;
     readonly Progress progress;
     readonly string[] types;
@@ -534,27 +459,14 @@ sealed class Client : IDisposable {
     bool digest, ahead = true;              // until a server says that it knows no such option
     int done, passedOver, failures;         // files
     long moved;                             // octets of those done
-
     // A file on its way, either way; its size is 0 where only the server knows it.
     abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
 
-    // One file, as plain as it can be: ask, send, take the answer; once more, in other words, if that is what it says.
-    // (AskForAll, below, does so for many, and leaves to this those that have to be asked for again.)
-    void AskForOne<T>(T file, Action<T> ask, Func<T, bool> takeAnswer) {
-        do {
-            server.Open();
-            ask(file);
-            server.Send();
-        } while (!takeAnswer(file));
-    }
-
     // ---- §5.2  GET ----
-
     sealed record Download(string Name, long Size, string Target, string Temporary) : Transfer(Name, Size) {
         public GetRequest Request = new(Name);
         public long Kept;                   // octets that an earlier try has left here, and
         public IncrementalHash? Hash;       // the digest so far
-
         // The lock keeps out a second client that fetches the same file.  (Windows removes no file that others hold.)
         public SafeFileHandle Open(FileMode mode) => Files.OpenHidden(() => Temporary, mode,
             OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
@@ -562,7 +474,6 @@ sealed class Client : IDisposable {
 
     void AskToGet(Download file) =>
         server.Say(file.Request = new GetRequest(file.Name, digest ? (ulong)file.Kept : 0, digest));
-
     bool TakeFile(Download file) {
         if (file.Request.Offset > 0) server.Allow(file.Kept);
         var error = server.HearReply();
@@ -616,9 +527,8 @@ sealed class Client : IDisposable {
         catch (IOException) when (File.Exists(temporary)) {
             try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
             catch (IOException) when (Files.IsTaken(target)) { return false; }
-            try { File.Move(temporary, target, overwrite: true); }
+            try { File.Move(temporary, target, overwrite: true); return true; }
             catch { File.Delete(target); throw; }
-            return true;
         }
     }
 
@@ -649,26 +559,20 @@ sealed class Client : IDisposable {
     }
 
     // ---- many files: asked ahead of the answers, so that small ones do not pay a round trip each ----
-
     const int RequestsAhead = 128;          // so many lines fit any kernel's buffers: never do both sides wait to send
-
-    void AskForAll<T>(List<T> files, Func<T, T, bool> mayFollow, Action<T> ask, Func<T, bool> takeAnswer)
-        where T : Transfer {
+    void AskForAll<T>(List<T> files, Func<T, T, bool> mayFollow, Action<T> ask, Func<T, bool> take) where T : Transfer {
         var again = new List<T>();
         progress.BeginBatch(files.Count, files.Any(file => file.Size == 0) ? 0 : files.Sum(file => file.Size));
         for (int next = 0, asked = 0; next < files.Count; next++) {
-            if (asked == next) {
-                server.Open();
-                ask(files[asked++]);
-            }
+            if (asked == next) { server.Open(); ask(files[asked++]); }
             if (asked - next <= RequestsAhead * 7 / 8)  // not one by one: fewer, larger sends
                 while (asked < files.Count && asked - next < RequestsAhead && mayFollow(files[asked - 1], files[asked]))
                     ask(files[asked++]);
             server.Send();
-            Guarded(files[next].Name, () => { if (!takeAnswer(files[next])) again.Add(files[next]); });
+            Guarded(files[next].Name, () => { if (!take(files[next])) again.Add(files[next]); });
             if (!server.IsOpen) asked = next + 1;       // what was asked and not answered is asked again
         }
-        foreach (var file in again) Guarded(file.Name, () => AskForOne(file, ask, takeAnswer));
+        if (again is not []) AskForAll(again, mayFollow, ask, take);     // in other words
     }
 
     void GetAll(string[] words) {
@@ -683,7 +587,6 @@ sealed class Client : IDisposable {
     }
 
     // ---- §5.3  PUT: small files run ahead where the server takes that; large ones ask first ----
-
     sealed record Sending(string Name, long Size, string Path, bool IsOfMany) : Transfer(Name, Size) {
         public bool MayRunAhead => IsOfMany && Size <= 256 << 10;
         public PutRequest Request = new("");
@@ -691,8 +594,7 @@ sealed class Client : IDisposable {
     }
 
     void AskToPut(Sending file) {
-        file.WasSent |= file.IsSent;
-        file.IsSent = false;
+        (file.WasSent, file.IsSent) = (file.WasSent || file.IsSent, false);
         file.Clock.Restart();
         byte[] content = [];
         try { if (server.TakesAhead && file.MayRunAhead) content = File.ReadAllBytes(file.Path); }
@@ -756,11 +658,9 @@ sealed class Client : IDisposable {
     }
 
     // ---- what people type: patterns and folders, also where no shell has seen to them ----
-
     static bool HasWildcard(string word) => word.AsSpan().IndexOfAny('*', '?') >= 0;        // no name can hold one
     static bool Fits(string pattern, string name) =>
         FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: OperatingSystem.IsWindows());
-
     IEnumerable<T> Found<T>(string word, IEnumerable<T> found) {
         var all = found.ToArray();
         if (all is []) Fail(word, "there is no picture that fits");
@@ -792,9 +692,7 @@ sealed class Client : IDisposable {
     }
 
     // ---- §5.1, §5.4  LIST and STATUS ----
-
-    // The whole block comes first, and its lines are shown then: whoever pages through them takes the time he likes,
-    // and the server need not wait for him.
+    // The whole block first, then its lines: whoever takes his time to page through them keeps no server waiting.
     IEnumerable<string> Lines(Request request, string verb) {
         server.Open();
         server.Say(request);
@@ -820,17 +718,14 @@ sealed class Client : IDisposable {
         }
         if (count == 0 && failures == before) Say(ifNone);
     });
-
     static string ListColumns(string[] fields) =>
         fields is not [var name, var size, var time] || !ulong.TryParse(size, out ulong octets)
             ? string.Join('|', fields) : $"{octets,15:N0}  {time,-20}  {name}";
-
     static string StatusColumns(string[] fields) =>
         fields is not [var from, var to, var address, var requests, var received, var sent] ? string.Join('|', fields)
         : $"{from,-20}  {to.Split('T')[^1],9}  {requests,6}  {received,10}  {sent,10}  {address}";
 
     // ---- the command line and the prompt: the same words ----
-
     const string Help = """
         usage: imagetransfer client HOST [PORT] [COMMAND [FILE...]] [OPTION...]
 
@@ -856,7 +751,6 @@ sealed class Client : IDisposable {
 
     const string PromptHelp =
         "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone fetches it · quotes go around spaces";
-
     public static int Run(string[] args) {
         var options = new Options(args, Help);
         if (options.Has("--help")) return Options.Print(Help);
@@ -865,8 +759,8 @@ sealed class Client : IDisposable {
         int port = Port;
         if (words is [[>= '0' and <= '9', ..] number, .. var others])
             (port, words) = (Options.PortFrom(number, least: 1), others);
-
-        using var client = new Client(options, new Conversation(host, port, Key.From(options, mayMake: false), options.Has("--trace")));
+        using var server = new Conversation(host, port, Key.From(options, mayMake: false), options.Has("--trace"));
+        var client = new Client(options, server);
         if (words is not [var word, .. var files]) client.Prompt($"connected to {Show(host)}, port {port}");
         else {
             string verb = VerbOf(word) ?? throw NoCommand(word);
@@ -886,15 +780,12 @@ sealed class Client : IDisposable {
         if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
     }
 
-    public void Dispose() => server.Leave();
-
     static string? VerbOf(string word) => word.ToUpperInvariant() switch {
         "DOWNLOAD"         => "GET",
         "UPLOAD" or "SEND" => "PUT",
         var verb           => verb is "LIST" or "GET" or "PUT" or "STATUS" ? verb : null,
     };
     static Complaint NoCommand(string word) => new($"there is no command {Show(word)}; help lists them");
-
     void Execute(string verb, string[] files) {
         if (verb is "LIST" or "STATUS" && files is not []) throw new Complaint($"{verb} takes no file name");
         if (verb is "GET" or "PUT" && files is []) throw new Complaint($"{verb} which file?");
@@ -943,7 +834,6 @@ sealed class Client : IDisposable {
     }
 
     // ---- talk: all of it on stderr, since stdout is for what was asked for ----
-
     // What goes wrong on the way costs one file and the connection; the next file opens another.
     void Guarded(string what, Action step) {
         try { step(); }
@@ -978,28 +868,19 @@ sealed class Client : IDisposable {
 }
 
 // ---- Progress -------------------------------------------------------------------------------------------------------
-
 // On a terminal, a line that shows how far a batch of files is.  A timer draws it, since the transfer may be waiting.
 sealed class Progress {
-    const int StalledAfter = 5_000;         // milliseconds
-
     readonly Timer? timer;
     string name = "";
     int files, finished;
     long total, before, first, end, position;           // octets: of the batch, of the files before, and of this one
     long started, lastMoved;
     bool drawn, active;
-
     public Progress(bool visible) { if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250); }
-
     public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
-
     public void BeginBatch(int files, long total) {
-        lock (this) {
-            (this.files, this.total, finished, before, active) = (files, total, 0, 0, true);
-            (first, end, Position) = (0, 0, 0);
-            started = lastMoved;
-        }
+        lock (this) (this.files, this.total, active, finished, before, first, end, Position, started) =
+            (files, total, true, 0, 0, 0, 0, 0, Environment.TickCount64);
     }
 
     public void Begin(string name, long position, long end) {
@@ -1012,19 +893,15 @@ sealed class Progress {
 
     public void EndBatch() { lock (this) { Hide(); active = false; } }
     public void Hide() { lock (this) { if (drawn) Console.Error.Write($"\r{"",79}\r"); drawn = false; } }
-
     void Draw() {
         long now = Environment.TickCount64, moved = before + position - first;
         if (!active || now - started < 400) return;
-        double rate = moved * 1000.0 / (now - started);
-        long toGo = files == 1 ? end - position : total - moved;
-        var left = TimeSpan.FromSeconds(Math.Clamp(rate > 0 ? toGo / rate : 0, 0, 359_999));
-        string pace = $"{rate / 1e6:0.0} MB/s" + (files > 1 && total == 0 ? "" : $", {left:h\\:mm\\:ss} left");
-        if (now - lastMoved >= StalledAfter) pace = $"stalled for {(now - lastMoved) / 1000} s";
-        double part = end == 0 ? 0 : (double)position / end;
-        string bar = $"[{new string('#', (int)(part * 20)).PadRight(20, '-')}] {part,4:0%}";
-        string far = files == 1 ? $"{(name.Length > 24 ? name[..23] + "…" : name)}  {bar}"
-            : $"{finished:N0} of {files:N0}, {Amount(moved)}{(total > 0 ? $" of {Amount(total)}" : "")}";
+        double rate = moved * 1000.0 / (now - started), toGo = files == 1 ? end - position : total - moved;
+        var left = TimeSpan.FromSeconds(Math.Clamp(toGo / Math.Max(rate, 1), 0, 359_999));
+        string pace = now - lastMoved >= 5_000 ? $"stalled for {(now - lastMoved) / 1000} s"
+            : $"{rate / 1e6:0.0} MB/s" + (files > 1 && total == 0 || moved == 0 ? "" : $", {left:h\\:mm\\:ss} left");
+        string far = files == 1 ? $"{(name.Length > 24 ? name[..23] + "…" : name)}, {Amount(position)} of {Amount(end)}"
+            : $"{finished:N0} of {files:N0}, {Amount(moved)}" + (total > 0 ? $" of {Amount(total)}" : "");
         Console.Error.Write($"\r{far + ", " + pace,-79}");       // blanks: not every console knows an escape
         drawn = true;
     }

@@ -6,62 +6,42 @@
 // gets its own name last, so it is whole or not there.
 //
 // "§" means a section of Protocol.md.  Read that first, then Client.cs, where what both halves agree on stands; then
-// this file from top to bottom: Server (the loop) · Connection · Folder · Log · the command line.
+// this file from top to bottom: Server (the loop) · Connection · Wire · Folder · Log · the command line.
 
 using System.Collections.Concurrent;
-using System.Diagnostics;
-using System.Globalization;
-using System.IO.Enumeration;
-using System.Net;
-using System.Net.Security;
-using System.Net.Sockets;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
-using System.Text;
-using System.Text.Unicode;
-using Microsoft.Win32.SafeHandles;
-using static Protocol;
 
 // ---- Server: the loop.  It alone waits, and it alone accepts and forgets connections --------------------------------
-
 sealed class Server {
     // §7  Times are milliseconds, amounts are octets.
     public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
     public const int FarewellTime = 2_000, FarewellOctets = 1 << 20;
-    const int StopTime = 10_000, MaxHistory = 1000, MaxFarewells = 256;
-
+    const int StopTime = 10_000, PauseAfterFailedAccept = 100, MaxHistory = 1000, MaxFarewells = 256;
     // A turn's work is bounded: so many octets are shared by those who are ready, and each gets enough of them to be
     // worth the asking.  What a request costs beside its octets counts as if it were some.
     const int TurnOctets = 4 << 20, LeastShare = 128 << 10, LargestShare = 1 << 20;
     public const int RequestCost = 16 << 10;
-    const int AcceptsPerTurn = 16, LongestWait = 250, PauseAfterFailedAccept = 100, SpareDescriptors = 16;
+    const int AcceptsPerTurn = 16, StrangersTime = 10, LongestWait = 250, SpareDescriptors = 16;
     const int MostClients = 65_000, MostSockets = 65_500;       // Select takes 65,536, with those that are leaving
-
     public readonly Folder Folder;
     public readonly Log Log;
     public readonly bool Traces;
     public readonly long MaxSize, IdleTime;
     public readonly Queue<Visit> History = new();               // §5.4
     public bool Stopping { get; private set; }
-
     // One for all conversations.  What is in it is valid until the next await: then it is somebody else's turn.
     public readonly byte[] Buffer = new byte[LargestShare];
-
     public readonly Key? Key;
     readonly Socket listener;
     readonly int maxClients;
     public readonly int LoopThread = Environment.CurrentManagedThreadId;
     readonly Dictionary<Socket, Connection> connections = [];
-    readonly List<Socket> readable = [], writable = [], due = [];
-    long now, acceptAgain, stopBy;
+    readonly List<Socket> readable = [], writable = [], due = [], spares = [];
+    long now, acceptAgain, stopBy, signalledAt;
     volatile bool signalled;
-    long signalledAt;
-
     int Serve() {
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
-
         // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
         foreach (var library in GetType().Assembly.GetReferencedAssemblies()) System.Reflection.Assembly.Load(library);
         SHA256.HashData([]);
@@ -83,7 +63,11 @@ sealed class Server {
         if (readable.Remove(listener)) Accept();
         Socket[] ready = [.. readable, .. writable, .. due];            // Select left in the lists those who are ready
         int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
-        foreach (var socket in ready) GoOn(connections[socket], share);
+        var strangers = ready.Where(socket => connections[socket].IsStranger).ToArray();
+        foreach (var socket in strangers is [] ? ready : ready.Except(strangers)) GoOn(connections[socket], share);
+        Random.Shared.Shuffle(strangers);           // a stranger may ask for arithmetic of 100 ms: see §14
+        long end = Environment.TickCount64 + StrangersTime;
+        foreach (var one in strangers.TakeWhile(_ => Environment.TickCount64 < end)) GoOn(connections[one], share);
         Folder.ListOn();
         if (signalled) Stop();
     }
@@ -112,13 +96,11 @@ sealed class Server {
     }
 
     // ---- what makes a thousand idle clients cheap ----
-
     // Asking after a thousand sockets takes ten times as long as answering one of them.  So where there are many, those
     // that went on just now are asked after alone for two milliseconds, and then all of them again.
     const int LookAtAllEvery = 2, FewEnough = 64;
     readonly Dictionary<Socket, Connection> recent = [];
     long lookAtAll;
-
     Dictionary<Socket, Connection> WhomToAskAfter() {
         if (connections.Count > FewEnough && recent.Count > 0 && now < lookAtAll) return recent;
         recent.Clear();
@@ -127,10 +109,7 @@ sealed class Server {
     }
 
     // ---- coming and going ----
-
-    readonly List<Socket> spares = [];
     int lastNumber;
-
     void Accept() {
         try {
             while (spares.Count < SpareDescriptors)
@@ -149,10 +128,8 @@ sealed class Server {
 
     void Admit(Socket socket) {
         Connection connection;
-        try {
-            connection = new Connection(this, socket, ++lastNumber);
-        } catch (SocketException) { socket.Dispose(); return; }           // gone again before we got to it
-
+        try { connection = new Connection(this, socket, ++lastNumber); }
+        catch (Exception e) when (e is SocketException or IOException) { socket.Dispose(); return; }   // gone again
         int leaving = connections.Values.Count(other => other.IsLeaving);
         bool tooMany = connections.Count - leaving >= maxClients;
         if (!tooMany) History.Enqueue(connection.Visit);
@@ -160,7 +137,7 @@ sealed class Server {
         if (tooMany && leaving >= MaxFarewells) { connection.Dispose(); return; }
         connections.Add(socket, connection);
         connection.Begin(tooMany ? Error.Busy : null);
-        GoOn(connection, LeastShare);
+        if (!connection.IsStranger) GoOn(connection, LeastShare);
     }
 
     void OnSignal(PosixSignalContext signal) {          // on a thread of its own: it may set a flag, no more
@@ -172,8 +149,7 @@ sealed class Server {
     // §8  No new clients, no new requests; what is under way has ten seconds, and those who were told so two more.
     void Stop() {
         if (!Stopping) {
-            Stopping = true;
-            stopBy = now + StopTime;
+            (Stopping, stopBy) = (true, now + StopTime);
             listener.Dispose();
             Log.Write($"stopping, {connections.Count} connected");
             End(connection => connection.IsBetweenRequests, Error.Stopping);
@@ -190,7 +166,6 @@ sealed class Server {
     }
 
     // ---- the start ----
-
     const string Help = """
         usage: imagetransfer server [PORT] [OPTION...]
 
@@ -210,10 +185,8 @@ sealed class Server {
           --help              this text
         """;
 
-    public static int Run(string[] args) {
-        var options = new Options(args, Help);
-        return options.Has("--help") ? Options.Print(Help) : new Server(options).Serve();
-    }
+    public static int Run(string[] args) => new Options(args, Help) is var options && options.Has("--help")
+        ? Options.Print(Help) : new Server(options).Serve();
 
     Server(Options options) {
         if (options.Words.Count > 1) throw new Complaint($"one PORT is enough; what is '{Show(options.Words[1])}'?");
@@ -259,16 +232,16 @@ sealed class Visit(string address) {
     readonly DateTime connected = DateTime.UtcNow;
     public DateTime? Disconnected;
     public long Requests, Received, Sent;
-
     public override string ToString() =>
         $"{Show(connected)}|{(Disconnected is { } end ? Show(end) : "-")}|{Address}|{Requests}|{Received}|{Sent}\n";
 }
 
 // ---- Connection: one conversation, as it is spoken ------------------------------------------------------------------
-
 // Thrown where a conversation waits, this ends it: a deadline, a stop, a reset, a block or a file that is cut short.
 // The last word is the reply that is due then, if there is one.
 sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
+
+enum Wait { Octets, Room, Turn }        // octets to receive · room to send · only its share of the next turn
 
 // What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance;
 // its deadline is fixed for a line, and put off for a block that keeps the pace.
@@ -277,19 +250,18 @@ sealed class Connection : INotifyCompletion, IDisposable {
     public readonly Visit Visit;
     public bool IsBetweenRequests { get; private set; }
     public bool IsLeaving { get; private set; }
+    public bool IsStranger => !wire.IsOpen;             // it has not shown yet that it has the key
     public bool IsFinished => conversation.IsCompleted;
-
     readonly Server server;
     readonly int number;
     readonly Wire wire;
     Task conversation = Task.CompletedTask;
     string what = "-";                          // for the log: the request that is being answered,
     long blockLength, begun;                    // how many octets its block has, and since when
-
     public Connection(Server server, Socket socket, int number) {
         (this.server, Socket, this.number) = (server, socket, number);
         (socket.Blocking, socket.NoDelay) = (true, true);       // no delay: a send is a whole answer or much of one
-        wire = server.Key is { } key ? new SealedWire(this, key) : new Wire(this);
+        wire = server.Key is { } key ? new SealedWire(this, key, new(this)) : new Wire(this);
         socket.Blocking = false;
         var remote = (IPEndPoint)socket.RemoteEndPoint!;
         var address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
@@ -301,7 +273,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // The whole of it; a client that is turned away is given its last word at once.
     public void Begin(Error? lastWord) => conversation = Converse(lastWord);
     async Task Converse(Error? lastWord) {
-        bool leaves = lastWord is not null;
+        bool leaves = IsLeaving = lastWord is not null;
         try {
             await Until(Wait.Turn);
             SetDeadline(Server.LineTime);
@@ -314,6 +286,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
                 LogRequest(error is null ? request is PutRequest ? "stored" : "ok" : error.Code + error.Cause);
                 leaves = error is { Closes: true };
             }
+            if (!leaves) await wire.End();
         } catch (Exception e) {                         // an end; or a defect of ours, which costs this client alone
             LogRequest(e);
             lastWord = e is Ending ending ? ending.LastWord : Error.Internal;
@@ -326,7 +299,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // §4.2  Null: the client has ended its sending, between two requests.
     async ValueTask<Request?> TakeRequest() {
         (what, blockLength) = ("-", 0);
-        if (allowance <= 0) await Until(Wait.Turn);
+        if (Allowance <= 0) await Until(Wait.Turn);
         if (LineEnd < 0) await Flush();
         if (server.Stopping) throw new Ending("stopping", Error.Stopping);
         SetDeadline(server.IdleTime);
@@ -340,14 +313,15 @@ sealed class Connection : INotifyCompletion, IDisposable {
         if (inputCount == 0) return null;
         bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
         var line = isWhole ? Input[..LineEnd] : Input;
-        var request = isWhole ? ParseRequest(line) : new Refused(Error.BadRequest);
+        var request = line is not [TlsHandshake, ..] ? isWhole ? ParseRequest(line) : new Refused(Error.BadRequest)
+            : new Refused(Error.BadRequest with { Cause = ": it speaks TLS, and this server has no --key" });
         string shown = Show(line);
         Trace($"C: {shown}{(isWhole ? "\\n" : "")}");
         what = request is Refused ? $"? {shown[..Math.Min(shown.Length, 100)]}"
             : string.Join(' ', shown.Split('|').Take(2));
         UseInput(isWhole ? line.Length + 1 : line.Length);
         (blockLength, begun) = (0, Environment.TickCount64);
-        allowance -= Server.RequestCost;
+        Allowance -= Server.RequestCost;
         Visit.Requests++;
         SetPace();
         return request;
@@ -370,8 +344,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         await Flush();                                          // what was said before does not wait for it
         using var listing = server.Folder.AskForListing();
         while (!listing.IsReady) await Until(Wait.Turn);
-        await SayLines(listing.Lines);
-        return null;
+        return await SayLines(listing.Lines);
     }
 
     // §5.4
@@ -379,15 +352,14 @@ sealed class Connection : INotifyCompletion, IDisposable {
         await Flush();                                          // what was said before counts as sent
         using var lines = Files.Scratch((ulong)server.History.Count << 7);
         foreach (var visit in server.History) lines.Write(Encoding.UTF8.GetBytes($"{visit}"));
-        await SayLines(lines);
-        return null;
+        return await SayLines(lines);
     }
 
-    async ValueTask SayLines(Stream lines) {
+    async ValueTask<Error?> SayLines(Stream lines) {
         await SayBlock((into, at) => { lines.Position = at; return lines.Read(into); }, 0, lines.Length, hash: null);
-        if (!server.Traces) return;
         lines.Position = 0;
-        for (var reader = new StreamReader(lines); reader.ReadLine() is { } line;) Trace($"S: {line}\\n");
+        for (var text = new StreamReader(lines); server.Traces && text.ReadLine() is { } line;) Trace($"S: {line}\\n");
+        return null;
     }
 
     // §5.2
@@ -445,7 +417,6 @@ sealed class Connection : INotifyCompletion, IDisposable {
             if (!digest.SequenceEqual(hash.GetHashAndReset())) Refuse(Error.Corrupt);
         }
         return refusal ?? upload!.TryPublish();
-
         // The block is read to its end all the same.  The first reason counts, or ahead the uppermost row of §6.
         void Refuse(Error? error) {
             if (error is not null) upload?.Dispose();
@@ -458,8 +429,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         (IsLeaving, IsBetweenRequests) = (true, false);
         if (lastWord is not null && wire.IsOpen) await Say(lastWord);
         await Flush();
-        try { await wire.End(); }
-        catch (SocketException) { return; }                     // it is gone
+        await wire.End();
         SetDeadline(Server.FarewellTime);
         for (int most = Server.FarewellOctets, count; most > 0; most -= count)
             if ((count = await Receive(server.Buffer.AsMemory(0, Math.Min(most, server.Buffer.Length)))) == 0) return;
@@ -474,14 +444,12 @@ sealed class Connection : INotifyCompletion, IDisposable {
     }
 
     // ---- octets in ----
-
     // Received and not used yet: as much as one line may be.  The rest stays with the kernel, and so with the client.
     readonly byte[] input = new byte[MaxLine];
     int inputStart, inputCount;
     ReadOnlySpan<byte> Input => input.AsSpan(inputStart, inputCount);
     int LineEnd => Input.IndexOf((byte)'\n');           // §4.1  found before the text is read; below 0: not here yet
     void UseInput(int count) => (inputStart, inputCount) = (inputStart + count, inputCount - count);
-
     // More octets into the input, one at least.  False: the client has ended its sending.
     async ValueTask<bool> FillInput() {
         Input.CopyTo(input);                            // once per receive, not once per line
@@ -493,8 +461,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // Exactly so many octets.
     async ValueTask<byte[]> Take(int size, bool isPeek = false) {
-        while (inputCount < size)
-            if (!await FillInput()) throw new Ending("cut");
+        while (inputCount < size) if (!await FillInput()) throw new Ending("cut");
         var octets = Input[..size].ToArray();
         if (!isPeek) UseInput(size);
         return octets;
@@ -514,20 +481,16 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // What has come, one octet at least; 0: the client has ended its sending.  Whoever waits to hear has said his all.
     async ValueTask<int> Receive(Memory<byte> into) {
         await Flush();
-        if (allowance <= 0) await Until(Wait.Octets);
-        int count = await wire.Receive(into[..(int)Math.Min(into.Length, allowance)]);
+        int count = await wire.ReadAsync(into);
         if (count == 0) Trace("C: <fin>");
-        Visit.Received += count;
-        CountMoved(count);
+        (moved, Visit.Received) = (moved + count, Visit.Received + count);
         return count;
     }
 
     // ---- octets out ----
-
     // Said and not sent yet: small words that leave together, before the next block or the next wait.
     readonly byte[] held = new byte[MaxLine];
     int heldCount;
-
     async ValueTask Say(byte[] octets, string shown) {
         Trace($"S: {shown}");
         if (heldCount + octets.Length > held.Length) await Flush();
@@ -538,10 +501,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     ValueTask Say(Error? error) => Say(ReplyLine(error), Show(ReplyLine(error)));
     ValueTask Flush() => heldCount == 0 ? default : Send((_, _) => 0, 0, 0, hash: null);
-    delegate int ReadAt(Span<byte> into, long position);
-
     // §4.4  OK and a block, and from there on nothing but the block: another word would be taken for a part of it.
-    async ValueTask SayBlock(ReadAt read, long position, long end, IncrementalHash? hash) {
+    async ValueTask SayBlock(Func<Span<byte>, long, int> read, long position, long end, IncrementalHash? hash) {
         blockLength = end - position;
         await Say(error: null);
         await Say(LengthOctets((ulong)blockLength), $"<u64:{blockLength}>");
@@ -551,23 +512,22 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // What is held, and octets of a file behind it, are composed in the shared buffer and offered to the kernel.  What
     // that does not take is read again next time: cheaper than a buffer for every client, and it never grows.
-    async ValueTask Send(ReadAt read, long position, long end, IncrementalHash? hash) {
+    async ValueTask Send(Func<Span<byte>, long, int> read, long position, long end, IncrementalHash? hash) {
         for (long hashed = position; heldCount > 0 || position < end;) {
-            if (allowance <= 0) await Until(Wait.Room);
+            if (Allowance <= 0) await Until(Wait.Room);
             int all = heldCount + Compose(), sent = await wire.Send(server.Buffer.AsMemory(0, all));
             Visit.Sent += sent;
-            CountMoved(sent);
+            (moved, Allowance) = (moved + sent, Allowance - sent);
             position += Math.Max(sent - heldCount, 0);
             int gone = Math.Min(sent, heldCount);
             heldCount -= gone;
             held.AsSpan(gone, heldCount).CopyTo(held);
             if (sent < all) await Until(Wait.Room);
-
             int Compose() {
                 var buffer = server.Buffer.AsSpan();
                 held.AsSpan(0, heldCount).CopyTo(buffer);
-                long most = Math.Min(end - position, Math.Min(allowance, buffer.Length - heldCount));
-                var some = buffer.Slice(heldCount, (int)most);
+                int room = Math.Min(buffer.Length, wire.Most) - heldCount;
+                var some = buffer.Slice(heldCount, (int)Math.Min(end - position, Math.Min(Allowance, room)));
                 some = some[..read(some, position)];
                 if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
                 if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
@@ -578,18 +538,15 @@ sealed class Connection : INotifyCompletion, IDisposable {
     }
 
     // ---- waiting: `await Until(…)` is the only await that really waits; all the others lead to it ----
-
     Wait wait;
     Action? goOn;
     Ending? ending;
-    long allowance;                             // octets that it may still move in this turn
+    public long Allowance;                      // octets that it may still move in this turn
     long moved;                                 // octets moved since the deadline was set
     bool isPaced;                               // enough of them earn another deadline
-
     public long Deadline { get; private set; }
     public bool WantsRoom => wait is Wait.Room;
-    public bool IsDue(long now) => wait is Wait.Turn || allowance <= 0 || now >= Deadline;
-
+    public bool IsDue(long now) => wait is Wait.Turn || Allowance <= 0 || now >= Deadline;
     // §7  Nobody begins to wait behind his deadline.  Time that we need for ourselves is not the client's.
     public Connection Until(Wait reason) {
         wait = reason;
@@ -602,13 +559,8 @@ sealed class Connection : INotifyCompletion, IDisposable {
 
     // A word that follows half of another, or of a block, would be taken for the rest of it.
     Ending Audible(Ending why) => wait is Wait.Room ? new Ending(why.Message) : why;
-
     public void End(Ending why) => ending = why;        // from outside; it is thrown where the conversation waits
-
-    public void GoOn(long share) {
-        allowance = share;
-        goOn!();                                        // comes back when it waits again, or is over
-    }
+    public void GoOn(long share) { Allowance = share; goOn!(); }        // back when it waits again, or is over
 
     // What the compiler makes of `await` calls these four.  `next` is the rest of the method.
     public Connection GetAwaiter() => this;
@@ -624,10 +576,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
     // From this very moment: the disk may have taken long since the turn began, and that is not the client's time.
     void SetDeadline(long milliseconds) => (Deadline, isPaced) = (Environment.TickCount64 + milliseconds, false);
     void SetPace() { SetDeadline(Server.BlockTime); (isPaced, moved) = (true, 0); }
-    void CountMoved(int octets) => (moved, allowance) = (moved + octets, allowance - octets);
-
     void Trace(string text) { if (server.Traces) server.Log.Add($"#{number} {text}"); }
-
     void LogRequest(Exception e) {                      // a client that is simply gone is no news
         if (e is not Ending) LogRequest($"internal: {Show(e.ToString())}");
         else if (!IsLeaving && (what != "-" || e is Ending { LastWord: not null })) LogRequest(e.Message);
@@ -638,115 +587,98 @@ sealed class Connection : INotifyCompletion, IDisposable {
             + $"{(what == "-" ? 0 : Environment.TickCount64 - begun)} ms, {how}");
 }
 
-enum Wait { Octets, Room, Turn }                // octets to receive · room to send · only its share of the next turn
-
 // ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
-
-class Wire(Connection connection) : IDisposable {
-    protected readonly Socket socket = connection.Socket;
+class Wire(Connection connection, int weight = 1) : NetworkStream(connection.Socket, ownsSocket: true) {
+    public virtual int Most => int.MaxValue;            // octets to be sent at once
     public virtual bool IsOpen => true;
     public virtual ValueTask Open() => default;
-
     // What has come, one octet at least; 0: nothing more will.
-    public virtual async ValueTask<int> Receive(Memory<byte> into) {
+    public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
         for (; ; await connection.Until(Wait.Octets)) {
-            int count = socket.Receive(into.Span, SocketFlags.None, out var error);
-            if (error is SocketError.Success) return count;
-            if (error is not SocketError.WouldBlock) throw new Ending("reset");
+            if (into.IsEmpty) return 0;                 // TLS asks so whether there is something
+            if (connection.Allowance <= 0) continue;
+            int count = Socket.Receive(into.Span[..(int)Math.Min(into.Length, connection.Allowance)], 0, out var error);
+            if (error is SocketError.WouldBlock) continue;
+            if (error is not SocketError.Success) throw new Ending("reset");
+            connection.Allowance -= count * weight;
+            return count;
         }
     }
 
-    // Takes what there is room for: where that is less than all, whoever sends waits for room before he comes again.
+    // Takes what there is room for.  Where that is not all, whoever sends waits for room, and comes again.
     public virtual ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
-        int count = socket.Send(octets.Span, SocketFlags.None, out var error);
+        int count = Socket.Send(octets.Span, SocketFlags.None, out var error);
         if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
         return new(count);
     }
 
-    // §8  Nothing more will be sent; what still comes is not understood any more.
-    public virtual ValueTask End() { socket.Shutdown(SocketShutdown.Send); return default; }
-    public virtual void Dispose() => socket.Dispose();
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken _ = default) {
+        while (!(octets = octets[await Send(octets)..]).IsEmpty) await connection.Until(Wait.Room);
+    }
+
+    public virtual ValueTask End() {
+        try { Socket.Shutdown(SocketShutdown.Send); return default; }
+        catch (SocketException) { throw new Ending("reset"); }
+    }
 }
 
-// §15  Waiting happens below TLS, in a stream that waits as the conversation does; so all of it runs on the loop.
-sealed class SealedWire : Wire {
-    const int Record = 16 << 10;                // as much as TLS takes into a buffer of its own at once
-    readonly SslStream tls;
-    readonly Below below;
-    readonly Key key;
-    bool hasEnded;
-
-    public SealedWire(Connection connection, Key key) : base(connection) =>
-        (this.key, tls) = (key, new SslStream(below = new Below(new Wire(connection), connection)));
-
+// §14  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
+sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) : Wire(connection) {
+    readonly SslStream tls = new(below);
+    bool hasEnded;                              // what still comes is not deciphered any more
+    public override int Most => 16 << 10;       // of that much TLS makes a copy before it waits
     public override bool IsOpen => tls.IsAuthenticated;
-
     public override async ValueTask Open() {
         try { await tls.AuthenticateAsServerAsync(key.ForServer); }
         catch (Exception e) { throw Cause(e, new Ending($"not let in: {Show(e.Message)}", Error.BadRequest)); }
     }
 
-    public override async ValueTask<int> Receive(Memory<byte> into) {
-        if (hasEnded) return await base.Receive(into);
-        try { return await tls.ReadAsync(into); }
+    public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
+        try { return await (hasEnded ? below : (Stream)tls).ReadAsync(into); }
         catch (Exception e) { throw Cause(e, new Ending($"cut: {Show(e.Message)}")); }
     }
 
-    // The octets are the caller's until the first wait, TLS has its own copy of a record.
     public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
-        int sent = 0;
-        for (bool waited = false; sent < octets.Length && !waited;) {
-            var some = octets.Slice(sent, Math.Min(Record, octets.Length - sent));
-            var sending = tls.WriteAsync(some);
-            waited = !sending.IsCompleted;
-            try { await sending; }
-            catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
-            sent += some.Length;
-        }
-        return sent;
+        try { await tls.WriteAsync(octets); }
+        catch (Exception e) { throw Cause(e, new Ending($"reset: {Show(e.Message)}")); }
+        return octets.Length;
     }
 
-    // Who does not speak TLS gets its alert "unexpected message", whose last octet ends a line for him, too.
+    // What is no TLS gets an alert, "unexpected message": its last octet ends a line, for who expects one.
     public override async ValueTask End() {
         hasEnded = true;
         if (IsOpen) await tls.ShutdownAsync();
-        else if (!below.HasWritten) await below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n'], default);
-        await base.End();
+        else if (below.IsTls is false) await below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n']);
+        await below.End();
     }
 
-    public override void Dispose() { tls.Dispose(); base.Dispose(); }
-
-    // An end of ours comes out of TLS in another exception, or as it is.
-    static Ending Cause(Exception e, Ending otherwise) => e as Ending ?? e.InnerException as Ending ?? otherwise;
-
-    sealed class Below(Wire bare, Connection connection) : NetworkStream(connection.Socket) {
-        public bool HasWritten;
-
-        public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _) =>
-            into.IsEmpty ? 0 : await bare.Receive(into) is > 0 and var count ? count : throw new Ending("cut");
-
-        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken _) {
-            for (HasWritten = true; ; await connection.Until(Wait.Room)) {
-                octets = octets[await bare.Send(octets)..];
-                if (octets.IsEmpty) return;
-            }
+    // What is no TLS does not come up to it, nor does a FIN without TLS's own end.
+    public sealed class Below(Connection connection) : Wire(connection, weight: 8) {     // TLS costs more than a copy
+        public bool? IsTls;                     // by its first octet
+        public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
+            int count = await base.ReadAsync(into);
+            if (count == 0 && !into.IsEmpty) throw new Ending("cut: a FIN, and no end of TLS");
+            if (IsTls is null && count > 0 && (IsTls = into.Span[0] is TlsHandshake) is false)
+                throw new Ending("not let in: this is no TLS", Error.BadRequest);
+            return count;
         }
     }
+
+    // An end of ours comes out of TLS as it is, or inside another exception.
+    static Ending Cause(Exception e, Ending otherwise) => e as Ending ?? e.InnerException as Ending ?? otherwise;
+    protected override void Dispose(bool disposing) { if (disposing) tls.Dispose(); base.Dispose(disposing); }
 }
 
 // ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
-
 sealed class Folder {
     // Left to itself, .NET passes over what is hidden, and shows a folder that may not be read as an empty one.
     public static readonly EnumerationOptions Everything = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
-
     public readonly string Root;
     public readonly string[] Types;
     public readonly List<string> Warnings = [];
     const string NoLinks = "the file system of this folder has no hard links, so nothing can be stored in it";
     readonly bool sync, readOnly;
     bool hasLinks = true, hasLocks;
-
     public Folder(string root, string[] types, bool sync, bool readOnly) {
         try {
             (Root, Types, this.sync, this.readOnly) = (Path.GetFullPath(root), types, sync, readOnly);
@@ -763,7 +695,6 @@ sealed class Folder {
     }
 
     public string PathOf(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
-
     // §5.2  Null: nothing that a listing would show.
     public SafeFileHandle? Open(string name) {
         var file = new FileInfo(PathOf(name));
@@ -775,7 +706,6 @@ sealed class Folder {
     // P10  .NET shows a pipe or a device as an empty file; opening one could wait for ever.
     public static bool IsPicture(FileAttributes attributes, long length) =>
         length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
-
     // §5.3  Null, and why not.
     public Upload? BeginUpload(string name, out Error? refusal) {
         refusal = CheckName(name, Types);
@@ -810,18 +740,20 @@ sealed class Folder {
     }
 
     // ---- §5.1  listings: one at a time, for all who asked before it was begun ----
-
     Listing? asked, made;               // the next one · the one that is being made
     IEnumerator<bool>? making;
     public bool IsListing => made is not null || asked is not null;
     public Listing AskForListing() => (asked ??= new Listing(Root, Types)).Share();
-
-    // One slice of a turn.
+    // One slice of a turn.  Whatever goes wrong costs those who asked, and no other.
     public void ListOn() {
         if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
         if (made is null) return;
-        try { if (making!.MoveNext()) return; }
-        catch (Exception e) { made.Trouble = e; }           // whatever it is, it costs those who asked, and no other
+        long until = Stopwatch.GetTimestamp() + Stopwatch.Frequency / 1000;
+        try {
+            while (made.IsWanted && making!.MoveNext())
+                if (Stopwatch.GetTimestamp() >= until) return;
+            making!.Dispose();
+        } catch (Exception e) { made.Trouble = e; }
         (made.IsReady, made, making) = (true, null, null);
     }
 }
@@ -832,10 +764,10 @@ sealed class Listing(string root, string[] types) : IDisposable {
     public Exception? Trouble;
     Stream? lines;
     int sharers;
+    public bool IsWanted => sharers > 0;
     public Listing Share() { sharers++; return this; }
     public void Dispose() { if (--sharers == 0) lines?.Dispose(); }
     public Stream Lines => Trouble is null ? lines! : throw new IOException(Trouble.Message);
-
     // A line, formatted already: a piece of a chunk, of which the name comes first.
     readonly record struct Line(byte[] Chunk, int Start, short NameLength, short Length) {
         public ReadOnlySpan<byte> Name => Chunk.AsSpan(Start, NameLength);
@@ -844,30 +776,21 @@ sealed class Listing(string root, string[] types) : IDisposable {
 
     byte[] chunk = [];
     int used;
-
-    // Into a heap, and out of it again in order.  What is returned each time is the end of a slice.
+    // Into a heap, and out of it again in order.  After each step it may have to wait for its next slice.
     public IEnumerator<bool> Make() {
         var heap = new PriorityQueue<byte, Line>(Comparer<Line>.Create((a, b) => a.Name.SequenceCompareTo(b.Name)));
-        long length = 0, until = EndOfSlice();
+        long length = 0;
         foreach (var line in new FileSystemEnumerable<Line>(root, LineOf, Folder.Everything)) {
             if (line.Length > 0) heap.Enqueue(0, line);
             length += line.Length;
-            if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
-            if (sharers == 0) yield break;              // nobody wants it any more
-            until = EndOfSlice();
         }
         lines = Files.Scratch((ulong)length);
         for (Line last = default; heap.TryDequeue(out _, out var line); last = line) {
             if (!line.Name.SequenceEqual(last.Name)) lines.Write(line.Octets);  // a name with U+FFFD and its doubles
-            if (Stopwatch.GetTimestamp() < until) continue;
             yield return true;
-            if (sharers == 0) { lines.Dispose(); yield break; }
-            until = EndOfSlice();
         }
     }
-
-    static long EndOfSlice() => Stopwatch.GetTimestamp() + Stopwatch.Frequency / 1000;
 
     // The default line, of no octets, stands for what is no picture.
     Line LineOf(ref FileSystemEntry entry) {
@@ -896,7 +819,6 @@ sealed class Upload : IDisposable {
     public string Temporary = "";
     long length;
     public static string Hidden(string id) => $".imagetransfer-{id}.up";
-
     public Upload(string folder, string final, bool sync) {
         (this.final, this.sync) = (final, sync);
         handle = Files.OpenHidden(
@@ -944,23 +866,19 @@ sealed class Upload : IDisposable {
 }
 
 // ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -
-
 sealed class Log {
     readonly BlockingCollection<string> lines = new(boundedCapacity: 1000);
     readonly TextWriter stderr = Console.Error;         // opened now: later there may be no descriptor for it
     readonly bool quiet;
     readonly Thread writer;
     int dropped;
-
     public Log(bool quiet) {
         this.quiet = quiet;
-        writer = new Thread(WriteOut) { IsBackground = true };
-        writer.Start();
+        (writer = new Thread(WriteOut) { IsBackground = true }).Start();
     }
 
     public void Write(string what) { if (!quiet) Add($"{Show(DateTime.UtcNow)} {what}"); }
     public void Add(string line) { if (!lines.TryAdd(line)) Interlocked.Increment(ref dropped); }
-
     void WriteOut() {
         foreach (string line in lines.GetConsumingEnumerable())
             try {
@@ -976,7 +894,6 @@ sealed class Log {
 }
 
 // ---- The command line ----------------------------------------------------------------------------------------------
-
 // What a person at a terminal has to be told, in one line, before the program ends.
 sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public int ExitCode => exitCode; }
 
@@ -985,7 +902,6 @@ sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public
 sealed class Options {
     readonly Dictionary<string, string> given = [];
     public readonly List<string> Words = [];
-
     public Options(string[] args, string help) {
         var takesValue = help.Split('\n').Where(line => line.StartsWith("  --"))
             .Select(line => line.Trim().Split(' ')).ToDictionary(words => words[0], words => words[1] != "");
@@ -1007,7 +923,6 @@ sealed class Options {
     public static string? Version => typeof(Options).Assembly.GetName().Version?.ToString(3);
     public bool Has(string name) => given.ContainsKey(name);
     public string Text(string name, string otherwise) => given.GetValueOrDefault(name, otherwise);
-
     // Digits, then K, M or G where it is a size.
     public long Number(string name, long otherwise, long most, bool isSize = false) {
         if (!given.TryGetValue(name, out var text)) return otherwise;
@@ -1021,15 +936,12 @@ sealed class Options {
     public string[] Types() => Text("--types", DefaultTypes).ToLowerInvariant().Split(',') is var types
         && types.All(type => type is not "" && type.All(char.IsAsciiLetterOrDigit)) ? types
         : throw new Complaint($"--types takes endings like {DefaultTypes}, or any, not '{Show(Text("--types", ""))}'");
-
     public static int PortFrom(string text, int least) =>
         TryNumber(text, out long port) && port >= least && port <= 65535 ? (int)port
         : throw new Complaint($"a port is a number from {least} to 65535, not '{Show(text)}'");
-
     // Digits alone: left to itself, .NET takes " +1 " for a number.
     static bool TryNumber(string text, out long number) =>
         long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
-
     public static int Print(string text) { Console.Out.WriteLine(text); return 0; }
 }
 

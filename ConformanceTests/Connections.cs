@@ -155,7 +155,8 @@ public sealed class Requests : ServerConformance
     [Test, Clause("REQ-1", "ERR-2")]
     public void Unknown_verbs_and_options_cost_nothing(
         [Values("DELETE|cat.png", "list", "get|cat.png", "Get|cat.png", "LIST|", "LIST|x", "LISTS",
-                "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|Digest=sha256", "GET|cat.png|",
+                "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|digest=", "GET|cat.png|Digest=sha256",
+                "GET|cat.png|", "GET|a|", "GET|a|digest",
                 "GET|cat.png|offset =1", "PUT|dog.png|offset=1", "PUT|dog.png|mode=755",
                 "PUT|dog.png|ahead=1", "PUT|dog.png|ahead=", "PUT|dog.png|Ahead", "GET|cat.png|ahead", "LIST|ahead",
                 "LI\u0001ST", " LIST", "LIST ", "HELO cat", "STATUS|all")] string request)
@@ -169,7 +170,7 @@ public sealed class Requests : ServerConformance
 
     [Test, Clause("REQ-2", "CLOSE-1")]
     public void Requests_outside_the_grammar(
-        [Values("|", "|cat.png", "GET", "PUT", "GET|cat.png|x=1|x=2", "PUT|dog.png|x|x",
+        [Values("|", "|cat.png", "GET", "PUT", "GET|cat.png|x=1|x=2", "PUT|dog.png|x|x", "LIST||", "GET|cat.png||",
                 "PUT|dog.png|ahead|ahead", "PUT|dog.png|ahead|ahead=1", "GET|cat.png|ahead|ahead")] string request)
     {
         Server.Has("cat.png", Notation.Bytes(9));

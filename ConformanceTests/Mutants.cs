@@ -139,7 +139,10 @@ public sealed partial class Mutants
     static void Build(Mutant mutant, string folder)
     {
         var options = new CSharpParseOptions(LanguageVersion.Preview);
-        var trees = new List<SyntaxTree> { CSharpSyntaxTree.ParseText(Usings, options) };
+        string project = File.ReadAllText(Path.Combine(Settings.Root, "ImageTransfer.csproj"));
+        var own = Regex.Matches(project, "<Using Include=\"(.*?)\"( Static)?")
+            .Select(use => $"global using {(use.Groups[2].Success ? "static " : "")}{use.Groups[1]};\n");
+        var trees = new List<SyntaxTree> { CSharpSyntaxTree.ParseText(Usings + string.Concat(own), options) };
         foreach (string file in (string[])["Server.cs", "Client.cs"])
         {
             string source = File.ReadAllText(Path.Combine(Settings.Root, file));
