@@ -1,4 +1,4 @@
-// §15 from the client's side, with the suite as its server, honest and otherwise; then key files, and what the
+// §14 from the client's side, with the suite as its server, honest and otherwise; then key files, and what the
 // reference says about them.
 
 using System.Security.Cryptography;
@@ -315,7 +315,9 @@ public sealed class KeyFiles : SealedConformance
             {
                 var clock = System.Diagnostics.Stopwatch.StartNew();
                 var (exit, output, errors) = Client(server, key, words);
-                Assert.That((exit, output, errors), Is.EqualTo((1, "", $"imagetransfer: {says}\n")), words);
+                Assert.That((exit, output), Is.EqualTo((1, "")), errors);
+                Assert.That(errors, Does.StartWith("imagetransfer: ").And.Contain(says), words);
+                Assert.That(errors.Split('\n'), Has.Length.EqualTo(2), words);
                 Assert.That(clock.ElapsedMilliseconds, Is.LessThan(Settings.Milliseconds(9_000)), $"{says} to {words}, and late");
             }
     }
@@ -348,6 +350,7 @@ public sealed class KeyFiles : SealedConformance
             ("zeros", new string('\0', 20_000)),
             ("RSA", rsa.ExportPkcs8PrivateKeyPem()),
             ("P-384", p384.ExportPkcs8PrivateKeyPem()),
+            ("a curve spelled out", SpelledOut()),
             ("encrypted", ours.ExportEncryptedPkcs8PrivateKeyPem("secret", strong)),
             ("a certificate alone", certificate),
             ("a public key", ours.ExportSubjectPublicKeyInfoPem()),
@@ -356,6 +359,14 @@ public sealed class KeyFiles : SealedConformance
             ("a broken certificate", mine + "\n" + certificate[..200] + "\n-----END CERTIFICATE-----\n"),
             ("a certificate cut short", mine + "\n" + certificate[..200]),
         ];
+    }
+
+    // P-256 as ever, but its parameters are written out and it is not named.
+    static string SpelledOut()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var same = ECDsa.Create(key.ExportExplicitParameters(true));
+        return same.ExportPkcs8PrivateKeyPem();
     }
 
     // Either half: one line on stderr, nothing else, and its exit code.
@@ -382,7 +393,7 @@ public sealed class KeyFiles : SealedConformance
             File.WriteAllText(path, text);
             SetMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             foreach (string half in (string[])["server", "client"])
-                AssertRefused(folder, half, path, "no key", [1]);
+                AssertRefused(folder, half, path, "there is no P-256 key in it", [1]);
             Assert.That(File.ReadAllText(path), Is.EqualTo(text), $"{name}: it was overwritten");
         }
     }
@@ -397,7 +408,7 @@ public sealed class KeyFiles : SealedConformance
                 SetMode(open, UnixFileMode.UserRead | UnixFileMode.UserWrite | mode);
                 AssertRefused(folder, half, open, $"others can read {open}; chmod 600 it", [1]);
             }
-        AssertRefused(folder, "client", Path.Combine(folder, "missing.key"), "there is no ", [1]);
+        AssertRefused(folder, "client", Path.Combine(folder, "missing.key"), "missing.key", [1]);
         Assert.That(File.Exists(Path.Combine(folder, "missing.key")), Is.False);
         string inNoFolder = Path.Combine(folder, "nowhere", "a.key"), isAFolder = Path.Combine(folder, "images.key");
         Directory.CreateDirectory(isAFolder);

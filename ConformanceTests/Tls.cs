@@ -13,7 +13,7 @@ public sealed record Identity(byte[] Certificate, ECDsa Key)
 {
     const string Subject = "CN=imagetransfer";
 
-    // As §15 says a key file's certificate is.
+    // As §14 says a key file's certificate is.
     public static Identity New(string subject = Subject)
     {
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);

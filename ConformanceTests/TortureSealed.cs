@@ -1,4 +1,4 @@
-// More torture, of §15: handshakes and records that are almost right, strangers who knock for ever, clients that stop
+// More torture, of §14: handshakes and records that are almost right, strangers who knock for ever, clients that stop
 // half way.  Whoever has the key is served beside all of them, and nothing is left of them.
 
 using System.Collections.Concurrent;
