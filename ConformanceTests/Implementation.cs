@@ -106,7 +106,8 @@ public static class Plug
         Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}} --key={{key}}";
 
     public static string ClientTemplate =>
-        Settings.Client != "" ? Settings.Client : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}} --key={{key}}";
+        Settings.Client != "" ? Settings.Client
+        : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}} --key={{key}}";
 
     // Words as a shell would cut them; a word that holds a placeholder without a value is left out, and one that names
     // a file here is made absolute, since the program runs elsewhere.

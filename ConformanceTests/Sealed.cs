@@ -520,7 +520,8 @@ public sealed class SealedDoor : SealedConformance
     static readonly string[] plain =
     [
         "LIST\n", "GET|cat.png|digest=sha256\n", "PUT|dog.png\n", "STATUS\n", "LIST\nLIST\nLIST\n",
-        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n", "\0\0\0\0\0\0\0\0", "\u0015\u0003\u0003\0\u0002\u0002\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
+        "\0\0\0\0\0\0\0\0", "\u0015\u0003\u0003\0\u0002\u0002\n",
     ];
 
     [TestCaseSource(nameof(plain)), Clause("SEAL-5")]

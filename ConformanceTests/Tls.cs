@@ -188,7 +188,8 @@ public sealed class Tls(Socket socket, Side self)
         var extensions = hello[(2 + 32 + 1 + hello[34] + 2 + 1 + 2)..];
         TakeHandshakeKeys(Find(extensions, KeyShare)[4..]);
         Hear(Extensions);
-        if (Hear(CertificateRequest) is not [0, ..]) throw new Violation("expected  a CertificateRequest without context");
+        if (Hear(CertificateRequest) is not [0, ..])
+            throw new Violation("expected  a CertificateRequest without context\nreceived  one with it");
         TakeCertificate(Hear(Certificate));
         TakeProof("server");
         TakeFinished(serverSecret);
@@ -323,8 +324,11 @@ public sealed class Tls(Socket socket, Side self)
     }
 
     byte[] Signed(string who) => SignedWith(who, Said);
-    static byte[] SignedWith(string who, byte[] said) =>
-        [.. Enumerable.Repeat((byte)' ', 64), .. Encoding.ASCII.GetBytes($"TLS 1.3, {who} CertificateVerify\0"), .. said];
+    static byte[] SignedWith(string who, byte[] said)
+    {
+        string text = $"{new string(' ', 64)}TLS 1.3, {who} CertificateVerify\0";
+        return [.. Encoding.ASCII.GetBytes(text), .. said];
+    }
 
     void TakeFinished(byte[] secret)
     {

@@ -123,8 +123,8 @@ public sealed class TortureSealed : SealedConformance
         double seconds = clock.Elapsed.TotalSeconds;
         Eventually(() => Hidden(target.Server.Folder).Length == 0, "temporary files are left behind");
         stored += target.Sweep();
-        Say("P11 SEAL", $"{inputs:N0} spoilt on the way in {seconds:0} s ({counts[0]:N0} hellos, {counts[1]:N0} proofs, "
-            + $"{counts[2]:N0} uploads, {counts[3]:N0} kinds of record), {judged:N0} ends judged, {stored:N0} uploads "
+        Say("P11 SEAL", $"{inputs:N0} spoilt on the way in {seconds:0} s "
+            + $"({counts[0]:N0} hellos, {counts[1]:N0} proofs, {counts[2]:N0} uploads, {counts[3]:N0} kinds of record), {judged:N0} ends judged, {stored:N0} uploads "
             + $"whole all the same; {target.AsBefore()}");
     }
 
@@ -291,7 +291,8 @@ public sealed class TortureSealed : SealedConformance
     static bool HasEnded(Socket socket)
     {
         var some = new byte[4096];
-        return socket.Receive(some, 0, some.Length, SocketFlags.None, out var error) == 0 || error != SocketError.Success;
+        int received = socket.Receive(some, 0, some.Length, SocketFlags.None, out var error);
+        return received == 0 || error != SocketError.Success;
     }
 
     // ---- strangers ----
