@@ -61,6 +61,9 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             if (Settings.Stage != 0 && Settings.Stage != stage) return $"not of stage {Settings.Stage}";
             bool client = typeof(ClientConformance).IsAssignableFrom(fixture);
             if (client ? !Settings.TestsClient : !Settings.TestsServer) return "the other half is tested";
+            string template = client ? Plug.ClientTemplate : Plug.ServerTemplate;
+            bool isSealed = clauses.Any(clause => clause.Id.StartsWith("SEAL"));
+            if (isSealed && !template.Contains("{key}")) return "not offered: key";
             if (client) return null;
             return clauses.Select(clause => Offers.Missing(clause.Id)).FirstOrDefault(missing => missing is not null);
         }
@@ -84,12 +87,14 @@ public static class Stages
     public static readonly string[] Names =
     [
         "", "connect", "LIST", "GET", "PUT", "robustness", "many clients", "digest", "resume", "STATUS", "ahead",
+        "sealed",
     ];
 
     static readonly (string Prefix, int Stage)[] table =
     [
         ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4),
         ("DIGEST", 7), ("P4", 7), ("CLI-7", 7), ("OFFSET", 8), ("CLI-10", 8), ("STATUS", 9), ("AHEAD", 10),
+        ("SEAL", 11),
         ("P10", 5), ("P11", 5), ("CLI", 5), ("P", 6),
     ];
 
@@ -174,22 +179,25 @@ public abstract class ServerConformance : Conformance
 {
     static readonly ConcurrentBag<RunningServer> idle = [];
     RunningServer? server;
+    protected virtual ConcurrentBag<RunningServer> Idle => idle;
+    protected virtual RunningServer Launch() => new();
 
     protected RunningServer Server
     {
         get
         {
             if (server is not null) return server;
-            if (idle.TryTake(out server) && !server.Program.HasEnded) server.Empty();
-            else { server?.Dispose(); server = new RunningServer(); }
+            if (Idle.TryTake(out server) && !server.Program.HasEnded) server.Empty();
+            else { server?.Dispose(); server = Launch(); }
             return server;
         }
     }
 
     // One of its own, where it is ended, counted or given options.
     protected RunningServer Start(
-        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "") =>
-        Own(new RunningServer(options, folder, port, drain, launcher));
+        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
+        string? key = null) =>
+        Own(new RunningServer(options, folder, port, drain, launcher, key));
 
     protected Wire Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
     protected Wire Connect(RunningServer other) => Own(other.Connect());
@@ -206,7 +214,7 @@ public abstract class ServerConformance : Conformance
         bool passed = TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Passed;
         bool ended = server.Program.HasEnded;
         string said = ended ? server.Program.Said() : "";
-        if (passed && !ended) idle.Add(server);
+        if (passed && !ended) Idle.Add(server);
         else server.Dispose();
         if (ended) Assert.Fail($"The server has ended; nothing that a client sends may end it.\n{said}");
     }
@@ -276,6 +284,7 @@ public sealed class WholeRun
     public void End()
     {
         Program.KillAll();
+        SealedConformance.Forget();
         Report.Write();
     }
 }

@@ -103,20 +103,21 @@ public static class Plug
 {
     public static string Dll => Settings.Program;
     public static string ServerTemplate =>
-        Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}}";
+        Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}} --key={{key}}";
 
     public static string ClientTemplate =>
-        Settings.Client != "" ? Settings.Client : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}}";
+        Settings.Client != "" ? Settings.Client
+        : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}} --key={{key}}";
 
-    // Words as a shell would cut them; a word that names a file here is made absolute,
-    // since the program runs elsewhere.
+    // Words as a shell would cut them; a word that holds a placeholder without a value is left out, and one that names
+    // a file here is made absolute, since the program runs elsewhere.
     public static string[] Words(string template, params (string Name, string? Value)[] values)
     {
         var words = new List<string>();
         foreach (Match match in Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
         {
             string word = match.Groups.Values.Skip(1).First(group => group.Success).Value;
-            if (values.Any(value => value.Value is null && word == $"{{{value.Name}}}")) continue;
+            if (values.Any(value => value.Value is null && word.Contains($"{{{value.Name}}}"))) continue;
             foreach (var (name, value) in values) word = word.Replace($"{{{name}}}", value);
             string here = Path.Combine(Settings.Root, word);
             bool mayBeAFile = word.Contains('/')
@@ -156,7 +157,8 @@ public sealed class RunningServer : IDisposable
     Socket? first;                          // the connection that showed that it listens: the first one asked for
 
     public RunningServer(
-        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "")
+        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
+        string? key = null)
     {
         ownFolder = folder is null ? Plug.NewFolder("server") : null;
         Folder = folder ?? ownFolder!;
@@ -164,13 +166,14 @@ public sealed class RunningServer : IDisposable
         string[] command =
         [
             .. Plug.Words(launcher),
-            .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder)),
+            .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder), ("key", key)),
             .. Plug.Words(options),
         ];
         Program = new Program("server", command, Settings.Root, drain: drain);
 
         try { WaitUntilItListens(command); }
         catch { Dispose(); throw; }
+        if (key is not null) Interlocked.Exchange(ref first, null)?.Dispose();      // its handshake would be late
     }
 
     void WaitUntilItListens(string[] command)

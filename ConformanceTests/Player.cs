@@ -2,7 +2,8 @@
 
 public static class Player
 {
-    public static void AgainstServer(Transcript transcript, RunningServer server, Delivery delivery)
+    public static void AgainstServer(
+        Transcript transcript, RunningServer server, Delivery delivery, Func<Wire>? connect = null)
     {
         foreach (var (name, content) in HeldBefore(transcript, Side.Server)) server.Has(name, content);
         var wires = new Dictionary<int, Wire>();
@@ -13,7 +14,8 @@ public static class Player
             foreach (var step in transcript.Steps)
             {
                 int connection = step switch { Says says => says.Connection, Acts acts => acts.Connection, _ => 1 };
-                if (!wires.TryGetValue(connection, out var wire)) wires[connection] = wire = server.Connect(delivery);
+                if (!wires.TryGetValue(connection, out var wire)) 
+                    wires[connection] = wire = connect?.Invoke() ?? server.Connect(delivery);
                 switch (step)
                 {
                     case Says { Side: Side.Client } says: wire.Send(asked = Joined(says)); break;
@@ -106,7 +108,8 @@ public static class Player
     }
 
     public static Program StartClient(
-        string folder, int port, string command, string? file = null, string options = "", string? input = null)
+        string folder, int port, string command, string? file = null, string options = "", string? input = null,
+        string? key = null)
     {
         (string, string?)[] values =
         [
@@ -114,6 +117,7 @@ public static class Player
             ("port", $"{port}"),
             ("command", command == "" ? null : command),
             ("file", file),
+            ("key", key),
         ];
         string[] words = [.. Plug.Words(Plug.ClientTemplate, values), .. Plug.Words(options)];
         return new Program("client", words, folder, input);

@@ -11,7 +11,7 @@ public sealed partial record Clause(string Id, Level Level, int Line, string Tex
 
     [GeneratedRegex(@"(.{1,100})(?: +|$)")] private static partial Regex Wrapped();
 
-    public bool IsExtension => Id.Split('-')[0] is "DIGEST" or "OFFSET" or "STATUS" or "AHEAD";
+    public bool IsExtension => Id.Split('-')[0] is "DIGEST" or "OFFSET" or "STATUS" or "AHEAD" or "SEAL";
 }
 
 

@@ -842,7 +842,7 @@ public sealed partial class Torture : ServerConformance
 
     // ---- small things ----
 
-    static int Mixed(int a, int b) => unchecked(Settings.Seed * 1_000_003 + a * 7_919 + b);
+    public static int Mixed(int a, int b) => unchecked(Settings.Seed * 1_000_003 + a * 7_919 + b);
 
     // The content that belongs to a name; the last number in it is the length.
     static byte[] Picture(string name)
@@ -899,7 +899,7 @@ public sealed partial class Torture : ServerConformance
         return clock.Elapsed.TotalMilliseconds;
     }
 
-    static int Descriptors(RunningServer server) =>
+    public static int Descriptors(RunningServer server) =>
         Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
 
     public static string Mebi(long octets) => $"{Math.Max(octets, 0) / 1048576.0:0.0}";
@@ -908,7 +908,7 @@ public sealed partial class Torture : ServerConformance
         long.Parse(File.ReadAllText($"/proc/{server.Program.Id}/statm").Split(' ')[1]) * Environment.SystemPageSize;
 
     // How much of one processor it uses for two seconds, in per cent, once .NET has compiled again what was used a lot.
-    static double Processor(RunningServer server)
+    public static double Processor(RunningServer server)
     {
         Thread.Sleep(500);
         var before = server.Program.CpuTime;

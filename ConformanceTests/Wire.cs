@@ -9,7 +9,7 @@ public enum Delivery { Whole, OctetByOctet, ThreeOctets }
 // The implementation did not say or do what the specification wants.
 public sealed class Violation(string text) : Exception(text);
 
-public sealed class Wire : IDisposable
+public class Wire : IDisposable
 {
     readonly Socket socket;
     readonly Side self;
@@ -46,7 +46,7 @@ public sealed class Wire : IDisposable
                 // Of long payloads only the ends.
                 bool middle = octets.Length > 512 && sent >= 64 && sent < octets.Length - 8;
                 int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
-                socket.Send(octets.Slice(sent, piece));
+                SendPiece(octets.Slice(sent, piece));
                 sent += piece;
             }
         }
@@ -60,7 +60,7 @@ public sealed class Wire : IDisposable
     public void HalfClose()
     {
         events.Add("half-close");
-        try { socket.Shutdown(SocketShutdown.Send); }
+        try { EndSending(); }
         catch (SocketException) { }                     // reset by the peer: what it said can still be read
     }
 
@@ -72,6 +72,12 @@ public sealed class Wire : IDisposable
 
     public void Dispose() => socket.Dispose();
 
+    // What is below: the socket, or TLS in it (Tls.cs).
+    protected virtual void SendPiece(ReadOnlySpan<byte> piece) => socket.Send(piece);
+    protected virtual void EndSending() => socket.Shutdown(SocketShutdown.Send);
+    protected virtual int ReceiveSome(byte[] into, int at, int most, out SocketError error) =>
+        socket.Receive(into, at, most, SocketFlags.None, out error);
+
     // ---- receiving ----
 
     // More octets into the buffer: false at the end of the stream.  A reset is an end, too.
@@ -79,7 +85,7 @@ public sealed class Wire : IDisposable
     {
         if (start > 0) { buffer.AsSpan(start, count).CopyTo(buffer); start = 0; }
         socket.ReceiveTimeout = timeout;
-        int received = socket.Receive(buffer, count, buffer.Length - count, SocketFlags.None, out var error);
+        int received = ReceiveSome(buffer, count, buffer.Length - count, out var error);
         if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new TimeoutException();
         if (error != SocketError.Success) events.Add($"({error})");
         reset |= error == SocketError.ConnectionReset;
@@ -89,6 +95,16 @@ public sealed class Wire : IDisposable
 
     // Whether something has come that nobody has asked for yet.
     public bool HasMore => count > 0 || socket.Poll(0, SelectMode.SelectRead);
+
+    // The same, where what has come may be TLS's own affair.
+    public bool HasOctets
+    {
+        get
+        {
+            try { return count > 0 || !Fill(50) || count > 0; }
+            catch (TimeoutException) { return false; }
+        }
+    }
 
     byte[] Take(int size)
     {
@@ -145,7 +161,7 @@ public sealed class Wire : IDisposable
         if (count == 0 && self == Side.Client)
             try
             {
-                socket.Shutdown(SocketShutdown.Send);
+                EndSending();
                 answersAfterEnd = Fill(Settings.Patience / 2) && count > 0;
             }
             catch (Exception e) when (e is TimeoutException or SocketException) { }
