@@ -106,10 +106,12 @@ public static class Player
     }
 
     public static Program StartClient(
-        string folder, int port, string command, string? file = null, string options = "", string? input = null)
+        string folder, int port, string command, string? file = null, string options = "", string? input = null,
+        string with = "")
     {
         (string, string?)[] values =
         [
+            .. Plug.Values(Plug.ClientTemplate, with),
             ("host", "127.0.0.1"),
             ("port", $"{port}"),
             ("command", command == "" ? null : command),
