@@ -165,29 +165,6 @@ public sealed class Closing : ServerConformance
         wire.ExpectError("bad-request", closes: true);
     }
 
-    [Test, Clause("CLOSE-1", "P9"), Reference]
-    public void Busy_is_read_by_a_client_that_spoke_first()
-    {
-        var server = Start("--max-clients 2");
-        Wire[] running = [Connect(server), Connect(server)];
-        foreach (var wire in running) wire.List();
-        for (int i = 0; i < 20; i++)
-        {
-            var wire = Connect(server);
-            wire.Send("LIST\nLIST\nLIST\n");
-            wire.ExpectError("busy", closes: true);
-            wire.Dispose();
-        }
-        foreach (var wire in running) wire.List();
-        running[0].Dispose();
-        Eventually(() =>                                // the place is free again once the server has seen the end
-        {
-            using var wire = server.Connect();
-            wire.Send("LIST\n");
-            return wire.ReceiveLine() == "OK";
-        }, "no place becomes free");
-    }
-
     [Test, Clause("CLOSE-2", "STATUS-1"), Reference]
     public void A_line_that_is_cut_short_is_shown_and_counted_as_it_came()
     {
@@ -202,16 +179,6 @@ public sealed class Closing : ServerConformance
         Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four octets");
         Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "its end is not logged");
         Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
-    }
-
-    [Test, Clause("P9", "CLOSE-1"), Reference]
-    public void A_connection_on_its_way_out_takes_no_place()
-    {
-        var server = Start("--max-clients 1");
-        var leaving = Connect(server);
-        leaving.Send("LIST\r\n");
-        leaving.ExpectError("bad-request", closes: true);       // and stays: the server waits for its end
-        Connect(server).List();
     }
 
     [Test, Clause("CLOSE-2", "P1")]
@@ -252,41 +219,5 @@ public sealed class Closing : ServerConformance
         Assert.That(silent.Socket.Available, Is.Zero);
         silent.HalfClose();
         silent.ExpectEnd();
-    }
-
-    [Test, Clause("CLOSE-4", "P12"), Reference]
-    public void Told_to_stop_it_says_so_and_lets_transfers_end()
-    {
-        var server = Start();
-        server.Has("cat.png", Notation.Bytes(8 << 20));
-        Wire idle = Connect(server), half = Connect(server);
-        Wire upload = Connect(server), download = Connect(server), stalled = Connect(server);
-        idle.List();
-        half.List();
-        half.Send("LIS");
-        upload.Send("PUT|dog.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
-        stalled.Send("PUT|never.png\n");
-        stalled.Expect("OK\n");
-        stalled.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
-        download.Send("GET|cat.png\nLIST\n");
-        download.Expect("OK\n");
-
-        server.Program.Signal("TERM");
-        idle.ExpectError("stopping", closes: true);
-        half.ExpectError("stopping", closes: true);
-        Assert.That(() => server.Connect(), Throws.TypeOf<Violation>());
-        upload.Send(Notation.Bytes(30).AsSpan(10));
-        upload.Expect("OK\n");
-        upload.ExpectError("stopping", closes: true);
-        Assert.That(download.ReceiveBlock(), Has.Length.EqualTo(8 << 20));
-        download.ExpectError("stopping", closes: true);
-        bool ended = stalled.Socket.Poll(Settings.Milliseconds(15_000) * 1000, SelectMode.SelectRead);
-        if (!ended) Assert.Fail("the stalled upload is not ended");
-        stalled.ExpectError("stopping", closes: true);
-        Assert.That(server.Program.WaitForExit(Settings.Milliseconds(15_000)), Is.Zero);
-        var left = Directory.GetFileSystemEntries(server.Folder).Select(Path.GetFileName);
-        Assert.That(left, Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
     }
 }

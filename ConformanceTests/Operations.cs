@@ -80,36 +80,6 @@ public sealed class Gets : ServerConformance
         slow.ReceiveBlock();
     }
 
-    [Test, Clause("GET-3"), Reference]
-    public void A_file_that_becomes_shorter_ends_the_block_short()
-    {
-        Server.Has("big.png", Notation.Bytes(48 << 20));
-        var wire = Connect();
-        wire.Send("GET|big.png\n");
-        wire.Expect("OK\n");
-        Assert.That(wire.Receive(8), Is.EqualTo(Notation.U64(48 << 20)));
-        string path = Server.PathOf("big.png");
-        using (var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
-            file.SetLength(1000);
-        Assert.That(wire.ReceiveRest(), Has.Length.LessThan(48 << 20));
-        Connect().List();
-    }
-
-    [Test, Clause("GET-4", "ERR-2")]
-    public void A_file_that_cannot_be_read()
-    {
-        string path = Server.PathOf("secret.png");
-        Server.Has("secret.png", Notation.Bytes(9));
-        if (OperatingSystem.IsWindows()) Assert.Ignore("needs Unix rights");
-        else File.SetUnixFileMode(path, UnixFileMode.None);
-        try { File.ReadAllBytes(path); Assert.Ignore("this user may read everything"); }
-        catch (UnauthorizedAccessException) { }
-        var wire = Connect();
-        wire.Send("GET|secret.png\n");
-        wire.ExpectError("storage");
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
-    }
-
     [Test, Clause("DIGEST-1")]
     public void The_digest_of_a_large_file()
     {
@@ -343,18 +313,6 @@ public sealed class Statuses : ServerConformance
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
         Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1000));
-    }
-
-    [Test, Clause("STATUS-2", "P9"), Reference]
-    public void A_connection_that_was_turned_away_is_not_shown()
-    {
-        var server = Start("--max-clients 1");
-        var first = Connect(server);
-        first.List();
-        Connect(server).ExpectError("busy", closes: true);
-        first.Send("STATUS\n");
-        first.Expect("OK\n");
-        Assert.That(first.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1));
     }
 }
 

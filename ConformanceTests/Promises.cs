@@ -44,30 +44,13 @@ public sealed class Promises : ServerConformance
         Assert.That(Directory.GetFileSystemEntries(folder), Has.Length.EqualTo(1), "what the killed server left");
     }
 
-    [Test, Clause("P12", "P2")]
-    public void A_second_server_leaves_the_first_ones_temporaries_alone()
-    {
-        string folder = NewFolder();
-        var first = Start(folder: folder);
-        var upload = Connect(first);
-        upload.Send("PUT|cat.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
-        Connect(first).List();
-        var second = Start(folder: folder);
-        Connect(second).List();
-        upload.Send(Notation.Bytes(100).AsSpan(50));
-        upload.Expect("OK\n");
-        Assert.That(Connect(second).Get("cat.png"), Is.EqualTo(Notation.Bytes(100)));
-    }
-
     [Test, Clause("P2")]
     public void Of_racing_uploads_one_wins([Values(1, 2)] int servers)
     {
         string folder = NewFolder();
         var running = Enumerable.Range(0, servers).Select(_ => Start(folder: folder)).ToArray();
         var wires = Enumerable.Range(0, 8).Select(i => Connect(running[i % servers])).ToArray();
-        for (int round = 0; round < 25; round++)
+        for (int round = 0; round < (Settings.OnWindows ? 25 : 120); round++)
         {
             var pictures = wires.Select((_, i) => (byte[])[.. Notation.Bytes(64), (byte)i]).ToArray();
             foreach (var wire in wires) wire.Send($"PUT|{round}.png\n");
@@ -182,36 +165,6 @@ public sealed class Promises : ServerConformance
         Assert.That(Connect().List(), Has.Length.EqualTo(50));
     }
 
-    [Test, Clause("P7")]
-    public void A_client_that_asks_for_ever_and_reads_nothing_costs_no_memory()
-    {
-        for (int i = 0; i < 300; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
-        var greedy = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
-        byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("LIST\n", 2000)));
-        void ask(Wire wire) => wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _);
-        foreach (var wire in greedy)
-        {
-            wire.Socket.Blocking = false;
-            ask(wire);
-        }
-        var probe = Connect();
-        probe.List();
-        long before = Memory();
-        for (int i = 0; i < 50; i++)
-        {
-            foreach (var wire in greedy) ask(wire);
-            probe.List();
-        }
-        if (before > 0) Assert.That(Memory() - before, Is.LessThan(40 << 20));
-    }
-
-    // Resident octets of the server's process; 0 where the system does not tell.
-    long Memory()
-    {
-        string statm = $"/proc/{Server.Program.Id}/statm";
-        return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
-    }
-
     [Test, Clause("P9"), Reference]
     public void Out_of_descriptors_it_goes_on()
     {
@@ -306,15 +259,6 @@ public sealed class Promises : ServerConformance
     }
 
     [Test, Clause("P12"), Reference]
-    public void Idle_it_ends_at_once_with_exit_code_0([Values("INT", "TERM")] string signal)
-    {
-        var server = Start();
-        Connect(server).List();
-        server.Program.Signal(signal);
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
-    }
-
-    [Test, Clause("P12"), Reference]
     public void A_second_signal_ends_it_with_exit_code_1()
     {
         var server = Start();
@@ -330,17 +274,6 @@ public sealed class Promises : ServerConformance
         }
         Eventually(endsWhenToldAgain, "a second signal does not end it");
         Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
-    }
-
-    [Test, Clause("P12"), Reference]
-    public void It_starts_again_at_once_on_the_same_port()
-    {
-        var server = Start();
-        var open = Connect(server);
-        open.List();
-        server.Program.Signal("KILL");
-        server.Program.WaitForExit();
-        Connect(Start(folder: server.Folder, port: server.Port)).List();
     }
 
     [Test, Clause("P12"), Reference]

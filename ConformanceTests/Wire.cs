@@ -115,6 +115,18 @@ public sealed class Wire : IDisposable
         return all;
     }
 
+    // So many octets, whichever.  They are not kept: they may be more than fit.
+    public void Skip(long size)
+    {
+        for (long left = size; left > 0;)
+        {
+            if (count == 0 && !Ensure(() => count > 0))
+                throw Wrong($"{size} more octets", null, $"the end after {size - left} of them");
+            int piece = (int)Math.Min(left, count);
+            (start, count, left) = (start + piece, count - piece, left - piece);
+        }
+    }
+
     // One line without its LF.
     public string ReceiveLine(string expected = "a line")
     {
