@@ -235,7 +235,7 @@ public sealed class Memory : ServerConformance
         var server = Start();
         server.Has("big.png", Notation.Bytes(8));
         Connect(server).Get("big.png");
-        Files.SetLength(server.PathOf("big.png"), Large);
+        Disk.SetLength(server.PathOf("big.png"), Large);
         long before = Of(server), most = 0;
         var wire = Connect(server);
         wire.Send("GET|big.png\n");

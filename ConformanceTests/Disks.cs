@@ -115,10 +115,11 @@ public sealed class Disks : ServerConformance
     // ---- a file that changes while it is sent ----
 
     const int Large = 48 << 20;
+    static readonly Lazy<byte[]> large = new(() => Notation.Bytes(Large));
 
     Wire BeginDownload(out byte[] picture, string option = "")
     {
-        picture = Notation.Bytes(Large);
+        picture = large.Value;
         Server.Has("big.png", picture);
         var wire = Connect();
         wire.Send($"GET|big.png{option}\n");
@@ -131,7 +132,7 @@ public sealed class Disks : ServerConformance
     public void A_file_that_becomes_shorter_ends_the_block_short([Values(1000, 0, 1 << 20)] int length)
     {
         var wire = BeginDownload(out var picture);
-        Files.SetLength(Server.PathOf("big.png"), length);
+        Disk.SetLength(Server.PathOf("big.png"), length);
         var rest = wire.ReceiveRest();
         Demand(rest.Length < Large,
             $"a block of less than the {Large} octets that were announced, and the end: the file has {length} now",
@@ -147,7 +148,7 @@ public sealed class Disks : ServerConformance
     public void A_file_that_becomes_longer_is_sent_as_long_as_was_said()
     {
         var wire = BeginDownload(out var picture);
-        using (var file = Files.Open(Server.PathOf("big.png"), FileAccess.Write))
+        using (var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write))
         {
             file.Seek(0, SeekOrigin.End);
             file.Write(new byte[1 << 20]);
@@ -160,7 +161,7 @@ public sealed class Disks : ServerConformance
     public void A_file_that_becomes_longer_has_the_digest_of_what_was_sent()
     {
         var wire = BeginDownload(out var picture, "|digest=sha256");
-        using (var file = Files.Open(Server.PathOf("big.png"), FileAccess.Write))
+        using (var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write))
         {
             file.Seek(0, SeekOrigin.End);
             file.Write(new byte[1 << 20]);

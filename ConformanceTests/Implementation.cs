@@ -252,7 +252,7 @@ public sealed class RunningServer : IDisposable
     public Wire? TryToConnect() => TryConnect() is { } socket ? new Wire(socket, Side.Client) : null;
 
     // What was stored, read as any other program would that stands in nobody's way: without a lock.
-    public byte[] Stored(string name) => Files.Read(PathOf(name));
+    public byte[] Stored(string name) => Disk.Read(PathOf(name));
 
     public string PathOf(string name) => Path.Combine(Folder, name);
     public void Has(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
@@ -278,7 +278,7 @@ public sealed class RunningServer : IDisposable
     }
 }
 
-public static class Files
+public static class Disk
 {
     // .NET asks for a lock when it opens a file, and would fail where somebody holds one.
     public static FileStream Open(string path, FileAccess access = FileAccess.Read) =>

@@ -33,15 +33,17 @@ public sealed class Promises : ServerConformance
         whole.Put("whole.png", Notation.Bytes(5000));
         cut.Send("PUT|cut.png\n");
         cut.Expect("OK\n");
-        cut.Send([.. Notation.U64(5000), .. Notation.Bytes(4999)]);
+        cut.Send([.. Notation.U64(2 << 20), .. Notation.Bytes((2 << 20) - 1)]);
         Connect(server).List();                         // it has had time to write them
         server.Program.Signal("KILL");
         server.Program.WaitForExit();
 
         var next = Start(folder: folder);
         Assert.That(Connect(next).List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "whole.png" }));
-        Assert.That(File.ReadAllBytes(next.PathOf("whole.png")), Is.EqualTo(Notation.Bytes(5000)));
-        Assert.That(Directory.GetFileSystemEntries(folder), Has.Length.EqualTo(1), "what the killed server left");
+        Assert.That(next.Stored("whole.png"), Is.EqualTo(Notation.Bytes(5000)));
+        var left = Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path));
+        Demand(left.SequenceEqual(["whole.png"]), "whole.png alone in the folder, once the next server runs",
+            $"{string.Join(", ", left.Order())}: what a killed server has left is removed at the start (P12)");
     }
 
     [Test, Clause("P2")]
@@ -60,7 +62,7 @@ public sealed class Promises : ServerConformance
             string said = string.Join(' ', answers);
             Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), said);
             Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), said);
-            byte[] stored = File.ReadAllBytes(Path.Combine(folder, $"{round}.png"));
+            byte[] stored = Disk.Read(Path.Combine(folder, $"{round}.png"));
             Assert.That(stored, Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
         }
     }
@@ -72,7 +74,7 @@ public sealed class Promises : ServerConformance
         for (int i = 0; i < 50; i++)
         {
             one.Put($"{i:D2}.png", Notation.Bytes(10 + i));
-            Assert.That(File.ReadAllBytes(Server.PathOf($"{i:D2}.png")), Is.EqualTo(Notation.Bytes(10 + i)));
+            Assert.That(Server.Stored($"{i:D2}.png"), Is.EqualTo(Notation.Bytes(10 + i)));
             Assert.That(other.List(), Has.Length.EqualTo(i + 1));
             Assert.That(other.Get($"{i:D2}.png"), Has.Length.EqualTo(10 + i));
         }
@@ -137,19 +139,26 @@ public sealed class Promises : ServerConformance
     [Test, Clause("P6")]
     public void Small_requests_come_through_beside_a_large_one()
     {
-        Server.Has("big.png", Notation.Bytes(128 << 20));
+        // Of ten large ones one is enough beside which three small ones come through: the others may have been too
+        // quick on this machine at this moment.
+        const int Large = 128 << 20;
+        Server.Has("big.png", [1]);
+        Disk.SetLength(Server.PathOf("big.png"), Large);
         Wire bulk = Connect(), small = Connect();
-        bulk.Send("GET|big.png\n");
-        bulk.Expect("OK\n");
-        bulk.Receive(8);
-        var reading = Task.Run(() =>
+        int most = 0;
+        for (int i = 0; i < 10 && most < 3; i++)
         {
-            var sink = new byte[1 << 20];
-            for (long left = 128 << 20; left > 0;) left -= bulk.Socket.Receive(sink);
-        });
-        int served = 0;
-        while (!reading.IsCompleted) { small.List(); served++; }
-        Assert.That(served, Is.GreaterThan(5));
+            bulk.Send("GET|big.png\n");
+            bulk.Expect("OK\n");
+            bulk.ExpectOctets(Notation.U64(Large));
+            var reading = Task.Run(() => bulk.Skip(Large));
+            int served = 0;
+            for (small.List(); !reading.IsCompleted; small.List()) served++;
+            reading.GetAwaiter().GetResult();
+            most = Math.Max(most, served);
+        }
+        Demand(most >= 3, $"answers to other clients while {Large} octets are on their way to one",
+            $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
     }
 
     [Test, Clause("P6")]
@@ -241,7 +250,8 @@ public sealed class Promises : ServerConformance
             ("PUT|a.png|digest=sha256\n", [.. Notation.U64(9), .. Notation.Bytes(9), 1, 2, 3]),
             ("LIST\r\n", [1, 2, 3]),
         ];
-        foreach (var (before, after) in stages)
+        bool knowsDigest = Offers.Missing("DIGEST-2") is null;
+        foreach (var (before, after) in stages.Where(stage => knowsDigest || !stage.Item1.Contains("digest")))
             for (int i = 0; i < 5; i++)
             {
                 var wire = Connect();

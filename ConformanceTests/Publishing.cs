@@ -138,7 +138,7 @@ public sealed class Publishing : ServerConformance
                     && answers.Count(answer => answer.StartsWith("ER|exists|")) == 1,
                 $"OK from one of two servers on one folder, ER|exists|… from the other, for {name} (round {round})",
                 $"{answers[0]} and {answers[1]}: look and store have to be one step (link, or open with O_EXCL)");
-            Demand(Files.Read(Path.Combine(folder, name)).AsSpan().SequenceEqual(pictures[winner]),
+            Demand(Disk.Read(Path.Combine(folder, name)).AsSpan().SequenceEqual(pictures[winner]),
                 $"{name} with the octets of the one that got OK", "the other one's octets");
             lag += winner == 0 ? -5 - Math.Abs(lag) * 0.1 : 5 + Math.Abs(lag) * 0.1;
             lag = Math.Clamp(lag, -2000, 2000);
