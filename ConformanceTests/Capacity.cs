@@ -108,7 +108,8 @@ public sealed class Capacity : ServerConformance
                 if (next.ReceiveLine() != "OK") return false;
                 next.ReceiveBlock();
                 return true;
-            }, $"expected  a place for the next client, since one of {limit} has left\nreceived  busy, again and again");
+            }, $"expected  a place for the next client, since one of {limit} has left\n"
+                + "received  busy, again and again");
             wires[^1] = next!;
         }
         var above = Connect(server);
@@ -205,7 +206,11 @@ public sealed class Memory : ServerConformance
     // As many as the kernel takes; false: it is closed.
     static bool Send(Wire wire, byte[] octets)
     {
-        try { for (int at = 0; at < octets.Length;) at += wire.Socket.Send(octets, at, octets.Length - at, 0); return true; }
+        try
+        {
+            for (int at = 0; at < octets.Length;) at += wire.Socket.Send(octets, at, octets.Length - at, 0);
+            return true;
+        }
         catch (SocketException) { return false; }       // what came instead is read next
     }
 
@@ -222,7 +227,7 @@ public sealed class Memory : ServerConformance
         byte[] piece = Notation.Bytes((int)(4 * MiB));
         for (long sent = 0; sent < Large && Send(wire, piece); sent += piece.Length) most = Math.Max(most, Of(server));
         Check(most - before, $"an upload of {Large / MiB} MiB");
-        wire.Socket.Poll(Settings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);      // the disk's time is its own
+        wire.Socket.Poll(Settings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);  // the disk's time is its own
         wire.Expect("OK\n");
         Check(Math.Max(most, Of(server)) - before, $"an upload of {Large / MiB} MiB");
         long there = new FileInfo(server.PathOf("big.png")).Length;

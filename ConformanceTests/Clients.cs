@@ -2,6 +2,7 @@
 
 using System.Diagnostics;
 using System.Security.Cryptography;
+using System.Text.RegularExpressions;
 
 public sealed class Clients : ClientConformance
 {
@@ -24,7 +25,7 @@ public sealed class Clients : ClientConformance
         return true;
     }
 
-    // What becomes of cat.png while a client runs, as Linux notes it down: seen also when it is there for a moment only.
+    // What becomes of cat.png while a client runs, as Linux notes it down: also what is there for a moment only.
     void ExpectNeverThere(FolderWatch watch, string why)
     {
         var done = watch.DoneTo("cat.png");
@@ -96,7 +97,8 @@ public sealed class Clients : ClientConformance
         if (offset is null) Assert.Ignore("not offered: the client does not go on with what was cut");
         Demand(fields.Contains("digest=sha256"), "digest=sha256 beside the offset, or nobody knows whether it fits",
             string.Join('|', fields));
-        Demand(int.TryParse(offset, out int at) && at <= Cut, $"an offset of at most the {Cut} octets that came", offset!);
+        Demand(int.TryParse(offset, out int at) && at <= Cut,
+            $"an offset of at most the {Cut} octets that came", offset!);
         return (client, wire, at, true);
     }
 
@@ -106,7 +108,8 @@ public sealed class Clients : ClientConformance
         var (client, wire, at, _) = GoOnWithACutDownload();
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. whole[at..], .. SHA256.HashData(whole)]);
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(whole), "both parts, joined where they were cut", "others");
+        Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(whole),
+            "both parts, joined where they were cut", "others");
         Demand(Files() is ["cat.png"], "cat.png alone, now that it is whole", string.Join(", ", Files()));
     }
 
@@ -158,7 +161,8 @@ public sealed class Clients : ClientConformance
         int exit = client.WaitForExit();
         Demand(exit == 0 == File.Exists(PathOf("cat.png")), "cat.png and exit code 0, or neither", $"exit code {exit}");
         if (exit == 0)
-            Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(other), "what came last, and nothing before it", "others");
+            Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(other),
+                "what came last, and nothing before it", "others");
     }
 
     // ---- failures that a client must not take for success ----
@@ -203,7 +207,8 @@ public sealed class Clients : ClientConformance
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         string said = Encoding.Latin1.GetString(wire.ReceiveRest());
-        Demand(said.Count(c => c == '\n') <= 1 && said.Length < 100, "a request at most, and no block", $"{said.Length} octets");
+        Demand(said.Count(c => c == '\n') <= 1 && said.Length < 100,
+            "a request at most, and no block", $"{said.Length} octets");
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
@@ -626,7 +631,7 @@ public sealed class Together : ServerConformance
             RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
         };
         using var client = Process.Start(start)!;
-        Eventually(() => server.Program.Errors.Contains("timeout"), "it is not let go");
+        Eventually(() => Regex.IsMatch(server.Program.Errors, "#2 .*timeout"), "it is not let go");
         client.StandardInput.Write("LIST\n");
         client.StandardInput.Close();
         Assert.That(client.WaitForExit(Settings.Patience));

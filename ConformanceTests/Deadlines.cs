@@ -51,7 +51,7 @@ public sealed class Deadlines : ServerConformance
     [Test, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
     public void Who_does_something_is_not_idle()
     {
-        // Half a line, an upload and a download that rest, each with a deadline of its own; and one who asks now and then.
+        // Half a line, an upload and a download that rest, each with a deadline of its own; and who asks now and then.
         var server = Start(with: "idle=3");
         var picture = Notation.Bytes(24 << 20);
         server.Has("big.png", picture);

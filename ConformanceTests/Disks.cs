@@ -138,7 +138,7 @@ public sealed class Disks : ServerConformance
             $"a block of less than the {Large} octets that were announced, and the end: the file has {length} now",
             $"{rest.Length} octets");
         int same = rest.AsSpan().CommonPrefixLength(picture);
-        Demand(same == rest.Length, "the octets of the file as far as there were any, and then the end of the connection",
+        Demand(same == rest.Length, "the octets of the file as far as there were any, and then the end",
             $"{rest.Length - same} octets behind them that are not the file's: "
             + Notation.Show(rest.AsSpan(same, Math.Min(40, rest.Length - same))));
         Connect().List();
@@ -188,7 +188,8 @@ public sealed class Disks : ServerConformance
     }
 
     [Test, Clause("GET-4", "ERR-1", "ERR-2")]
-    public void A_file_that_cannot_be_read_is_listed_and_refused([Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
+    public void A_file_that_cannot_be_read_is_listed_and_refused(
+        [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
     {
         if (option.StartsWith("|d") && Offers.Missing("DIGEST-1") is { } noDigest) Assert.Ignore(noDigest);
         if (option.StartsWith("|o") && Offers.Missing("OFFSET-1") is { } noOffset) Assert.Ignore(noOffset);

@@ -147,7 +147,8 @@ public static class Plug
         foreach (Match match in Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
         {
             string word = match.Groups.Values.Skip(1).First(group => group.Success).Value;
-            if (values.FirstOrDefault(value => value.Value is null && word.Contains($"{{{value.Name}}}")).Name is { } none)
+            var missing = values.Where(value => value.Value is null && word.Contains($"{{{value.Name}}}"));
+            if (missing.FirstOrDefault().Name is { } none)
             {
                 bool isItsValue = word == $"{{{none}}}" && !IsFlag(none) && words is [.., ['-', ..]];
                 if (isItsValue) words.RemoveAt(words.Count - 1);

@@ -315,7 +315,8 @@ public sealed class Statuses : ServerConformance
             lines = [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
             Demand(lines.Length == 3, "three lines, one for each connection", $"{lines.Length}:\n{table}");
             return lines[0][1] != "-";
-        }, "expected  the time of its closing in the line of a connection that was closed\nreceived  -, again and again");
+        }, "expected  the time of its closing in the line of a connection that was closed\n"
+            + "received  -, again and again");
         void demand(int line, int field, string expected) => Demand(lines[line][field] == expected,
             $"{expected} in field {field + 1} of line {line + 1}", string.Join('|', lines[line]));
         demand(0, 3, "1");

@@ -5,7 +5,9 @@ public static class Player
     public static void AgainstServer(Transcript transcript, RunningServer server, Delivery delivery)
     {
         foreach (var (name, content) in HeldBefore(transcript, Side.Server)) server.Has(name, content);
-        if (HeldBefore(transcript, Side.Server).Any(file => new FileInfo(server.PathOf(file.Name)).Length != file.Content.Length))
+        bool isHeld((string Name, byte[] Content) file) =>
+            new FileInfo(server.PathOf(file.Name)).Length == file.Content.Length;
+        if (!HeldBefore(transcript, Side.Server).All(isHeld))
             NotLookedAt.Skip("needs a folder that tells upper from lower case");
         var wires = new Dictionary<int, Wire>();
         var ended = new HashSet<int>();

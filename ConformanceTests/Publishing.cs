@@ -70,7 +70,7 @@ public sealed class Publishing : ServerConformance
         wire.ExpectError("corrupt");
         wire.List();
         var done = watch.DoneTo("big.png");
-        Demand(done is [], "nothing under the name big.png, at any moment, since the digest does not match", Said(done));
+        Demand(done is [], "nothing under the name big.png, at any moment: the digest does not match", Said(done));
     }
 
     [Test, Clause("P2", "PUT-6")]
@@ -85,7 +85,8 @@ public sealed class Publishing : ServerConformance
         late.ExpectError("exists");
         var done = watch.DoneTo("big.png");
         Demand(done is [], "big.png left alone, since another upload has the name", Said(done));
-        Demand(Server.Stored("big.png").AsSpan().SequenceEqual(Notation.Bytes(100)), "the first one's octets", "others");
+        bool isFirst = Server.Stored("big.png").AsSpan().SequenceEqual(Notation.Bytes(100));
+        Demand(isFirst, "the first one's octets", "others");
     }
 
     [Test, Clause("P3")]
@@ -98,7 +99,7 @@ public sealed class Publishing : ServerConformance
             string path = Server.PathOf($"{i}.png");
             bool isFree()                                // FileShare.None is an exclusive flock, or none is to be had
             {
-                try { using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None); return true; }
+                try { using (new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None)) return true; }
                 catch (IOException) { return false; }
             }
             Eventually(isFree, $"expected  {i}.png for everybody, now that it is stored\n"

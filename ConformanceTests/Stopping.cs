@@ -23,7 +23,7 @@ public sealed class Stopping : ServerConformance
 
     static void ExpectInFolder(RunningServer server, params string[] names)
     {
-        var there = Directory.GetFileSystemEntries(server.Folder).Select(path => Path.GetFileName(path)).Order().ToArray();
+        var there = Entries(server.Folder).Order().ToArray();
         Demand(there.SequenceEqual(names.Order()), $"in the folder: {string.Join(", ", names)}",
             $"in the folder: {string.Join(", ", there)}");
     }
@@ -59,7 +59,7 @@ public sealed class Stopping : ServerConformance
         }
         ExpectCleanEnd(server);
         double took = clock.Elapsed.TotalSeconds, atMost = 5 + Settings.Milliseconds(5_000) / 1000.0;
-        Demand(took < atMost, "an end soon after the last client has closed, since no transfer runs", $"it took {took:0.0} s");
+        Demand(took < atMost, "an end soon after the last client has closed: no transfer runs", $"it took {took:0.0} s");
     }
 
     [Test, Clause("CLOSE-4", "P12")]
@@ -157,7 +157,8 @@ public sealed class Stopping : ServerConformance
             upload.Dispose();
             ExpectCleanEnd(server);
             string said = Encoding.UTF8.GetString(late.ReceiveRest());
-            Demand(!said.StartsWith("OK"), "no service for a client that comes after the signal", said.ReplaceLineEndings("\\n"));
+            Demand(!said.StartsWith("OK"),
+                "no service for a client that comes after the signal", said.ReplaceLineEndings("\\n"));
         }
     }
 
@@ -187,7 +188,8 @@ public sealed class Stopping : ServerConformance
         Demand(listed.SequenceEqual(expected), $"{string.Join(", ", expected)} in the list of the next server",
             string.Join(", ", listed));
         ExpectInFolder(next, expected);
-        Demand(next.Stored("cat.png").AsSpan().SequenceEqual(Notation.Bytes(5000)), "cat.png as it was stored", "others");
+        bool isWhole = next.Stored("cat.png").AsSpan().SequenceEqual(Notation.Bytes(5000));
+        Demand(isWhole, "cat.png as it was stored", "others");
     }
 
     [Test, Clause("P12", "P2")]
