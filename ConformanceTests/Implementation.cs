@@ -281,7 +281,8 @@ public sealed class RunningServer : IDisposable
 
 public static class Disk
 {
-    // .NET asks for a lock when it opens a file, and would fail where somebody holds one.
+    // As nearly every program opens a file: without a lock, and not hindered by one.  .NET would ask for it, if the
+    // project did not tell it otherwise (System.IO.DisableFileLocking).
     public static FileStream Open(string path, FileAccess access = FileAccess.Read) =>
         new(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
 

@@ -251,12 +251,19 @@ public sealed class Wire : IDisposable
                 Notation.Show(buffer.AsSpan(start, count)));
     }
 
-    // Whatever comes until the end.
-    public byte[] ReceiveRest()
+    // Whatever comes until the end; or, where what came is to be judged first, until nothing more comes.
+    public byte[] ReceiveRest(bool orSilence = false)
     {
         var all = new MemoryStream();
-        do { all.Write(buffer, start, count); start = count = 0; }
-        while (Fill(Settings.Patience));
+        try
+        {
+            do { all.Write(buffer, start, count); start = count = 0; }
+            while (Fill(Settings.Patience));
+        }
+        catch (TimeoutException)
+        {
+            if (!orSilence) throw Wrong("the end of the connection", null, $"{all.Length} octets, and it stays open");
+        }
         return all.ToArray();
     }
 
