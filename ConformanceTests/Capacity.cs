@@ -174,6 +174,40 @@ public sealed class Capacity : ServerConformance
         wires[2].List();
     }
 
+    [Test, Clause("P9")]
+    public void Descriptors_are_given_back()
+    {
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+            NotLookedAt.Skip("needs Linux, which tells what descriptors a process has");
+        var server = Start();
+        var stays = Connect(server);
+        server.Has("cat.png", Notation.Bytes(100));
+        int count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        int before = 0;
+        for (int i = 0; i < 260; i++)
+        {
+            if (i == 20) before = count();              // what it needs anyhow it has by now
+            using var wire = server.Connect();
+            wire.Get("cat.png");
+            wire.Put($"{i}.png", Notation.Bytes(100));
+            wire.Send($"PUT|x{i}.png\n");
+            wire.Expect("OK\n");
+            if (i % 3 == 0) wire.Reset();               // inside the upload
+            else
+            {
+                wire.Send([.. Notation.U64(4), .. "text"u8]);
+                wire.ExpectError("bad-type");
+                if (i % 3 == 1) continue;
+                wire.Send("LIST\r\n");
+                wire.ExpectError("bad-request", closes: true);
+            }
+        }
+        Eventually(() => count() < before + 60,
+            $"expected  about as many open descriptors after 260 connections as after 20, which were {before}\n"
+            + "received  very many more: close each connection and each file, however its request ends");
+        stays.List();
+    }
+
     [Test, Clause("STATUS-2", "P9")]
     public void A_connection_that_was_turned_away_is_not_shown()
     {

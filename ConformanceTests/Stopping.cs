@@ -193,6 +193,22 @@ public sealed class Stopping : ServerConformance
         Demand(isWhole, "cat.png as it was stored", "others");
     }
 
+    [Test, Clause("P10", "P12")]
+    public void It_starts_on_a_folder_with_everything_in_it()
+    {
+        string folder = NewFolder(), outside = NewFolder();
+        HostileFolder.Fill(folder, outside);
+        string[] before = [.. HostileFolder.Look(folder, outside).Where(entry => !entry.Contains("/.imagetransfer-"))];
+        var wire = Connect(Start(folder: folder));
+        wire.Put("cat.png", Notation.Bytes(9));
+        var listed = wire.List().Select(line => line.Split('|')[0]);
+        Demand(listed.SequenceEqual(["cat.png", "fine.png"]), "cat.png and fine.png in the list",
+            string.Join(", ", listed));
+        var after = HostileFolder.Look(folder, outside);
+        Demand(before.All(entry => after.Contains(entry)), "all that lay in the folder left as it was",
+            $"gone or changed: {string.Join(", ", before.Except(after))}");
+    }
+
     [Test, Clause("P12", "P2")]
     public void Another_server_on_the_folder_removes_nothing_of_a_living_one([Values] bool stops)
     {
