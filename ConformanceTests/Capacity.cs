@@ -67,9 +67,11 @@ public sealed class Capacity : ServerConformance
         var running = Fill(server, limit);
         for (int i = 0; i < 20; i++)
         {
+            var clock = Stopwatch.StartNew();
             var wire = Connect(server);
             wire.Send("LIST\nLIST\nLIST\n" + new string('x', i * 1000));
             wire.ExpectError("busy", closes: true);
+            ExpectItReadsOn(wire, clock);
             wire.Dispose();
         }
         foreach (var wire in running) wire.List();

@@ -205,6 +205,21 @@ public abstract class ServerConformance : Conformance
     protected Wire Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
     protected Wire Connect(RunningServer other) => Own(other.Connect());
 
+    // CLOSE-1: behind its last word a server reads on and drops it, for 2 s.  Closed, it would answer with a reset,
+    // and the second send fail.  The clock runs since before the request: on a machine that slept nothing is said.
+    protected static void ExpectItReadsOn(Wire wire, System.Diagnostics.Stopwatch clock)
+    {
+        bool takes = true;
+        for (int i = 0; i < 3 && takes; i++)
+        {
+            try { wire.Socket.Send(new byte[100]); }
+            catch (SocketException) { takes = false; }
+        }
+        Demand(takes || clock.ElapsedMilliseconds > 1500,
+            "the server to read on, and drop what comes, until the client's end or for 2 s",
+            "a reset: it has closed right behind its reply, which a reset can destroy on its way");
+    }
+
     // A conversation in the notation of Protocol.md.
     protected void Play(string transcript) =>
         Player.AgainstServer(Transcript.From("", transcript), Server, Delivery.Whole);

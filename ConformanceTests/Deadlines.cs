@@ -175,6 +175,25 @@ public sealed class Closing : ServerConformance
     }
 
     [Test, Clause("CLOSE-1")]
+    public void Behind_its_last_word_it_reads_on([Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
+    {
+        for (int i = 0; i < 5; i++)
+        {
+            var wire = Connect();
+            wire.List();
+            var clock = Stopwatch.StartNew();
+            wire.Send(request);
+            if (request.StartsWith("PUT"))
+            {
+                wire.Expect("OK\n");
+                wire.Send(Notation.U64(ulong.MaxValue));
+            }
+            wire.ExpectError(request.StartsWith("PUT") ? "too-large" : "bad-request", closes: true);
+            ExpectItReadsOn(wire, clock);
+        }
+    }
+
+    [Test, Clause("CLOSE-1")]
     public void A_last_reply_behind_a_large_block_arrives()
     {
         // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
