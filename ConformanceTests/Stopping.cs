@@ -152,6 +152,7 @@ public sealed class Stopping : ServerConformance
         {
             Own(late);
             late.Send("LIST\n");
+            late.Socket.Poll(1_500_000, SelectMode.SelectRead);         // while something keeps the server running
             upload.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
             upload.Expect("OK\n");
             upload.ExpectError("stopping", closes: true);
