@@ -62,7 +62,9 @@ public sealed partial class Mutants
             "LF missing behind OK",
             "closes after each request",
             "client keeps a file cut short")] string mutant) =>
-        await Verify(Neutral(Run(MutantList.All.Single(one => one.Name == mutant), transcriptsOnly: true).Report));
+        await Verify(Neutral(Run(Named(mutant) with { AsReference = true }, transcriptsOnly: true).Report));
+
+    static Mutant Named(string name) => MutantList.All.Single(mutant => mutant.Name == name);
 
     static string Neutral(string report)
     {
