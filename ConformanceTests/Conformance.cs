@@ -120,12 +120,12 @@ public static class Offers
             try { return !wire.ReceiveLine().StartsWith("ER|unsupported|"); }
             catch (Violation) { return true; }          // then its own tests shall say what is wrong
         }
-        return new()
+        return new()                                    // one way of asking is enough: then all of them have to work
         {
-            ["DIGEST"] = has("GET|offer.png|digest=sha256"),
-            ["OFFSET"] = has("GET|offer.png|offset=0"),
+            ["DIGEST"] = has("GET|offer.png|digest=sha256") || has("PUT|offered.png|digest=sha256"),
+            ["OFFSET"] = has("GET|offer.png|offset=0") || has("GET|offer.png|offset=0|digest=sha256"),
             ["STATUS"] = has("STATUS"),
-            ["AHEAD"] = has("PUT|offered.png|ahead"),
+            ["AHEAD"] = has("PUT|offered.png|ahead") || has("PUT|offered.png|digest=sha256|ahead"),
         };
     }
 

@@ -196,7 +196,8 @@ public static class MutantList
             "|| !name.EndsWith(\".png\") && first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF])"),
         new("a type that was added is not looked at", "TYPE-2", C,
             "first.StartsWith(\"%PDF-\"u8)",
-            "true"),
+            "true",
+            AsReference: true),                         // a stranger need not: it is a SHOULD
 
         // LIST, GET
         new("the listing is not sorted", "LIST-1", S,
