@@ -283,10 +283,10 @@ public sealed class Aheads : ServerConformance
         ("a/b.png",   Cat,  Digest.None,  "bad-name"),
     ];
 
-    [Test, Clause("AHEAD-2", "AHEAD-1", "PUT-7"), Reference]
+    [Test, Clause("AHEAD-2", "AHEAD-1", "PUT-7")]
     public void A_read_only_server_refuses_behind_the_block()
     {
-        var server = Start("--read-only");
+        var server = Start(with: "read-only");
         server.Has("there.png", Notation.Bytes(9));
         var wire = Connect(server);
         foreach (var (name, content, digest, code) in whereReadOnly)
@@ -324,10 +324,10 @@ public sealed class Aheads : ServerConformance
         }
     }
 
-    [Test, Clause("AHEAD-1", "PUT-5"), Reference]
+    [Test, Clause("AHEAD-1", "PUT-5")]
     public void At_the_limit_and_one_beyond()
     {
-        var wire = Connect(Start("--max-size 10K"));
+        var wire = Connect(Start(with: "max-size=10240"));
         wire.Send([.. Request("a.png", Digest.None), .. Block(Notation.Bytes(10 << 10), Digest.None)]);
         ExpectOutcome(wire, "");
         wire.Send([.. Request("b.png", Digest.None), .. Notation.U64((10 << 10) + 1)]);

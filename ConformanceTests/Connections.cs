@@ -238,7 +238,7 @@ public sealed class Blocks : ServerConformance
         var wire = Connect();
         var picture = Notation.Bytes(size);
         wire.Put("cat.png", picture);
-        var stored = File.ReadAllBytes(Server.PathOf("cat.png"));
+        var stored = Server.Stored("cat.png");
         Assert.That(stored.AsSpan().SequenceEqual(picture), "what was stored differs");
         Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture), "what came back differs");
     }

@@ -20,7 +20,7 @@ public sealed class Program : IDisposable
             RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
             StandardOutputEncoding = Encoding.UTF8, StandardErrorEncoding = Encoding.UTF8,
         };
-        start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";          // P7: 64 MiB, whatever comes
+        if (Settings.IsReference) start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["LC_ALL"] = "C.UTF-8";
         try { process = Process.Start(start)!; }
@@ -70,6 +70,13 @@ public sealed class Program : IDisposable
         kill.WaitForExit();
     }
 
+    // As a server is told to stop, and a person would stop one.
+    public void TellToStop(string signal = "TERM")
+    {
+        if (Settings.OnWindows) NotLookedAt.Skip("needs signals, which Windows has not");
+        Signal(signal);
+    }
+
     public void Kill()
     {
         try { process.Kill(entireProcessTree: true); process.WaitForExit(Settings.Patience); }
@@ -103,21 +110,50 @@ public static class Plug
 {
     public static string Dll => Settings.Program;
     public static string ServerTemplate =>
-        Settings.Server != "" ? Settings.Server : $"dotnet {Dll} server {{port}} --dir {{dir}} --key={{key}}";
+        Settings.Server != "" ? Settings.Server : ReferenceServer(Dll);
 
     public static string ClientTemplate =>
-        Settings.Client != "" ? Settings.Client
-        : $"dotnet {Dll} client {{host}} {{port}} {{command}} {{file}} --key={{key}}";
+        Settings.Client != "" ? Settings.Client : ReferenceClient(Dll);
 
-    // Words as a shell would cut them; a word that holds a placeholder without a value is left out, and one that names
-    // a file here is made absolute, since the program runs elsewhere.
+    public static string ReferenceServer(string dll) => $"dotnet {dll} server {{port}} --dir {{dir}} "
+        + "--max-clients={max-clients} --max-size={max-size} --idle={idle} --types={types} {read-only} --key={key}";
+
+    public static string ReferenceClient(string dll) =>
+        $"dotnet {dll} client {{host}} {{port}} {{command}} {{file}} {{resume}} --key={{key}}";
+
+    // What a test may want, and a template may say how to have.  The last ones are told by being there:
+    // `{read-only}` stands for the word `--read-only`.
+    static readonly string[] optional =
+        ["max-clients", "max-size", "idle", "types", "key", "read-only", "resume"];
+
+    static bool IsFlag(string name) => name is "read-only" or "resume";
+
+    // "max-clients=2 read-only", as the values of those placeholders; all the others have none.
+    public static (string Name, string? Value)[] Values(string template, string with)
+    {
+        var given = with.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(one => one.Split('='))
+            .ToDictionary(one => one[0], one => one is [_, var value] ? value : $"--{one[0]}");
+        foreach (string name in given.Keys)
+            if (!template.Contains($"{{{name}}}")) NotLookedAt.Skip($"needs {{{name}}}");
+        return [.. optional.Select(name => (name, given.GetValueOrDefault(name)))];
+    }
+
+    // Words as a shell would cut them; a word that names a file here is made absolute, since the program runs
+    // elsewhere.  A word that holds a placeholder without a value is left out; where it is nothing but that, so is
+    // the option in front of it: `--limit {max-clients}` goes as a whole.
     public static string[] Words(string template, params (string Name, string? Value)[] values)
     {
         var words = new List<string>();
         foreach (Match match in Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
         {
             string word = match.Groups.Values.Skip(1).First(group => group.Success).Value;
-            if (values.Any(value => value.Value is null && word.Contains($"{{{value.Name}}}"))) continue;
+            var missing = values.Where(value => value.Value is null && word.Contains($"{{{value.Name}}}"));
+            if (missing.FirstOrDefault().Name is { } none)
+            {
+                bool isItsValue = word == $"{{{none}}}" && !IsFlag(none) && words is [.., ['-', ..]];
+                if (isItsValue) words.RemoveAt(words.Count - 1);
+                continue;
+            }
             foreach (var (name, value) in values) word = word.Replace($"{{{name}}}", value);
             string here = Path.Combine(Settings.Root, word);
             bool mayBeAFile = word.Contains('/')
@@ -158,15 +194,16 @@ public sealed class RunningServer : IDisposable
 
     public RunningServer(
         string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
-        string? key = null)
+        string with = "", string? key = null)
     {
+        var values = Plug.Values(Plug.ServerTemplate, key is null ? with : $"{with} key={key}");
         ownFolder = folder is null ? Plug.NewFolder("server") : null;
         Folder = folder ?? ownFolder!;
         Port = port ?? Plug.FreePort();
         string[] command =
         [
             .. Plug.Words(launcher),
-            .. Plug.Words(Plug.ServerTemplate, ("port", $"{Port}"), ("dir", Folder), ("key", key)),
+            .. Plug.Words(Plug.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
             .. Plug.Words(options),
         ];
         Program = new Program("server", command, Settings.Root, drain: drain);
@@ -213,6 +250,12 @@ public sealed class RunningServer : IDisposable
         return new Wire(socket, Side.Client, delivery);
     }
 
+    // Null: nobody listens there.
+    public Wire? TryToConnect() => TryConnect() is { } socket ? new Wire(socket, Side.Client) : null;
+
+    // What was stored, read as any other program would that stands in nobody's way: without a lock.
+    public byte[] Stored(string name) => Disk.Read(PathOf(name));
+
     public string PathOf(string name) => Path.Combine(Folder, name);
     public void Has(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
     public bool Shows(string name) => File.Exists(PathOf(name));
@@ -234,5 +277,57 @@ public sealed class RunningServer : IDisposable
         Interlocked.Exchange(ref first, null)?.Dispose();
         Program.Dispose();
         if (ownFolder is not null) try { Directory.Delete(ownFolder, true); } catch (DirectoryNotFoundException) { }
+    }
+}
+
+public static class Disk
+{
+    // As nearly every program opens a file: without a lock, and not hindered by one.  .NET would ask for it, if the
+    // project did not tell it otherwise (System.IO.DisableFileLocking).
+    public static FileStream Open(string path, FileAccess access = FileAccess.Read) =>
+        new(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
+
+    public static byte[] Read(string path)
+    {
+        using var file = Open(path);
+        var octets = new MemoryStream();
+        file.CopyTo(octets);
+        return octets.ToArray();
+    }
+
+    // By whatever means, and without a lock.
+    public static void SetLength(string path, long length)
+    {
+        using var file = Open(path, FileAccess.Write);
+        file.SetLength(length);
+    }
+}
+
+// What a run could not see of this implementation, and what it would have needed.  The report ends with it.
+public static class NotLookedAt
+{
+    const string Mark = "not looked at: ";
+    static readonly SortedSet<(string Clause, string Why)> seen = [];
+
+    [System.Diagnostics.CodeAnalysis.DoesNotReturn]
+    public static void Skip(string why)
+    {
+        Assert.Ignore(Mark + why);
+        throw new InvalidOperationException();          // Ignore has thrown
+    }
+
+    // Whether a test was skipped for that; then it is kept for the report.
+    public static bool Take(string clause, string message)
+    {
+        if (!message.StartsWith(Mark)) return false;
+        lock (seen) seen.Add((clause, message[Mark.Length..]));
+        return true;
+    }
+
+    public static string Report()
+    {
+        lock (seen)
+            return seen.Count == 0 ? "" : "\n\nnot looked at in yours: "
+                + string.Join(", ", seen.Select(row => $"{row.Clause} ({row.Why})"));
     }
 }

@@ -184,8 +184,9 @@ static class Nobody
         if (Environment.UserName != "root") return "";
         string launcher = $"setpriv --reuid={Id} --regid={Id} --clear-groups";
         foreach (string path in paths) Run("chown", Id, path);
-        if (Run("sh", "-c", $"exec 2>/dev/null; {launcher} test -r {Plug.Dll}") != 0)
-            Assert.Ignore("root may read everything, and nobody else can run the program from here");
+        string can = Settings.IsReference ? $"test -r {Plug.Dll}" : "true";
+        if (Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
+            NotLookedAt.Skip("needs a server that somebody else than root can start from there");
         return launcher;
     }
 

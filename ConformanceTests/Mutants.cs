@@ -7,8 +7,10 @@ using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using static VerifyNUnit.Verifier;
 
-// A one-line edit: Find stands in the file exactly once, so that the list cannot rot.
-public sealed record Mutant(string Name, string KilledBy, string File, string Find, string Replace)
+// A one-line edit: Find stands in the file exactly once, so that the list cannot rot.  It is graded as a stranger's
+// program is, through the plug; only what the reference's own options can show is graded as the reference.
+public sealed record Mutant(
+    string Name, string KilledBy, string File, string Find, string Replace, bool AsReference = false)
 {
     public override string ToString() => Name;
 }
@@ -24,7 +26,8 @@ public sealed partial class Mutants
     {
         var (caughtBy, _) = Run(mutant);
         string fate = caughtBy.Length == 0 ? "LIVES" : $"caught by {caughtBy.Length}: {caughtBy[0]}";
-        lock (rows) rows.Add($"{mutant.Name,-64} {mutant.KilledBy,-10} {fate}");
+        string graded = mutant.AsReference ? "reference" : "stranger";
+        lock (rows) rows.Add($"{mutant.Name,-64} {mutant.KilledBy,-10} {graded,-10} {fate}");
         Assert.That(caughtBy, Is.Not.Empty, $"{mutant.Name}: no test of {mutant.KilledBy} fails");
     }
 
@@ -59,7 +62,9 @@ public sealed partial class Mutants
             "LF missing behind OK",
             "closes after each request",
             "client keeps a file cut short")] string mutant) =>
-        await Verify(Neutral(Run(MutantList.All.Single(one => one.Name == mutant), transcriptsOnly: true).Report));
+        await Verify(Neutral(Run(Named(mutant) with { AsReference = true }, transcriptsOnly: true).Report));
+
+    static Mutant Named(string name) => MutantList.All.Single(mutant => mutant.Name == name);
 
     static string Neutral(string report)
     {
@@ -79,6 +84,7 @@ public sealed partial class Mutants
     {
         twoAtATime.Wait();
         string folder = Plug.NewFolder("mutant");
+        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);    // for anybody
         try
         {
             Build(mutant, folder);
@@ -90,9 +96,15 @@ public sealed partial class Mutants
             {
                 WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true,
             };
-            start.Environment["PROGRAM"] = Path.Combine(folder, "ImageTransfer.dll");
-            start.Environment["REPORT"] = folder;
+            string program = Path.Combine(folder, "ImageTransfer.dll");
             foreach (string name in (string[])["SERVER", "CLIENT", "STAGE", "STRICT"]) start.Environment.Remove(name);
+            start.Environment["REPORT"] = folder;
+            if (mutant.AsReference) start.Environment["PROGRAM"] = program;
+            else
+            {
+                start.Environment["SERVER"] = Plug.ReferenceServer(program);
+                start.Environment["CLIENT"] = Plug.ReferenceClient(program);
+            }
             using var run = Process.Start(start)!;
             var output = run.StandardOutput.ReadToEndAsync();
             var errors = run.StandardError.ReadToEndAsync();
@@ -182,7 +194,7 @@ public sealed partial class Mutants
     public static void Write()
     {
         var sorted = rows.Order(StringComparer.Ordinal).Select(row => row + "\n");
-        string table = $"{"mistake",-64} {"sentence",-10} caught\n{string.Concat(sorted)}";
+        string table = $"{"mistake",-64} {"sentence",-10} {"graded as",-10} caught\n{string.Concat(sorted)}";
         if (rows.Count > 0) File.WriteAllText(Path.Combine(Settings.ReportFolder, "mutants.txt"), table);
     }
 }

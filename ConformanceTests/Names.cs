@@ -70,7 +70,7 @@ public sealed class Names : ServerConformance
         wire.Put(name, picture);
         Assert.That(wire.Get(name), Is.EqualTo(picture));
         Assert.That(wire.List().Single(), Does.StartWith($"{name}|{picture.Length}|"));
-        Assert.That(File.ReadAllBytes(Server.PathOf(name)), Is.EqualTo(picture));
+        Assert.That(Server.Stored(name), Is.EqualTo(picture));
     }
 
     [Test, Clause("NAME-1")]
@@ -217,10 +217,10 @@ public sealed class Types : ServerConformance
         "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "avif", "GIF", "WebP", "HEIC",
     ];
 
-    [Test, Clause("TYPE-1"), Reference]
+    [Test, Clause("TYPE-1")]
     public void Any_picture_under_the_ending_of_every_other()
     {
-        var wire = Connect(Start("--types jpg,jpeg,png,gif,webp,bmp,tif,tiff,heic,avif"));
+        var wire = Connect(Start(with: "types=jpg,jpeg,png,gif,webp,bmp,tif,tiff,heic,avif"));
         foreach (string ending in endings)
         {
             foreach (string octets in pictures) Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
@@ -229,19 +229,34 @@ public sealed class Types : ServerConformance
         Assert.That(wire.List(), Has.Length.EqualTo(endings.Length * pictures.Length));
     }
 
-    [Test, Clause("TYPE-2"), Reference]
+    [Test, Clause("TYPE-2")]
     public void Other_types_that_the_server_was_told_to_take()
     {
-        var wire = Connect(Start("--types png,pdf,txt,zip,svg"));
+        var wire = Connect(Start(with: "types=png,pdf,txt,zip,svg"));
         Put(wire, "a.pdf", [.. "%PDF-"u8]);
         Put(wire, "b.PDF", [.. "%PDF-1.7\n"u8]);
-        Put(wire, "c.pdf", [.. "%PDF"u8], right: false);
-        Put(wire, "d.pdf", [.. "PDF-1.7"u8], right: false);
-        Put(wire, "e.pdf", Notation.Bytes(9), right: false);
         foreach (var (what, octets) in others)
             foreach (string ending in (string[])["txt", "zip", "svg"]) Put(wire, $"{what}.{ending}", octets);
         wire.Send("PUT|a.jpg\n");
         wire.ExpectError("bad-type");
+    }
+
+    [Test, Clause("TYPE-2")]
+    public void Nor_is_a_PDF_one_that_does_not_begin_like_one()
+    {
+        // The only SHOULD of TYPE-2, so it has a test of its own.
+        var wire = Connect(Start(with: "types=png,pdf"));
+        byte[][] others = [[.. "%PDF"u8], [.. "PDF-1.7"u8], Notation.Bytes(9)];
+        for (int i = 0; i < others.Length; i++)
+        {
+            wire.Send($"PUT|{i}.pdf\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64((ulong)others[i].Length), .. others[i]]);
+            string answer = wire.ReceiveLine();
+            bool isDemanded = Settings.Strict || Settings.IsReference;
+            if (answer == "OK" && !isDemanded) Assert.Ignore("not offered: a look into PDFs (SHOULD)");
+            Demand(answer.StartsWith("ER|bad-type|"), "ER|bad-type|… for what is no PDF", answer);
+        }
     }
 
     [Test, Clause("NAME-3", "TYPE-1"), Reference]

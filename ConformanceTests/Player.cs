@@ -6,6 +6,10 @@ public static class Player
         Transcript transcript, RunningServer server, Delivery delivery, Func<Wire>? connect = null)
     {
         foreach (var (name, content) in HeldBefore(transcript, Side.Server)) server.Has(name, content);
+        bool isHeld((string Name, byte[] Content) file) =>
+            new FileInfo(server.PathOf(file.Name)).Length == file.Content.Length;
+        if (!HeldBefore(transcript, Side.Server).All(isHeld))
+            NotLookedAt.Skip("needs a folder that tells upper from lower case");
         var wires = new Dictionary<int, Wire>();
         var ended = new HashSet<int>();
         byte[] asked = [];
@@ -109,15 +113,15 @@ public static class Player
 
     public static Program StartClient(
         string folder, int port, string command, string? file = null, string options = "", string? input = null,
-        string? key = null)
+        string with = "", string? key = null)
     {
         (string, string?)[] values =
         [
+            .. Plug.Values(Plug.ClientTemplate, key is null ? with : $"{with} key={key}"),
             ("host", "127.0.0.1"),
             ("port", $"{port}"),
             ("command", command == "" ? null : command),
             ("file", file),
-            ("key", key),
         ];
         string[] words = [.. Plug.Words(Plug.ClientTemplate, values), .. Plug.Words(options)];
         return new Program("client", words, folder, input);
@@ -151,7 +155,7 @@ public static class Player
             if (holding.Content is null) continue;
             if (!File.Exists(path))
                 throw new Violation($"expected  the {owner} has {holding.Name}\nreceived  it is not there");
-            var (wanted, there) = (holding.Content, File.ReadAllBytes(path));
+            var (wanted, there) = (holding.Content, Disk.Read(path));
             if (!there.AsSpan().SequenceEqual(wanted))
                 throw new Violation(
                     $"expected  {holding.Name} with {wanted.Length} octets: {Notation.Show(wanted, 60)}\n"

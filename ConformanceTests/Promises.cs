@@ -33,32 +33,17 @@ public sealed class Promises : ServerConformance
         whole.Put("whole.png", Notation.Bytes(5000));
         cut.Send("PUT|cut.png\n");
         cut.Expect("OK\n");
-        cut.Send([.. Notation.U64(5000), .. Notation.Bytes(4999)]);
+        cut.Send([.. Notation.U64(2 << 20), .. Notation.Bytes((2 << 20) - 1)]);
         Connect(server).List();                         // it has had time to write them
         server.Program.Signal("KILL");
         server.Program.WaitForExit();
 
         var next = Start(folder: folder);
         Assert.That(Connect(next).List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "whole.png" }));
-        Assert.That(File.ReadAllBytes(next.PathOf("whole.png")), Is.EqualTo(Notation.Bytes(5000)));
-        Assert.That(Directory.GetFileSystemEntries(folder), Has.Length.EqualTo(1), "what the killed server left");
-    }
-
-    [Test, Clause("P12", "P2")]
-    public void A_second_server_leaves_the_first_ones_temporaries_alone()
-    {
-        string folder = NewFolder();
-        var first = Start(folder: folder);
-        var upload = Connect(first);
-        upload.Send("PUT|cat.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
-        Connect(first).List();
-        var second = Start(folder: folder);
-        Connect(second).List();
-        upload.Send(Notation.Bytes(100).AsSpan(50));
-        upload.Expect("OK\n");
-        Assert.That(Connect(second).Get("cat.png"), Is.EqualTo(Notation.Bytes(100)));
+        Assert.That(next.Stored("whole.png"), Is.EqualTo(Notation.Bytes(5000)));
+        var left = Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path));
+        Demand(left.SequenceEqual(["whole.png"]), "whole.png alone in the folder, once the next server runs",
+            $"{string.Join(", ", left.Order())}: what a killed server has left is removed at the start (P12)");
     }
 
     [Test, Clause("P2")]
@@ -67,7 +52,7 @@ public sealed class Promises : ServerConformance
         string folder = NewFolder();
         var running = Enumerable.Range(0, servers).Select(_ => Start(folder: folder)).ToArray();
         var wires = Enumerable.Range(0, 8).Select(i => Connect(running[i % servers])).ToArray();
-        for (int round = 0; round < 25; round++)
+        for (int round = 0; round < (Settings.OnWindows ? 25 : 120); round++)
         {
             var pictures = wires.Select((_, i) => (byte[])[.. Notation.Bytes(64), (byte)i]).ToArray();
             foreach (var wire in wires) wire.Send($"PUT|{round}.png\n");
@@ -77,7 +62,7 @@ public sealed class Promises : ServerConformance
             string said = string.Join(' ', answers);
             Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), said);
             Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), said);
-            byte[] stored = File.ReadAllBytes(Path.Combine(folder, $"{round}.png"));
+            byte[] stored = Disk.Read(Path.Combine(folder, $"{round}.png"));
             Assert.That(stored, Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
         }
     }
@@ -89,7 +74,7 @@ public sealed class Promises : ServerConformance
         for (int i = 0; i < 50; i++)
         {
             one.Put($"{i:D2}.png", Notation.Bytes(10 + i));
-            Assert.That(File.ReadAllBytes(Server.PathOf($"{i:D2}.png")), Is.EqualTo(Notation.Bytes(10 + i)));
+            Assert.That(Server.Stored($"{i:D2}.png"), Is.EqualTo(Notation.Bytes(10 + i)));
             Assert.That(other.List(), Has.Length.EqualTo(i + 1));
             Assert.That(other.Get($"{i:D2}.png"), Has.Length.EqualTo(10 + i));
         }
@@ -154,19 +139,26 @@ public sealed class Promises : ServerConformance
     [Test, Clause("P6")]
     public void Small_requests_come_through_beside_a_large_one()
     {
-        Server.Has("big.png", Notation.Bytes(128 << 20));
+        // Of ten large ones one is enough beside which three small ones come through: the others may have been too
+        // quick on this machine at this moment.
+        const int Large = 128 << 20;
+        Server.Has("big.png", [1]);
+        Disk.SetLength(Server.PathOf("big.png"), Large);
         Wire bulk = Connect(), small = Connect();
-        bulk.Send("GET|big.png\n");
-        bulk.Expect("OK\n");
-        bulk.Receive(8);
-        var reading = Task.Run(() =>
+        int most = 0;
+        for (int i = 0; i < 10 && most < 3; i++)
         {
-            var sink = new byte[1 << 20];
-            for (long left = 128 << 20; left > 0;) left -= bulk.Socket.Receive(sink);
-        });
-        int served = 0;
-        while (!reading.IsCompleted) { small.List(); served++; }
-        Assert.That(served, Is.GreaterThan(5));
+            bulk.Send("GET|big.png\n");
+            bulk.Expect("OK\n");
+            bulk.ExpectOctets(Notation.U64(Large));
+            var reading = Task.Run(() => bulk.Skip(Large));
+            int served = 0;
+            for (small.List(); !reading.IsCompleted; small.List()) served++;
+            reading.GetAwaiter().GetResult();
+            most = Math.Max(most, served);
+        }
+        Demand(most >= 3, $"answers to other clients while {Large} octets are on their way to one",
+            $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
     }
 
     [Test, Clause("P6")]
@@ -180,36 +172,6 @@ public sealed class Promises : ServerConformance
             Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
         });
         Assert.That(Connect().List(), Has.Length.EqualTo(50));
-    }
-
-    [Test, Clause("P7")]
-    public void A_client_that_asks_for_ever_and_reads_nothing_costs_no_memory()
-    {
-        for (int i = 0; i < 300; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
-        var greedy = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
-        byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("LIST\n", 2000)));
-        void ask(Wire wire) => wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out _);
-        foreach (var wire in greedy)
-        {
-            wire.Socket.Blocking = false;
-            ask(wire);
-        }
-        var probe = Connect();
-        probe.List();
-        long before = Memory();
-        for (int i = 0; i < 50; i++)
-        {
-            foreach (var wire in greedy) ask(wire);
-            probe.List();
-        }
-        if (before > 0) Assert.That(Memory() - before, Is.LessThan(40 << 20));
-    }
-
-    // Resident octets of the server's process; 0 where the system does not tell.
-    long Memory()
-    {
-        string statm = $"/proc/{Server.Program.Id}/statm";
-        return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
     }
 
     [Test, Clause("P9"), Reference]
@@ -288,7 +250,8 @@ public sealed class Promises : ServerConformance
             ("PUT|a.png|digest=sha256\n", [.. Notation.U64(9), .. Notation.Bytes(9), 1, 2, 3]),
             ("LIST\r\n", [1, 2, 3]),
         ];
-        foreach (var (before, after) in stages)
+        bool knowsDigest = Offers.Missing("DIGEST-2") is null;
+        foreach (var (before, after) in stages.Where(stage => knowsDigest || !stage.Item1.Contains("digest")))
             for (int i = 0; i < 5; i++)
             {
                 var wire = Connect();
@@ -303,15 +266,6 @@ public sealed class Promises : ServerConformance
         var good = Connect();
         Assert.That(good.List(), Has.Length.EqualTo(1));
         Eventually(() => Server.Hidden().Length == 0, "temporary files are left behind");
-    }
-
-    [Test, Clause("P12"), Reference]
-    public void Idle_it_ends_at_once_with_exit_code_0([Values("INT", "TERM")] string signal)
-    {
-        var server = Start();
-        Connect(server).List();
-        server.Program.Signal(signal);
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
     }
 
     [Test, Clause("P12"), Reference]
@@ -330,17 +284,6 @@ public sealed class Promises : ServerConformance
         }
         Eventually(endsWhenToldAgain, "a second signal does not end it");
         Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
-    }
-
-    [Test, Clause("P12"), Reference]
-    public void It_starts_again_at_once_on_the_same_port()
-    {
-        var server = Start();
-        var open = Connect(server);
-        open.List();
-        server.Program.Signal("KILL");
-        server.Program.WaitForExit();
-        Connect(Start(folder: server.Folder, port: server.Port)).List();
     }
 
     [Test, Clause("P12"), Reference]

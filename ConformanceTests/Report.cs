@@ -65,7 +65,7 @@ public static class Report
                 : $"\n\nMend this next; make test STAGE={wrong[0].Stage} shows the whole stage.");
         foreach (var verdict in wrong)
             text.Append($"\n\n{new string('-', 78)}\n{verdict.Test}\n{verdict.Message.TrimEnd()}");
-        return text.AppendLine(OnWindows.Report()).ToString().ReplaceLineEndings("\n");
+        return text.AppendLine(NotLookedAt.Report() + OnWindows.Report()).ToString().ReplaceLineEndings("\n");
     }
 
     // Failures before advice, the simplest stage first, transcripts before programmed tests, one piece before many.

@@ -131,6 +131,18 @@ public class Wire : IDisposable
         return all;
     }
 
+    // So many octets, whichever.  They are not kept: they may be more than fit.
+    public void Skip(long size)
+    {
+        for (long left = size; left > 0;)
+        {
+            if (count == 0 && !Ensure(() => count > 0))
+                throw Wrong($"{size} more octets", null, $"the end after {size - left} of them");
+            int piece = (int)Math.Min(left, count);
+            (start, count, left) = (start + piece, count - piece, left - piece);
+        }
+    }
+
     // One line without its LF.
     public string ReceiveLine(string expected = "a line")
     {
@@ -255,12 +267,19 @@ public class Wire : IDisposable
                 Notation.Show(buffer.AsSpan(start, count)));
     }
 
-    // Whatever comes until the end.
-    public byte[] ReceiveRest()
+    // Whatever comes until the end; or, where what came is to be judged first, until nothing more comes.
+    public byte[] ReceiveRest(bool orSilence = false)
     {
         var all = new MemoryStream();
-        do { all.Write(buffer, start, count); start = count = 0; }
-        while (Fill(Settings.Patience));
+        try
+        {
+            do { all.Write(buffer, start, count); start = count = 0; }
+            while (Fill(Settings.Patience));
+        }
+        catch (TimeoutException)
+        {
+            if (!orSilence) throw Wrong("the end of the connection", null, $"{all.Length} octets, and it stays open");
+        }
         return all.ToArray();
     }
 

@@ -1,0 +1,365 @@
+// P9, P7: as many clients as there may be, and one more; and what a client may cost.
+
+using System.Diagnostics;
+
+public sealed class Capacity : ServerConformance
+{
+    // With a small limit where the template says how to give one, else with that of §7.
+    RunningServer StartWithFew(out int limit)
+    {
+        bool canBeTold = Plug.ServerTemplate.Contains("{max-clients}");
+        limit = canBeTold ? 3 : 100;
+        return Start(with: canBeTold ? $"max-clients={limit}" : "");
+    }
+
+    Wire[] Fill(RunningServer server, int limit)
+    {
+        var wires = new Wire[limit];
+        for (int i = 0; i < limit; i++)
+        {
+            wires[i] = Connect(server);
+            wires[i].Send("LIST\n");
+            string answer = wires[i].ReceiveLine();
+            Demand(answer == "OK", $"OK for client {i + 1} of {limit}, since {limit} clients may be there", answer);
+            wires[i].ReceiveBlock();
+        }
+        return wires;
+    }
+
+    static bool IsServed(RunningServer server)
+    {
+        using var wire = server.Connect();
+        wire.Send("LIST\n");
+        return wire.ReceiveLine() == "OK";
+    }
+
+    // Before those that are on their way out would be gone by themselves, 2 s after the server's FIN.  A server that
+    // does not count them serves at the first try or the second, so no load makes this late.
+    static bool IsServedSoon(RunningServer server)
+    {
+        var clock = Stopwatch.StartNew();
+        for (int tries = 0; tries < 4 || clock.ElapsedMilliseconds < 1300; tries++)
+        {
+            if (IsServed(server)) return true;
+            Thread.Sleep(10);
+        }
+        return false;
+    }
+
+    [Test, Clause("P9", "CLOSE-1")]
+    public void A_hundred_are_served_and_the_next_is_told_busy()
+    {
+        var server = Start();                           // which nobody has told another limit
+        var wires = Fill(server, 100);
+        for (int i = 0; i < 3; i++)
+        {
+            var one = Connect(server);
+            one.Send("LIST\n");
+            one.ExpectError("busy", closes: true);
+        }
+        foreach (var wire in wires) wire.List();
+    }
+
+    [Test, Clause("CLOSE-1", "P9")]
+    public void Busy_is_read_by_a_client_that_spoke_first()
+    {
+        var server = StartWithFew(out int limit);
+        var running = Fill(server, limit);
+        for (int i = 0; i < 20; i++)
+        {
+            var clock = Stopwatch.StartNew();
+            var wire = Connect(server);
+            wire.Send("LIST\nLIST\nLIST\n" + new string('x', i * 1000));
+            wire.ExpectError("busy", closes: true);
+            ExpectItReadsOn(wire, clock);
+            wire.Dispose();
+        }
+        foreach (var wire in running) wire.List();
+    }
+
+    public enum Leaving { Closes, Resets, ResetsInsideAnUpload, ClosesInsideALine, ResetsInsideADownload }
+
+    [Test, Clause("P9")]
+    public void A_place_is_free_again_when_its_client_has_left([Values] Leaving how)
+    {
+        var server = StartWithFew(out int limit);
+        server.Has("big.png", Notation.Bytes(16 << 20));
+        var wires = Fill(server, limit);
+        for (int round = 0; round < 3; round++)
+        {
+            var last = wires[^1];
+            if (how is Leaving.ResetsInsideAnUpload)
+            {
+                last.Send($"PUT|{round}.png\n");
+                last.Expect("OK\n");
+                last.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
+            }
+            if (how is Leaving.ClosesInsideALine) last.Send("LIS");
+            if (how is Leaving.ResetsInsideADownload)
+            {
+                last.Send("GET|big.png\n");
+                last.Expect("OK\n");
+            }
+            if (how is Leaving.Closes or Leaving.ClosesInsideALine) last.Dispose();
+            else last.Reset();
+            Wire? next = null;
+            Eventually(() =>
+            {
+                next = Connect(server);
+                next.Send("LIST\n");
+                if (next.ReceiveLine() != "OK") return false;
+                next.ReceiveBlock();
+                return true;
+            }, $"expected  a place for the next client, since one of {limit} has left\n"
+                + "received  busy, again and again");
+            wires[^1] = next!;
+        }
+        var above = Connect(server);
+        above.Send("LIST\n");
+        above.ExpectError("busy", closes: true);
+        foreach (var wire in wires) wire.List();
+    }
+
+    [Test, Clause("P9", "CLOSE-1")]
+    public void A_connection_on_its_way_out_takes_no_place()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        wires[0].Send("LIST\r\n");
+        wires[0].ExpectError("bad-request", closes: true);      // and stays: the server waits for its end
+        Demand(IsServedSoon(server),
+            "a place for the next client, since one has had its last word (CLOSE-1) and counts no more",
+            "busy: a connection that is being closed is counted");
+    }
+
+    [Test, Clause("P9", "CLOSE-1")]
+    public void Those_turned_away_take_no_place()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        for (int i = 0; i < 5; i++)
+        {
+            var turnedAway = Connect(server);
+            turnedAway.Send("LIST\n");
+            turnedAway.ExpectError("busy", closes: true);       // and stays, as above
+        }
+        wires[0].HalfClose();
+        wires[0].ExpectEnd();
+        Demand(IsServedSoon(server),
+            $"a place for the next client, since one of {limit} has left; those that were told busy have none",
+            "busy: those turned away are counted while they are being closed");
+    }
+
+    [Test, Clause("P9", "P6")]
+    public void Running_transfers_do_not_notice_those_turned_away()
+    {
+        var server = StartWithFew(out int limit);
+        var picture = Notation.Bytes(24 << 20);
+        server.Has("big.png", picture);
+        var wires = Fill(server, limit);
+        wires[0].Send("GET|big.png\n");
+        wires[0].Expect("OK\n");
+        wires[1].Send("PUT|cat.png\n");
+        wires[1].Expect("OK\n");
+        wires[1].Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
+        for (int i = 0; i < 150; i++)
+        {
+            using var wire = server.Connect();
+            if (i % 3 == 0) continue;                   // gone at once
+            wire.Send("LIST\n");
+            if (i % 3 == 1) wire.Reset();
+            else wire.ExpectError("busy", closes: true);
+        }
+        wires[1].Send(Notation.Bytes(1000).AsSpan(500));
+        wires[1].Expect("OK\n");
+        Demand(wires[0].ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
+        wires[2].List();
+    }
+
+    [Test, Clause("P9")]
+    public void Descriptors_are_given_back()
+    {
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+            NotLookedAt.Skip("needs Linux, which tells what descriptors a process has");
+        var server = Start();
+        var stays = Connect(server);
+        server.Has("cat.png", Notation.Bytes(100));
+        int count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        int before = 0;
+        for (int i = 0; i < 260; i++)
+        {
+            if (i == 20) before = count();              // what it needs anyhow it has by now
+            using var wire = server.Connect();
+            wire.Get("cat.png");
+            wire.Put($"{i}.png", Notation.Bytes(100));
+            wire.Send($"PUT|x{i}.png\n");
+            wire.Expect("OK\n");
+            if (i % 3 == 0) wire.Reset();               // inside the upload
+            else
+            {
+                wire.Send([.. Notation.U64(4), .. "text"u8]);
+                wire.ExpectError("bad-type");
+                if (i % 3 == 1) continue;
+                wire.Send("LIST\r\n");
+                wire.ExpectError("bad-request", closes: true);
+            }
+        }
+        Eventually(() => count() < before + 60,
+            $"expected  about as many open descriptors after 260 connections as after 20, which were {before}\n"
+            + "received  very many more: close each connection and each file, however its request ends");
+        stays.List();
+    }
+
+    [Test, Clause("STATUS-2", "P9")]
+    public void A_connection_that_was_turned_away_is_not_shown()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        for (int i = 0; i < 3; i++)
+        {
+            var turnedAway = Connect(server);
+            turnedAway.Send("LIST\n");
+            turnedAway.ExpectError("busy", closes: true);
+        }
+        wires[0].Send("STATUS\n");
+        wires[0].Expect("OK\n");
+        int lines = wires[0].ReceiveBlock().Count(octet => octet == '\n');
+        Demand(lines == limit, $"{limit} lines, one for each client", $"{lines}: three of them were turned away");
+    }
+}
+
+// P7.  What a process and its children keep to themselves, as Linux counts it.
+public sealed class Memory : ServerConformance
+{
+    const long MiB = 1 << 20, Large = 500 * MiB, Most = 300 * MiB;
+
+    static long Of(RunningServer server) => Processes.Sum(server.Program.Id, "RssAnon", "RssShmem");
+
+    static void Check(long grown, string whatFor) =>
+        Demand(grown < Most, $"less than {Most / MiB} MiB more in memory for {whatFor}",
+            $"{grown / MiB} MiB more: read a piece, write it, forget it");
+
+    // As many as the kernel takes; false: it is closed.
+    static bool Send(Wire wire, byte[] octets)
+    {
+        try
+        {
+            for (int at = 0; at < octets.Length;) at += wire.Socket.Send(octets, at, octets.Length - at, 0);
+            return true;
+        }
+        catch (SocketException) { return false; }       // what came instead is read next
+    }
+
+    [Test, Clause("P7")]
+    public void A_large_upload_is_not_kept_in_memory()
+    {
+        var server = Start();
+        var wire = Connect(server);
+        wire.Put("first.png", Notation.Bytes(1 << 20));
+        long before = Of(server), most = 0;
+        wire.Send("PUT|big.png\n");
+        wire.Expect("OK\n");
+        wire.Send(Notation.U64((ulong)Large));
+        byte[] piece = Notation.Bytes((int)(4 * MiB));
+        for (long sent = 0; sent < Large && Send(wire, piece); sent += piece.Length) most = Math.Max(most, Of(server));
+        Check(most - before, $"an upload of {Large / MiB} MiB");
+        wire.Socket.Poll(Settings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);  // the disk's time is its own
+        wire.Expect("OK\n");
+        Check(Math.Max(most, Of(server)) - before, $"an upload of {Large / MiB} MiB");
+        long there = new FileInfo(server.PathOf("big.png")).Length;
+        Demand(there == Large, $"{Large} octets in big.png", $"{there}");
+    }
+
+    [Test, Clause("P7", "GET-1")]
+    public void A_large_download_is_not_kept_in_memory()
+    {
+        var server = Start();
+        server.Has("big.png", Notation.Bytes(8));
+        Connect(server).Get("big.png");
+        Disk.SetLength(server.PathOf("big.png"), Large);
+        long before = Of(server), most = 0;
+        var wire = Connect(server);
+        wire.Send("GET|big.png\n");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64((ulong)Large));
+        for (long left = Large; left > 0; left -= 20 * MiB)
+        {
+            most = Math.Max(most, Of(server));
+            wire.Skip(20 * MiB);
+        }
+        Check(most - before, $"a download of {Large / MiB} MiB");
+        wire.List();
+    }
+
+    [Test, Clause("P7", "BLOCK-2")]
+    public void A_length_reserves_no_memory()
+    {
+        var server = Start();
+        var other = Connect(server);
+        other.List();
+        var wires = Enumerable.Range(0, 40).Select(_ => Connect(server)).ToArray();
+        foreach (var wire in wires) wire.List();        // whatever a client costs, it costs by now
+        long before = Processes.Sum(server.Program.Id, "VmData");
+        for (int i = 0; i < wires.Length; i++)
+        {
+            wires[i].Send($"PUT|{i}.png\n");
+            wires[i].Expect("OK\n");
+            wires[i].Send([.. Notation.U64((1 << 30) - 1), .. Notation.Bytes(10)]);
+        }
+        for (int i = 0; i < 3; i++) other.List();
+        long grown = (Processes.Sum(server.Program.Id, "VmData") - before) / MiB;
+        Demand(grown < 10 * 1024, "no memory for 40 lengths of almost 1 GiB with 10 octets behind each",
+            $"{grown} MiB were reserved: the length is only a claim");
+        foreach (var wire in wires) wire.Reset();
+        other.List();
+    }
+
+    [Test, Clause("P7")]
+    public void A_client_that_asks_for_ever_and_reads_nothing_costs_no_memory()
+    {
+        // Answers fill what the kernels buffer; from then on a server has to leave the requests where they are.  What
+        // it takes beyond that it keeps: the requests or the answers.
+        var server = Start();
+        for (int i = 0; i < 300; i++) server.Has($"{new string('x', 200)}{i}.png", [1]);
+        Wire greedy = Connect(server), probe = Connect(server);
+        probe.List();
+        long before = Of(server), taken = 0;
+        byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("LIST\n", 100_000)));
+        greedy.Socket.Blocking = false;
+        var clock = Stopwatch.StartNew();
+        while (taken < 100 * MiB && clock.ElapsedMilliseconds < Settings.Milliseconds(8000)
+            && greedy.Socket.Poll(1_000_000, SelectMode.SelectWrite))
+        {
+            taken += greedy.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
+            if (error is not (SocketError.Success or SocketError.WouldBlock)) break;        // it may close, too
+        }
+        Check(Of(server) - before, "requests whose answers nobody reads");
+        Demand(taken < 100 * MiB, "requests left unread while nobody reads the answers to earlier ones",
+            $"{taken / MiB} MiB of requests taken, not one answer read: they or their answers are in memory");
+        probe.List();
+    }
+}
+
+public static class Processes
+{
+    // Octets, of a process and of all that it has started.  Fields are those of /proc/…/status.
+    public static long Sum(int root, params string[] fields)
+    {
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+            NotLookedAt.Skip("needs Linux, which tells what memory a process has");
+        var parents = new Dictionary<int, int>();
+        foreach (string folder in Directory.EnumerateDirectories("/proc"))
+            if (int.TryParse(Path.GetFileName(folder), out int id) && Text(id, "stat") is { Length: > 0 } stat)
+                parents[id] = int.Parse(stat[(stat.LastIndexOf(')') + 1)..].Split(' ')[2]);
+        bool isOurs(int id) => id == root || parents.TryGetValue(id, out int parent) && parent > 1 && isOurs(parent);
+        return parents.Keys.Where(isOurs).Sum(id => Text(id, "status").Split('\n')
+            .Where(line => fields.Contains(line.Split(':')[0]))
+            .Sum(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]) << 10));
+    }
+
+    static string Text(int id, string file)
+    {
+        try { return File.ReadAllText($"/proc/{id}/{file}"); }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return ""; }   // it has ended
+    }
+}

@@ -1,0 +1,236 @@
+// `storage`, GET-3, GET-4: a disk that is full, a file that changes while it is sent, rights that are missing.
+
+using System.Diagnostics;
+using System.Security.Cryptography;
+
+public sealed class Disks : ServerConformance
+{
+    // A folder of its own file system, with as much room as that is told to have.
+    string SmallFolder(string room)
+    {
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows) NotLookedAt.Skip("needs a small tmpfs");
+        string folder = Plug.NewFolder("small");
+        if (Execute("mount", "-t", "tmpfs", "-o", room, "tmpfs", folder) != 0)
+        {
+            Directory.Delete(folder);
+            NotLookedAt.Skip("needs a small tmpfs, and root to mount it");
+        }
+        Own(new Unmount(folder));
+        return folder;
+    }
+
+    sealed class Unmount(string folder) : IDisposable
+    {
+        public void Dispose()
+        {
+            Execute("umount", "-l", folder);
+            Directory.Delete(folder);
+        }
+    }
+
+    static int Execute(string program, params string[] words)
+    {
+        string[] all = ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words];
+        using var process = Process.Start("sh", all);
+        process.WaitForExit();
+        return process.ExitCode;
+    }
+
+    static void ExpectOnly(RunningServer server, params string[] names) =>
+        Eventually(() => Directory.GetFileSystemEntries(server.Folder).Select(path => Path.GetFileName(path))
+            .Order().SequenceEqual(names.Order()),
+            $"expected  in the folder, when the upload is refused: {string.Join(", ", names)} and nothing else\n"
+            + "received  there is more: what could not be stored has to be removed");
+
+    [Test, Clause("PUT-6", "PUT-2", "ERR-2")]
+    public void A_full_disk([Values("", "|digest=sha256")] string option)
+    {
+        if (option != "" && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
+        var server = Start(folder: SmallFolder("size=2m"));
+        server.Has("cat.png", Notation.Bytes(100_000));
+        var wire = Connect(server);
+        byte[] large = Notation.Bytes(6 << 20), small = Notation.Bytes(1000);
+        byte[] digest(byte[] octets) => option == "" ? [] : SHA256.HashData(octets);
+        wire.Send($"PUT|big.png{option}\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(6 << 20), .. large, .. digest(large)]);
+        wire.ExpectError("storage");
+        ExpectOnly(server, "cat.png");
+        Demand(wire.Get("cat.png").AsSpan().SequenceEqual(Notation.Bytes(100_000)), "cat.png as it was", "others");
+        wire.Send($"PUT|dog.png{option}\n");            // there is room again
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(1000), .. small, .. digest(small)]);
+        wire.Expect("OK\n");
+        ExpectOnly(server, "cat.png", "dog.png");
+    }
+
+    [Test, Clause("PUT-6", "P6")]
+    public void A_disk_that_others_fill_meanwhile()
+    {
+        var server = Start(folder: SmallFolder("size=2m"));
+        Wire late = Connect(server), small = Connect(server);
+        late.Send("PUT|big.png\n");
+        late.Expect("OK\n");
+        late.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        small.Put("cat.png", Notation.Bytes(1000));
+        Fill(server.PathOf("filler.png"));
+        late.Send(Notation.Bytes(1 << 20).AsSpan(1 << 19));
+        late.ExpectError("storage");
+        File.Delete(server.PathOf("filler.png"));
+        small.Put("dog.png", Notation.Bytes(1 << 20));  // and what was kept for big.png is free
+        ExpectOnly(server, "cat.png", "dog.png");
+        late.Put("big.png", Notation.Bytes(1 << 19));   // the name, too
+    }
+
+    static void Fill(string path)
+    {
+        using var file = File.Create(path, 1);
+        try { while (true) file.Write(new byte[4096]); }
+        catch (IOException) { }                         // now it is full
+    }
+
+    [Test, Clause("PUT-6", "ERR-2")]
+    public void A_disk_that_takes_no_more_files()
+    {
+        var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
+        var wire = Connect(server);
+        wire.List();
+        int fillers = 0;
+        try { for (; fillers < 100; fillers++) server.Has($"filler-{fillers}.png", [1]); }
+        catch (IOException) { }
+        File.Delete(server.PathOf($"filler-{fillers}.png"));
+        wire.Send("PUT|cat.png\n");                     // at once, or when it is to be stored
+        string answer = wire.ReceiveLine();
+        if (answer == "OK")
+        {
+            wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+            wire.ExpectError("storage");
+        }
+        else Demand(answer.StartsWith("ER|storage|"), "ER|storage|… when no file can be made", answer);
+        Demand(wire.List().Length == fillers, $"{fillers} files in the list", $"{wire.List().Length}");
+        for (int i = 0; i < 3; i++) File.Delete(server.PathOf($"filler-{i}.png"));
+        wire.Put("cat.png", Notation.Bytes(9));
+    }
+
+    // ---- a file that changes while it is sent ----
+
+    const int Large = 48 << 20;
+    static readonly Lazy<byte[]> large = new(() => Notation.Bytes(Large));
+
+    Wire BeginDownload(out byte[] picture, string option = "")
+    {
+        picture = large.Value;
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send($"GET|big.png{option}\n");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64(Large));
+        return wire;
+    }
+
+    [Test, Clause("GET-3")]
+    public void A_file_that_becomes_shorter_ends_the_block_short([Values(1000, 0, 1 << 20)] int length)
+    {
+        var wire = BeginDownload(out var picture);
+        Disk.SetLength(Server.PathOf("big.png"), length);
+        var rest = wire.ReceiveRest(orSilence: true);
+        Demand(rest.Length < Large,
+            $"a block of less than the {Large} octets that were announced, and the end: the file has {length} now",
+            $"{rest.Length} octets: more than are there now, so it was read as a whole before, or they are made up");
+        int same = rest.AsSpan().CommonPrefixLength(picture);
+        Demand(same == rest.Length, "the octets of the file as far as there were any, and then the end",
+            $"{rest.Length - same} octets behind them that are not the file's: "
+            + Notation.Show(rest.AsSpan(same, Math.Min(40, rest.Length - same))));
+        wire.ExpectEnd();
+        Connect().List();
+    }
+
+    [Test, Clause("GET-3", "BLOCK-1")]
+    public void A_file_that_becomes_longer_is_sent_as_long_as_was_said()
+    {
+        var wire = BeginDownload(out var picture);
+        using (var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write))
+        {
+            file.Seek(0, SeekOrigin.End);
+            file.Write(new byte[1 << 20]);
+        }
+        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
+        Demand(wire.List().Length == 1, "a listing of one line", "another one");
+    }
+
+    [Test, Clause("DIGEST-1", "GET-3")]
+    public void A_file_that_becomes_longer_has_the_digest_of_what_was_sent()
+    {
+        var wire = BeginDownload(out var picture, "|digest=sha256");
+        using (var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write))
+        {
+            file.Seek(0, SeekOrigin.End);
+            file.Write(new byte[1 << 20]);
+        }
+        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
+        wire.ExpectOctets(SHA256.HashData(picture));
+        wire.List();
+    }
+
+    // ---- rights ----
+
+    // Root may do everything, so where the suite is root the server is started as somebody else.
+    RunningServer StartAsNobody()
+    {
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows) NotLookedAt.Skip("needs the rights of Unix");
+        string folder = NewFolder();
+        string launcher = Nobody.Launcher(folder);
+        try { return Start(folder: folder, launcher: launcher); }
+        catch (Violation) when (launcher != "")
+        {
+            NotLookedAt.Skip("needs a server that somebody else than root can start from there");
+            throw;
+        }
+    }
+
+    [Test, Clause("GET-4", "ERR-1", "ERR-2")]
+    public void A_file_that_cannot_be_read_is_listed_and_refused(
+        [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
+    {
+        if (option.StartsWith("|d") && Offers.Missing("DIGEST-1") is { } noDigest) Assert.Ignore(noDigest);
+        if (option.StartsWith("|o") && Offers.Missing("OFFSET-1") is { } noOffset) Assert.Ignore(noOffset);
+        var server = StartAsNobody();
+        server.Has("secret.png", Notation.Bytes(9));
+        server.Has("cat.png", Notation.Bytes(10));
+        SetMode(server.PathOf("secret.png"), "000");
+        SetMode(server.PathOf("cat.png"), "644");
+        var wire = Connect(server);
+        wire.Send($"GET|secret.png{option}\n");
+        wire.ExpectError("storage");                    // GET-4: whatever the offset
+        Demand(wire.List().Length == 2, "both files in the list, the one that cannot be read, too", "another listing");
+        wire.Send("PUT|secret.png\n");
+        wire.ExpectError("exists");
+        Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
+    }
+
+    [Test, Clause("PUT-6", "ERR-1")]
+    public void A_folder_that_must_not_be_written_to()
+    {
+        var server = StartAsNobody();
+        server.Has("cat.png", Notation.Bytes(10));
+        SetMode(server.PathOf("cat.png"), "644");
+        var wire = Connect(server);
+        try
+        {
+            SetMode(server.Folder, "555");
+            wire.Send("PUT|dog.png\n");                 // at once, or when it is to be stored
+            string answer = wire.ReceiveLine();
+            if (answer == "OK")
+            {
+                wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+                wire.ExpectError("storage");
+            }
+            else Demand(answer.StartsWith("ER|storage|"), "ER|storage|… where no file can be made", answer);
+            Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
+        }
+        finally { SetMode(server.Folder, "755"); }
+        wire.Put("dog.png", Notation.Bytes(9));
+    }
+
+    static void SetMode(string path, string mode) => Execute("chmod", mode, path);
+}
