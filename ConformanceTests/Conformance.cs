@@ -61,7 +61,8 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 report(advice ? "advice" : "failed", text, failure);
                 result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
             }
-            else if (result.ResultState.Status == TestStatus.Skipped) report("not offered", result.Message);
+            else if (result.ResultState.Status == TestStatus.Skipped)
+                report(result.Message.StartsWith("not offered") ? "not offered" : "not looked at", result.Message);
             else report("passed");
             return result;
         }

@@ -58,7 +58,7 @@ public sealed record Failure(string Expected, string Received)
         if (Expected != "") text.Append(Row("expected", Expected));
         text.Append(Row("received", Received));
         if (Caret is { } column) text.Append($"{new string(' ', 10 + column)}^\n");
-        foreach (string note in Notes) text.Append(Row("", note));
+        foreach (string note in Notes) text.Append(Row("", Wrapped(note)));
         if (hint && Hint != "") text.Append(Row("hint", Wrapped(Hint)));
         return text.ToString();
     }

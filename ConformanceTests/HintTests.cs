@@ -86,6 +86,12 @@ public sealed class HintTests
         then(wire);
     };
 
+    static void Together(Wire wire)
+    {
+        wire.Send([.. "PUT|a.png\n"u8, .. Small, .. "LIST\n"u8]);
+        wire.Expect("OK\nOK\n");
+    }
+
     static readonly byte[] Small = Octets(Notation.U64(9), Notation.Bytes(9));
     static void Stored(Wire wire) => wire.Expect("OK\n");
     static void Refused(Wire wire) => wire.ExpectError("bad-type");
@@ -133,6 +139,7 @@ public sealed class HintTests
         ("waits behind a whole block", Upload(Small, Stored), Delivery.Whole, [Ok]),
         ("ended inside a block", Upload(Small[..12], Leaves), Delivery.Whole, [Ok, Text("ER|bad-request|x\n")]),
         ("ended inside a block, stays open", Upload(Small[..12], Leaves), Delivery.Whole, [Ok]),
+        ("pieces that end anywhere", Together, Delivery.Whole, [Ok, Text("ER|bad-request|x\n")]),
         ("leftovers of a block", Upload(Small, Stored), Delivery.Whole, [Ok, Text("ER|unsupported|x\n")]),
         ("leftovers of a block", Upload(Small, AnotherPut), Delivery.Whole, [Ok, Ok, Text("ER|bad-request|x\n")]),
         ("name to be refused", OutsideName, Delivery.Whole, [Text("ER|not-found|x\n")]),
@@ -154,6 +161,7 @@ public sealed class HintTests
         ("extra octets", Malformed, Delivery.Whole, [Text("ER|bad-request|x\nER|again|x\n")]),
         ("name case folded", CaseOfName, Delivery.Whole, [Text("cat.png|300")]),
         ("wrong code", UnknownVerb, Delivery.Whole, [Text("ER|bad-request|x\n")]),
+        ("malformed line", Malformed, Delivery.Whole, [Text("ER|unsupported|x\n")]),
         ("refused", Ask, Delivery.Whole, [Text("ER|not-found|x\n")]),
         ("not refused", Exists, Delivery.Whole, [Ok]),
         ("sends nothing", Ask, Delivery.Whole, []),
@@ -218,6 +226,14 @@ public sealed class HintTests
     }
 
     [Test]
+    public void A_name_that_a_cut_upload_has_taken()
+    {
+        using var watch = new Watch([Spec.Find("P11"), Spec.Find("P1")], "resets");
+        var failure = Failed(GoAhead, Delivery.Whole, Text("ER|exists|here\n"));
+        Assert.That(failure.HintName, Is.EqualTo("taken by an upload that was cut"));
+    }
+
+    [Test]
     public void A_client_that_waits_for_more_than_there_is()
     {
         using var pair = new Pair(Side.Server);
@@ -249,7 +265,7 @@ public sealed class HintTests
         string[] elsewhere =
         [
             "held up by another", "answers after the end", "reset", "a living temporary was removed",
-            "client hangs", "client says more", "one receive is one message",
+            "client hangs", "client says more", "one receive is one message", "taken by an upload that was cut",
         ];
         Assert.That(Hints.Names.Except(table.Select(row => row.Hint)), Is.EquivalentTo(elsewhere));
     }

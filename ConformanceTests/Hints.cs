@@ -68,6 +68,11 @@ public static class Hints
             { Sentence = "P6" },
         new("waits for a block that is too long", e => e.OfServer && e.Wants("ER|too-large") && e.Waited, _ =>
             "compare the length at once, as an unsigned number; wait for nothing."),
+        new("pieces that end anywhere", e => e.OfServer && e.Delivery == Delivery.Whole && e.Asked.Uneven
+            && e.WantsReply && (e.Refused("unsupported", "bad-request") && !e.Wants("ER|") || e.Waited || e.Ended), _ =>
+            "what was sent came in pieces that end inside a message, or hold more than one. One receive is not one "
+            + "message: collect octets until the LF, or until the counted octets are there, and keep what is left.")
+            { Sentence = "CONN-3" },
         new("waits behind a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
             "the whole block has been sent, and more is waited for. The length is eight octets, most significant "
             + "first, and does not count itself" + (e.Asked.Last.Contains("|digest=") ? " or the digest." : ".")
@@ -200,6 +205,12 @@ public static class Hints
 
         new("name case folded", IsInAnotherCase, _ =>
             "letters have changed their case: names are compared and kept octet by octet."),
+        new("taken by an upload that was cut", e => e.Wants("OK") && e.Refused("exists")
+            && (e.About("P1") || e.About("CLOSE-2")), _ =>
+            "the name is taken: an upload that was cut short left its file there.") { Sentence = "P1" },
+        new("malformed line", e => e.Wants("ER|bad-request") && e.Starts("ER|"), _ =>
+            "this line is malformed (LINE-2, LINE-3 or REQ-2): look at that before its words, and at the line as it came, "
+            + "blanks and CR included."),
         new("wrong code", e => e.Wants("ER|") && e.Starts("ER|"), _ =>
             "it was refused, but with another code: §6 says which fits, and if several do, the upper row."),
         new("refused", e => e.OfServer && e.Wants("OK") && e.Starts("ER|"), _ =>
@@ -212,8 +223,8 @@ public static class Hints
 
     // For a message in pieces, if the same one passes in one piece; only the whole run knows.
     static readonly Hint inPieces = new("one receive is one message", e => e.Delivery != Delivery.Whole, _ =>
-        "this delivery sends a message in small pieces, and the same one passes in one piece. One receive is not "
-        + "one message: collect octets until the LF, or until the counted octets are there.") { Sentence = "CONN-3" };
+        "this delivery sends a message in small pieces; in one piece it is understood. One receive is not one message: "
+        + "collect octets until the LF, or until the counted octets are there.") { Sentence = "CONN-3" };
 
     public static IEnumerable<string> Names => table.Append(inPieces).Select(row => row.Name);
 

@@ -6,17 +6,20 @@ using System.Text.RegularExpressions;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
-// Outcome: passed, failed, advice (a SHOULD that is not kept), not offered.  Message is the failure's text.
+// Outcome: passed, failed, advice (a SHOULD that is not kept), not offered, not looked at.  Message is the failure's
+// text, or why it was not looked at.
 public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message)
 {
     [JsonIgnore] public Failure? Failure { get; init; }
     [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
+    [JsonIgnore] public bool IsJudged => IsWrong || Outcome == "passed";
+    [JsonIgnore] public int Line { get; init; } = Spec.Find(Clause).Line;      // of what the test is about
 
     // A transcript, or a test, without the delivery that this one was in.
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
     [JsonIgnore] public int Delivered =>
         Test.Contains("Whole") ? 0 : Test.Contains("ThreeOctets") ? 1 : Test.Contains("OctetByOctet") ? 2 : 3;
-    public string Shown => Wording.Printable(Test);
+    public string Shown => Wording.Named(Test);
 }
 
 public static partial class Report
@@ -34,7 +37,7 @@ public static partial class Report
     public static void Begin(ITest root)
     {
         planned = Leaves(root)
-            .Where(test => test.RunState == RunState.Runnable && !Is(test, "Mutants") && !Is(test, "Torture"))
+            .Where(test => IsRunnable(test) && !Is(test, "Mutants") && !Is(test, "Torture"))
             .Select(Stages.Of).Where(stage => stage > 0)
             .GroupBy(stage => stage).ToDictionary(group => group.Key, group => group.Count());
         File.WriteAllText(Stream, "");
@@ -42,6 +45,9 @@ public static partial class Report
     }
 
     static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
+
+    static bool IsRunnable(ITest? test) =>
+        test is null || test.RunState == RunState.Runnable && IsRunnable(test.Parent);
 
     static bool Is(ITest? test, string category) =>
         test is not null
@@ -52,7 +58,7 @@ public static partial class Report
         lock (verdicts)
         {
             verdicts.Add(verdict);
-            if (verdict.Outcome != "not offered") foreach (var clause in clauses) lookedAt.Add(clause.Id);
+            if (verdict.IsJudged) foreach (var clause in clauses) lookedAt.Add(clause.Id);
             Count(verdict.Stage);
         }
     }
@@ -95,9 +101,11 @@ public static partial class Report
         if (verdicts.Count == 0) return;
         var settled = Settled(verdicts);
         string text = Text(Implementation, settled, Before);
-        if (!Settings.IsReference && Settings.Stage == 0) text += NotLookedAt();
-        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.txt"), text);
-        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.html"), ReportPage.Of(Implementation, settled, text));
+        string tail = !Settings.IsReference && Settings.Stage == 0 ? NotLookedAt() : "";
+        tail += OnWindows.Report() is { Length: > 0 } windows ? windows + "\n" : "";
+        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.txt"), text + tail);
+        string page = ReportPage.Of(Implementation, settled, Totals(settled) + Lead(settled), tail);
+        File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.html"), page);
         File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.json"), Json(settled));
     }
 
@@ -116,12 +124,16 @@ public static partial class Report
     // That a message came in pieces explains a failure only if the same conversation passed in one.
     public static Verdict[] Settled(IEnumerable<Verdict> verdicts)
     {
+        // Where there is no such, that messages in one piece are understood at all.
+        bool any = verdicts.Any(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" });
+        var known = verdicts.Where(verdict => verdict.Delivered == 0).Select(verdict => verdict.Conversation).ToHashSet();
         var whole = verdicts.Where(verdict => verdict is { Delivered: 0, Outcome: "passed" })
             .Select(verdict => verdict.Conversation).ToHashSet();
         return [.. verdicts.Select(verdict =>
         {
             if (verdict.Failure is not { } failure) return verdict;
-            failure = failure.Settled(whole.Contains(verdict.Conversation));
+            failure = failure.Settled(
+                known.Contains(verdict.Conversation) ? whole.Contains(verdict.Conversation) : any);
             var clause = Spec.Find(failure.Sentence ?? verdict.Clause);
             return verdict with
             {
@@ -132,7 +144,7 @@ public static partial class Report
 
     static string Line(int stage, IReadOnlyCollection<Verdict> all, Earlier before)
     {
-        var judged = all.Where(verdict => verdict.Outcome != "not offered").ToArray();
+        var judged = all.Where(verdict => verdict.IsJudged).ToArray();
         int passed = judged.Count(verdict => verdict.Outcome == "passed");
         int width = Math.Clamp(judged.Length, 0, 24);
         int filled = judged.Length == 0 ? 0 : passed * width / judged.Length;
@@ -149,32 +161,36 @@ public static partial class Report
         var text = new StringBuilder($"ImageTransfer conformance    {under}\n");
         foreach (var stage in verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key))
             text.Append(Line(stage.Key, stage.ToArray(), before ?? new([], false)));
-        int count(string outcome) => verdicts.Count(verdict => verdict.Outcome == outcome);
-        text.Append($"{count("passed")} passed, {count("failed")} failed, ");
-        text.Append($"{count("advice")} advice (SHOULD), {count("not offered")} not offered\n");
-
+        text.Append(Totals(verdicts)).Append(Lead(verdicts));
         var groups = Groups(verdicts);
-        if (groups.Length == 0) text.Append(WhatNext(verdicts));
-        else if (Settings.Stage == 0)
-        {
-            var first = groups[0].First;
-            text.Append($"\nMend this next (to read: {Stages.Sections(first.Stage)} of Protocol.md); "
-                + $"the whole stage: {Command(first.Stage)}\n");
-            groups = [groups[0]];
-        }
-        for (int i = 0; i < groups.Length; i++) text.Append($"\n{new string('-', 78)}\n{Of(groups[i], inFull: i < InFull)}");
+        if (Settings.Stage == 0) groups = [.. groups.Take(1)];
+        for (int i = 0; i < groups.Length; i++)
+            text.Append($"\n{new string('-', 78)}\n{Of(groups[i], inFull: i < InFull)}");
         if (groups.Length > InFull)
             text.Append($"\nThe first {InFull} are in full; all of them are in ConformanceTests/report.html.\n");
-        string last = OnWindows.Report();
-        return (last == "" ? text : text.Append(last + "\n")).ToString().ReplaceLineEndings("\n");
+        return text.ToString().ReplaceLineEndings("\n");
     }
+
+    static string Totals(IReadOnlyCollection<Verdict> verdicts)
+    {
+        int count(string outcome) => verdicts.Count(verdict => verdict.Outcome == outcome);
+        return $"{count("passed")} passed, {count("failed")} failed, {count("advice")} advice (SHOULD), "
+            + $"{count("not offered")} not offered\n";
+    }
+
+    // What to do now.
+    static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
+        InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
+        : Settings.Stage > 0 ? $"To read: {Stages.Sections(Settings.Stage)} of Protocol.md\n"
+        : $"\nMend this next (to read: {Stages.Sections(first.Stage)} of Protocol.md); "
+            + $"the whole stage: {Command(first.Stage)}\n";
 
     const int InFull = 3;
 
     // What is green leads on: to the next stage, or to an extension.
     static string WhatNext(IReadOnlyCollection<Verdict> verdicts)
     {
-        var judged = verdicts.Where(verdict => verdict.Outcome != "not offered").ToArray();
+        var judged = verdicts.Where(verdict => verdict.IsJudged).ToArray();
         var text = new StringBuilder();
         if (judged.Length > 0)
             text.Append(Settings.Stage == 0 ? "\nAll of it is green.\n" : $"\nStage {Settings.Stage} is green.\n");
@@ -236,7 +252,7 @@ public static partial class Report
                     ? $"{How(other)}: the same\n"
                     : $"{How(other)}, differently:\n{other.Failure.Core()}");
         if (group.Same.Length == 0) return text.ToString();
-        var names = group.Same.Select(verdict => Wording.Printable(verdict.Conversation)).Distinct().ToArray();
+        var names = group.Same.Select(verdict => Wording.Named(verdict.Conversation)).Distinct().ToArray();
         int shown = names.Length <= 7 ? names.Length : 6;
         text.Append($"the same in {names.Length} more: {string.Join(" · ", names.Take(shown))}");
         return text.Append(names.Length > shown ? $" · and {names.Length - shown} others\n" : "\n").ToString();
@@ -251,7 +267,7 @@ public static partial class Report
         .OrderBy(verdict => verdict.Outcome == "advice")
         .ThenBy(verdict => verdict.Stage)
         .ThenBy(verdict => verdict.Delivered)
-        .ThenBy(verdict => Spec.Find(verdict.Clause).Line)
+        .ThenBy(verdict => verdict.Line)
         .ThenBy(verdict => verdict.Test, StringComparer.Ordinal);
 
     public static string Short(Clause clause)
@@ -267,9 +283,13 @@ public static partial class Report
         var missing = Spec.Clauses.Values.Where(clause => !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
                 && (Stages.IsOfClients(clause) ? Settings.Client != "" : Settings.Server != "")
                 && !(clause.IsExtension && offered.Any(id => id.Split('-')[0] == clause.Id.Split('-')[0])))
-            .Select(clause => clause.Id).ToArray();
-        return missing.Length == 0 ? "" : $"\nNot looked at in yours, since nothing tells it what to do there: "
-            + $"{string.Join(", ", missing)}\n";
+            .Select(clause => clause.Id).Where(id => id != "CONF-1").ToArray();
+        var reasons = verdicts.Where(verdict => verdict.Outcome == "not looked at")
+            .GroupBy(verdict => verdict.Message.Trim())
+            .Select(group => $"  {string.Join(", ", group.Select(verdict => verdict.Clause).Distinct())}: {group.Key}\n");
+        if (missing.Length == 0) return string.Concat(reasons.Prepend("\nNot looked at in yours:\n").Skip(reasons.Any() ? 0 : 1));
+        return $"\nNot looked at in yours, since it takes options or rights that this run has not:\n"
+            + $"  {string.Join(", ", missing)}\n{string.Concat(reasons)}";
     }
 }
 

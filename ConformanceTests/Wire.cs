@@ -121,7 +121,8 @@ public sealed class Wire : IDisposable
         for (int have = 0; have < size;)
         {
             if (count == 0 && !Ensure(() => count > 0))
-                throw Wrong(what == "" ? $"{size} octets" : what, null, $"the end after {have} of {size} octets");
+                throw Wrong(what == "" ? $"{size:N0} octets" : what, null,
+                    $"{(waited ? "nothing more" : reset ? "a reset" : "the end")} after {have:N0} of {size:N0} octets");
             int piece = Math.Min(size - have, count);
             Take(piece).CopyTo(all, have);
             have += piece;
@@ -134,7 +135,7 @@ public sealed class Wire : IDisposable
     {
         int end() => buffer.AsSpan(start, count).IndexOf((byte)'\n');
         if (!Ensure(() => end() >= 0 || count > 1024))
-            throw Wrong(expected, null, count == 0 ? "the end of the connection" : null);
+            throw Wrong(expected, null, count == 0 && !waited && !reset ? "the end of the connection" : null);
         if (end() is < 0 or >= 1024) throw Wrong(expected, null, "1,024 octets without a line end");
         return Encoding.UTF8.GetString(Take(end() + 1)[..^1]);
     }
@@ -338,9 +339,13 @@ public sealed class Wire : IDisposable
             notes.Add($"(expected is the length <u64:{BinaryPrimitives.ReadUInt64BigEndian(expected)}>{instead64})");
         }
 
+        // Of several replies, the one that is another.
+        int reply = expected.AsSpan(0, expected is null ? 0 : at + same).LastIndexOf("\n"u8) + 1;
+        if (!expected.AsSpan(reply).StartsWith("OK"u8) && !expected.AsSpan(reply).StartsWith("ER|"u8)) reply = 0;
         var evidence = new Evidence
         {
-            Self = self, Expected = expected, At = at, Received = received, What = what, Delivery = delivery,
+            Self = self, What = what, Delivery = delivery,
+            Expected = expected?[reply..], At = Math.Max(at - reply, 0), Received = received[Math.Max(reply - at, 0)..],
             Waited = waited, Reset = reset, Taken = repliesTaken, Asked = Asked,
             AnswersAfterEnd = answersAfterEnd, AnswersAfterOthers = answersAfterOthers,
             Clauses = [.. Watch.Current?.Clauses.Select(clause => clause.Id) ?? []],
@@ -378,6 +383,7 @@ public sealed class Wire : IDisposable
 // What the client's side of a connection has asked for, as far as a hint needs it.  A server's wire has none.
 public sealed class Asked
 {
+    readonly List<byte> partial = [];                   // a request without its end
     readonly List<byte> block = [];                     // the start of what followed the last request
     long blockOctets = -1;
 
@@ -387,23 +393,39 @@ public sealed class Asked
     public int Blocks { get; private set; }
     public int RepliesToLast { get; private set; }
 
+    public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
+
     public void Sends(ReadOnlySpan<byte> octets)
     {
-        int requests = 0;
-        for (var rest = octets; rest.IndexOf((byte)'\n') is >= 0 and var end; rest = rest[(end + 1)..])
+        if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n')) { partial.AddRange(octets); return; }
+        Uneven = partial.Count > 0;
+        byte[] all = [.. partial, .. octets];
+        partial.Clear();
+        int requests = 0, used = 0;
+        for (var rest = all.AsSpan(); rest.IndexOf((byte)'\n') is >= 0 and var end; rest = rest[(end + 1)..])
         {
             if (!IsRequest(rest[..end])) break;
             (Last, requests, blockOctets) = (Encoding.UTF8.GetString(rest[..end]), requests + 1, -1);
+            used += end + 1;
             block.Clear();
             RepliesToLast = 0;
-            if (Last.StartsWith("PUT|")) break;         // what follows may be its block
+            var next = rest[(end + 1)..];
+            bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
+            if (Last.StartsWith("PUT|") && !another) break;             // what follows is its block
         }
-        if (requests > 0) { Together = requests; return; }
-        if (!Last.StartsWith("PUT|")) return;
+        if (requests > 0) Together = requests;
+        var left = all.AsSpan(used);
+        if (left.IsEmpty || !Last.StartsWith("PUT|")) return;
+        Uneven |= requests > 0;
         if (blockOctets < 0) (blockOctets, Blocks) = (0, Blocks + 1);
-        blockOctets += octets.Length;
-        if (block.Count < 8) block.AddRange(octets[..Math.Min(octets.Length, 8 - block.Count)]);
+        blockOctets += left.Length;
+        if (block.Count < 8) block.AddRange(left[..Math.Min(left.Length, 8 - block.Count)]);
     }
+
+    // Before a block is due: what may become a request.
+    bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
+        !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z' && (!Last.StartsWith("PUT|") || !InsideBlock && blockOctets >= 0)
+        || partial.Count > 0;
 
     public void Hears(ReadOnlySpan<byte> octets) => RepliesToLast += octets.Count((byte)'\n');
 

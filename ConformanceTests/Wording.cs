@@ -58,10 +58,10 @@ public static partial class Wording
     // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
     public static string? Crash(string said, int exit)
     {
-        string last = said.TrimEnd().Split('\n')[^1].Trim();
         if (exit is > 128 and < 160) return $"it was ended by signal {exit - 128}: a crash";
         if (Unhandled().Match(said) is not { Success: true } match) return null;
-        string error = PythonError().IsMatch(last) ? last : match.Value.Trim();
+        string error = match.Value.StartsWith("Traceback") && PythonError().Matches(said) is [.., var last]
+            ? last.Value.Trim() : match.Value.Trim();
         return $"it crashed: {Printable(error)}";
     }
 
@@ -70,7 +70,7 @@ public static partial class Wording
         + @"|terminate called.*|PHP Fatal error.*|\*\*\* Error in .*|.*AddressSanitizer.*)", RegexOptions.Multiline)]
     private static partial Regex Unhandled();
 
-    [GeneratedRegex(@"^[\w.]+(Error|Exception|Exit|Interrupt|Warning)\b")]
+    [GeneratedRegex(@"^[\w.]+(Error|Exception|Exit|Interrupt|error|exception)\b.*$", RegexOptions.Multiline)]
     private static partial Regex PythonError();
 
     // ---- what a terminal, or a reader, would not see as it is ----
@@ -86,6 +86,13 @@ public static partial class Wording
                     : rune.Value < 0x10000 ? $"\\u{rune.Value:X4}" : $"\\U{rune.Value:X8}");
             else shown.Append(rune);
         return shown.ToString();
+    }
+
+    // As a reader sees a test's name: Malformed((CR, System.Byte[])) → Malformed(CR)
+    public static string Named(string test)
+    {
+        test = Regex.Replace(test, @"\(\((.*?)(, System\.[\w.\[\]`]+)*\)\)$", "($1)");
+        return Printable(Regex.Replace(test, @"(?<=\d)UL\b", ""));
     }
 
     // Nothing_shows_before_the_last_octet → nothing shows before the last octet
@@ -167,6 +174,7 @@ public static partial class Wording
     static Failure Complete(Failure failure, Watch watch)
     {
         for (int i = 0; i < 5 && watch.Said() == ""; i++) Thread.Sleep(10);     // it may be on its way
+        if (watch.Said() != "") Thread.Sleep(20);
         string said = watch.Said();
         Talk[] talks = [.. watch.Wires.Select(wire => wire.Talk).Where(talk => talk.Lines.Length > 0 || talk.FailedHere)];
         string[] lines = [.. said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
@@ -180,7 +188,7 @@ public static partial class Wording
         };
         if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed")) return failure;
         string note = crash.Replace("it crashed", $"an error ended what the {failure.Who} was doing");
-        failure = failure with { Notes = [.. failure.Notes, $"{note} (below)"] };
+        failure = failure with { Notes = [.. failure.Notes, note] };
         return Hints.IsQuiet(failure.HintName) ? failure with { HintName = "", Hint = "", Sentence = null } : failure;
     }
 
