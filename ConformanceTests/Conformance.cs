@@ -16,6 +16,8 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     public void ApplyToTest(Test test)
     {
         foreach (string id in ids) test.Properties.Add(PropertyNames.Category, id);
+        // The first stages first, so that there is something to read early.
+        if (ids.Length > 0) test.Properties.Set(PropertyNames.Order, Stages.Of([.. ids.Select(Spec.Find)]));
         test.Name = Wording.Printable(test.Name);       // one of them would clear the screen
         test.FullName = Wording.Printable(test.FullName);
     }

@@ -2,6 +2,7 @@
 
 using System.Security.Cryptography;
 
+[Order(3)]
 public sealed class Connections : ServerConformance
 {
     static readonly byte[] Cat = Notation.Bytes(300);

@@ -231,7 +231,7 @@ public static partial class Report
     }
 
     // What makes two failures the same mistake, as far as one can see: a hint that names it, or the same words.
-    static string Key(Verdict verdict)
+    public static string Key(Verdict verdict)
     {
         if (verdict.Failure is not { } failure) return verdict.Message;
         string hint = $"{verdict.Clause} {failure.HintName}";
@@ -248,9 +248,9 @@ public static partial class Report
             : $"{Short(Spec.Find(first.Clause))}\n{first.Failure.Core()}");
         if (first.Failure is { } failure)
             foreach (var other in group.Deliveries)
-                text.Append(other.Failure!.Core() == failure.Core()
+                text.Append(Key(other) == Key(first)
                     ? $"{How(other)}: the same\n"
-                    : $"{How(other)}, differently:\n{other.Failure.Core()}");
+                    : $"{How(other)}, differently:\n{other.Failure!.Core()}");
         if (group.Same.Length == 0) return text.ToString();
         var names = group.Same.Select(verdict => Wording.Named(verdict.Conversation)).Distinct().ToArray();
         int shown = names.Length <= 7 ? names.Length : 6;

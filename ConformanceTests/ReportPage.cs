@@ -92,7 +92,7 @@ public static class ReportPage
         string advice = verdict.Outcome == "advice" ? " <small>advice</small>" : "";
         if (verdict.Failure is not { } failure) return;
         bool isSame = group.First != verdict
-            && (group.Same.Contains(verdict) || group.First.Failure?.Core() == failure.Core());
+            && (group.Same.Contains(verdict) || Report.Key(group.First) == Report.Key(verdict));
         if (isSame)
         {
             page.Append($"<p class=same id='{Anchor(verdict)}'>{E(verdict.Shown)}{advice}: the same as ")
@@ -140,7 +140,18 @@ public static class ReportPage
                 ? $"<tr>{at}{octets}<td></td><td></td></tr>\n"
                 : $"<tr><td></td><td></td>{octets}{at}</tr>\n");
         }
-        if (talk.Lines.Length == 0) page.Append("<tr><td class=event colspan=4>(nothing)</td></tr>\n");
+        if (talk.Unread.Length > 0)
+        {
+            var unread = talk.Unread.AsSpan(0, Math.Min(talk.Unread.Length, Shown));
+            int same = Math.Min(talk.Same, unread.Length), wrong = Math.Min(same + 1, unread.Length);
+            string more = talk.Unread.Length > Shown ? $" <small>…({talk.Unread.Length - Shown:N0} more)</small>" : "";
+            string octets = $"<td class='octets wrong'>{E(Notation.Show(unread[..same]))}"
+                + $"<b>{E(Notation.Show(unread[same..wrong]))}</b>{E(Notation.Show(unread[wrong..]))}{more}</td>";
+            page.Append(talk.Peer == Side.Client
+                ? $"<tr><td class=at>!</td>{octets}<td></td><td></td></tr>\n"
+                : $"<tr><td></td><td></td>{octets}<td class=at>!</td></tr>\n");
+        }
+        else if (talk.Lines.Length == 0) page.Append("<tr><td class=event colspan=4>(nothing)</td></tr>\n");
         page.Append("</table>\n");
     }
 
@@ -228,7 +239,7 @@ public static class ReportPage
         .hint { margin: .5rem 0; padding: .5rem .8rem; background: var(--hint); border-left: 4px solid var(--hint-line); }
         .wire { width: 100%; margin: .8rem 0; border-collapse: separate; border-spacing: 0 .2rem; table-layout: fixed; }
         .wire caption { text-align: left; font-family: system-ui, sans-serif; }
-        .wire th { font-weight: 400; text-align: left; color: var(--quiet); }
+        .wire th { white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }
         .wire th:first-child, .wire th:last-child, .at { width: 4rem; text-align: right; color: var(--quiet); }
         .wire th:last-child, .octets + .at { text-align: left; }
         .wire td { padding: .2rem .4rem; vertical-align: top; }
@@ -236,10 +247,12 @@ public static class ReportPage
         td:empty + .octets { background: var(--server); border-radius: .4rem; }
         .octets span { padding: 0 .1rem; border-right: 2px solid var(--quiet); }
         .octets span:last-of-type { border-right: 0; }
+        .octets.wrong { outline: 2px solid var(--red); outline-offset: -2px; }
+        .octets b { color: var(--red); text-decoration: underline; text-underline-offset: .2rem; }
         .event { text-align: center; color: var(--quiet); font-style: italic; font-family: system-ui, sans-serif; }
         @media (max-width: 40rem) {
           body { padding: .7rem; font-size: .95rem; }
-          .bar { grid-template-columns: 8.2rem 1fr 4.6rem; gap: .5rem; padding: .15rem 0; }
+          .bar { grid-template-columns: 9rem 1fr 4.4rem; gap: .5rem; padding: .15rem 0; }
           .sentence > summary { grid-template-columns: 5.6rem 1fr auto; gap: .3rem; }
           .sentence > :not(summary) { margin-left: .2rem; }
           .wire th:first-child, .wire th:last-child, .at { width: 2.2rem; font-size: .7rem; padding: .2rem .1rem; }

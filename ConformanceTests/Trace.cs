@@ -13,8 +13,8 @@ public sealed record Utterance(Side? Side, long Offset, long Length, byte[] Firs
     }
 }
 
-// A connection as a failure shows it.  Unread: what came and was not what was expected.
-public sealed record Talk(Utterance[] Lines, bool FailedHere, byte[] Unread)
+// A connection as a failure shows it.  Unread: what came from there last, and is what was expected up to Same.
+public sealed record Talk(Utterance[] Lines, bool FailedHere, Side Peer, byte[] Unread, int Same)
 {
     public string Text()
     {

@@ -351,7 +351,7 @@ public sealed class Wire : IDisposable
             Clauses = [.. Watch.Current?.Clauses.Select(clause => clause.Id) ?? []],
         };
         FailedHere = true;
-        Unread = received;
+        (unread, agreed) = (received, same);
         var failure = new Failure(what ?? prefix + Notation.Show(tail, 80), (instead ?? prefix + came).Trim())
         {
             Notes = [.. notes],
@@ -364,8 +364,9 @@ public sealed class Wire : IDisposable
     }
 
     public bool FailedHere { get; private set; }
-    public byte[] Unread { get; private set; } = [];
-    public Talk Talk => new(trace.Lines, FailedHere, Unread);
+    byte[] unread = [];
+    int agreed;
+    public Talk Talk => new(trace.Lines, FailedHere, Other, unread, agreed);
 
     void TakeWhatIsThere()
     {
