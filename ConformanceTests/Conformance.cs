@@ -109,7 +109,8 @@ public static class Stages
         new("closing"),
         new("many clients"),
         new("digest",
-            "Begin with GET: take the option digest=sha256 in place of unsupported, and send 32 octets behind the block,\n"
+            "Begin with GET: take the option digest=sha256 in place of unsupported, and send 32 octets behind the "
+                + "block,\n"
             + "the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n"),
         new("resume",
             "Begin with the option offset=N of GET: leave out N octets of the file; the length is that of the rest.\n"),
@@ -153,7 +154,8 @@ public static class Stages
         && (IsOfClients(clause) ? Settings.TestsClient : Settings.TestsServer || stage is 2 or 3 or 4));
 
     public static int? After(int stage) =>
-        Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>().FirstOrDefault(next => ClausesOf(next!.Value).Any());
+        Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()
+            .FirstOrDefault(next => ClausesOf(next!.Value).Any());
 
     // §4.1 to §4.5, §6
     public static string Sections(int stage)
@@ -192,7 +194,9 @@ public static class ClientCan
         return new Failure($"exit code other than 0 where it is due, and 0 for a {watch.Command} that is in order",
             $"exit code {watch.ClientExit} here, but the one that is in order fails, too")
         {
-            Notes = [$"first mend the transcript of {watch.Command}: {lack.Received.Split('\n')[0]}"], Sentence = "CLI-5",
+            Notes = [$"mend that first, it is a transcript of Protocol.md: expected {lack.Expected.Split('\n')[0]}, "
+                + $"received {lack.Received.Split('\n')[0]}"],
+            Sentence = "CLI-5",
         };
     }
 

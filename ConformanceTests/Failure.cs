@@ -20,7 +20,8 @@ public sealed class Violation : Exception
     }
 }
 
-// Caret: under which column of Received they differ.  Sentence: what is broken, where that is not what the test is about.
+// Caret: under which column of Received they differ.  Sentence: what is broken, where that is not what the test is
+// about.
 public sealed record Failure(string Expected, string Received)
 {
     public string Where { get; init; } = "";
@@ -30,6 +31,7 @@ public sealed record Failure(string Expected, string Received)
     public string Hint { get; init; } = "";
     public string? Sentence { get; init; }
     public Failure? InPieces { get; init; }             // the same with the hint that holds if one piece had passed
+    public bool GivenUp { get; init; }                  // the test waited; what the program says after that is no cause
     public Talk[] Talks { get; init; } = [];
     public string Who { get; init; } = "";
     public string[] Said { get; init; } = [];
@@ -58,21 +60,12 @@ public sealed record Failure(string Expected, string Received)
         if (Expected != "") text.Append(Row("expected", Expected));
         text.Append(Row("received", Received));
         if (Caret is { } column) text.Append($"{new string(' ', 10 + column)}^\n");
-        foreach (string note in Notes) text.Append(Row("", Wrapped(note)));
-        if (hint && Hint != "") text.Append(Row("hint", Wrapped(Hint)));
+        foreach (string note in Notes) text.Append(Row("", Wording.Wrapped(note)));
+        if (hint && Hint != "") text.Append(Row("hint", Wording.Wrapped(Hint)));
         return text.ToString();
     }
 
     static string Row(string label, string text) => $"{label,-10}{text.TrimEnd().Replace("\n", $"\n{"",10}")}\n";
-
-    static string Wrapped(string text)
-    {
-        var lines = new List<string> { "" };
-        foreach (string word in text.Split(' '))
-            if (lines[^1].Length + word.Length > 96) lines.Add(word);
-            else lines[^1] += (lines[^1] == "" ? "" : " ") + word;
-        return string.Join('\n', lines);
-    }
 
     // Connections that had the same fate are shown once.
     public IEnumerable<(string Title, Talk Talk)> Connections()
@@ -100,7 +93,8 @@ public sealed record Failure(string Expected, string Received)
         var text = new StringBuilder(Where == "" ? "" : Where + "\n");
         text.Append(Rows(hint));
         var connections = Connections().ToArray();
-        foreach (var (title, talk) in connections.Take(MostConnections)) text.Append($"{title}\n   octet\n{talk.Text()}");
+        foreach (var (title, talk) in connections.Take(MostConnections))
+            text.Append($"{title}\n   octet\n{talk.Text()}");
         if (connections.Length > MostConnections)
             text.Append($"and {connections.Length - MostConnections} more connections like these\n");
         if (Said.Length > 0) text.Append($"your {Who} wrote\n");

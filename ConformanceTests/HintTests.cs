@@ -171,7 +171,7 @@ public sealed class HintTests
         ("refused", Upload(Octets(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), Delivery.Whole,
             [Ok, Text("ER|exists|x\n")]),                       // line ends in a block are no requests
         ("stops", CaseOfName, Delivery.Whole, [Text("Cat."), null]),                // nothing has changed its case
-        ("", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(58)]),               // another line too many: not "a little"
+        ("", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(58)]),               // a line too many is not "a little"
     ];
 
     [TestCaseSource(nameof(table))]
@@ -281,27 +281,38 @@ public sealed class HintTests
     [Test]
     public void A_check_is_told_in_words()
     {
-        var listing = Check("  Assert.That(Connect().List(), Is.Empty)\n  Expected: <empty>\n  But was:  < \"a|1\" >", clauses: "P1");
+        var listing = Check(
+            "  Assert.That(Connect().List(), Is.Empty)\n  Expected: <empty>\n  But was:  < \"a|1\" >", clauses: "P1");
         Assert.That(listing.Rows(hint: false), Is.EqualTo("expected  the listing: nothing\nreceived  \"a|1\"\n"));
         Assert.That(listing.Sentence, Is.EqualTo("P1"));
-        var shows = Check("  Assert.That(Server.Shows(\"cat.png\"), Is.False)\n  Expected: False\n  But was:  True", clauses: "BLOCK-2");
+        var shows = Check(
+            "  Assert.That(Server.Shows(\"cat.png\"), Is.False)\n  Expected: False\n  But was:  True",
+            clauses: "BLOCK-2");
         Assert.That(shows.Rows(hint: false), Is.EqualTo(
-            "expected  cat.png does not show in the server's folder\nreceived  cat.png shows in the server's folder\n"));
+            "expected  cat.png does not show in the server's folder\nreceived  cat.png shows in the server's "
+                + "folder\n"));
         Assert.That((shows.HintName, shows.Sentence), Is.EqualTo(("shows too early", "P1")));
-        var exit = Check("  Assert.That(client.WaitForExit(), Is.Not.Zero)\n  Expected: not equal to 0\n  But was:  0", clauses: "CLI-7");
-        Assert.That(exit.Rows(hint: false), Is.EqualTo("expected  the client's exit code: other than 0\nreceived  0\n"));
+        var exit = Check(
+            "  Assert.That(client.WaitForExit(), Is.Not.Zero)\n  Expected: not equal to 0\n  But was:  0",
+            clauses: "CLI-7");
+        Assert.That(exit.Rows(hint: false), Is.EqualTo(
+            "expected  the client's exit code: other than 0\nreceived  0\n"));
         Assert.That(exit.Sentence, Is.EqualTo("CLI-5"));
-        var said = Check("  it spoke too soon\nAssert.That(wire.HasMore, Is.False)\n  Expected: False\n  But was:  True");
+        var said = Check(
+            "  it spoke too soon\nAssert.That(wire.HasMore, Is.False)\n  Expected: False\n  But was:  True");
         Assert.That(said.Rows(hint: false), Is.EqualTo("expected  nothing is said\nreceived  it spoke too soon\n"));
-        var octets = Check("  Assert.That(wire.Get(\"a.png\"), Is.EqualTo(Cat))\n  Expected: < 79, 75, 10 >\n  But was:  < 79 >");
-        Assert.That(octets.Rows(hint: false), Is.EqualTo("expected  what GET of a.png brought: OK\\n\nreceived  O\n"));
+        var octets = Check(
+            "  Assert.That(wire.Get(\"a.png\"), Is.EqualTo(Cat))\n  Expected: < 79, 75, 10 >\n  But was:  < 79 >");
+        Assert.That(octets.Rows(hint: false), Is.EqualTo(
+            "expected  what GET of a.png brought: OK\\n\nreceived  O\n"));
     }
 
     [Test]
     public void A_time_is_told_in_words()
     {
         string check(string took) =>
-            "  Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(a, b))\n  Expected: in range (9,22)\n  But was:  " + took;
+            "  Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(a, b))\n  Expected: in range (9,22)\n  But was:  "
+            + took;
         var late = Check(check("40.01d"), clauses: "LIMIT-1");
         Assert.That(late.Rows(hint: true), Does.Contain("still went on after 40 s").And.Contain("between 9 and 22 s")
             .And.Contain("one deadline for the line, from its first octet on, not one for each receive"));
@@ -317,11 +328,13 @@ public sealed class HintTests
             "System.IO.IOException : The process cannot access the file",
             "System.Net.Sockets.SocketException : Connection reset by peer",
             "System.InvalidOperationException : Sequence contains no elements",
-            "  Assert.That(listed, Is.EqualTo(x))\n  Expected is <System.String[4]>, actual is <System.Linq.Enumerable+X>\n"
+            "  Assert.That(listed, Is.EqualTo(x))\n  Expected is <System.String[4]>, actual is "
+                + "<System.Linq.Enumerable+X>\n"
                 + "  Values differ at index [0]\n  Expected: \"a-b.png\"\n  But was:  \"b.png\"",
         ];
         foreach (string message in messages)
-            Assert.That(Check(message).Text(), Does.Not.Match(@"System\.|Exception|Assert|Wire|Linq").And.Contain("expected  "));
+            Assert.That(Check(message).Text(),
+                Does.Not.Match(@"System\.|Exception|Assert|Wire|Linq").And.Contain("expected  "));
     }
 
     [Test]

@@ -54,8 +54,8 @@ public sealed record Hint(string Name, Func<Evidence, bool> Fits, Func<Evidence,
 
 public static class Hints
 {
-    const string AfterTheReset = "it closed while octets of the other side were still unread: that sends a reset, and a "
-        + "reset can destroy a reply that is on its way. Shut down the sending side, read and drop until the other "
+    const string AfterTheReset =
+        "it closed while octets of the other side were still unread: that sends a reset, and a reset can destroy a reply that is on its way. Shut down the sending side, read and drop until the other "
         + "side's end, close then (§8).";
 
     static readonly Hint[] table =
@@ -98,7 +98,8 @@ public static class Hints
         new("length as text", e => e.Length is { } n && e.Starts($"{n}"), _ =>
             "the length is written in digits; it is a binary number of eight octets."),
         new("length in characters", IsInCharacters, e =>
-            $"{e.Length} is due, {e.SeenLength} was sent; a character in it is not ASCII and takes more than one octet: "
+            $"{e.Length} is due, {e.SeenLength} was sent; a character in it is not ASCII and takes more than one "
+                + $"octet: "
             + "encode, then count."),
         new("empty listing", e => e.Length > 0 && e.SeenLength == 0 && e.Asked.Last == "LIST", _ =>
             "the listing is empty: the file that is in the folder is not listed."),
@@ -138,7 +139,8 @@ public static class Hints
             + "where it is refused or empty.") { Sentence = "PUT-6" },
         new("name to be refused", e => e.Wants("ER|bad-name") && (e.Refused("not-found", "exists") || e.Starts("OK\n")),
             e => "this name is to be refused by §4.5; "
-                + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.") + " Check the name before anything else."),
+                + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.")
+                + " Check the name before anything else."),
         new("type to be refused", e => e.Wants("ER|bad-type") && e.Asked.Blocks == 0
             && (e.Refused("not-found", "exists") || e.Starts("OK\n")), e =>
             "the ending of this name is none that is served here (NAME-3); "
@@ -156,8 +158,8 @@ public static class Hints
         // ---- the end ----
 
         new("client hangs", e => !e.OfServer && e.WantsEnd && e.Waited && e.Received.Length == 0, _ =>
-            "everything has been sent; the client still waits for more: did its first receive swallow the length, or "
-            + "does it ask for more than the length says?") { Quiet = true },
+            "everything has been sent; it still waits: did its first receive swallow the length, or "
+            + "does it ask for more than the length says?") { Sentence = "CONN-3" },
         new("no digest", e => e.Expected is { Length: 32 } && e.Asked.Last.Contains("|digest=") && e.At == 0
             && (e.Waited || e.Ended || e.Starts("OK\n") || e.Starts("ER|")), _ =>
             "the digest does not come: the option was passed over. A server without this extension answers "
@@ -209,7 +211,8 @@ public static class Hints
             && (e.About("P1") || e.About("CLOSE-2")), _ =>
             "the name is taken: an upload that was cut short left its file there.") { Sentence = "P1" },
         new("malformed line", e => e.Wants("ER|bad-request") && e.Starts("ER|"), _ =>
-            "this line is malformed (LINE-2, LINE-3 or REQ-2): look at that before its words, and at the line as it came, "
+            "this line is malformed (LINE-2, LINE-3 or REQ-2): look at that before its words, and at the line as it "
+                + "came, "
             + "blanks and CR included."),
         new("wrong code", e => e.Wants("ER|") && e.Starts("ER|"), _ =>
             "it was refused, but with another code: §6 says which fits, and if several do, the upper row."),

@@ -64,7 +64,7 @@ public sealed class Program : IDisposable
         errorsEnded.Wait(Settings.Patience);
         // A crash is no refusal, whatever the exit code: nobody decided anything.
         if (Name == "client" && !told && Wording.Crash(Output + Errors, process.ExitCode) is { } crash)
-            throw new Violation(new Failure("the client to end by itself, and to say what went wrong", crash));
+            throw new Violation(Wording.Crashed(crash));
         if (Name == "client" && Watch.Current is { } watch) watch.ClientExit = process.ExitCode;
         return process.ExitCode;
     }

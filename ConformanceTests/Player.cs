@@ -92,8 +92,8 @@ public static class Player
         }
         if (received == expected) return;
         if (AsksForMore(expected, received)) Assert.Ignore("not offered: the client does not ask for it");
-        throw new Violation(
-            new Failure($"{expected}\\n", $"{Notation.Show(Encoding.UTF8.GetBytes(received))}\\n") { Talks = [wire.Talk] });
+        string came = Notation.Show(Encoding.UTF8.GetBytes(received));
+        throw new Violation(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
     }
 
     // The same request, with more options; they stand in any order.

@@ -126,8 +126,9 @@ public static partial class Report
     {
         // Where there is no such, that messages in one piece are understood at all.
         bool any = verdicts.Any(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" });
-        var known = verdicts.Where(verdict => verdict.Delivered == 0).Select(verdict => verdict.Conversation).ToHashSet();
-        var whole = verdicts.Where(verdict => verdict is { Delivered: 0, Outcome: "passed" })
+        var wholes = verdicts.Where(verdict => verdict.Delivered == 0).ToArray();
+        var known = wholes.Select(verdict => verdict.Conversation).ToHashSet();
+        var whole = wholes.Where(verdict => verdict.Outcome == "passed")
             .Select(verdict => verdict.Conversation).ToHashSet();
         return [.. verdicts.Select(verdict =>
         {
@@ -182,8 +183,8 @@ public static partial class Report
     static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
         : Settings.Stage > 0 ? $"To read: {Stages.Sections(Settings.Stage)} of Protocol.md\n"
-        : $"\nMend this next (to read: {Stages.Sections(first.Stage)} of Protocol.md); "
-            + $"the whole stage: {Command(first.Stage)}\n";
+        : $"\nMend this next; to read: {Stages.Sections(first.Stage)} of Protocol.md. The whole stage:\n"
+            + $"{Command(first.Stage)}\n";
 
     const int InFull = 3;
 
@@ -197,11 +198,12 @@ public static partial class Report
         foreach (var stage in verdicts.Where(verdict => verdict.Outcome == "not offered")
             .Select(verdict => verdict.Stage).Distinct().Order())
             if (!judged.Any(verdict => verdict.Stage == stage))
-                text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). To offer "
-                    + $"it, read {Stages.Sections(stage)} of Protocol.md.\n{Stages.All[stage].Begin}{Command(stage)}\n");
+                text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
+                    + $"To offer it, read {Stages.Sections(stage)} of "
+                    + $"Protocol.md.\n{Stages.All[stage].Begin}{Command(stage)}\n");
         if (Settings.Stage > 0 && Stages.After(Settings.Stage) is { } next)
-            text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: read {Stages.Sections(next)} of Protocol.md, then\n"
-                + $"{Command(next)}\n");
+            text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
+                + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
         else if (Settings.Stage > 0) text.Append($"\nThat was the last stage. Everything at once: {Command(0)}\n");
         return text.ToString();
     }
@@ -225,7 +227,8 @@ public static partial class Report
             .GroupBy(deliveries => Key(deliveries.First())))
         {
             var first = equal.First().First();
-            groups.Add(new Group(first, [.. equal.First().Skip(1)], [.. equal.Skip(1).SelectMany(deliveries => deliveries)]));
+            var same = equal.Skip(1).SelectMany(deliveries => deliveries);
+            groups.Add(new Group(first, [.. equal.First().Skip(1)], [.. same]));
         }
         return [.. groups];
     }
@@ -236,7 +239,7 @@ public static partial class Report
         if (verdict.Failure is not { } failure) return verdict.Message;
         string hint = $"{verdict.Clause} {failure.HintName}";
         if (failure.HintName != "" && failure.Sentence is not null) return hint;
-        string words(string text) => Regex.Replace(text, @"\d+", "0") is var plain && plain.Length > 40 ? plain[..40] : plain;
+        string words(string text) => string.Concat(Regex.Replace(text, @"\d+", "0").Take(40));
         return $"{verdict.Outcome} {hint} {words(failure.Expected)} {words(failure.Received)}";
     }
 
@@ -254,8 +257,9 @@ public static partial class Report
         if (group.Same.Length == 0) return text.ToString();
         var names = group.Same.Select(verdict => Wording.Named(verdict.Conversation)).Distinct().ToArray();
         int shown = names.Length <= 7 ? names.Length : 6;
-        text.Append($"the same in {names.Length} more: {string.Join(" · ", names.Take(shown))}");
-        return text.Append(names.Length > shown ? $" · and {names.Length - shown} others\n" : "\n").ToString();
+        string others = names.Length > shown ? $" · and {names.Length - shown} others" : "";
+        string list = string.Join(" · ", names.Take(shown));
+        return text.Append(Wording.Wrapped($"the same in {names.Length} more: {list}{others}") + "\n").ToString();
     }
 
     static string How(Verdict verdict) =>
@@ -285,11 +289,12 @@ public static partial class Report
                 && !(clause.IsExtension && offered.Any(id => id.Split('-')[0] == clause.Id.Split('-')[0])))
             .Select(clause => clause.Id).Where(id => id != "CONF-1").ToArray();
         var reasons = verdicts.Where(verdict => verdict.Outcome == "not looked at")
-            .GroupBy(verdict => verdict.Message.Trim())
-            .Select(group => $"  {string.Join(", ", group.Select(verdict => verdict.Clause).Distinct())}: {group.Key}\n");
-        if (missing.Length == 0) return string.Concat(reasons.Prepend("\nNot looked at in yours:\n").Skip(reasons.Any() ? 0 : 1));
-        return $"\nNot looked at in yours, since it takes options or rights that this run has not:\n"
-            + $"  {string.Join(", ", missing)}\n{string.Concat(reasons)}";
+            .GroupBy(verdict => verdict.Message.Trim(), verdict => verdict.Clause)
+            .Select(group => $"  {string.Join(", ", group.Distinct())}: {group.Key}\n").ToArray();
+        if (missing.Length + reasons.Length == 0) return "";
+        string options = missing.Length == 0 ? ""
+            : $"  {string.Join(", ", missing)}: takes options that it is not given\n";
+        return $"\nNot looked at in yours:\n{options}{string.Concat(reasons)}";
     }
 }
 

@@ -53,13 +53,14 @@ public static class ReportPage
             var judged = sentence.Where(verdict => verdict.IsJudged).ToArray();
             var wrong = sentence.Where(verdict => verdict.IsWrong).ToArray();
             string kind = judged.Length == 0 ? "none" : wrong.Length == 0 ? "green" : "red";
-            string score = judged.Length == 0 ? sentence.First().Outcome : $"{judged.Length - wrong.Length}/{judged.Length}";
+            string score = judged.Length == 0 ? sentence.First().Outcome
+                : $"{judged.Length - wrong.Length}/{judged.Length}";
             bool isNext = groups.Length > 0 && groups[0].First is var next && wrong.Contains(next);
             page.Append($"<details class='sentence {kind}'{(isNext ? " open" : "")}>\n<summary><b>{clause.Id}</b> ")
                 .Append($"<span>{Prose(Short(clause))}</span> <em>{score}</em></summary>\n")
                 .Append($"<blockquote>{Prose(clause.Text)} <small>Protocol.md:{clause.Line}</small></blockquote>\n");
             foreach (var verdict in Report.InOrder(wrong)) Test(page, verdict, groups, isNext);
-            var passed = sentence.Where(verdict => verdict.Outcome == "passed").Select(verdict => E(verdict.Shown)).ToArray();
+            var passed = judged.Except(wrong).Select(verdict => E(verdict.Shown)).ToArray();
             if (passed.Length > 0)
                 page.Append($"<details class=passed><summary>{passed.Length} passed</summary>\n")
                     .Append($"<ul>{string.Concat(passed.Select(name => $"<li>{name}</li>"))}</ul>\n</details>\n");
@@ -88,7 +89,8 @@ public static class ReportPage
 
     static void Test(StringBuilder page, Verdict verdict, Report.Group[] groups, bool mayOpen)
     {
-        var group = groups.First(one => one.First == verdict || one.Deliveries.Contains(verdict) || one.Same.Contains(verdict));
+        var group = groups.First(one =>
+            one.First == verdict || one.Deliveries.Contains(verdict) || one.Same.Contains(verdict));
         string advice = verdict.Outcome == "advice" ? " <small>advice</small>" : "";
         if (verdict.Failure is not { } failure) return;
         bool isSame = group.First != verdict
@@ -100,16 +102,18 @@ public static class ReportPage
             return;
         }
         bool open = mayOpen && groups[0].First == verdict;
-        page.Append($"<details class=test id='{Anchor(verdict)}'{(open ? " open" : "")}><summary>{E(verdict.Shown)}{advice}</summary>\n");
+        page.Append($"<details class=test id='{Anchor(verdict)}'{(open ? " open" : "")}>")
+            .Append($"<summary>{E(verdict.Shown)}{advice}</summary>\n");
         if (failure.Where != "") page.Append($"<p class=quiet>{E(failure.Where)}</p>\n");
         page.Append($"<pre class=rows>{Rows(failure)}</pre>\n");
         if (failure.Hint != "") page.Append($"<p class=hint>{Prose(failure.Hint)}</p>\n");
         var connections = failure.Connections().ToArray();
         foreach (var (title, talk) in connections.Take(Failure.MostConnections)) Wire(page, title, talk);
-        if (connections.Length > Failure.MostConnections)
-            page.Append($"<p class=quiet>and {connections.Length - Failure.MostConnections} more connections like these</p>\n");
+        int more = connections.Length - Failure.MostConnections;
+        if (more > 0) page.Append($"<p class=quiet>and {more} more connections like these</p>\n");
         if (failure.Said.Length > 0)
-            page.Append($"<p class=quiet>your {E(failure.Who)} wrote</p>\n<pre class=said>{E(string.Join('\n', failure.Said))}</pre>\n");
+            page.Append($"<p class=quiet>your {E(failure.Who)} wrote</p>\n")
+                .Append($"<pre class=said>{E(string.Join('\n', failure.Said))}</pre>\n");
         page.Append("</details>\n");
     }
 
@@ -200,7 +204,9 @@ public static class ReportPage
         h1 { font-size: 1.4rem; margin: .5rem 0 0; }
         h2 { font-size: 1.15rem; margin: 2.2rem 0 0; }
         a { color: var(--link); }
-        code, pre, .wire, .test > summary, .same, .passed li { font-family: ui-monospace, monospace; font-size: .85rem; }
+        code, pre, .wire, .test > summary, .same, .passed li {
+          font-family: ui-monospace, monospace; font-size: .85rem;
+        }
         .under, .read, .quiet, small, caption { color: var(--quiet); }
         .under, .read { margin: 0 0 .8rem; }
         small { font-size: .8em; }
@@ -236,7 +242,9 @@ public static class ReportPage
         pre { margin: .3rem 0; padding: .6rem .8rem; overflow-x: auto; background: var(--box); border-radius: .4rem; }
         pre i { font-style: normal; color: var(--quiet); }
         .caret { color: var(--red); }
-        .hint { margin: .5rem 0; padding: .5rem .8rem; background: var(--hint); border-left: 4px solid var(--hint-line); }
+        .hint {
+          margin: .5rem 0; padding: .5rem .8rem; background: var(--hint); border-left: 4px solid var(--hint-line);
+        }
         .wire { width: 100%; margin: .8rem 0; border-collapse: separate; border-spacing: 0 .2rem; table-layout: fixed; }
         .wire caption { text-align: left; font-family: system-ui, sans-serif; }
         .wire th { white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }

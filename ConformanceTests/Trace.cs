@@ -1,7 +1,8 @@
 // What went over one connection, in order, and what one test has to do with: its connections, its programs.
 
 // One side's octets up to the next line end, or an event.  Of long ones only the ends are kept.
-public sealed record Utterance(Side? Side, long Offset, long Length, byte[] First, byte[] Last, long[] Cuts, string Event)
+public sealed record Utterance(
+    Side? Side, long Offset, long Length, byte[] First, byte[] Last, long[] Cuts, string Event)
 {
     public string Show(int most)
     {

@@ -66,7 +66,7 @@ public sealed class Wire : IDisposable
     public void HalfClose()
     {
         trace.Happens($"{Name(self)} ends its sending (half-close)");
-        Asked.HalfClosed = true;
+        Asked.HalfClosed = HasEnded = true;
         try { socket.Shutdown(SocketShutdown.Send); }
         catch (SocketException) { }                     // reset by the peer: what it said can still be read
     }
@@ -75,10 +75,16 @@ public sealed class Wire : IDisposable
     {
         trace.Happens($"{Name(self)} resets the connection");
         socket.LingerState = new LingerOption(true, 0);
+        Dispose();
+    }
+
+    public void Dispose()
+    {
+        HasEnded = true;
         socket.Dispose();
     }
 
-    public void Dispose() => socket.Dispose();
+    public bool HasEnded { get; private set; }          // our side of it
 
     static string Name(Side side) => side == Side.Client ? "the client" : "the server";
     static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
@@ -156,7 +162,7 @@ public sealed class Wire : IDisposable
     bool TimedOut()
     {
         trace.Happens($"(nothing for {Seconds(Patience)})");
-        waited = true;
+        GiveUp();
         if (count > 0 || self == Side.Server) return false;
         foreach (var other in Watch.Current?.Wires ?? [])
             if (other != this && other.self == self)
@@ -174,6 +180,13 @@ public sealed class Wire : IDisposable
         return false;
     }
 
+    // From here on an error of the program is what we do to it, not what it did.
+    void GiveUp()
+    {
+        waited = true;
+        givenUp = Wording.Crash(Watch.Current?.Said() ?? "", 0) is null;
+    }
+
     bool Comes(int within)
     {
         try { return Fill(within) && count > 0; }
@@ -181,7 +194,7 @@ public sealed class Wire : IDisposable
     }
 
     int others;
-    bool waited, reset, answersAfterEnd, answersAfterOthers;
+    bool waited, givenUp, reset, answersAfterEnd, answersAfterOthers;
 
     public void Expect(params Piece[] pieces)
     {
@@ -260,8 +273,8 @@ public sealed class Wire : IDisposable
         try { more = count > 0 || Fill(Patience); }
         catch (TimeoutException)
         {
-            waited = true;
-            throw Wrong("the connection to be closed", null, "it stays open");
+            GiveUp();
+            throw Wrong("the connection to be closed", null, $"it stays open, for {Seconds(Patience)}");
         }
         if (more)
             throw Wrong("the connection to be closed, with nothing more on it", null,
@@ -279,7 +292,7 @@ public sealed class Wire : IDisposable
         }
         catch (TimeoutException)
         {
-            waited = true;
+            GiveUp();
             throw Wrong("the connection to be closed", null, $"it stays open, with nothing on it for "
                 + Seconds(Patience));
         }
@@ -335,8 +348,9 @@ public sealed class Wire : IDisposable
         if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
         {
             byte[] seen = [.. expected[..at], .. received];
-            string instead64 = seen.Length < 8 ? "" : $"; received is <u64:{BinaryPrimitives.ReadUInt64BigEndian(seen)}>";
-            notes.Add($"(expected is the length <u64:{BinaryPrimitives.ReadUInt64BigEndian(expected)}>{instead64})");
+            string number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
+            string came64 = seen.Length < 8 ? "" : $"; received is {number(seen)}";
+            notes.Add($"(expected is the length {number(expected)}{came64})");
         }
 
         // Of several replies, the one that is another.
@@ -354,7 +368,7 @@ public sealed class Wire : IDisposable
         (unread, agreed) = (received, same);
         var failure = new Failure(what ?? prefix + Notation.Show(tail, 80), (instead ?? prefix + came).Trim())
         {
-            Notes = [.. notes],
+            Notes = [.. notes], GivenUp = givenUp,
             Caret = expected is not null && instead is null && received.Length > 0
                 ? prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length
                 : null,
@@ -425,8 +439,9 @@ public sealed class Asked
 
     // Before a block is due: what may become a request.
     bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
-        !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z' && (!Last.StartsWith("PUT|") || !InsideBlock && blockOctets >= 0)
-        || partial.Count > 0;
+        partial.Count > 0
+        || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
+            && (!Last.StartsWith("PUT|") || !InsideBlock && blockOctets >= 0);
 
     public void Hears(ReadOnlySpan<byte> octets) => RepliesToLast += octets.Count((byte)'\n');
 

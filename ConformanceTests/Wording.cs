@@ -25,10 +25,12 @@ public static partial class Wording
     }
 
     public static Failure Shows(Side side, string name, long octets) =>
-        new($"{name} is not in the {side.ToString().ToLowerInvariant()}'s folder", $"it is there, with {octets:N0} octets")
+        new($"{name} is not in the {side.ToString().ToLowerInvariant()}'s folder",
+            $"it is there, with {octets:N0} octets")
         {
             HintName = "shows too early", Sentence = side == Side.Server ? "P1" : "CLI-4",
-            Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when all "
+            Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when "
+                + "all "
                 + "octets are there; what is left of a failed one is removed.",
         };
 
@@ -39,7 +41,8 @@ public static partial class Wording
             $"{there.Length:N0} octets: {Notation.Show(there, 60)}")
         {
             Notes = [same == Math.Min(wanted.Length, there.Length)
-                ? there.Length < wanted.Length ? $"the end is missing, from octet {same:N0} on" : "there is more behind it"
+                ? there.Length < wanted.Length ? $"the end is missing, from octet {same:N0} on"
+                : "there is more behind it"
                 : $"they differ from octet {same:N0} on"],
         };
     }
@@ -50,17 +53,31 @@ public static partial class Wording
         return name != "client" ? failure : failure with
         {
             HintName = "client hangs",
-            Hint = "everything has been sent; it still waits: did its first receive swallow the length, or does it ask "
-                + "for more than the length says? A receive of 0 octets is the end.",
+            Hint = Watch.Current?.Wires.All(wire => wire.HasEnded) == true
+                ? "the server has closed, and it still waits: a receive of 0 octets is the end, not a piece; a loop "
+                    + "that "
+                    + "waits for the rest never ends."
+                : "everything has been sent; it still waits: did its first receive swallow the length, or does it ask "
+                    + "for more than the length says?",
         };
     }
+
+    public static Failure Crashed(string crash) =>
+        new("the client to end by itself, and to say what went wrong", crash)
+        {
+            HintName = "crash",
+            Hint = "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with "
+                + "an "
+                + "exit code of your own, 1 for example.",
+        };
 
     // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
     public static string? Crash(string said, int exit)
     {
         if (exit is > 128 and < 160) return $"it was ended by signal {exit - 128}: a crash";
         if (Unhandled().Match(said) is not { Success: true } match) return null;
-        string error = match.Value.StartsWith("Traceback") && PythonError().Matches(said) is [.., var last]
+        bool isPython = match.Value.StartsWith("Traceback");
+        string error = isPython && PythonError().Matches(said, match.Index) is [_, .., var last]
             ? last.Value.Trim() : match.Value.Trim();
         return $"it crashed: {Printable(error)}";
     }
@@ -70,7 +87,7 @@ public static partial class Wording
         + @"|terminate called.*|PHP Fatal error.*|\*\*\* Error in .*|.*AddressSanitizer.*)", RegexOptions.Multiline)]
     private static partial Regex Unhandled();
 
-    [GeneratedRegex(@"^[\w.]+(Error|Exception|Exit|Interrupt|error|exception)\b.*$", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^[A-Za-z_][\w.]*( \(most.*|:.*)?$", RegexOptions.Multiline)]
     private static partial Regex PythonError();
 
     // ---- what a terminal, or a reader, would not see as it is ----
@@ -86,6 +103,15 @@ public static partial class Wording
                     : rune.Value < 0x10000 ? $"\\u{rune.Value:X4}" : $"\\U{rune.Value:X8}");
             else shown.Append(rune);
         return shown.ToString();
+    }
+
+    public static string Wrapped(string text)
+    {
+        var lines = new List<string> { "" };
+        foreach (string word in text.Split(' '))
+            if (lines[^1].Length + word.Length > 96) lines.Add(word);
+            else lines[^1] += (lines[^1] == "" ? "" : " ") + word;
+        return string.Join('\n', lines);
     }
 
     // As a reader sees a test's name: Malformed((CR, System.Byte[])) → Malformed(CR)
@@ -111,7 +137,8 @@ public static partial class Wording
     static readonly (string Look, string Words, string Not)[] subjects =
     [
         (@"File\.Exists\(PathOf\(""(.+?)""\)\)", "$1 is in the client's folder", "$1 is not in the client's folder"),
-        (@"\w*[Ss]erver\.Shows\(""(.+?)""\)", "$1 shows in the server's folder", "$1 does not show in the server's folder"),
+        (@"\w*[Ss]erver\.Shows\(""(.+?)""\)",
+            "$1 shows in the server's folder", "$1 does not show in the server's folder"),
         (@"File\.Exists\(canary\)", "a file beside the server's folder", ""),
         (@"\.HasMore", "something has come", "nothing has come"),
         (@"\.SendingFailed", "the connection was given up", "what was sent was taken"),
@@ -176,7 +203,8 @@ public static partial class Wording
         for (int i = 0; i < 5 && watch.Said() == ""; i++) Thread.Sleep(10);     // it may be on its way
         if (watch.Said() != "") Thread.Sleep(20);
         string said = watch.Said();
-        Talk[] talks = [.. watch.Wires.Select(wire => wire.Talk).Where(talk => talk.Lines.Length > 0 || talk.FailedHere)];
+        var talks = watch.Wires.Select(wire => wire.Talk)
+            .Where(talk => talk.Lines.Length > 0 || talk.FailedHere).ToArray();
         string[] lines = [.. said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
             .Select(line => Printable(line.TrimEnd().Replace("\t", "    ")))];
         failure = failure with
@@ -187,6 +215,11 @@ public static partial class Wording
             Said = lines.Length > 25 ? [.. lines[..5], $"… {lines.Length - 25} more lines …", .. lines[^20..]] : lines,
         };
         if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed")) return failure;
+        if (failure.GivenUp)
+        {
+            const string Late = "(the error below came when the test ended the connection)";
+            return failure with { Notes = [.. failure.Notes, Late] };
+        }
         string note = crash.Replace("it crashed", $"an error ended what the {failure.Who} was doing");
         failure = failure with { Notes = [.. failure.Notes, note] };
         return Hints.IsQuiet(failure.HintName) ? failure with { HintName = "", Hint = "", Sentence = null } : failure;
@@ -223,7 +256,8 @@ public static partial class Wording
         else
         {
             string label = about == "" ? "" : $"{about}: ";
-            failure = new($"{label}{due}", came) { Notes = [.. Differences(lines), .. words == "" ? [] : (string[])[words]] };
+            var notes = Differences(lines).Append(words).Where(note => note != "");
+            failure = new($"{label}{due}", came) { Notes = [.. notes] };
         }
         return Explained(failure, look, due, came, watch);
     }
@@ -254,7 +288,8 @@ public static partial class Wording
     static IEnumerable<string> Differences(string[] lines)
     {
         foreach (string line in lines.Select(line => line.Trim()))
-            if (Regex.Match(line, @"^Expected is <System\.\w+\[(\d+)\]>, actual is <System\.\w+\[(\d+)\]>") is { Success: true } sizes)
+            if (Regex.Match(line, @"^Expected is <[\w.]+\[(\d+)\]>, actual is <[\w.]+\[(\d+)\]>")
+                is { Success: true } sizes)
                 yield return $"{sizes.Groups[1]} are due, {sizes.Groups[2]} came";
             else if (Regex.Match(line, @"^Values differ at index \[(\d+)\]") is { Success: true } at)
                 yield return $"they differ first at number {at.Groups[1]}, counted from 0";
@@ -277,7 +312,8 @@ public static partial class Wording
             "IOException" or "UnauthorizedAccessException" => "a file that was to be there cannot be read",
             "FormatException" or "IndexOutOfRangeException" or "ArgumentOutOfRangeException" or "OverflowException" =>
                 "an answer that is not in the form of §5, so that the test could not go on",
-            "InvalidOperationException" => "fewer or more entries than there should be, so that the test could not go on",
+            "InvalidOperationException" =>
+                "fewer or more entries than there should be, so that the test could not go on",
             _ => "something after which the test could not go on",
         });
     }
@@ -292,7 +328,8 @@ public static partial class Wording
             var exit = Exit(false, 0, [.. watch.Wires.Select(wire => wire.Talk)]);
             return failure with { HintName = exit.HintName, Hint = exit.Hint, Sentence = exit.Sentence };
         }
-        bool early = due == "False" && came == "True" && (look.Contains(".Shows(") || look.Contains("File.Exists(PathOf"))
+        bool early = due == "False" && came == "True"
+                && (look.Contains(".Shows(") || look.Contains("File.Exists(PathOf"))
             || about("P1") && look.Contains("List()") && due == "nothing"
             || look.Contains("List()") && due == "nothing" && came.Contains('|') && (about("P6") || about("P7"));
         if (early)
@@ -304,7 +341,9 @@ public static partial class Wording
         {
             var range = Regex.Match(due, @"between ([\d.]+) and ([\d.]+)");
             double.TryParse(range.Groups[1].Value, CultureInfo.InvariantCulture, out double least);
-            string what = about("LIMIT-1") ? "the line dribbled" : about("LIMIT-3") ? "the block dribbled" : "it was idle";
+            string what = about("LIMIT-1") ? "the line dribbled"
+                : about("LIMIT-3") ? "the block dribbled"
+                : "it was idle";
             bool late = took > least;
             return failure with
             {
@@ -313,7 +352,8 @@ public static partial class Wording
                 HintName = "deadline",
                 Hint = !late ? "the conversation ended too early: was it ended at all by a deadline, or by an error?"
                     : about("LIMIT-1") ? "one deadline for the line, from its first octet on, not one for each receive."
-                    : about("LIMIT-3") ? "one deadline for every 80 KiB, not one for each receive: what counts is how much came."
+                    : about("LIMIT-3")
+                    ? "one deadline for every 80 KiB, not one for each receive: what counts is how much came."
                     : "a deadline that starts at the end of the last reply.",
             };
         }
