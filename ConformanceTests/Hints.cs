@@ -55,8 +55,9 @@ public sealed record Hint(string Name, Func<Evidence, bool> Fits, Func<Evidence,
 public static class Hints
 {
     const string AfterTheReset =
-        "it closed while octets of the other side were still unread: that sends a reset, and a reset can destroy a reply that is on its way. Shut down the sending side, read and drop until the other "
-        + "side's end, close then (§8).";
+        "it closed while octets of the other side were still unread: that sends a reset, and a reset can destroy a "
+        + "reply that is on its way. Shut down the sending side, read and drop until the other side's end, close then "
+        + "(§8).";
 
     static readonly Hint[] table =
     [

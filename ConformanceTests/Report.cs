@@ -287,7 +287,8 @@ public static partial class Report
         var missing = Spec.Clauses.Values.Where(clause => !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
                 && (Stages.IsOfClients(clause) ? Settings.Client != "" : Settings.Server != "")
                 && !(clause.IsExtension && offered.Any(id => id.Split('-')[0] == clause.Id.Split('-')[0])))
-            .Select(clause => clause.Id).Where(id => id != "CONF-1").ToArray();
+            .Select(clause => clause.Id).Where(id => id != "CONF-1"
+                && !verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();
         var reasons = verdicts.Where(verdict => verdict.Outcome == "not looked at")
             .GroupBy(verdict => verdict.Message.Trim(), verdict => verdict.Clause)
             .Select(group => $"  {string.Join(", ", group.Distinct())}: {group.Key}\n").ToArray();

@@ -145,7 +145,8 @@ public static partial class Wording
         (@"^sending\.Wait", "all of the requests were taken", "they were not all taken"),
         (@"char\.IsControl", "control characters came through", "no control character came through"),
         (@"SequenceEqual", "the same octets", "other octets, or fewer"),
-        (@"List\(\)\.Select|NamesIn\(|^(names|listed)\b|^lines", "the names in the listing", ""),
+        (@"List\(\)\.Select|NamesIn\(|^(names|listed)\b", "the names in the listing", ""),
+        (@"^lines", "the lines of the block", ""),
         (@"List\(\)", "the listing", ""),
         (@"\.Get\(""(.+?)""\)", "what GET of $1 brought", ""),
         (@"\.Get\(", "what GET brought", ""),
@@ -174,8 +175,9 @@ public static partial class Wording
     static readonly (string Look, string Words)[] values =
     [
         (@"^<empty>$", "nothing"), (@"^<string\.Empty>$", "nothing"), (@"^null$", "nothing"),
-        (@"^String starting with ", "begins with "), (@"^String containing ", "contains "),
-        (@"String (starting with|containing) ", "$1 "), (@"\bnot equal to 0\b", "other than 0"),
+        (@"^String starting with ", "begins with "), (@"^String ending with ", "ends with "),
+        (@"^String containing ", "contains "), (@"String (starting with|ending with|containing) ", "$1 "),
+        (@"\bnot equal to 0\b", "other than 0"),
         (@"^property Length equal to (\d+)$", "$1 of them"), (@"^property Length less than (\d+)$", "fewer than $1"),
         (@"^in range \(([\d.]+),([\d.]+)\)$", "between $1 and $2"), (@"^(\d+\.\d)\d*d$", "$1"), (@"^(\d+)\.0d$", "$1"),
         (@"^equivalent to ", ""), (@"^< (.*) >$", "$1"), (@"^<(\[.*\])>$", "$1"),
