@@ -277,6 +277,7 @@ public abstract class Conformance
     [TearDown]
     public void LetGo()
     {
+        if (TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed) Watch.Current?.Ends();
         for (int i = owned.Count - 1; i >= 0; i--) owned[i].Dispose();
         owned.Clear();
     }

@@ -52,6 +52,10 @@ public sealed class HintTests
     static void UnknownOption(Wire wire) { wire.Send("GET|a.png|digest=md5\n"); wire.ExpectError("unsupported"); }
     static void OutsideName(Wire wire) { wire.Send("GET|../x\n"); wire.ExpectError("bad-name"); }
     static void OtherType(Wire wire) { wire.Send("GET|x.exe\n"); wire.ExpectError("bad-type"); }
+    static void NotThere(Wire wire) { wire.Send("GET|link.png\n"); wire.ExpectError("not-found"); }
+    static void Beyond(Wire wire) { wire.Send("GET|a.png|offset=99\n"); wire.ExpectError("bad-offset"); }
+    static void Corrupt(Wire wire) => wire.ExpectError("corrupt");
+    static void Separately(Wire wire) { wire.Send("LIST\n"); wire.Send("LIST\n"); wire.Expect("OK\nOK\n"); }
     static void Exists(Wire wire) { wire.Send("PUT|x.png\n"); wire.ExpectError("exists"); }
     static void GoAhead(Wire wire) { wire.Send("PUT|a.png\n"); wire.Expect("OK\n"); }
 
@@ -163,7 +167,12 @@ public sealed class HintTests
         ("wrong code", UnknownVerb, Delivery.Whole, [Text("ER|bad-request|x\n")]),
         ("malformed line", Malformed, Delivery.Whole, [Text("ER|unsupported|x\n")]),
         ("refused", Ask, Delivery.Whole, [Text("ER|not-found|x\n")]),
-        ("not refused", Exists, Delivery.Whole, [Ok]),
+        ("taken", Exists, Delivery.Whole, [Ok]),
+        ("not there", NotThere, Delivery.Whole, [Ok]),
+        ("not refused", Malformed, Delivery.Whole, [Ok]),
+        ("digest not compared", Upload(Small, Corrupt, "|digest=sha256"), Delivery.Whole, [Ok, Ok]),
+        ("offset not looked at", Beyond, Delivery.Whole, [Ok]),
+        ("requests taken for one", Separately, Delivery.Whole, [Ok, Text("ER|unsupported|x\n")]),
         ("sends nothing", Ask, Delivery.Whole, []),
         ("closes without a word", UnknownVerb, Delivery.Whole, [null]),
 
@@ -234,6 +243,14 @@ public sealed class HintTests
     }
 
     [Test]
+    public void A_deadline_that_nobody_keeps()
+    {
+        using var watch = new Watch([Spec.Find("LIMIT-3")], "nobody reads");
+        var failure = Failed(wire => { Ask(wire); wire.ReceiveRest(); }, Delivery.Whole, Ok);
+        Assert.That(failure.HintName, Is.EqualTo("deadline passed over"));
+    }
+
+    [Test]
     public void A_client_that_waits_for_more_than_there_is()
     {
         using var pair = new Pair(Side.Server);
@@ -266,6 +283,7 @@ public sealed class HintTests
         [
             "held up by another", "answers after the end", "reset", "a living temporary was removed",
             "client hangs", "client says more", "one receive is one message", "taken by an upload that was cut",
+            "deadline passed over",
         ];
         Assert.That(Hints.Names.Except(table.Select(row => row.Hint)), Is.EquivalentTo(elsewhere));
     }
@@ -316,7 +334,8 @@ public sealed class HintTests
         var late = Check(check("40.01d"), clauses: "LIMIT-1");
         Assert.That(late.Rows(hint: true), Does.Contain("still went on after 40 s").And.Contain("between 9 and 22 s")
             .And.Contain("one deadline for the line, from its first octet on, not one for each receive"));
-        Assert.That(Check(check("0.0091d"), clauses: "LIMIT-1").Received, Is.EqualTo("it was ended after 0 s"));
+        var early = Check(check("0.0091d"), clauses: "LIMIT-1");
+        Assert.That(early.Received, Is.EqualTo("an answer, or the end, after 0 s"));
     }
 
     [Test]

@@ -70,7 +70,7 @@ public static class Hints
         new("waits for a block that is too long", e => e.OfServer && e.Wants("ER|too-large") && e.Waited, _ =>
             "compare the length at once, as an unsigned number; wait for nothing."),
         new("pieces that end anywhere", e => e.OfServer && e.Delivery == Delivery.Whole && e.Asked.Uneven
-            && e.WantsReply && (e.Refused("unsupported", "bad-request") && !e.Wants("ER|") || e.Waited || e.Ended), _ =>
+            && e.WantsReply && (e.Wants("OK") && e.Starts("ER|") || e.Waited || e.Ended), _ =>
             "what was sent came in pieces that end inside a message, or hold more than one. One receive is not one "
             + "message: collect octets until the LF, or until the counted octets are there, and keep what is left.")
             { Sentence = "CONN-3" },
@@ -128,8 +128,8 @@ public static class Hints
         // ---- one receive is not one message ----
 
         new("requests taken for one", TakesRequestsForOne, e =>
-            $"{e.Asked.Together} requests came in one piece, and were not taken apart: cut the input at each LF, and "
-            + "keep what is left for the next one (pipelining).") { Sentence = "CONN-2" },
+            $"{e.Asked.Together} requests came without a wait between them, and were not taken apart: cut the input at "
+            + "each LF, and keep what is left for the next one (pipelining).") { Sentence = "CONN-2" },
         new("one receive per request",
             e => e.OfServer && e.Asked.Together > 1 && e.Taken > 0 && e.Waited && e.WantsReply && e.At == 0, _ =>
             "some requests were answered, the ones behind them in the same piece were not: what is left "
@@ -151,7 +151,7 @@ public static class Hints
         new("a living temporary was removed", e => e.About("P12") && e.Wants("OK") && !e.Starts("OK"), _ =>
             "when the second server started, it removed the temporary file of an upload that was running in the first "
             + "one: remove only those whose server is dead (a lock on the file shows who lives).") { Sentence = "P12" },
-        new("no go-ahead", e => e.OfServer && e.Waited && e.At == 0 && e.Taken == 0 && e.Asked.Blocks == 0
+        new("no go-ahead", e => e.OfServer && e.Waited && e.At == 0 && e.Asked.Blocks == 0
             && e.Asked.Last.StartsWith("PUT|") && e.WantsReply, _ =>
             "nothing has come: a PUT is answered before its block, OK to go ahead or ER. The client waits for that.")
             { Sentence = "PUT-1", Quiet = true },
@@ -161,12 +161,15 @@ public static class Hints
         new("client hangs", e => !e.OfServer && e.WantsEnd && e.Waited && e.Received.Length == 0, _ =>
             "everything has been sent; it still waits: did its first receive swallow the length, or "
             + "does it ask for more than the length says?") { Sentence = "CONN-3" },
-        new("no digest", e => e.Expected is { Length: 32 } && e.Asked.Last.Contains("|digest=") && e.At == 0
+        new("digest not compared", e => e.Wants("ER|corrupt") && e.Starts("OK\n"), _ =>
+            "the digest behind the block is another one, and is not compared. A server without this extension answers "
+            + "`unsupported` to the option (CONF-1)."),
+        new("no digest", e => e.Expected is { Length: 32 } && e.Asked.WithDigest && e.At == 0
             && (e.Waited || e.Ended || e.Starts("OK\n") || e.Starts("ER|")), _ =>
             "the digest does not come: the option was passed over. A server without this extension answers "
             + "`unsupported` to it (CONF-1); one that has it sends 32 octets behind the block.")
             { Sentence = "DIGEST-1" },
-        new("wrong digest", e => e.Expected is { Length: 32 } && e.Asked.Last.Contains("|digest=")
+        new("wrong digest", e => e.Expected is { Length: 32 } && e.Asked.WithDigest
             && e.Seen.Length >= 32, e =>
             "the digest is not that of the file: 32 raw octets, SHA-256 over the whole file's octets"
                 + (e.Asked.Last.Contains("|offset=") ? ", the part that was left out included." : "."))
@@ -174,6 +177,10 @@ public static class Hints
         new("offset passed over", e => e.Asked.Last.Contains("|offset=") && e.Length is { } n && e.SeenLength > n, _ =>
             "the whole file comes, or more than the rest: the option was passed over. A server without this extension "
             + "answers `unsupported` to it (CONF-1); the length is that of the rest.") { Sentence = "OFFSET-1" },
+        new("offset not looked at", e => e.Starts("OK\n") && e.Asked.Last.Contains("|offset=")
+            && (e.Wants("ER|bad-offset") || e.Wants("ER|bad-request")), _ =>
+            "the offset is beyond the end, or no number, and was passed over. A server without this extension answers "
+            + "`unsupported` to it (CONF-1)."),
         new("option passed over", e => e.Wants("ER|unsupported") && e.Starts("OK\n") && e.Asked.Last.Contains('|'), _ =>
             "an option that is not known is answered with `unsupported`, not passed over.") { Sentence = "REQ-1" },
         new("listing in another order", HasSameLines, _ =>
@@ -191,6 +198,10 @@ public static class Hints
             { Sentence = "CONN-1", Quiet = true },
         new("closes without a word", e => e.OfServer && e.Ended && e.WantsReply && e.At == 0, _ =>
             "the connection was closed without an answer.") { Quiet = true },
+        new("deadline passed over", e => e.OfServer && e.Waited && e.WantsEnd && !e.Asked.HalfClosed
+            && e.About("LIMIT-3"), _ =>
+            "the deadline of §7 has passed, and the connection is still there: a client that takes nothing, or brings "
+            + "nothing, is let go.") { Sentence = "LIMIT-3" },
         new("never closes", e => e.OfServer && e.Waited && e.WantsEnd && e.Received.Length == 0, e =>
             e.Asked.HalfClosed
             ? "the client has ended its sending (a receive of 0 octets), and everything is answered: close then."
@@ -219,9 +230,14 @@ public static class Hints
             "it was refused, but with another code: §6 says which fits, and if several do, the upper row."),
         new("refused", e => e.OfServer && e.Wants("OK") && e.Starts("ER|"), _ =>
             "this is to be done, not refused; the reply says why the server did not."),
+        new("not there", e => e.Wants("ER|not-found") && e.Starts("OK\n"), _ =>
+            "LIST would not show this name: what has it is no regular file, or an empty one, and is answered as if it "
+            + "were not there (P10)."),
+        new("taken", e => e.Wants("ER|exists") && e.Starts("OK\n"), _ =>
+            "something has this name already, be it a folder, a link or an empty file: it is taken."),
         new("not refused", e => e.OfServer && e.Wants("ER|") && e.Starts("OK"), _ =>
             "this is to be refused. Check it on the server too: a client is anybody's program."),
-        new("sends nothing", e => e.OfServer && e.Waited && e.Received.Length == 0 && e.Taken == 0, _ =>
+        new("sends nothing", e => e.OfServer && e.Waited && e.Received.Length == 0 && e.Asked.Heard == 0, _ =>
             "nothing has come at all: is the request read up to its LF, and the reply flushed?") { Quiet = true },
     ];
 

@@ -146,8 +146,19 @@ public sealed class Watch : IDisposable
                 programs.Add((program, program.Output.Length, program.Errors.Length));
     }
 
+    string? saidInTime;
+
+    // What is said from here on is said of what the test does to the program when it ends.
+    public void Ends()
+    {
+        for (int i = 0; i < 5 && Said() == ""; i++) Thread.Sleep(10);           // it may be on its way
+        if (Said() != "") Thread.Sleep(20);
+        saidInTime ??= Said();
+    }
+
     public string Said()
     {
+        if (saidInTime is not null) return saidInTime;
         lock (programs)
             return string.Concat(programs.Select(entry =>
                 entry.Program.Output[entry.Output..] + entry.Program.Errors[entry.Errors..]));

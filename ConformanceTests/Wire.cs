@@ -403,10 +403,12 @@ public sealed class Asked
     long blockOctets = -1;
 
     public string Last { get; private set; } = "";      // the last request line
-    public int Together { get; private set; }           // so many requests in the last piece that held any
+    public int Together { get; private set; }           // so many requests without an answer between them
     public bool HalfClosed { get; set; }
     public int Blocks { get; private set; }
-    public int RepliesToLast { get; private set; }
+    public long Heard { get; private set; }             // octets that have come back
+    public bool WithDigest { get; private set; }        // asked for with any request
+    bool heardSince = true;
 
     public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
 
@@ -422,16 +424,16 @@ public sealed class Asked
             if (!IsRequest(rest[..end])) break;
             (Last, requests, blockOctets) = (Encoding.UTF8.GetString(rest[..end]), requests + 1, -1);
             used += end + 1;
+            WithDigest |= Last.Contains("|digest=");
             block.Clear();
-            RepliesToLast = 0;
             var next = rest[(end + 1)..];
             bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
             if (Last.StartsWith("PUT|") && !another) break;             // what follows is its block
         }
-        if (requests > 0) Together = requests;
+        if (requests > 0) (Together, heardSince) = (heardSince ? requests : Together + requests, false);
         var left = all.AsSpan(used);
+        Uneven |= requests > 0 && !left.IsEmpty;
         if (left.IsEmpty || !Last.StartsWith("PUT|")) return;
-        Uneven |= requests > 0;
         if (blockOctets < 0) (blockOctets, Blocks) = (0, Blocks + 1);
         blockOctets += left.Length;
         if (block.Count < 8) block.AddRange(left[..Math.Min(left.Length, 8 - block.Count)]);
@@ -443,7 +445,7 @@ public sealed class Asked
         || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
             && (!Last.StartsWith("PUT|") || !InsideBlock && blockOctets >= 0);
 
-    public void Hears(ReadOnlySpan<byte> octets) => RepliesToLast += octets.Count((byte)'\n');
+    public void Hears(ReadOnlySpan<byte> octets) => (Heard, heardSince) = (Heard + octets.Length, true);
 
     static bool IsRequest(ReadOnlySpan<byte> line)
     {

@@ -180,6 +180,7 @@ public static partial class Wording
         (@"\bnot equal to 0\b", "other than 0"),
         (@"^property Length equal to (\d+)$", "$1 of them"), (@"^property Length less than (\d+)$", "fewer than $1"),
         (@"^in range \(([\d.]+),([\d.]+)\)$", "between $1 and $2"), (@"^(\d+\.\d)\d*d$", "$1"), (@"^(\d+)\.0d$", "$1"),
+        (@"^all items unique and collection ordered$", "each of them once, and in order"),
         (@"^equivalent to ", ""), (@"^< (.*) >$", "$1"), (@"^<(\[.*\])>$", "$1"),
     ];
 
@@ -202,8 +203,7 @@ public static partial class Wording
     // All connections, what the program wrote, and no hint that its own error explains better.
     static Failure Complete(Failure failure, Watch watch)
     {
-        for (int i = 0; i < 5 && watch.Said() == ""; i++) Thread.Sleep(10);     // it may be on its way
-        if (watch.Said() != "") Thread.Sleep(20);
+        watch.Ends();
         string said = watch.Said();
         var talks = watch.Wires.Select(wire => wire.Talk)
             .Where(talk => talk.Lines.Length > 0 || talk.FailedHere).ToArray();
@@ -281,6 +281,7 @@ public static partial class Wording
             return Notation.Show([.. Regex.Matches(value, @"\d+").Select(number => byte.Parse(number.Value))], 60)
                 + (value.Contains("...") ? "…" : "");
         foreach (var (look, words) in values) value = Regex.Replace(value, look, words);
+        value = Regex.Replace(value, @"(.)\1{20,}", run => $"{run.Value[..3]}…({run.Length} of them)");
         return value.Length > 300 ? $"{value[..200]} … {value[^80..]}" : value;
     }
 
@@ -332,7 +333,7 @@ public static partial class Wording
         }
         bool early = due == "False" && came == "True"
                 && (look.Contains(".Shows(") || look.Contains("File.Exists(PathOf"))
-            || about("P1") && look.Contains("List()") && due == "nothing"
+            || about("P1") && look.Contains("List()")
             || look.Contains("List()") && due == "nothing" && came.Contains('|') && (about("P6") || about("P7"));
         if (early)
         {
@@ -350,9 +351,10 @@ public static partial class Wording
             return failure with
             {
                 Expected = $"{what}, and is ended {due} s after its start", Received = late
-                    ? $"it still went on after {took:0.#} s" : $"it was ended after {took:0.#} s",
+                    ? $"it still went on after {took:0.#} s" : $"an answer, or the end, after {took:0.#} s",
                 HintName = "deadline",
-                Hint = !late ? "the conversation ended too early: was it ended at all by a deadline, or by an error?"
+                Hint = !late
+                    ? "nothing is due before the deadline: is half a line taken for a request, or did an error end it?"
                     : about("LIMIT-1") ? "one deadline for the line, from its first octet on, not one for each receive."
                     : about("LIMIT-3")
                     ? "one deadline for every 80 KiB, not one for each receive: what counts is how much came."
