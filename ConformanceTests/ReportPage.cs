@@ -139,7 +139,8 @@ public static class ReportPage
                 page.Append($"<tr><td class=event colspan=4>{E(line.Event)}</td></tr>\n");
                 continue;
             }
-            string octets = $"<td class=octets>{Pieces(line)}</td>", at = $"<td class=at>{line.Offset:N0}</td>";
+            string cut = line.Cuts.Length > 0 ? " cut" : "";
+            string octets = $"<td class='octets{cut}'>{Pieces(line)}</td>", at = $"<td class=at>{line.Offset:N0}</td>";
             page.Append(side == Side.Client
                 ? $"<tr>{at}{octets}<td></td><td></td></tr>\n"
                 : $"<tr><td></td><td></td>{octets}{at}</tr>\n");
@@ -247,14 +248,17 @@ public static class ReportPage
         }
         .wire { width: 100%; margin: .8rem 0; border-collapse: separate; border-spacing: 0 .2rem; table-layout: fixed; }
         .wire caption { text-align: left; font-family: system-ui, sans-serif; }
-        .wire th { white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }
+        .wire th { padding: 0 .4rem; white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }
         .wire th:first-child, .wire th:last-child, .at { width: 4rem; text-align: right; color: var(--quiet); }
         .wire th:last-child, .octets + .at { text-align: left; }
         .wire td { padding: .2rem .4rem; vertical-align: top; }
         .at + .octets { background: var(--client); border-radius: .4rem; }
         td:empty + .octets { background: var(--server); border-radius: .4rem; }
-        .octets span { padding: 0 .1rem; border-right: 2px solid var(--quiet); }
-        .octets span:last-of-type { border-right: 0; }
+        .octets.cut span {
+          padding: 0 .15rem; margin-right: .15rem; border: 1px solid var(--quiet); border-radius: .25rem;
+          -webkit-box-decoration-break: clone; box-decoration-break: clone;
+        }
+        .octets.cut { line-height: 1.8; }
         .octets.wrong { outline: 2px solid var(--red); outline-offset: -2px; }
         .octets b { color: var(--red); text-decoration: underline; text-underline-offset: .2rem; }
         .event { text-align: center; color: var(--quiet); font-style: italic; font-family: system-ui, sans-serif; }
@@ -263,7 +267,9 @@ public static class ReportPage
           .bar { grid-template-columns: 9rem 1fr 4.4rem; gap: .5rem; padding: .15rem 0; }
           .sentence > summary { grid-template-columns: 5.6rem 1fr auto; gap: .3rem; }
           .sentence > :not(summary) { margin-left: .2rem; }
-          .wire th:first-child, .wire th:last-child, .at { width: 2.2rem; font-size: .7rem; padding: .2rem .1rem; }
+          .wire th:first-child, .wire th:last-child, .at {
+            width: 2.2rem; font-size: .7rem; padding: .2rem .1rem;
+          }
           code, pre, .wire, .test > summary, .same, .passed li { font-size: .78rem; }
         }
 
