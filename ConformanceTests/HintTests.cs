@@ -159,6 +159,7 @@ public sealed class HintTests
         ("one send taken for all", Block, Delivery.Whole, [Ok, Notation.U64(300), Cat[..200], null]),
         ("stops", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(29), Text("a.pn"), null]),
         ("closes after each request", OneMore, Delivery.Whole, [Ok, null]),
+        ("closes after each request", Upload(Small, AnotherPut), Delivery.Whole, [Ok, Ok, null]),
         ("closes without a word", Ask, Delivery.Whole, [null]),
         ("never closes", Malformed, Delivery.Whole, [Text("ER|bad-request|x\n")]),
         ("never closes", LeavesAfter, Delivery.Whole, [Ok]),

@@ -193,7 +193,7 @@ public static class Hints
                 + $"{Notation.Show(e.Expected.AsSpan(e.At), 60)} is missing.")
             { Quiet = true },
         new("closes after each request",
-            e => e.OfServer && e.Ended && e.Taken > 0 && e.At == 0 && e.WantsReply && e.Asked.Blocks == 0, _ =>
+            e => e.OfServer && e.Ended && e.Taken > 0 && e.At == 0 && e.WantsReply && e.Asked.BlockLeft is null, _ =>
             "the connection was closed after an answer. It carries any number of requests; the client closes it.")
             { Sentence = "CONN-1", Quiet = true },
         new("closes without a word", e => e.OfServer && e.Ended && e.WantsReply && e.At == 0, _ =>

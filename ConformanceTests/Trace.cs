@@ -23,7 +23,9 @@ public sealed record Talk(Utterance[] Lines, bool FailedHere, Side Peer, byte[] 
         foreach (var line in Lines)
             if (line.Side is { } side)
             {
-                string pieces = line.Cuts.Length > 0 ? $"      [in {line.Cuts.Length + 1:N0} pieces]" : "";
+                // Into which pieces the network cut what came is another matter each time.
+                bool cut = line.Cuts.Length > 0 && side != Peer;
+                string pieces = cut ? $"      [in {line.Cuts.Length + 1:N0} pieces]" : "";
                 text.Append($"  {line.Offset,6}  {(side == Side.Client ? 'C' : 'S')}: {line.Show(100)}{pieces}\n");
             }
             else text.Append($"          {line.Event}\n");
