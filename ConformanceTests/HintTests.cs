@@ -384,6 +384,6 @@ public sealed class HintTests
         string readme = File.ReadAllText(Path.Combine(Settings.Root, "README.md"));
         var stages = Enumerable.Range(1, Stages.All.Length - 1).Where(stage => Stages.Sections(stage) != "");
         foreach (int stage in stages)
-            Assert.That(readme, Does.Match($@"(?m)^\|.*\b{stage} {Stages.All[stage].Name}( \||  *·)"), $"stage {stage}");
+            Assert.That(readme, Does.Match($@"(?m)^\|.*\b{stage} {Stages.All[stage].Name}( \||  *·)"), $"{stage}");
     }
 }
