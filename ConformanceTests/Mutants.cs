@@ -71,12 +71,14 @@ public sealed partial class Mutants
         report = Stderr().Replace(report, "");
         report = Ports().Replace(report, "127.0.0.1:7005");
         report = Times().Replace(report, "2026-01-31T23:59:59Z").Replace("\r", "");
+        report = Waits().Replace(report, "for 6 s");
         return SpecLines().Replace(report, "Protocol.md:1");
     }
 
     [GeneratedRegex(@"Protocol\.md:\d+")] private static partial Regex SpecLines();
 
-    [GeneratedRegex(@"\[your \w+\] .*\n?")] private static partial Regex Stderr();
+    [GeneratedRegex(@"your \w+ wrote\n(?: {10}.*\n)*")] private static partial Regex Stderr();
+    [GeneratedRegex(@"\bfor \d+(\.\d)? s\b")] private static partial Regex Waits();
     [GeneratedRegex(@"127\.0\.0\.1:\d+")] private static partial Regex Ports();
     [GeneratedRegex(@"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")] private static partial Regex Times();
 
