@@ -123,7 +123,9 @@ public static class Stages
         new("ahead",
             "Begin with the option ahead of PUT: OK at once, whatever the name; what there is to refuse stands behind\n"
             + "the block.\n"),
-        new("sealed"),
+        new("sealed",
+            "Begin by telling the suite how your program is given the key file: {key} in the template, such as\n"
+            + "--key={key}. Then the handshake, and who is let in.\n"),
     ];
 
     static readonly (string Prefix, int Stage)[] table =
