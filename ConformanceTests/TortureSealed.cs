@@ -124,8 +124,9 @@ public sealed class TortureSealed : SealedConformance
         Eventually(() => Hidden(target.Server.Folder).Length == 0, "temporary files are left behind");
         stored += target.Sweep();
         Say("P11 SEAL", $"{inputs:N0} spoilt on the way in {seconds:0} s "
-            + $"({counts[0]:N0} hellos, {counts[1]:N0} proofs, {counts[2]:N0} uploads, {counts[3]:N0} kinds of record), "
-            + $"{judged:N0} ends judged, {stored:N0} uploads whole all the same; {target.AsBefore()}");
+            + $"({counts[0]:N0} hellos, {counts[1]:N0} proofs, {counts[2]:N0} uploads, "
+            + $"{counts[3]:N0} kinds of record), {judged:N0} ends judged, {stored:N0} uploads whole all the same; "
+            + target.AsBefore());
     }
 
     // True: what came back was judged.
