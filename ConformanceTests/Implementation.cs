@@ -218,7 +218,20 @@ public sealed class RunningServer : IDisposable
 
         try { WaitUntilItListens(command); }
         catch { Dispose(); throw; }
-        if (key is not null) Interlocked.Exchange(ref first, null)?.Dispose();      // its handshake would be late
+        if (key is not null) LetGoOfTheFirst();
+    }
+
+    // Its handshake would be late.  Once the server has closed it, it takes no place any more.
+    void LetGoOfTheFirst()
+    {
+        using var socket = Interlocked.Exchange(ref first, null)!;
+        socket.ReceiveTimeout = Settings.Patience;
+        try
+        {
+            socket.Shutdown(SocketShutdown.Send);
+            while (socket.Receive(new byte[100]) > 0) { }
+        }
+        catch (SocketException) { }                     // it has let go by a reset, or its own test will show that not
     }
 
     void WaitUntilItListens(string[] command)
