@@ -16,43 +16,56 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     public void ApplyToTest(Test test)
     {
         foreach (string id in ids) test.Properties.Add(PropertyNames.Category, id);
+        // The first stages first, so that there is something to read early.
+        if (ids.Length > 0) test.Properties.Set(PropertyNames.Order, Stages.Of([.. ids.Select(Spec.Find)]));
+        test.Name = Wording.Printable(test.Name);       // one of them would clear the screen
+        test.FullName = Wording.Printable(test.FullName);
     }
 
     public TestCommand Wrap(TestCommand command) => new Judged(command, ids);
+
+    public static Clause[] ClausesOf(string[] ids, Transcript? transcript) =>
+        [.. (ids.Length > 0 ? ids : transcript!.Ids).Select(Spec.Find)];
 
     sealed class Judged(TestCommand inner, string[] ids) : DelegatingTestCommand(inner)
     {
         public override TestResult Execute(TestExecutionContext context)
         {
             var transcript = context.CurrentTest.Arguments.OfType<Transcript>().FirstOrDefault();
-            var clauses = (ids.Length > 0 ? ids : transcript!.Ids).Select(Spec.Find).ToArray();
+            var clauses = ClausesOf(ids, transcript);
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
-            int stage = Stages.Of(clauses, fixture);
+            int stage = Stages.Of(clauses);
             string name = transcript is null
                 ? context.CurrentTest.Name
                 : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
-            void report(string outcome, string message) =>
-                Report.Add(new Verdict(stage, clauses[0].Id, name, outcome, message));
+            void report(string outcome, string message = "", Failure? failure = null) => Report.Add(
+                new Verdict(stage, clauses[0].Id, name, outcome, message) { Failure = failure }, clauses);
 
             string? why = NotForThisRun(fixture, stage, clauses)
                 ?? (OnWindows.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
             if (why is not null)
             {
                 if (why.StartsWith("not offered")) report("not offered", why);
+                else Report.Skip(stage);
                 context.CurrentResult.SetResult(ResultState.Ignored, why);
                 return context.CurrentResult;
             }
 
+            using var watch = new Watch(clauses, name);
             var result = context.CurrentResult = innerCommand.Execute(context);
-            if (result.ResultState.Status == TestStatus.Failed)
+            Failure? failure = result.ResultState.Status == TestStatus.Failed ? Wording.Of(result, watch)
+                : result.ResultState.Status == TestStatus.Passed ? ClientCan.ShowsNothing(watch) : null;
+            if (failure is not null)
             {
-                string text = $"\n{clauses[0].Sentence}\n\n{result.Message.Replace("Violation : ", "").TrimEnd()}\n";
+                var clause = Spec.Find(failure.Sentence ?? clauses[0].Id);
+                string text = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n";
                 bool advice = clauses[0].Level < Level.Must && !Settings.Strict;
-                report(advice ? "advice" : "failed", text);
+                report(advice ? "advice" : "failed", text, failure);
                 result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
             }
-            else if (result.ResultState.Status == TestStatus.Skipped) report("not offered", result.Message);
-            else report("passed", "");
+            else if (result.ResultState.Status == TestStatus.Skipped)
+                report(result.Message.StartsWith("not offered") ? "not offered" : "not looked at", result.Message);
+            else report("passed");
             return result;
         }
 
@@ -79,26 +92,126 @@ public sealed class ReferenceAttribute : NUnitAttribute, IApplyToTest
     }
 }
 
+// Begin: how one starts to offer it, where that is anybody's choice.
+public sealed record StageInfo(string Name, string Begin = "");
+
 public static class Stages
 {
-    public static readonly string[] Names =
+    public static readonly StageInfo[] All =
     [
-        "", "connect", "LIST", "GET", "PUT", "robustness", "many clients", "digest", "resume", "STATUS", "ahead",
+        new(""),
+        new("connect"),
+        new("LIST"),
+        new("GET"),
+        new("PUT"),
+        new("requests, names"),
+        new("deadlines"),
+        new("closing"),
+        new("many clients"),
+        new("digest",
+            "Begin with GET: take the option digest=sha256 in place of unsupported, and send 32 octets behind the "
+                + "block,\n"
+            + "the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n"),
+        new("resume",
+            "Begin with the option offset=N of GET: leave out N octets of the file; the length is that of the rest.\n"),
+        new("STATUS",
+            "Begin by noting, from each accept on, time, address, requests and octets; then send that as LIST does.\n"),
+        new("ahead",
+            "Begin with the option ahead of PUT: OK at once, whatever the name; what there is to refuse stands behind\n"
+            + "the block.\n"),
+        new("sealed"),
     ];
 
     static readonly (string Prefix, int Stage)[] table =
     [
         ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4),
-        ("DIGEST", 7), ("P4", 7), ("CLI-7", 7), ("OFFSET", 8), ("CLI-10", 8), ("STATUS", 9), ("AHEAD", 10),
-        ("P10", 5), ("P11", 5), ("CLI", 5), ("P", 6),
+        ("DIGEST", 9), ("P4", 9), ("CLI-7", 9), ("OFFSET", 10), ("CLI-10", 10), ("STATUS", 11), ("AHEAD", 12),
+        ("SEAL", 13),
+        ("LIMIT", 6), ("P8", 6), ("CLI-9", 6), ("CLOSE", 7), ("CLI-4", 7), ("CLI-8", 7),
+        ("P10", 5), ("P11", 5), ("CLI", 5), ("P", 8),
     ];
 
     // The stage of the latest extension among them, else of the first sentence.
-    public static int Of(Clause[] clauses, Type fixture) =>
-        clauses.Where(clause => clause.IsExtension).Select(Stage).DefaultIfEmpty(Stage(clauses[0])).Max();
+    public static int Of(Clause[] clauses) =>
+        clauses.Where(clause => clause.IsExtension).Select(Of).DefaultIfEmpty(Of(clauses[0])).Max();
 
-    static int Stage(Clause clause) =>
-        table.Where(row => clause.Id.StartsWith(row.Prefix)).Select(row => row.Stage).FirstOrDefault(5);
+    static int Of(Clause clause) =>
+        table.Where(row => clause.Id == row.Prefix
+                || clause.Id.StartsWith(row.Prefix) && !char.IsDigit(row.Prefix[^1]))
+            .Select(row => row.Stage).FirstOrDefault(5);
+
+    // Of a test that is about none, 0.
+    public static int Of(ITest test)
+    {
+        if (test.Method?.GetCustomAttributes<ClauseAttribute>(true).FirstOrDefault() is not { } attribute) return 0;
+        return Of(ClauseAttribute.ClausesOf(attribute.Ids, test.Arguments.OfType<Transcript>().FirstOrDefault()));
+    }
+
+    public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-");
+
+    // A client has no deadlines of others to keep, for example: the stages that this run's half has.
+    static IEnumerable<Clause> ClausesOf(int stage) => Spec.Clauses.Values.Where(clause => Of(clause) == stage
+        && (IsOfClients(clause) ? Settings.TestsClient : Settings.TestsServer || stage is 2 or 3 or 4));
+
+    public static int? After(int stage) =>
+        Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()
+            .FirstOrDefault(next => ClausesOf(next!.Value).Any());
+
+    // §4.1 to §4.5, §6
+    public static string Sections(int stage)
+    {
+        var sections = ClausesOf(stage).Select(clause => clause.Section).Distinct().ToArray();
+        var parts = new List<string>();
+        for (int i = 0; i < sections.Length; i++)
+        {
+            int first = i;
+            while (i + 1 < sections.Length && IsNext(sections[i], sections[i + 1])) i++;
+            parts.Add(i - first > 1 ? $"§{sections[first]} to §{sections[i]}"
+                : string.Join(", ", sections[first..(i + 1)].Select(section => $"§{section}")));
+        }
+        return string.Join(", ", parts);
+    }
+
+    static bool IsNext(string one, string other) =>
+        one.Split('.') is [var chapter, var part] && other == $"{chapter}.{int.Parse(part) + 1}";
+}
+
+// Whether a client does the simple thing, asked once for each command: if it cannot, then that it ends with another
+// code than 0 where something is refused shows nothing.
+public static class ClientCan
+{
+    static readonly Dictionary<string, Lazy<Failure?>> lacks = new()
+    {
+        ["LIST"] = new(() => Try("list-an-empty-folder")),
+        ["GET"]  = new(() => Try("get-a-picture")),
+        ["PUT"]  = new(() => Try("put-a-picture")),
+    };
+
+    public static Failure? ShowsNothing(Watch watch)
+    {
+        if (Settings.Client == "" || watch.ClientExit is null or 0) return null;
+        if (!lacks.TryGetValue(watch.Command ?? "", out var trial) || trial.Value is not { } lack) return null;
+        return new Failure($"exit code other than 0 where it is due, and 0 for a {watch.Command} that is in order",
+            $"exit code {watch.ClientExit} here, but the one that is in order fails, too")
+        {
+            Notes = [$"mend that first, it is a transcript of Protocol.md: expected {lack.Expected.Split('\n')[0]}, "
+                + $"received {lack.Received.Split('\n')[0]}"],
+            Sentence = "CLI-5",
+        };
+    }
+
+    static Failure? Try(string name)
+    {
+        using var apart = new Watch([], name);
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(8);
+        string folder = Plug.NewFolder("client");
+        var transcript = Spec.Transcripts.Single(one => one.Name == name);
+        try { Player.AgainstClient(transcript, listener, folder, Delivery.Whole); return null; }
+        catch (Violation violation) { return violation.Failure; }
+        finally { Directory.Delete(folder, true); }
+    }
 }
 
 // Which extensions the server under test has: asked once, on the wire.
@@ -205,10 +318,9 @@ public abstract class ServerConformance : Conformance
         if (server is null) return;
         bool passed = TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Passed;
         bool ended = server.Program.HasEnded;
-        string said = ended ? server.Program.Said() : "";
         if (passed && !ended) idle.Add(server);
         else server.Dispose();
-        if (ended) Assert.Fail($"The server has ended; nothing that a client sends may end it.\n{said}");
+        if (ended) Assert.Fail(Wording.Ended);
     }
 }
 
@@ -244,6 +356,7 @@ public sealed class WholeRun
     [OneTimeSetUp]
     public void CheckThePlug()
     {
+        Report.Begin(TestExecutionContext.CurrentContext.CurrentTest);
         try
         {
             if (Settings.TestsServer) using (new RunningServer()) { }

@@ -2,6 +2,7 @@
 
 using System.Security.Cryptography;
 
+[Order(3)]
 public sealed class Connections : ServerConformance
 {
     static readonly byte[] Cat = Notation.Bytes(300);
@@ -42,7 +43,7 @@ public sealed class Connections : ServerConformance
         for (int i = 0; i < 20; i++) Server.Has($"{i}.png", Cat);
         var wire = Connect();
         string requests = string.Concat(Enumerable.Repeat("LIST\n", 1000));
-        var sending = Task.Run(() => wire.Socket.Send(Encoding.ASCII.GetBytes(requests)));
+        var sending = Task.Run(() => wire.Send(requests));
         for (int i = 0; i < 1000; i++)
         {
             wire.Expect("OK\n");

@@ -3,6 +3,7 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
 
+[Order(1)]                                              // what waits longest begins first
 public sealed class Deadlines : ServerConformance
 {
     // Between a little before the promise and well behind it: a verdict must not hang on a busy machine.

@@ -1,114 +1,305 @@
-// What the octets say about the mistake behind them.  One row for each mistake that can be told from its traces.
+// What a failed check says about the mistake behind it.  One row for each mistake that can be told from its traces; a
+// row asks which check it was before it looks at the octets, and says nothing rather than something that misleads.
 
 using System.Buffers.Binary;
 
-public sealed record Evidence(Side Self, byte[]? Expected, int At, byte[] Received, bool Waited, bool AnswersAfterEnd,
-    int LinesSent, int Taken, Delivery Delivery, byte[] SaidBefore, string? What)
+// A check on a connection that failed: what was to come, what came instead, and what had been asked.
+public sealed record Evidence
 {
+    public Side Self { get; init; }                     // the side that the suite plays
+    public byte[]? Expected { get; init; }
+    public int At { get; init; }                        // so many octets of it have come
+    public byte[] Received { get; init; } = [];
+    public string? What { get; init; }                  // in words, where it is not octets that were expected
+    public Delivery Delivery { get; init; }
+    public bool Waited { get; init; }                   // nothing came in time
+    public bool Reset { get; init; }
+    public bool AnswersAfterEnd { get; init; }
+    public bool AnswersAfterOthers { get; init; }
+    public int Taken { get; init; }                     // replies, or parts of them, that were as expected
+    public Asked Asked { get; init; } = new();
+    public string[] Clauses { get; init; } = [];        // that the test is about
+
     // The eight octets of a length, if that is what was to come here.
     public ulong? Length => Expected is { Length: >= 8 } && Expected[..4].All(octet => octet == 0)
         ? BinaryPrimitives.ReadUInt64BigEndian(Expected) : null;
+
+    // And the length that came in its place, if that many octets have come.
+    public ulong? SeenLength => Length is not null && Seen.Length >= 8
+        ? BinaryPrimitives.ReadUInt64BigEndian(Seen) : null;
 
     // The text, if that is what was to come; and the line without its LF, if it is one.
     public string? Text => Expected is { Length: > 0 } expected && expected.All(octet => octet is 10 or >= 32)
         ? Encoding.UTF8.GetString(expected) : null;
     public string? Line => Text is [.. var line, '\n'] ? line : null;
-    public bool Wants(string start) => Text?.StartsWith(start) == true;
+    public bool Wants(string start) => (What ?? Text)?.StartsWith(start) == true;
+    public bool WantsReply => Wants("OK") || Wants("ER|");
+    public bool WantsEnd => What?.StartsWith("the connection to be closed") == true;
 
     public byte[] Seen => [.. Expected is null ? [] : Expected[..At], .. Received];
     public bool Starts(params byte[] octets) => Seen.AsSpan().StartsWith(octets);
     public bool Starts(string text) => Starts(Encoding.UTF8.GetBytes(text));
-    public bool Ended => Received.Length == 0 && !Waited;
+    public bool Ended => Received.Length == 0 && !Waited && !Reset;
+    public bool Refused(params string[] codes) => codes.Any(code => Starts($"ER|{code}|"));
+    public bool About(string clause) => Clauses.Contains(clause);
+    public bool OfServer => Self == Side.Client;
+}
+
+// Quiet: it is drawn from silence or an end, which an error in the program explains better.
+public sealed record Hint(string Name, Func<Evidence, bool> Fits, Func<Evidence, string> Text)
+{
+    public string? Sentence { get; init; }              // what is broken, where the test is about something else
+    public bool Quiet { get; init; }
 }
 
 public static class Hints
 {
-    static readonly (string Name, Func<Evidence, bool> Fits, string Text)[] table =
+    const string AfterTheReset =
+        "it closed while octets of the other side were still unread: that sends a reset, and a reset can destroy a "
+        + "reply that is on its way. Shut down the sending side, read and drop until the other side's end, close then "
+        + "(§8).";
+
+    static readonly Hint[] table =
     [
-        ("reversed length", e => e.Length is > 0 and var n && e.Starts([.. Notation.U64(n).Reverse()]),
-            "the length is there with its octets reversed: send the most significant one first (network byte order)."),
-        ("4-octet length", e => e.Length is > 0 and var n && e.Starts(Notation.U64(n)[4..]),
-            "the length has four octets; it takes eight."),
-        ("length as text", e => e.Length is { } n && e.Starts($"{n}"),
-            "the length is written in digits; it is a binary number of eight octets."),
-        ("length off by a few", IsOffByAFew,
-            "the length is off by a little: it counts the octets of the block, "
-            + "neither itself nor a line end nor the digest."),
-        ("CR LF", EndsWithCrLf,
-            "the line ends with CR LF (many print functions and text streams do that); it ends with LF alone."),
-        ("no final LF", LacksItsLf,
-            "the line has come without its LF: the other side cannot know that it has ended."),
-        ("answers after the end", e => e.AnswersAfterEnd,
+        // ---- what was shown by trying, not only by the octets ----
+
+        new("held up by another", e => e.AnswersAfterOthers, _ =>
+            "the answer came once the other connections were closed. Another client is connected and silent: does it "
+            + "hold you up? Serve all of them at the same time (threads, select, async).")
+            { Sentence = "P6" },
+        new("waits for a block that is too long", e => e.OfServer && e.Wants("ER|too-large") && e.Waited, _ =>
+            "compare the length at once, as an unsigned number; wait for nothing."),
+        new("pieces that end anywhere", e => e.OfServer && e.Delivery == Delivery.Whole && e.Asked.Uneven
+            && e.WantsReply && (e.Refused("unsupported", "bad-request") && !e.Wants("ER|") || e.Waited || e.Ended), _ =>
+            "what was sent came in pieces that end inside a message, or hold more than one. One receive is not one "
+            + "message: collect octets until the LF, or until the counted octets are there, and keep what is left.")
+            { Sentence = "CONN-3" },
+        new("waits behind a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
+            "the whole block has been sent, and more is waited for. The length is eight octets, most significant "
+            + "first, and does not count itself" + (e.Asked.Last.Contains("|digest=") ? " or the digest." : ".")
+            + " Does the first receive of the block swallow more than the length?"),
+        new("answers after the end", e => e.AnswersAfterEnd, _ =>
             "the answer came once the client had ended its sending: the server reads until the end of the stream. "
             + "A request ends with its LF; answer then."),
-        ("one receive per request", e => e.Self == Side.Client && e.LinesSent > 1 && e.Taken > 0 && e.Waited,
+        new("reset", e => e.OfServer && e.Reset, _ => AfterTheReset) { Sentence = "CLOSE-1", Quiet = true },
+        new("ended inside a block", e => e.OfServer && e.WantsEnd && e.Received.Length > 0
+            && e.Asked is { HalfClosed: true, InsideBlock: true }, _ =>
+            "the client ended inside its block: close, no reply; and nothing is stored."),
+        new("ended inside a block, stays open", e => e.OfServer && e.WantsEnd && e.Waited
+            && e.Asked is { HalfClosed: true, InsideBlock: true }, _ =>
+            "the client ended inside its block: close, no reply. A receive of 0 octets is the end, not a piece of the "
+            + "block: a loop that waits for the rest never ends.") { Quiet = true },
+
+        // ---- lengths ----
+
+        new("reversed length", e => e.Length is > 0 and var n && e.Starts([.. Notation.U64(n).Reverse()]), _ =>
+            "the length is there with its octets reversed: send the most significant one first (network byte order)."),
+        new("4-octet length", e => e.Length is > 0 and var n && e.Starts(Notation.U64(n)[4..]), _ =>
+            "the length has four octets; it takes eight."),
+        new("length as text", e => e.Length is { } n && e.Starts($"{n}"), _ =>
+            "the length is written in digits; it is a binary number of eight octets."),
+        new("length in characters", IsInCharacters, e =>
+            $"{e.Length} is due, {e.SeenLength} was sent; a character in it is not ASCII and takes more than one "
+                + $"octet: "
+            + "encode, then count."),
+        new("empty listing", e => e.Length > 0 && e.SeenLength == 0 && e.Asked.Last == "LIST", _ =>
+            "the listing is empty: the file that is in the folder is not listed."),
+        new("empty block", e => e.Length > 0 && e.SeenLength == 0, _ =>
+            "the block is empty, the file is not."),
+        new("length of something else", e => FitsWhatFollows(e) && e.Asked.Last == "LIST", e =>
+            $"the length fits what follows it, and the listing is another one: {Notation.Show(e.Seen.AsSpan(8), 200)}"),
+        new("length off by itself", e => e.SeenLength is { } n && n == e.Length + 8, _ =>
+            "the length is 8 too large: it counts the octets of the block, not itself."),
+        new("length off by the digest", e => e.SeenLength is { } n && n == e.Length + 32, _ =>
+            "the length is 32 too large: it counts the octets of the block, not the digest behind them."),
+        new("length off by one", e => e.SeenLength is { } n && (n == e.Length + 1 || n + 1 == e.Length), _ =>
+            "the length is off by one: it counts the octets of the block, all of them and nothing else, no line end "
+            + "behind them either."),
+
+        // ---- lines ----
+
+        new("CR LF", EndsWithCrLf, _ =>
+            "the line ends with CR LF (many print functions and text streams do that); it ends with LF alone."),
+        new("no final LF", LacksItsLf, _ =>
+            "the line has come without its LF: the other side cannot know that it has ended."),
+        new("plain ER", e => e.Wants("ER|") && e.Starts("ER\n"), _ =>
+            "ER is followed by | and a code, then | and a text (§4.3)."),
+
+        // ---- one receive is not one message ----
+
+        new("requests taken for one", TakesRequestsForOne, e =>
+            $"{e.Asked.Together} requests came in one piece, and were not taken apart: cut the input at each LF, and "
+            + "keep what is left for the next one (pipelining).") { Sentence = "CONN-2" },
+        new("one receive per request",
+            e => e.OfServer && e.Asked.Together > 1 && e.Taken > 0 && e.Waited && e.WantsReply && e.At == 0, _ =>
             "some requests were answered, the ones behind them in the same piece were not: what is left "
-            + "in the receive buffer after a request is the next request. One receive is not one message."),
-        ("requests taken for one", TakesRequestsForOne,
-            "several requests came in one piece, and were taken for one that makes no sense: "
-            + "cut the input at each LF, and keep what is left for the next one."),
-        ("one receive is one message", e => e.Delivery != Delivery.Whole && (e.Waited || e.Ended || e.Starts("ER|")),
-            "this delivery sends a message in small pieces. One receive is not one message: "
-            + "collect octets until the LF, or until the counted octets are there."),
-        ("one send taken for all", e => IsInsideABlock(e) && (e.Ended || e.Waited),
+            + "in the receive buffer after a request is the next request. One receive is not one message.")
+            { Sentence = "CONN-2", Quiet = true },
+        new("leftovers of a block", IsLeftOver, _ =>
+            "leftovers of the block before are read as requests: a block is read to its end, the digest too, also "
+            + "where it is refused or empty.") { Sentence = "PUT-6" },
+        new("name to be refused", e => e.Wants("ER|bad-name") && (e.Refused("not-found", "exists") || e.Starts("OK\n")),
+            e => "this name is to be refused by §4.5; "
+                + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.")
+                + " Check the name before anything else."),
+        new("type to be refused", e => e.Wants("ER|bad-type") && e.Asked.Blocks == 0
+            && (e.Refused("not-found", "exists") || e.Starts("OK\n")), e =>
+            "the ending of this name is none that is served here (NAME-3); "
+                + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.")),
+        new("no picture", e => e.Wants("ER|bad-type") && e.Asked.Blocks > 0 && e.Starts("OK\n"), _ =>
+            "the first octets of this block are no picture's (the table in §4.6), whatever its name ends in."),
+        new("a living temporary was removed", e => e.About("P12") && e.Wants("OK") && !e.Starts("OK"), _ =>
+            "when the second server started, it removed the temporary file of an upload that was running in the first "
+            + "one: remove only those whose server is dead (a lock on the file shows who lives).") { Sentence = "P12" },
+        new("no go-ahead", e => e.OfServer && e.Waited && e.At == 0 && e.Taken == 0 && e.Asked.Blocks == 0
+            && e.Asked.Last.StartsWith("PUT|") && e.WantsReply, _ =>
+            "nothing has come: a PUT is answered before its block, OK to go ahead or ER. The client waits for that.")
+            { Sentence = "PUT-1", Quiet = true },
+
+        // ---- the end ----
+
+        new("client hangs", e => !e.OfServer && e.WantsEnd && e.Waited && e.Received.Length == 0, _ =>
+            "everything has been sent; it still waits: did its first receive swallow the length, or "
+            + "does it ask for more than the length says?") { Sentence = "CONN-3" },
+        new("no digest", e => e.Expected is { Length: 32 } && e.Asked.Last.Contains("|digest=") && e.At == 0
+            && (e.Waited || e.Ended || e.Starts("OK\n") || e.Starts("ER|")), _ =>
+            "the digest does not come: the option was passed over. A server without this extension answers "
+            + "`unsupported` to it (CONF-1); one that has it sends 32 octets behind the block.")
+            { Sentence = "DIGEST-1" },
+        new("wrong digest", e => e.Expected is { Length: 32 } && e.Asked.Last.Contains("|digest=")
+            && e.Seen.Length >= 32, e =>
+            "the digest is not that of the file: 32 raw octets, SHA-256 over the whole file's octets"
+                + (e.Asked.Last.Contains("|offset=") ? ", the part that was left out included." : "."))
+            { Sentence = "DIGEST-1" },
+        new("offset passed over", e => e.Asked.Last.Contains("|offset=") && e.Length is { } n && e.SeenLength > n, _ =>
+            "the whole file comes, or more than the rest: the option was passed over. A server without this extension "
+            + "answers `unsupported` to it (CONF-1); the length is that of the rest.") { Sentence = "OFFSET-1" },
+        new("option passed over", e => e.Wants("ER|unsupported") && e.Starts("OK\n") && e.Asked.Last.Contains('|'), _ =>
+            "an option that is not known is answered with `unsupported`, not passed over.") { Sentence = "REQ-1" },
+        new("listing in another order", HasSameLines, _ =>
+            "these are the same lines in another order: sort by the octets of the names as they are in UTF-8."),
+        new("one send taken for all", e => IsInsideABlock(e) && (e.Ended || e.Waited), _ =>
             "the block stops before its length is reached: a send may take fewer octets than it was given, "
-            + "and says how many; send the rest, and close only after that."),
-        ("closes after each request", e => e.Self == Side.Client && e.Ended && e.Taken > 0,
-            "the connection was closed after an answer. It carries any number of requests; the client closes it."),
-        ("never closes", e => e.Waited && e.What?.StartsWith("the connection to be closed") == true,
-            "the connection stays open: after a receive of 0 octets, or a reply whose code closes, "
-            + "shut down, drain and close (§8)."),
-        ("extra octets", e => e.What?.StartsWith("the connection to be closed, with nothing more") == true,
+            + "and says how many; send the rest, and close only after that.") { Quiet = true },
+        new("stops", e => e.At > 0 && (e.Ended || e.Waited) && e.Expected is not null, e =>
+            $"it stops after {e.At} of {e.Expected!.Length} octets: "
+                + $"{Notation.Show(e.Expected.AsSpan(e.At), 60)} is missing.")
+            { Quiet = true },
+        new("closes after each request",
+            e => e.OfServer && e.Ended && e.Taken > 0 && e.At == 0 && e.WantsReply && e.Asked.Blocks == 0, _ =>
+            "the connection was closed after an answer. It carries any number of requests; the client closes it.")
+            { Sentence = "CONN-1", Quiet = true },
+        new("closes without a word", e => e.OfServer && e.Ended && e.WantsReply && e.At == 0, _ =>
+            "the connection was closed without an answer.") { Quiet = true },
+        new("never closes", e => e.OfServer && e.Waited && e.WantsEnd && e.Received.Length == 0, e =>
+            e.Asked.HalfClosed
+            ? "the client has ended its sending (a receive of 0 octets), and everything is answered: close then."
+            : "the connection stays open behind a reply whose code closes: shut down, drain and close (§8).")
+            { Quiet = true },
+        new("extra octets", e => e.OfServer && e.WantsEnd && e.Received.Length > 0, _ =>
             "there are octets behind the answer that belong to nothing: "
             + "a second reply, a line end after a block, or a length that is too small."),
-        ("name case folded", IsInAnotherCase,
+        new("client says more", e => !e.OfServer && e.WantsEnd && e.Received.Length > 0, e =>
+            e.Starts(0, 0, 0, 0)
+                ? "the client sends its block although it was refused: read the reply first; only OK is the go-ahead."
+                : "the client sends more than this command needs."),
+
+        // ---- replies ----
+
+        new("name case folded", IsInAnotherCase, _ =>
             "letters have changed their case: names are compared and kept octet by octet."),
-        ("plain ER", e => e.Wants("ER|") && e.Starts("ER\n"),
-            "ER is followed by | and a code, then | and a text (§4.3)."),
-        ("wrong code", e => e.Wants("ER|") && e.Starts("ER|"),
+        new("taken by an upload that was cut", e => e.Wants("OK") && e.Refused("exists")
+            && (e.About("P1") || e.About("CLOSE-2")), _ =>
+            "the name is taken: an upload that was cut short left its file there.") { Sentence = "P1" },
+        new("malformed line", e => e.Wants("ER|bad-request") && e.Starts("ER|"), _ =>
+            "this line is malformed (LINE-2, LINE-3 or REQ-2): look at that before its words, and at the line as it "
+                + "came, "
+            + "blanks and CR included."),
+        new("wrong code", e => e.Wants("ER|") && e.Starts("ER|"), _ =>
             "it was refused, but with another code: §6 says which fits, and if several do, the upper row."),
-        ("refused", e => e.Wants("OK") && e.Starts("ER|"),
+        new("refused", e => e.OfServer && e.Wants("OK") && e.Starts("ER|"), _ =>
             "this is to be done, not refused; the reply says why the server did not."),
-        ("not refused", e => e.Wants("ER|") && e.Starts("OK"),
+        new("not refused", e => e.OfServer && e.Wants("ER|") && e.Starts("OK"), _ =>
             "this is to be refused. Check it on the server too: a client is anybody's program."),
-        ("sends nothing", e => e.Waited && e.Received.Length == 0 && e.Taken == 0,
-            "nothing has come at all: is the reply flushed? Does one silent or slow client hold up the others?"),
+        new("sends nothing", e => e.OfServer && e.Waited && e.Received.Length == 0 && e.Taken == 0, _ =>
+            "nothing has come at all: is the request read up to its LF, and the reply flushed?") { Quiet = true },
     ];
 
-    public static IEnumerable<string> Names => table.Select(row => row.Name);
+    // For a message in pieces, if the same one passes in one piece; only the whole run knows.
+    static readonly Hint inPieces = new("one receive is one message", e => e.Delivery != Delivery.Whole, _ =>
+        "this delivery sends a message in small pieces; in one piece it is understood. One receive is not one message: "
+        + "collect octets until the LF, or until the counted octets are there.") { Sentence = "CONN-3" };
 
-    public static string TextOf(string name) => table.Single(row => row.Name == name).Text;
+    public static IEnumerable<string> Names => table.Append(inPieces).Select(row => row.Name);
 
-    public static string? For(Evidence evidence) => table.FirstOrDefault(row => row.Fits(evidence)).Text;
+    // The failure with the hint that fits its evidence, if one does.
+    public static Failure Applied(Failure failure, Evidence evidence)
+    {
+        var hint = table.FirstOrDefault(row => row.Fits(evidence));
+        bool tried = evidence.AnswersAfterOthers;       // that is shown, and needs no guess
+        return With(failure, hint, evidence) with
+        {
+            InPieces = !tried && inPieces.Fits(evidence) ? With(failure, inPieces, evidence) : null,
+        };
+    }
+
+    static Failure With(Failure failure, Hint? hint, Evidence evidence) => hint is null ? failure : failure with
+    {
+        HintName = hint.Name, Hint = hint.Text(evidence), Sentence = hint.Sentence,
+    };
+
+    public static bool IsQuiet(string name) => table.Any(row => row.Name == name && row.Quiet);
 
     // ---- the traces that take more than a line to tell ----
 
-    static bool IsOffByAFew(Evidence e)
+    // The listing as it came, in characters, is as long as the length says; in octets it is longer.
+    static bool IsInCharacters(Evidence e)
     {
-        if (e.Length is not { } length || e.Received.Length < 8 - e.At || e.Seen.Length < 8) return false;
-        ulong seen = BinaryPrimitives.ReadUInt64BigEndian(e.Seen);
-        return seen != length && seen - length + 40 <= 80;          // 40 more or 40 less, since it wraps around
+        if (e.SeenLength is not { } seen || e.Length <= seen || (ulong)e.Seen.Length - 8 <= seen) return false;
+        string listing = Encoding.UTF8.GetString(e.Seen.AsSpan(8));
+        int characters = listing.EnumerateRunes().Count();
+        return (ulong)listing.Length == seen || (ulong)characters == seen;
     }
 
-    static bool EndsWithCrLf(Evidence e) =>
-        e.Line is { } line && !line.EndsWith('\r') && e.Starts(line + "\r\n")
-        || e.Expected is null && Encoding.UTF8.GetString(e.Received).Contains("\r\n");
+    static bool FitsWhatFollows(Evidence e) =>
+        e.SeenLength is { } seen && seen != e.Length && (ulong)e.Seen.Length - 8 == seen;
+
+    static bool EndsWithCrLf(Evidence e)
+    {
+        if (e.Line is { } line) return !line.EndsWith('\r') && e.Starts(line + "\r\n");
+        int end = e.Received.AsSpan().IndexOf((byte)'\n');
+        return e.Expected is null && !e.WantsEnd && end > 0 && e.Received[end - 1] == '\r';
+    }
 
     static bool LacksItsLf(Evidence e) =>
         e.Line is { } line && e.Starts(line)
         && (e.Seen.Length == line.Length || e.Seen.Length > line.Length && e.Seen[line.Length] != '\n');
 
     static bool TakesRequestsForOne(Evidence e) =>
-        e.Self == Side.Client && e.Delivery == Delivery.Whole && e.LinesSent > 1 && e.Taken == 0
-        && e.Wants("OK") && e.Starts("ER|");
+        e.OfServer && e.Asked.Together > 1 && e.Wants("OK") && e.Starts("ER|")
+        && (e.Taken == 0 || e.Refused("unsupported", "bad-request"));
+
+    // A block was sent before, and now there is an answer to a request that nobody made.
+    static bool IsLeftOver(Evidence e) =>
+        e.OfServer && e.Asked.Blocks > 0 && e.Refused("bad-request", "unsupported")
+        && !e.Wants("ER|bad-request") && !e.Wants("ER|unsupported");
 
     static bool IsInsideABlock(Evidence e) =>
         e.Expected is { Length: > 64 } && e.At > 0 || e.What?.Contains("octets") == true;
 
+    static bool HasSameLines(Evidence e) =>
+        e.Text is { } text && text.Count(c => c == '\n') > 1 && text.Contains('|')
+        && Encoding.UTF8.GetString(e.Seen) is var seen && seen.Length >= text.Length
+        && NamesIn(seen[..text.Length]).Order().SequenceEqual(NamesIn(text).Order());
+
+    static IEnumerable<string> NamesIn(string listing) => listing.Split('\n').Select(line => line.Split('|')[0]);
+
     static bool IsInAnotherCase(Evidence e)
     {
         string seen = Encoding.UTF8.GetString(e.Seen);
-        if (e.Text is not { } text || seen.Length < 3 || seen == text) return false;
-        return text.StartsWith(seen[..Math.Min(seen.Length, text.Length)], StringComparison.OrdinalIgnoreCase);
+        if (e.Text is not { } text || e.Received.Length == 0 || seen.Length < 3) return false;
+        int common = Math.Min(seen.Length, text.Length);
+        return text[..common] != seen[..common]
+            && text[..common].Equals(seen[..common], StringComparison.OrdinalIgnoreCase);
     }
 }

@@ -32,6 +32,7 @@ public sealed class Program : IDisposable
         if (input is not null) process.StandardInput.Write(input);
         process.StandardInput.Close();
         lock (running) running.Add(this);
+        Watch.Current?.Add(this);
     }
 
     // From now on what it says is read; before, it waits as soon as its pipes are full.
@@ -57,15 +58,22 @@ public sealed class Program : IDisposable
 
     public int WaitForExit(int? milliseconds = null)
     {
-        bool ended = process.WaitForExit(milliseconds ?? Settings.Patience * 2);
-        if (!ended) throw new Violation($"The {Name} does not end.\n{Said()}");
+        int patience = milliseconds ?? Settings.Patience * 2;
+        if (!process.WaitForExit(patience)) throw new Violation(Wording.Hangs(Name, patience));
         outputEnded.Wait(Settings.Patience);
         errorsEnded.Wait(Settings.Patience);
+        // A crash is no refusal, whatever the exit code: nobody decided anything.
+        if (Name == "client" && !told && Wording.Crash(Output + Errors, process.ExitCode) is { } crash)
+            throw new Violation(Wording.Crashed(crash));
+        if (Name == "client" && Watch.Current is { } watch) watch.ClientExit = process.ExitCode;
         return process.ExitCode;
     }
 
+    bool told;                              // to end, by a test
+
     public void Signal(string name)
     {
+        told = true;
         using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{process.Id}"]))!;
         kill.WaitForExit();
     }
@@ -206,7 +214,8 @@ public sealed class RunningServer : IDisposable
     public Wire Connect(Delivery delivery = Delivery.Whole)
     {
         var socket = Interlocked.Exchange(ref first, null) ?? TryConnect()
-            ?? throw new Violation($"The server accepts no connection any more.\n{Program.Said()}");
+            ?? throw new Violation(new Failure("the server to accept a connection", "it does not, any more"));
+        Watch.Current?.Add(Program);
         return new Wire(socket, Side.Client, delivery);
     }
 

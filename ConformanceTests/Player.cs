@@ -28,7 +28,7 @@ public static class Player
                 if (ended.Add(connection)) { wire.HalfClose(); wire.ExpectEnd(); }
             Check(transcript.After, Side.Server, server.Folder);
         }
-        catch (Violation violation) { throw Located(violation, transcript, delivery, server.Program); }
+        catch (Violation violation) { throw Located(violation, transcript, delivery); }
         finally { foreach (var wire in wires.Values) wire.Dispose(); }
     }
 
@@ -58,11 +58,10 @@ public static class Player
             wire.Dispose();
             int exit = client.WaitForExit();
             if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0))
-                throw new Violation($"expected  exit code {(wanted == 0 ? "0" : "other than 0")}\n"
-                    + $"received  exit code {exit}\nso far\n{wire.SoFar()}");
+                throw new Violation(Wording.Exit(wanted == 0, exit, wire.Talk));
             Check(transcript.After, Side.Client, folder);
         }
-        catch (Violation violation) { throw Located(violation, transcript, delivery, client); }
+        catch (Violation violation) { throw Located(violation, transcript, delivery); }
         finally { wire.Dispose(); }
     }
 
@@ -72,9 +71,8 @@ public static class Player
         where holding.Side == side && holding.Content is not null
         select (holding.Name, holding.Content!);
 
-    // The failure, with where it happened and what the program said.
-    static Violation Located(Violation violation, Transcript transcript, Delivery delivery, Program program) =>
-        new($"{Where(transcript, delivery)}{violation.Message}\n{program.Said()}".TrimEnd());
+    static Violation Located(Violation violation, Transcript transcript, Delivery delivery) =>
+        new(violation.Failure with { Where = Where(transcript, delivery) });
 
     // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
     // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
@@ -94,8 +92,8 @@ public static class Player
         }
         if (received == expected) return;
         if (AsksForMore(expected, received)) Assert.Ignore("not offered: the client does not ask for it");
-        throw new Violation($"expected  {expected}\\n\n"
-            + $"received  {Notation.Show(Encoding.UTF8.GetBytes(received))}\\n\nso far\n{wire.SoFar()}");
+        string came = Notation.Show(Encoding.UTF8.GetBytes(received));
+        throw new Violation(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
     }
 
     // The same request, with more options; they stand in any order.
@@ -116,13 +114,14 @@ public static class Player
             ("file", file),
         ];
         string[] words = [.. Plug.Words(Plug.ClientTemplate, values), .. Plug.Words(options)];
+        if (Watch.Current is { } watch) watch.Command = command;
         return new Program("client", words, folder, input);
     }
 
     public static Wire Accept(Socket listener, Delivery delivery)
     {
         bool came = listener.Poll(Settings.Patience * 3 * 1000, SelectMode.SelectRead);
-        if (!came) throw new Violation("expected  a connection from the client\nreceived  none");
+        if (!came) throw new Violation(new Failure("a connection from the client", "none"));
         return new Wire(listener.Accept(), Side.Server, delivery);
     }
 
@@ -142,16 +141,13 @@ public static class Player
         {
             string path = Path.Combine(folder, holding.Name);
             if (holding.Content is null && File.Exists(path))
-                throw new Violation($"expected  the {owner} lacks {holding.Name}\n"
-                    + $"received  it is there, with {new FileInfo(path).Length} octets");
+                throw new Violation(Wording.Shows(side, holding.Name, new FileInfo(path).Length));
             if (holding.Content is null) continue;
             if (!File.Exists(path))
-                throw new Violation($"expected  the {owner} has {holding.Name}\nreceived  it is not there");
+                throw new Violation(new Failure($"the {owner} has {holding.Name}", "it is not there"));
             var (wanted, there) = (holding.Content, File.ReadAllBytes(path));
             if (!there.AsSpan().SequenceEqual(wanted))
-                throw new Violation(
-                    $"expected  {holding.Name} with {wanted.Length} octets: {Notation.Show(wanted, 60)}\n"
-                    + $"received  {there.Length} octets: {Notation.Show(there, 60)}");
+                throw new Violation(Wording.OtherOctets(holding.Name, wanted, there));
         }
     }
 
@@ -164,6 +160,6 @@ public static class Player
             Delivery.ThreeOctets  => "three octets at a time",
             _                     => "whole",
         };
-        return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}\n";
+        return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}";
     }
 }

@@ -11,9 +11,10 @@ public sealed partial record Clause(string Id, Level Level, int Line, string Tex
 
     [GeneratedRegex(@"(.{1,100})(?: +|$)")] private static partial Regex Wrapped();
 
-    public bool IsExtension => Id.Split('-')[0] is "DIGEST" or "OFFSET" or "STATUS" or "AHEAD";
-}
+    public bool IsExtension => Id.Split('-')[0] is "DIGEST" or "OFFSET" or "STATUS" or "AHEAD" or "SEAL";
 
+    public string Section { get; init; } = "";          // 4.5
+}
 
 public static partial class Spec
 {
@@ -24,8 +25,10 @@ public static partial class Spec
 
     static Spec()
     {
+        string section = "";
         for (int i = 0; i < Lines.Length; i++)
         {
+            if (Heading().Match(Lines[i]) is { Success: true } heading) section = heading.Groups[1].Value;
             if (Lines[i].StartsWith("```"))
             {
                 int start = i;
@@ -47,7 +50,8 @@ public static partial class Spec
             if (Id().Match(paragraph) is { Success: true } match)
             {
                 var level = words.Contains("MUST") ? Level.Must : words.Contains("SHOULD") ? Level.Should : Level.May;
-                var clause = new Clause(match.Groups[1].Value, level, first + 1, match.Groups[2].Value.Trim());
+                var clause = new Clause(match.Groups[1].Value, level, first + 1, match.Groups[2].Value.Trim())
+                    { Section = section };
                 if (!Clauses.TryAdd(clause.Id, clause))
                     Mistakes.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
             }
@@ -63,5 +67,6 @@ public static partial class Spec
 
     [GeneratedRegex(@"^\*\*\[([A-Z]+-?\d+)\][^*]*\*\*(.*)$")] private static partial Regex Id();
     [GeneratedRegex(@"\b(MUST|SHOULD|MAY)\b")] private static partial Regex Keyword();
+    [GeneratedRegex(@"^#+ ([\d.]*\d)\.? ")] private static partial Regex Heading();
     [GeneratedRegex("`[^`]*`")] private static partial Regex CodeSpan();
 }

@@ -1,10 +1,14 @@
 // Every transcript of Protocol.md, in three deliveries.
 
+using NUnit.Framework.Internal;
+
+[Order(2)]
 public sealed class Transcripts : ServerConformance
 {
     // With the sentences as categories: --filter TestCategory=GET-3 runs what proves that one.
     public static TestCaseData Case(Transcript transcript, Delivery delivery) =>
-        transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id));
+        transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id))
+            .SetProperty(PropertyNames.Order, Stages.Of([.. transcript.Ids.Select(Spec.Find)]));
 
     static IEnumerable<TestCaseData> Cases() =>
         from transcript in Spec.Transcripts
@@ -20,6 +24,7 @@ public sealed class Transcripts : ServerConformance
     static bool NeedsItsOwn(Transcript transcript) => transcript.Ids.Any(id => id.StartsWith("STATUS"));
 }
 
+[Order(2)]
 public sealed class ClientTranscripts : ClientConformance
 {
     static IEnumerable<TestCaseData> Cases() =>

@@ -6,9 +6,6 @@ using System.Globalization;
 
 public enum Delivery { Whole, OctetByOctet, ThreeOctets }
 
-// The implementation did not say or do what the specification wants.
-public sealed class Violation(string text) : Exception(text);
-
 public sealed class Wire : IDisposable
 {
     readonly Socket socket;
@@ -16,18 +13,24 @@ public sealed class Wire : IDisposable
     readonly Delivery delivery;
     readonly byte[] buffer = new byte[1 << 16];
     int start, count;
-    readonly List<(Side Side, byte[] Octets)> said = [];
-    readonly List<string> events = [];
-    int linesSent, repliesTaken;
+    readonly Trace trace = new();
+    long arrived, sentOctets;
+    int repliesTaken;
 
     public Wire(Socket socket, Side self, Delivery delivery = Delivery.Whole)
     {
         (this.socket, this.self, this.delivery) = (socket, self, delivery);
         socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent octet by octet
         socket.SendTimeout = socket.ReceiveTimeout = Settings.Patience;
+        Watch.Current?.Add(this);
     }
 
+    // How long one waits for what never comes.
+    public int Patience { get; init; } = Settings.Patience;
+
     public Socket Socket => socket;
+    public Trace Trace => trace;
+    public Asked Asked { get; } = new();
     public bool SendingFailed { get; private set; }
 
     // ---- sending ----
@@ -36,8 +39,8 @@ public sealed class Wire : IDisposable
 
     public void Send(ReadOnlySpan<byte> octets)
     {
-        said.Add((self, octets.ToArray()));
-        linesSent += octets.Count((byte)'\n');
+        trace.Add(self, octets);
+        Asked.Sends(octets);
         int size = delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => octets.Length };
         try
         {
@@ -48,29 +51,43 @@ public sealed class Wire : IDisposable
                 int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
                 socket.Send(octets.Slice(sent, piece));
                 sent += piece;
+                trace.Cut(self, sentOctets += piece);
             }
         }
         catch (SocketException e)
         {
-            events.Add($"(sending failed: {e.SocketErrorCode})");
+            trace.Happens(e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
+                ? $"({Name(Other)} takes nothing more for {Seconds(Patience)})"
+                : $"({Name(self)} cannot send: {Name(Other)} has closed the connection)");
             SendingFailed = true;
         }
     }
 
     public void HalfClose()
     {
-        events.Add("half-close");
+        trace.Happens($"{Name(self)} ends its sending (half-close)");
+        Asked.HalfClosed = HasEnded = true;
         try { socket.Shutdown(SocketShutdown.Send); }
         catch (SocketException) { }                     // reset by the peer: what it said can still be read
     }
 
     public void Reset()
     {
+        trace.Happens($"{Name(self)} resets the connection");
         socket.LingerState = new LingerOption(true, 0);
+        Dispose();
+    }
+
+    public void Dispose()
+    {
+        HasEnded = true;
         socket.Dispose();
     }
 
-    public void Dispose() => socket.Dispose();
+    public bool HasEnded { get; private set; }          // our side of it
+
+    static string Name(Side side) => side == Side.Client ? "the client" : "the server";
+    static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
 
     // ---- receiving ----
 
@@ -81,9 +98,11 @@ public sealed class Wire : IDisposable
         socket.ReceiveTimeout = timeout;
         int received = socket.Receive(buffer, count, buffer.Length - count, SocketFlags.None, out var error);
         if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new TimeoutException();
-        if (error != SocketError.Success) events.Add($"({error})");
+        if (error == SocketError.ConnectionReset) trace.Happens($"({Name(Other)} has reset the connection)");
+        else if (error != SocketError.Success) trace.Happens("(the connection is lost)");
         reset |= error == SocketError.ConnectionReset;
         count += received;
+        if (received > 0) trace.Cut(Other, arrived += received);
         return received > 0;
     }
 
@@ -95,7 +114,8 @@ public sealed class Wire : IDisposable
         var octets = buffer.AsSpan(start, size).ToArray();
         start += size;
         count -= size;
-        said.Add((Other, octets));
+        trace.Add(Other, octets);
+        Asked.Hears(octets);
         return octets;
     }
 
@@ -107,7 +127,8 @@ public sealed class Wire : IDisposable
         for (int have = 0; have < size;)
         {
             if (count == 0 && !Ensure(() => count > 0))
-                throw Wrong(what == "" ? $"{size} octets" : what, null, $"the end after {have} of {size} octets");
+                throw Wrong(what == "" ? $"{size:N0} octets" : what, null,
+                    $"{(waited ? "nothing more" : reset ? "a reset" : "the end")} after {have:N0} of {size:N0} octets");
             int piece = Math.Min(size - have, count);
             Take(piece).CopyTo(all, have);
             have += piece;
@@ -120,7 +141,7 @@ public sealed class Wire : IDisposable
     {
         int end() => buffer.AsSpan(start, count).IndexOf((byte)'\n');
         if (!Ensure(() => end() >= 0 || count > 1024))
-            throw Wrong(expected, null, count == 0 ? "the end of the connection" : null);
+            throw Wrong(expected, null, count == 0 && !waited && !reset ? "the end of the connection" : null);
         if (end() is < 0 or >= 1024) throw Wrong(expected, null, "1,024 octets without a line end");
         return Encoding.UTF8.GetString(Take(end() + 1)[..^1]);
     }
@@ -130,29 +151,50 @@ public sealed class Wire : IDisposable
         try
         {
             while (!enough())
-                if (!Fill(Settings.Patience)) return false;
+                if (!Fill(Patience)) return false;
             return true;
         }
         catch (TimeoutException) { return TimedOut(); }
     }
 
-    // Nothing came.  Does it come once we end our side?
-    // That tells a server that reads until the end from one that hangs.
+    // Nothing came.  Does it come once the others have gone, or once we end our side?
+    // That tells a server that serves one after the other, and one that reads until the end, from one that hangs.
     bool TimedOut()
     {
-        events.Add($"(nothing for {Settings.Patience / 1000.0:0.#} s)");
-        waited = true;
-        if (count == 0 && self == Side.Client)
-            try
-            {
-                socket.Shutdown(SocketShutdown.Send);
-                answersAfterEnd = Fill(Settings.Patience / 2) && count > 0;
-            }
-            catch (Exception e) when (e is TimeoutException or SocketException) { }
+        trace.Happens($"(nothing for {Seconds(Patience)})");
+        GiveUp();
+        if (count > 0 || self == Side.Server) return false;
+        foreach (var other in Watch.Current?.Wires ?? [])
+            if (other != this && other.self == self)
+                try { other.socket.Shutdown(SocketShutdown.Both); others++; }
+                catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
+        answersAfterOthers = others > 0 && Comes(Patience / 6);
+        if (answersAfterOthers) trace.Happens("(the test closed its other connections, and the answer came)");
+        else try
+        {
+            socket.Shutdown(SocketShutdown.Send);
+            answersAfterEnd = Comes(Patience / 2);
+            if (answersAfterEnd) trace.Happens("(the test ended its sending, and the answer came)");
+        }
+        catch (SocketException) { }                     // it was closed meanwhile
         return false;
     }
 
-    bool waited, reset, answersAfterEnd;
+    // From here on an error of the program is what we do to it, not what it did.
+    void GiveUp()
+    {
+        waited = true;
+        givenUp = Wording.Crash(Watch.Current?.Said() ?? "", 0) is null;
+    }
+
+    bool Comes(int within)
+    {
+        try { return Fill(within) && count > 0; }
+        catch (TimeoutException) { return false; }
+    }
+
+    int others;
+    bool waited, givenUp, reset, answersAfterEnd, answersAfterOthers;
 
     public void Expect(params Piece[] pieces)
     {
@@ -205,7 +247,7 @@ public sealed class Wire : IDisposable
         string line = ReceiveLine($"ER|{code}|…\\n");
         if (!line.StartsWith($"ER|{code}|"))
         {
-            Unread(line + "\n");
+            GiveBack(line + "\n");
             throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null);
         }
         if (line.Any(char.IsControl))
@@ -217,22 +259,22 @@ public sealed class Wire : IDisposable
                 "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
     }
 
-    void Unread(string line)
+    void GiveBack(string line)
     {
         int size = Encoding.UTF8.GetByteCount(line);
         start -= size;
         count += size;
-        said.RemoveAt(said.Count - 1);
+        trace.TakeBack(size);
     }
 
     public void ExpectEnd()
     {
         bool more;
-        try { more = count > 0 || Fill(Settings.Patience); }
+        try { more = count > 0 || Fill(Patience); }
         catch (TimeoutException)
         {
-            waited = true;
-            throw Wrong("the connection to be closed", null, "it stays open");
+            GiveUp();
+            throw Wrong("the connection to be closed", null, $"it stays open, for {Seconds(Patience)}");
         }
         if (more)
             throw Wrong("the connection to be closed, with nothing more on it", null,
@@ -243,8 +285,17 @@ public sealed class Wire : IDisposable
     public byte[] ReceiveRest()
     {
         var all = new MemoryStream();
-        do { all.Write(buffer, start, count); start = count = 0; }
-        while (Fill(Settings.Patience));
+        try
+        {
+            do { all.Write(buffer, start, count); trace.Add(Other, buffer.AsSpan(start, count)); start = count = 0; }
+            while (Fill(Patience));
+        }
+        catch (TimeoutException)
+        {
+            GiveUp();
+            throw Wrong("the connection to be closed", null, $"it stays open, with nothing on it for "
+                + Seconds(Patience));
+        }
         return all.ToArray();
     }
 
@@ -289,30 +340,47 @@ public sealed class Wire : IDisposable
         int same = tail.AsSpan().CommonPrefixLength(received);
         string prefix = at > 24 ? "…" : Notation.Show(expected.AsSpan(0, expected is null ? 0 : at));
 
-        string end = waited ? "  (nothing more)" : "  (the end of the connection)";
+        string end = waited ? $"  (nothing more, for {Seconds(Patience)})"
+            : reset ? "  (a reset)"
+            : "  (the end of the connection)";
         string came = received.Length == 0 ? end : Notation.Show(received, 80);
-
-        var text = new StringBuilder();
-        text.AppendLine($"expected  {what ?? prefix + Notation.Show(tail, 80)}");
-        text.AppendLine($"received  {instead ?? prefix + came}");
-        if (expected is not null && instead is null && received.Length > 0)
-        {
-            int column = prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length;
-            text.AppendLine($"          {new string(' ', column)}^");
-        }
+        var notes = new List<string>();
         if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
         {
-            ulong length = BinaryPrimitives.ReadUInt64BigEndian(expected);
-            text.AppendLine($"          (expected is the length <u64:{length}>)");
+            byte[] seen = [.. expected[..at], .. received];
+            string number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
+            string came64 = seen.Length < 8 ? "" : $"; received is {number(seen)}";
+            notes.Add($"(expected is the length {number(expected)}{came64})");
         }
-        var evidence = new Evidence(
-            self, expected, at, received, waited, answersAfterEnd,
-            linesSent, repliesTaken, delivery, SaidBy(Other), what);
-        if (Hints.For(evidence) is { } hint) text.AppendLine($"hint      {hint}");
-        text.AppendLine("so far");
-        text.Append(SoFar());
-        return new Violation(text.ToString().TrimEnd());
+
+        // Of several replies, the one that is another.
+        int reply = expected.AsSpan(0, expected is null ? 0 : at + same).LastIndexOf("\n"u8) + 1;
+        if (!expected.AsSpan(reply).StartsWith("OK"u8) && !expected.AsSpan(reply).StartsWith("ER|"u8)) reply = 0;
+        var evidence = new Evidence
+        {
+            Self = self, What = what, Delivery = delivery,
+            Expected = expected?[reply..], At = Math.Max(at - reply, 0), Received = received[Math.Max(reply - at, 0)..],
+            Waited = waited, Reset = reset, Taken = repliesTaken, Asked = Asked,
+            AnswersAfterEnd = answersAfterEnd, AnswersAfterOthers = answersAfterOthers,
+            Clauses = [.. Watch.Current?.Clauses.Select(clause => clause.Id) ?? []],
+        };
+        FailedHere = true;
+        (unread, agreed) = (received, same);
+        var failure = new Failure(what ?? prefix + Notation.Show(tail, 80), (instead ?? prefix + came).Trim())
+        {
+            Notes = [.. notes], GivenUp = givenUp,
+            Caret = expected is not null && instead is null && received.Length > 0
+                ? prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length
+                : null,
+            Talks = [Talk],
+        };
+        return new Violation(Hints.Applied(failure, evidence));
     }
+
+    public bool FailedHere { get; private set; }
+    byte[] unread = [];
+    int agreed;
+    public Talk Talk => new(trace.Lines, FailedHere, Other, unread, agreed);
 
     void TakeWhatIsThere()
     {
@@ -324,32 +392,77 @@ public sealed class Wire : IDisposable
         catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }
     }
 
-    byte[] SaidBy(Side side) => [.. said.Where(entry => entry.Side == side).SelectMany(entry => entry.Octets)];
+    public string SoFar() => Talk.Text();
+}
 
-    public string SoFar()
+// What the client's side of a connection has asked for, as far as a hint needs it.  A server's wire has none.
+public sealed class Asked
+{
+    readonly List<byte> partial = [];                   // a request without its end
+    readonly List<byte> block = [];                     // the start of what followed the last request
+    long blockOctets = -1;
+
+    public string Last { get; private set; } = "";      // the last request line
+    public int Together { get; private set; }           // so many requests in the last piece that held any
+    public bool HalfClosed { get; set; }
+    public int Blocks { get; private set; }
+    public int RepliesToLast { get; private set; }
+
+    public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
+
+    public void Sends(ReadOnlySpan<byte> octets)
     {
-        var text = new StringBuilder();
-        int[] offsets = [0, 0];
-        foreach (var group in Joined())
+        if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n')) { partial.AddRange(octets); return; }
+        Uneven = partial.Count > 0;
+        byte[] all = [.. partial, .. octets];
+        partial.Clear();
+        int requests = 0, used = 0;
+        for (var rest = all.AsSpan(); rest.IndexOf((byte)'\n') is >= 0 and var end; rest = rest[(end + 1)..])
         {
-            ref int offset = ref offsets[(int)group.Side];
-            char speaker = group.Side == Side.Client ? 'C' : 'S';
-            text.AppendLine($"  {offset,6}  {speaker}: {Notation.Show(group.Octets, 100)}");
-            offset += group.Octets.Length;
+            if (!IsRequest(rest[..end])) break;
+            (Last, requests, blockOctets) = (Encoding.UTF8.GetString(rest[..end]), requests + 1, -1);
+            used += end + 1;
+            block.Clear();
+            RepliesToLast = 0;
+            var next = rest[(end + 1)..];
+            bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
+            if (Last.StartsWith("PUT|") && !another) break;             // what follows is its block
         }
-        foreach (string line in events) text.AppendLine($"          {line}");
-        return text.Length == 0 ? "          (nothing)\n" : text.ToString();
+        if (requests > 0) Together = requests;
+        var left = all.AsSpan(used);
+        if (left.IsEmpty || !Last.StartsWith("PUT|")) return;
+        Uneven |= requests > 0;
+        if (blockOctets < 0) (blockOctets, Blocks) = (0, Blocks + 1);
+        blockOctets += left.Length;
+        if (block.Count < 8) block.AddRange(left[..Math.Min(left.Length, 8 - block.Count)]);
     }
 
-    List<(Side Side, byte[] Octets)> Joined()
+    // Before a block is due: what may become a request.
+    bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
+        partial.Count > 0
+        || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
+            && (!Last.StartsWith("PUT|") || !InsideBlock && blockOctets >= 0);
+
+    public void Hears(ReadOnlySpan<byte> octets) => RepliesToLast += octets.Count((byte)'\n');
+
+    static bool IsRequest(ReadOnlySpan<byte> line)
     {
-        var joined = new List<(Side Side, byte[] Octets)>();
-        foreach (var (side, octets) in said)
-        {
-            bool goesOn = joined.Count > 0 && joined[^1].Side == side && joined[^1].Octets is not [.., 10];
-            if (goesOn) joined[^1] = (side, [.. joined[^1].Octets, .. octets]);
-            else joined.Add((side, octets));
-        }
-        return joined;
+        int verb = line.IndexOfAnyExceptInRange((byte)'A', (byte)'Z') is >= 0 and var end ? end : line.Length;
+        return verb is >= 3 and <= 8 && (verb == line.Length || line[verb] == '|');
     }
+
+    // How much of the block is still to come; null where there is none.
+    public decimal? BlockLeft
+    {
+        get
+        {
+            if (blockOctets < 0) return null;
+            if (block.Count < 8) return 8 - block.Count;
+            ulong length = BinaryPrimitives.ReadUInt64BigEndian(block.ToArray());
+            return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - blockOctets;
+        }
+    }
+
+    public bool InsideBlock => BlockLeft is > 0;
+    public bool BlockComplete => BlockLeft is <= 0;
 }

@@ -1,0 +1,377 @@
+// What a test found, in the words of somebody who has read Protocol.md and none of these files: checks that tests
+// make on their own, errors that reach them, crashes.
+
+using System.Globalization;
+using System.Text.RegularExpressions;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+public static partial class Wording
+{
+    // ---- failures that are worded here because several places find them ----
+
+    public static Failure Exit(bool wantedZero, int exit, params Talk[] talks)
+    {
+        var failure = new Failure($"exit code {(wantedZero ? "0: it is done" : "other than 0")}", $"exit code {exit}")
+            { Talks = talks };
+        return wantedZero ? failure : failure with
+        {
+            HintName = "exit 0", Sentence = "CLI-5",
+            Hint = talks.Any(talk => talk.Lines.LastOrDefault(line => line.Side == Side.Server)
+                    ?.Show(200).Contains("ER|") == true)
+                ? "the last thing that the server said is a refusal: is it read before the client ends?"
+                : "0 says that everything was done; here it was not.",
+        };
+    }
+
+    public static Failure Shows(Side side, string name, long octets) =>
+        new($"{name} is not in the {side.ToString().ToLowerInvariant()}'s folder",
+            $"it is there, with {octets:N0} octets")
+        {
+            HintName = "shows too early", Sentence = side == Side.Server ? "P1" : "CLI-4",
+            Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when "
+                + "all "
+                + "octets are there; what is left of a failed one is removed.",
+        };
+
+    public static Failure OtherOctets(string name, byte[] wanted, byte[] there)
+    {
+        int same = wanted.AsSpan().CommonPrefixLength(there);
+        return new($"{name} with {wanted.Length:N0} octets: {Notation.Show(wanted, 60)}",
+            $"{there.Length:N0} octets: {Notation.Show(there, 60)}")
+        {
+            Notes = [same == Math.Min(wanted.Length, there.Length)
+                ? there.Length < wanted.Length ? $"the end is missing, from octet {same:N0} on"
+                : "there is more behind it"
+                : $"they differ from octet {same:N0} on"],
+        };
+    }
+
+    public static Failure Hangs(string name, int milliseconds)
+    {
+        var failure = new Failure($"the {name} to end", $"it still runs after {milliseconds / 1000.0:0.#} s");
+        return name != "client" ? failure : failure with
+        {
+            HintName = "client hangs",
+            Hint = Watch.Current?.Wires.All(wire => wire.HasEnded) == true
+                ? "the server has closed, and it still waits: a receive of 0 octets is the end, not a piece; a loop "
+                    + "that "
+                    + "waits for the rest never ends."
+                : "everything has been sent; it still waits: did its first receive swallow the length, or does it ask "
+                    + "for more than the length says?",
+        };
+    }
+
+    public static Failure Crashed(string crash) =>
+        new("the client to end by itself, and to say what went wrong", crash)
+        {
+            HintName = "crash",
+            Hint = "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with "
+                + "an "
+                + "exit code of your own, 1 for example.",
+        };
+
+    // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
+    public static string? Crash(string said, int exit)
+    {
+        if (exit is > 128 and < 160) return $"it was ended by signal {exit - 128}: a crash";
+        if (Unhandled().Match(said) is not { Success: true } match) return null;
+        bool isPython = match.Value.StartsWith("Traceback");
+        string error = isPython && PythonError().Matches(said, match.Index) is [_, .., var last]
+            ? last.Value.Trim() : match.Value.Trim();
+        return $"it crashed: {Printable(error)}";
+    }
+
+    [GeneratedRegex(@"^(Traceback \(most recent call last\):|Unhandled exception.*|Exception in thread "".*"".*"
+        + @"|panic: .*|thread '.*' panicked at.*|Segmentation fault.*|Uncaught .*|.*: uncaught exception.*"
+        + @"|terminate called.*|PHP Fatal error.*|\*\*\* Error in .*|.*AddressSanitizer.*)", RegexOptions.Multiline)]
+    private static partial Regex Unhandled();
+
+    [GeneratedRegex(@"^[A-Za-z_][\w.]*( \(most.*|:.*)?$", RegexOptions.Multiline)]
+    private static partial Regex PythonError();
+
+    // ---- what a terminal, or a reader, would not see as it is ----
+
+    public static string Printable(string text)
+    {
+        var shown = new StringBuilder();
+        foreach (var rune in text.EnumerateRunes())
+            if (Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format
+                    or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.PrivateUse
+                || rune.Value is 0xA0 or 0x3000 or 0xFFFD)
+                shown.Append(rune.Value < 0x100 ? $"\\x{rune.Value:X2}"
+                    : rune.Value < 0x10000 ? $"\\u{rune.Value:X4}" : $"\\U{rune.Value:X8}");
+            else shown.Append(rune);
+        return shown.ToString();
+    }
+
+    public static string Wrapped(string text)
+    {
+        var lines = new List<string> { "" };
+        foreach (string word in text.Split(' '))
+            if (lines[^1].Length + word.Length > 96) lines.Add(word);
+            else lines[^1] += (lines[^1] == "" ? "" : " ") + word;
+        return string.Join('\n', lines);
+    }
+
+    // As a reader sees a test's name: Malformed((CR, System.Byte[])) → Malformed(CR)
+    public static string Named(string test)
+    {
+        test = Regex.Replace(test, @"\(\((.*?)(, System\.[\w.\[\]`]+)*\)\)$", "($1)");
+        return Printable(Regex.Replace(test, @"(?<=\d)UL\b", ""));
+    }
+
+    // Nothing_shows_before_the_last_octet → nothing shows before the last octet
+    public static string InWords(string test)
+    {
+        int end = test.IndexOf('(');
+        string name = end < 0 ? test : test[..end], arguments = end < 0 ? "" : $", with {test[(end + 1)..^1]}";
+        name = name.Replace('_', ' ');
+        bool isWord = name.Length < 2 || !char.IsUpper(name[1]);
+        return (isWord ? char.ToLowerInvariant(name[0]) + name[1..] : name) + arguments;
+    }
+
+    // ---- a test's own checks ----
+
+    // What a check looks at.  Two texts: what is so and what is not so, where the check is a yes or no.
+    static readonly (string Look, string Words, string Not)[] subjects =
+    [
+        (@"File\.Exists\(PathOf\(""(.+?)""\)\)", "$1 is in the client's folder", "$1 is not in the client's folder"),
+        (@"\w*[Ss]erver\.Shows\(""(.+?)""\)",
+            "$1 shows in the server's folder", "$1 does not show in the server's folder"),
+        (@"File\.Exists\(canary\)", "a file beside the server's folder", ""),
+        (@"\.HasMore", "something has come", "nothing has come"),
+        (@"\.SendingFailed", "the connection was given up", "what was sent was taken"),
+        (@"^sending\.Wait", "all of the requests were taken", "they were not all taken"),
+        (@"char\.IsControl", "control characters came through", "no control character came through"),
+        (@"SequenceEqual", "the same octets", "other octets, or fewer"),
+        (@"List\(\)\.Select|NamesIn\(|^(names|listed)\b", "the names in the listing", ""),
+        (@"^lines", "the lines of the block", ""),
+        (@"List\(\)", "the listing", ""),
+        (@"\.Get\(""(.+?)""\)", "what GET of $1 brought", ""),
+        (@"\.Get\(", "what GET brought", ""),
+        (@"ReceiveBlock\(\)\.Count", "the number of lines in the block", ""),
+        (@"ReceiveBlock\(|\.Receive\(", "the block", ""),
+        (@"ReceiveRest|^octets|^rest", "what came until the end", ""),
+        (@"ReceiveLine\(|^(answer|line|request)\b", "the line", ""),
+        (@"client\.WaitForExit|^exit", "the client's exit code", ""),
+        (@"Program\.WaitForExit", "the server's exit code", ""),
+        (@"answer == ""OK""\)", "the number of uploads answered with OK", ""),
+        (@"ER\|exists\|""\)\)", "the number of uploads answered with exists", ""),
+        (@"GetFileSystemEntries\(|GetFiles\(|HostileFolder|^(left|entries)", "what lies in the server's folder", ""),
+        (@"Files\(\)\.Sum", "octets on the client's disk", ""),
+        (@"Files\(\)", "what lies in the client's folder", ""),
+        (@"ReadAllBytes\(.*PathOf|^stored", "the file as it was stored", ""),
+        (@"Memory\(\)", "octets of memory more than before", ""),
+        (@"^disk", "octets on the server's disk", ""),
+        (@"^served", "small requests answered beside the large one", ""),
+        (@"clock\.|Elapsed", "seconds until it ended", ""),
+        (@"Available", "octets that came unasked", ""),
+        (@"Errors|Output|^all\b", "what the program wrote", ""),
+        (@"CpuTime", "milliseconds of processor time", ""),
+    ];
+
+    // The words of NUnit, in those of people.
+    static readonly (string Look, string Words)[] values =
+    [
+        (@"^<empty>$", "nothing"), (@"^<string\.Empty>$", "nothing"), (@"^null$", "nothing"),
+        (@"^String starting with ", "begins with "), (@"^String ending with ", "ends with "),
+        (@"^String containing ", "contains "), (@"String (starting with|ending with|containing) ", "$1 "),
+        (@"\bnot equal to 0\b", "other than 0"),
+        (@"^property Length equal to (\d+)$", "$1 of them"), (@"^property Length less than (\d+)$", "fewer than $1"),
+        (@"^in range \(([\d.]+),([\d.]+)\)$", "between $1 and $2"), (@"^(\d+\.\d)\d*d$", "$1"), (@"^(\d+)\.0d$", "$1"),
+        (@"^equivalent to ", ""), (@"^< (.*) >$", "$1"), (@"^<(\[.*\])>$", "$1"),
+    ];
+
+    public static Failure Of(TestResult result, Watch watch)
+    {
+        string message = result.Message;
+        var violation = watch.Violations.LastOrDefault(one => message.Contains(one.Message.TrimEnd()));
+        violation ??= message.Contains("AggregateException") ? watch.Violations.FirstOrDefault() : null;
+        var failure = violation?.Failure
+            ?? Checked(result.AssertionResults.FirstOrDefault()?.Message ?? message, watch);
+        if (failure.Expected == "") failure = failure with { Expected = InWords(watch.Test) };
+        string[] ended = [.. result.AssertionResults.Select(one => one.Message).Where(one => one.StartsWith(Ended))];
+        if (ended.Length > 0 && !failure.Received.StartsWith(Ended))
+            failure = failure with { Notes = [.. failure.Notes, Ended], Sentence = "P11" };
+        return Complete(failure, watch);
+    }
+
+    public const string Ended = "The server has ended; nothing that a client sends may end it.";
+
+    // All connections, what the program wrote, and no hint that its own error explains better.
+    static Failure Complete(Failure failure, Watch watch)
+    {
+        for (int i = 0; i < 5 && watch.Said() == ""; i++) Thread.Sleep(10);     // it may be on its way
+        if (watch.Said() != "") Thread.Sleep(20);
+        string said = watch.Said();
+        var talks = watch.Wires.Select(wire => wire.Talk)
+            .Where(talk => talk.Lines.Length > 0 || talk.FailedHere).ToArray();
+        string[] lines = [.. said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(line => Printable(line.TrimEnd().Replace("\t", "    ")))];
+        failure = failure with
+        {
+            Expected = Lines(failure.Expected), Received = Lines(failure.Received),
+            Talks = talks.Length > 0 ? talks : failure.Talks,
+            Who = watch.Who ?? "program",
+            Said = lines.Length > 25 ? [.. lines[..5], $"… {lines.Length - 25} more lines …", .. lines[^20..]] : lines,
+        };
+        if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed")) return failure;
+        if (failure.GivenUp)
+        {
+            const string Late = "(the error below came when the test ended the connection)";
+            return failure with { Notes = [.. failure.Notes, Late] };
+        }
+        string note = crash.Replace("it crashed", $"an error ended what the {failure.Who} was doing");
+        failure = failure with { Notes = [.. failure.Notes, note] };
+        return Hints.IsQuiet(failure.HintName) ? failure with { HintName = "", Hint = "", Sentence = null } : failure;
+    }
+
+    static string Lines(string text) => string.Join('\n', text.Split('\n').Select(Printable));
+
+    // An assertion's message, or an error's, taken apart.
+    public static Failure Checked(string message, Watch watch)
+    {
+        if (message.Contains("TearDown : ") && message.Contains("\n")) message = message.Split("\nTearDown : ")[0];
+        string[] lines = [.. message.Split('\n').Select(line => line.TrimEnd())];
+        int of(string start) => Array.FindIndex(lines, line => line.TrimStart().StartsWith(start));
+        int check = of("Assert.That("), expected = of("Expected:"), was = of("But was:");
+        if (expected < 0 || was < 0) return Error(message, watch);
+
+        string look = check < 0 ? "" : lines[check].Trim();
+        string words = string.Join(' ', lines[..(check < 0 ? expected : check)]
+            .Where(line => line != "" && !line.StartsWith("[your ")).Select(line => line.Trim()));
+        string due = Value(lines[expected]), came = Value(lines[was]);
+        var subject = subjects.FirstOrDefault(row => Regex.IsMatch(Subject(look), row.Look));
+        string about = subject.Look is null ? ""
+            : Regex.Match(Subject(look), subject.Look) is var match ? match.Result(subject.Words) : "";
+        string not = subject.Look is null ? "" : Regex.Match(Subject(look), subject.Look).Result(subject.Not);
+
+        Failure failure;
+        if (due is "True" or "False")
+        {
+            bool isSo = came == "True";
+            failure = words != "" ? new(InWords(watch.Test), words)
+                : not != "" ? new(isSo ? not : about, isSo ? about : not)
+                : new(InWords(watch.Test), "it is not so");
+        }
+        else
+        {
+            string label = about == "" ? "" : $"{about}: ";
+            var notes = Differences(lines).Append(words).Where(note => note != "");
+            failure = new($"{label}{due}", came) { Notes = [.. notes] };
+        }
+        return Explained(failure, look, due, came, watch);
+    }
+
+    // Assert.That(wire.List(), Is.Empty) → wire.List()
+    static string Subject(string look)
+    {
+        string inside = look.Replace("Assert.That(", "");
+        int end = new[] { ", Is.", ", Has.", ", Does.", ", Throws." }
+            .Select(start => inside.IndexOf(start, StringComparison.Ordinal)).Where(at => at >= 0)
+            .DefaultIfEmpty(inside.Length).Min();
+        return inside[..end];
+    }
+
+    static string Value(string line)
+    {
+        string value = line[(line.IndexOf(':') + 1)..].Trim();
+        if (Octets().IsMatch(value))
+            return Notation.Show([.. Regex.Matches(value, @"\d+").Select(number => byte.Parse(number.Value))], 60)
+                + (value.Contains("...") ? "…" : "");
+        foreach (var (look, words) in values) value = Regex.Replace(value, look, words);
+        return value.Length > 300 ? $"{value[..200]} … {value[^80..]}" : value;
+    }
+
+    [GeneratedRegex(@"^< (?:\d{1,3}(?:, |\.\.\.)?)+ ?>$")]
+    private static partial Regex Octets();
+
+    static IEnumerable<string> Differences(string[] lines)
+    {
+        foreach (string line in lines.Select(line => line.Trim()))
+            if (Regex.Match(line, @"^Expected is <[\w.]+\[(\d+)\]>, actual is <[\w.]+\[(\d+)\]>")
+                is { Success: true } sizes)
+                yield return $"{sizes.Groups[1]} are due, {sizes.Groups[2]} came";
+            else if (Regex.Match(line, @"^Values differ at index \[(\d+)\]") is { Success: true } at)
+                yield return $"they differ first at number {at.Groups[1]}, counted from 0";
+    }
+
+    // An error that reached the test: what it means, not what it is called.
+    static Failure Error(string message, Watch watch)
+    {
+        string expected = InWords(watch.Test);
+        var type = Regex.Match(message, @"^([\w.]+Exception) : ");
+        if (!type.Success) return new Failure(expected, message.Trim());
+        string said = message[type.Length..].Split('\n')[0].Trim();
+        return new Failure(expected, type.Groups[1].Value.Split('.')[^1] switch
+        {
+            "TimeoutException" => $"nothing came for {Settings.Patience / 1000.0:0.#} s, and the connection stays open",
+            "SocketException" when said.Contains("reset") || said.Contains("Broken pipe") =>
+                "the connection was closed or reset while the test was sending or receiving",
+            "SocketException" => "the connection was lost",
+            "FileNotFoundException" or "DirectoryNotFoundException" => "a file that was to be there is not",
+            "IOException" or "UnauthorizedAccessException" => "a file that was to be there cannot be read",
+            "FormatException" or "IndexOutOfRangeException" or "ArgumentOutOfRangeException" or "OverflowException" =>
+                "an answer that is not in the form of §5, so that the test could not go on",
+            "InvalidOperationException" =>
+                "fewer or more entries than there should be, so that the test could not go on",
+            _ => "something after which the test could not go on",
+        });
+    }
+
+    // What a test's own check says about the mistake.
+    static Failure Explained(Failure failure, string look, string due, string came, Watch watch)
+    {
+        bool about(string id) => watch.Clauses.Any(clause => clause.Id == id);
+        bool client = look.Contains("PathOf(\"") && !look.Contains("erver.PathOf");
+        if (look.Contains("WaitForExit") && due == "other than 0" && came == "0")
+        {
+            var exit = Exit(false, 0, [.. watch.Wires.Select(wire => wire.Talk)]);
+            return failure with { HintName = exit.HintName, Hint = exit.Hint, Sentence = exit.Sentence };
+        }
+        bool early = due == "False" && came == "True"
+                && (look.Contains(".Shows(") || look.Contains("File.Exists(PathOf"))
+            || about("P1") && look.Contains("List()") && due == "nothing"
+            || look.Contains("List()") && due == "nothing" && came.Contains('|') && (about("P6") || about("P7"));
+        if (early)
+        {
+            var shows = Shows(client ? Side.Client : Side.Server, "", 0);
+            return failure with { HintName = shows.HintName, Hint = shows.Hint, Sentence = shows.Sentence };
+        }
+        if (look.Contains("Elapsed") && double.TryParse(came, CultureInfo.InvariantCulture, out double took))
+        {
+            var range = Regex.Match(due, @"between ([\d.]+) and ([\d.]+)");
+            double.TryParse(range.Groups[1].Value, CultureInfo.InvariantCulture, out double least);
+            string what = about("LIMIT-1") ? "the line dribbled"
+                : about("LIMIT-3") ? "the block dribbled"
+                : "it was idle";
+            bool late = took > least;
+            return failure with
+            {
+                Expected = $"{what}, and is ended {due} s after its start", Received = late
+                    ? $"it still went on after {took:0.#} s" : $"it was ended after {took:0.#} s",
+                HintName = "deadline",
+                Hint = !late ? "the conversation ended too early: was it ended at all by a deadline, or by an error?"
+                    : about("LIMIT-1") ? "one deadline for the line, from its first octet on, not one for each receive."
+                    : about("LIMIT-3")
+                    ? "one deadline for every 80 KiB, not one for each receive: what counts is how much came."
+                    : "a deadline that starts at the end of the last reply.",
+            };
+        }
+        if (look.Contains("answer == \"OK\"") && int.TryParse(came, out int winners) && winners > 1)
+            return failure with
+            {
+                HintName = "looks first", Sentence = "P2",
+                Hint = "looking whether the name is free and taking it are two steps, and others come between: take it "
+                    + "in one that fails if it is taken (a hard link, O_EXCL).",
+            };
+        if (look.Contains("Memory()"))
+            return failure with
+            {
+                HintName = "memory", Sentence = "P7",
+                Hint = "what is kept for a client grows with what it asks: read no more requests while answers wait.",
+            };
+        return failure;
+    }
+}
