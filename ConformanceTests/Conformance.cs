@@ -41,6 +41,12 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             void report(string outcome, string message = "", Failure? failure = null) => Report.Add(
                 new Verdict(stage, clauses[0].Id, name, outcome, message) { Failure = failure }, clauses);
 
+            if (Earlier.Stands(name) is { } earlier)
+            {
+                report(earlier.Outcome, earlier.Message);
+                context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
+                return context.CurrentResult;
+            }
             string? why = NotForThisRun(fixture, stage, clauses)
                 ?? (OnWindows.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
             if (why is not null)
@@ -48,6 +54,13 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 if (why.StartsWith("not offered")) report("not offered", why);
                 else Report.Skip(stage);
                 context.CurrentResult.SetResult(ResultState.Ignored, why);
+                return context.CurrentResult;
+            }
+
+            if (Settings.TimeIsUp)
+            {
+                report("failed", $"\n{clauses[0].Sentence}\n\nNot reached: {Settings.Minutes} minutes were over.\n");
+                context.CurrentResult.SetResult(ResultState.Failure, "not reached");
                 return context.CurrentResult;
             }
 
