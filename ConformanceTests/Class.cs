@@ -204,6 +204,7 @@ public static class Class
         start.Environment["REPORT"] = report;
         start.Environment["MINUTES"] = $"{minutes}";
         start.Environment["AGAIN"] = again ? "1" : "";
+        start.Environment["VSTEST_CONNECTION_TIMEOUT"] = "300";         // 90 s are not enough for a busy machine
         Process process;
         try { process = Process.Start(start)!; }
         catch (System.ComponentModel.Win32Exception e) { return (-1, e.Message); }
