@@ -59,7 +59,8 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
 
             if (Settings.TimeIsUp)
             {
-                report("failed", $"\n{clauses[0].Sentence}\n\nNot reached: {Settings.Minutes} minutes were over.\n");
+                string over = $"{Settings.NotReached}{Settings.Minutes} minutes were over.";
+                report("failed", $"\n{clauses[0].Sentence}\n{over}\n");
                 context.CurrentResult.SetResult(ResultState.Failure, "not reached");
                 return context.CurrentResult;
             }

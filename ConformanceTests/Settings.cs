@@ -38,6 +38,7 @@ static class Settings
     // A run may be given so many minutes: what it has not reached by then is not asked any more.
     public static readonly int Minutes = Number("MINUTES", or: 0);
     static readonly System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
+    public const string NotReached = "\nNot reached: ";
     public static bool TimeIsUp => Minutes > 0 && clock.Elapsed.TotalMinutes > Minutes;
 
     public static readonly int Stage = Number("STAGE", or: 0);
