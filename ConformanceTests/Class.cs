@@ -176,7 +176,7 @@ public static class Class
     static string WhyNot(string report, string said)
     {
         string text = Path.Combine(report, "report.txt");
-        if (!File.Exists(text)) return $"Nothing was graded.\n{LastOf(said)}";
+        if (!File.Exists(text)) return $"The suite did not come to its end.\n{LastOf(said)}";
         return File.ReadAllText(text).Replace("Nothing was tested.", "");
     }
 
