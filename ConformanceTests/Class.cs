@@ -181,7 +181,7 @@ public static class Class
     }
 
     static string LastOf(string said) =>
-        string.Join('\n', said.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(15));
+        string.Join('\n', said.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(40));
 
     static Mark[]? Read(string json)
     {

@@ -174,9 +174,9 @@ public static class ClassPage
         .wide { overflow-x: auto; margin: 1rem 0 .4rem; }
         table { border-collapse: separate; border-spacing: 2px; overflow-wrap: normal; }
         td { font-variant-numeric: tabular-nums; }
-        th, td { padding: .25rem .55rem; text-align: center; white-space: nowrap; border-radius: .25rem; }
+        th, td { padding: .25rem .5rem; text-align: center; white-space: nowrap; border-radius: .25rem; }
         th { font-weight: 600; vertical-align: bottom; }
-        th small { font-weight: 400; }
+        th small { font-weight: 400; display: inline-block; max-width: 5rem; white-space: normal; line-height: 1.2; }
         tr > :first-child { position: sticky; left: 0; background: var(--ground); text-align: left; max-width: 14rem; }
         tr > :first-child { overflow: hidden; text-overflow: ellipsis; }
         .all { background: var(--all); } .most { background: var(--most); } .few { background: var(--few); }
