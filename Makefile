@@ -1,9 +1,5 @@
 # Each target is a command or two that you could have typed.  `make help` lists them.
 
-PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
-EXE     = wine bin/windows/ImageTransfer.exe
-WINDOWS_TIME = 330
-
 # Where yours is graded the report says it all, and what `dotnet test` says goes to a file.
 TOTALS  = $(if $(SERVER)$(CLIENT)$(STAGE),> ConformanceTests/dotnet.txt 2>&1)
 
@@ -13,18 +9,47 @@ FAIL    = test $$status -eq 0 || kill -PIPE $$PPID
 help:              ## this list
 	@sed -n 's/^\([a-z]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 18
 
+test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours
+	$(if $(SERVER)$(CLIENT),,@test -e Server.cs || { echo "Whose?  make test SERVER='python3 my_server.py {port} {dir}'"; exit 2; })
+	@rm -f ConformanceTests/report.txt ConformanceTests/report.html; : > ConformanceTests/stages.txt
+	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
+	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
+	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=Torture" $(TOTALS); status=$$?; \
+	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; $(FAIL)
+
+class:             ## the suite over a class, a folder for each; STUDENTS='students/*/', AT_ONCE=, MINUTES=, INSIDE='a container …'
+	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
+	@dotnet ConformanceTests/bin/Release/net10.0/ConformanceTests.dll $(STUDENTS)
+
+clean:             ## what was built
+	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/report.html ConformanceTests/class ConformanceTests/class.html ConformanceTests/class.csv ConformanceTests/Snapshots/*.received.txt
+
+.PHONY: help test class clean
+
+# ---- the program ----
+# From here on: what takes Server.cs and Client.cs.  A handout has none of it.
+
+PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
+EXE     = wine bin/windows/ImageTransfer.exe
+WINDOWS_TIME = 330
+
+# Tests of the program itself and of the suite, and what quotes the program.
+KEPT_BACK = Mutant*.cs Torture*.cs Reference.cs CommandLine.cs Typing.cs Traceability.cs HintTests.cs SnapshotTests.cs
+
 run:               ## serve the folder images on port 7005, on this machine only
 	dotnet run -- server
 
 build:             ## the program
 	@dotnet build ImageTransfer.csproj --nologo -v quiet
 
-test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours
-	@rm -f ConformanceTests/report.txt ConformanceTests/report.html; : > ConformanceTests/stages.txt
-	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
-	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
-	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=Torture" $(TOTALS); status=$$?; \
-	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; $(FAIL)
+handout:           ## DIR=…: what a class is given: the specification and the suite, and nothing of the program
+	@test -n "$(DIR)" || { echo "Where to?  make handout DIR=../exercise"; exit 2; }
+	@test ! -e "$(DIR)" || { echo "$(DIR) is there already."; exit 2; }
+	@mkdir -p "$(DIR)"; case "$$(cd "$(DIR)"; pwd)" in "$$PWD"/*) rmdir "$(DIR)"; echo "Not inside this folder."; exit 2;; esac
+	@mkdir "$(DIR)/ConformanceTests"; cp Protocol.md .editorconfig .gitattributes .gitignore "$(DIR)"
+	@cp ConformanceTests/*.cs ConformanceTests/*.csproj "$(DIR)/ConformanceTests"; cd "$(DIR)/ConformanceTests"; rm $(KEPT_BACK)
+	@sed '/^# ---- the program ----/,$$d' Makefile > "$(DIR)/Makefile"; cp ConformanceTests/Handout.md "$(DIR)/README.md"
+	@echo "$(DIR) is ready to be given away."
 
 mutants:           ## the suite's own test: the program with one mistake at a time, each of which has to be caught
 	@dotnet build ConformanceTests --nologo -v quiet
@@ -65,7 +90,4 @@ demo: build        ## a tour in five seconds: serve, upload, list, download, com
 accept:            ## take what the failed snapshots received as right
 	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
 
-clean:             ## what was built
-	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/report.html ConformanceTests/Snapshots/*.received.txt
-
-.PHONY: help run build test mutants torture windows width demo accept clean
+.PHONY: run build handout mutants torture windows width demo accept

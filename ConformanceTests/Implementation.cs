@@ -163,7 +163,7 @@ public static class Plug
                 continue;
             }
             foreach (var (name, value) in values) word = word.Replace($"{{{name}}}", value);
-            string here = Path.Combine(Settings.Root, word);
+            string here = Path.Combine(Settings.Here, word);
             bool mayBeAFile = word.Contains('/')
                 ? !Path.IsPathRooted(word)
                 : words.Count > 0 && !word.StartsWith('{');
@@ -214,7 +214,7 @@ public sealed class RunningServer : IDisposable
             .. Plug.Words(Plug.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
             .. Plug.Words(options),
         ];
-        Program = new Program("server", command, Settings.Root, drain: drain);
+        Program = new Program("server", command, Settings.Here, drain: drain);
 
         try { WaitUntilItListens(command); }
         catch { Dispose(); throw; }

@@ -323,6 +323,25 @@ public sealed record Earlier(HashSet<string> Failed, bool Unchanged)
         }
     }
 
+    // Where only what failed is asked again, the verdicts of the run before, of equal names the worst.
+    static readonly Lazy<Dictionary<string, (string Outcome, string Message)>> before = new(() =>
+    {
+        string path = Path.Combine(Settings.ReportFolder, "report.json");
+        if (!Settings.Again || !File.Exists(path)) return [];
+        using var json = JsonDocument.Parse(File.ReadAllText(path));
+        string said(JsonElement verdict, string what) => verdict.GetProperty(what).GetString()!;
+        return json.RootElement.GetProperty("Verdicts").EnumerateArray()
+            .Select(verdict => (Test: said(verdict, "Test"), What: (said(verdict, "Outcome"), said(verdict, "Message"))))
+            .OrderByDescending(verdict => IsWrong(verdict.What))
+            .DistinctBy(verdict => verdict.Test).ToDictionary(verdict => verdict.Test, verdict => verdict.What);
+    });
+
+    static bool IsWrong((string Outcome, string Message) verdict) => verdict.Outcome is "failed" or "advice";
+
+    // A verdict that stands: it was no failure, or there is no time left.
+    public static (string Outcome, string Message)? Stands(string test) =>
+        before.Value.TryGetValue(test, out var verdict) && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
+
     public string? Race(IReadOnlyCollection<Verdict> stage)
     {
         int now = stage.Count(verdict => verdict.Outcome == "passed" && Failed.Contains(verdict.Test));

@@ -30,9 +30,21 @@ static class Settings
     public static readonly string ReportFolder =
         Variable("REPORT", or: Path.Combine(Root, "ConformanceTests"));
 
-    public static readonly int Stage = int.TryParse(Variable("STAGE"), out int stage) ? stage : 0;
+    // Where the commands are to be understood and servers are started, and whether only what failed before is asked
+    // again, the rest of the report being kept: for classes.
+    public static readonly string Here = Variable("HERE", or: Root);
+    public static readonly bool Again = Variable("AGAIN") == "1";
+
+    // A run may be given so many minutes: what it has not reached by then is not asked any more.
+    public static readonly int Minutes = Number("MINUTES", or: 0);
+    static readonly System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
+    public const string NotReached = "\nNot reached: ";
+    public static bool TimeIsUp => Minutes > 0 && clock.Elapsed.TotalMinutes > Minutes;
+
+    public static readonly int Stage = Number("STAGE", or: 0);
     public static readonly bool Strict = Variable("STRICT") == "1";
-    public static readonly int Seed = int.TryParse(Variable("SEED"), out int seed) ? seed : 1;
+    public static readonly int Seed = Number("SEED", or: 1);
+    public static int Number(string name, int or) => int.TryParse(Variable(name), out int number) ? number : or;
 
     // Every wait has an end.  Nothing that works ever comes near it.
     static readonly double TimeoutScale =
@@ -48,7 +60,7 @@ static class Settings
     {
         Environment.SetEnvironmentVariable("DiffEngine_Disabled", "true");
         VerifierSettings.UseUtf8NoBom();
-        VerifierSettings.DerivePathInfo((_, projectDirectory, type, method) =>
+        VerifyNUnit.Verifier.DerivePathInfo((_, projectDirectory, type, method) =>
             new(Path.Combine(projectDirectory, "Snapshots"), type.Name, method.Name));
     }
 }

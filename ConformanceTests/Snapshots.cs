@@ -12,8 +12,6 @@ namespace VerifyTests
 
     public static class VerifierSettings
     {
-        internal static Func<string, string, Type, MethodInfo, PathInfo> Derive = null!;
-        public static void DerivePathInfo(Func<string, string, Type, MethodInfo, PathInfo> derive) => Derive = derive;
         public static void UseUtf8NoBom() { }
     }
 }
@@ -24,21 +22,26 @@ namespace VerifyNUnit
 
     public static class Verifier
     {
+        static Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> derive = null!;
+        public static void DerivePathInfo(Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> function) =>
+            derive = function;
+
         // Compares with Type.Method[_param=value].verified.txt; what differs is left beside it as .received.txt.
         public static async Task Verify(string text, [CallerFilePath] string sourceFile = "")
         {
             await Task.Yield();
-            var test = NUnit.Framework.TestContext.CurrentContext.Test;
-            var method = NUnit.Framework.Internal.TestExecutionContext.CurrentContext.CurrentTest.Method!.MethodInfo;
+            var test = NUnit.Framework.Internal.TestExecutionContext.CurrentContext.CurrentTest;
+            var method = test.Method!.MethodInfo;
             string projectDirectory = Path.GetDirectoryName(sourceFile)! + Path.DirectorySeparatorChar;
-            var derive = VerifyTests.VerifierSettings.Derive;
-            var info = derive(sourceFile, projectDirectory, method.DeclaringType!, method);
-            string argument(ParameterInfo parameter, object? value) => $"_{parameter.Name}={Clean($"{value}")}";
+            var info = derive(sourceFile, projectDirectory, test.TypeInfo!.Type, method);
+            string argument(ParameterInfo parameter, object? value) => $"_{parameter.Name}={Clean($"{value ?? "null"}")}";
             string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, argument));
             string stem = Path.Combine(info.Directory, $"{info.TypeName}.{info.MethodName}{arguments}");
             string received = $"{stem}.received.txt", verified = $"{stem}.verified.txt";
 
-            text = text.ReplaceLineEndings("\n");
+            // Not ReplaceLineEndings: that takes form feeds and U+2028 for line ends, too.
+            text = text.Replace("\r\n", "\n").Replace('\r', '\n');
+            if (text is ['\uFEFF', ..]) text = text[1..];
             if (text == "") text = "emptyString";
             File.Delete(received);
             string? expected = File.Exists(verified) ? await File.ReadAllTextAsync(verified) : null;
@@ -53,7 +56,8 @@ namespace VerifyNUnit
                     + $"Received\n{text}\n\nVerified\n{expected}\n\n`make accept` takes the received one as right.");
         }
 
+        // Only what stands before the space is a control character for Verify.
         static string Clean(string value) =>
-            string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || char.IsControl(c) ? '-' : c));
+            string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || c < ' ' ? '-' : c));
     }
 }
