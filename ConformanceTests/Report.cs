@@ -331,7 +331,8 @@ public sealed record Earlier(HashSet<string> Failed, bool Unchanged)
         using var json = JsonDocument.Parse(File.ReadAllText(path));
         string said(JsonElement verdict, string what) => verdict.GetProperty(what).GetString()!;
         return json.RootElement.GetProperty("Verdicts").EnumerateArray()
-            .Select(verdict => (Test: said(verdict, "Test"), What: (said(verdict, "Outcome"), said(verdict, "Message"))))
+            .Select(verdict =>
+                (Test: said(verdict, "Test"), What: (said(verdict, "Outcome"), said(verdict, "Message"))))
             .OrderByDescending(verdict => IsWrong(verdict.What))
             .DistinctBy(verdict => verdict.Test).ToDictionary(verdict => verdict.Test, verdict => verdict.What);
     });

@@ -16,7 +16,8 @@ public sealed class SnapshotTests
 public abstract class Inherited
 {
     [Test]
-    public async Task Is_called_like_its_fixture() => await Verify("The fixture that runs it, not the one that has it.");
+    public async Task Is_called_like_its_fixture() =>
+        await Verify("The fixture that runs it, not the one that has it.");
 }
 
 [Reference]

@@ -34,7 +34,8 @@ namespace VerifyNUnit
             var method = test.Method!.MethodInfo;
             string projectDirectory = Path.GetDirectoryName(sourceFile)! + Path.DirectorySeparatorChar;
             var info = derive(sourceFile, projectDirectory, test.TypeInfo!.Type, method);
-            string argument(ParameterInfo parameter, object? value) => $"_{parameter.Name}={Clean($"{value ?? "null"}")}";
+            string argument(ParameterInfo parameter, object? value) =>
+                $"_{parameter.Name}={Clean($"{value ?? "null"}")}";
             string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, argument));
             string stem = Path.Combine(info.Directory, $"{info.TypeName}.{info.MethodName}{arguments}");
             string received = $"{stem}.received.txt", verified = $"{stem}.verified.txt";
