@@ -15,7 +15,8 @@ test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT
 	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
 	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
 	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=Torture" $(TOTALS); status=$$?; \
-	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; $(FAIL)
+	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; \
+	! grep -q '^Nothing was tested' ConformanceTests/report.txt || status=1; $(FAIL)
 
 class:             ## the suite over a class, a folder for each; STUDENTS='students/*/', AT_ONCE=, MINUTES=, INSIDE='a container …'
 	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }

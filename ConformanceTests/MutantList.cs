@@ -55,7 +55,7 @@ public static class MutantList
         // TCP
         new("what a send did not take is lost", "GET-1", S,
             "position += Math.Max(sent - heldCount, 0);",
-            "position += some.Length;"),
+            "position += all - heldCount;"),
         new("closes after each request", "CONN-1", S,
             "leaves = error is { Closes: true };",
             "leaves = true;"),

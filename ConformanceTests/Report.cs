@@ -98,7 +98,13 @@ public static partial class Report
 
     public static void Write()
     {
-        if (verdicts.Count == 0) return;
+        if (verdicts.Count == 0)
+        {
+            if (Settings.Stage > 0)
+                CannotStart($"Stage {Settings.Stage} asks nothing of it: there is none of that number, or a client "
+                    + "is meant, and this stage is about servers.\nA client begins with STAGE=2.");
+            return;
+        }
         var settled = Settled(verdicts);
         string text = Text(Implementation, settled, Before);
         string tail = !Settings.IsReference && Settings.Stage == 0 ? NotLookedAt() : "";
