@@ -205,8 +205,8 @@ public static partial class Report
             .Select(verdict => verdict.Stage).Distinct().Order())
             if (!judged.Any(verdict => verdict.Stage == stage))
                 text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
-                    + $"To offer it, read {Stages.Sections(stage)} of "
-                    + $"Protocol.md.\n{Stages.All[stage].Begin}{Command(stage)}\n");
+                    + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
+                    + (Settings.Server == "" ? "" : Stages.All[stage].Begin) + $"{Command(stage)}\n");
         if (Settings.Stage > 0 && Stages.After(Settings.Stage) is { } next)
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
@@ -300,7 +300,7 @@ public static partial class Report
             .Select(group => $"  {string.Join(", ", group.Distinct())}: {group.Key}\n").ToArray();
         if (missing.Length + reasons.Length == 0) return "";
         string options = missing.Length == 0 ? ""
-            : $"  {string.Join(", ", missing)}: takes options that it is not given\n";
+            : $"  {string.Join(", ", missing)}: needs an option or an extension that it does not have or is not given\n";
         return $"\nNot looked at in yours:\n{options}{string.Concat(reasons)}";
     }
 }
