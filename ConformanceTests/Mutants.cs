@@ -25,7 +25,7 @@ public sealed partial class Mutants
     public void Is_caught(Mutant mutant)
     {
         var (caughtBy, _) = Run(mutant);
-        string fate = caughtBy.Length == 0 ? "LIVES" : $"caught by {caughtBy[0]}";
+        string fate = caughtBy.Length == 0 ? "LIVES" : $"caught by {caughtBy.Length}: {caughtBy[0]}";
         string graded = mutant.AsReference ? "reference" : "stranger";
         lock (rows) rows.Add($"{mutant.Name,-64} {mutant.KilledBy,-10} {graded,-10} {fate}");
         Assert.That(caughtBy, Is.Not.Empty, $"{mutant.Name}: no test of {mutant.KilledBy} fails");
@@ -93,10 +93,7 @@ public sealed partial class Mutants
             string filter = transcriptsOnly
                 ? "FullyQualifiedName~Transcripts"
                 : $"TestCategory={mutant.KilledBy}&TestCategory!=Mutants&TestCategory!=Torture";
-            // One test that fails is enough to be caught; a report needs all of them.
-            string[] first = transcriptsOnly ? [] : ["--", "NUnit.StopOnError=true"];
-            string[] words =
-                ["vstest", typeof(Mutants).Assembly.Location, "--nologo", $"--TestCaseFilter:{filter}", .. first];
+            string[] words = ["vstest", typeof(Mutants).Assembly.Location, "--nologo", $"--TestCaseFilter:{filter}"];
             var start = new ProcessStartInfo("dotnet", words)
             {
                 WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true,

@@ -300,7 +300,7 @@ public static partial class Report
             .Select(group => $"  {string.Join(", ", group.Distinct())}: {group.Key}\n").ToArray();
         if (missing.Length + reasons.Length == 0) return "";
         string options = missing.Length == 0 ? ""
-            : $"  {string.Join(", ", missing)}: needs an option or an extension that it does not have or is not given\n";
+            : $"  {string.Join(", ", missing)}: needs an option or extension that it has not, or is not given\n";
         return $"\nNot looked at in yours:\n{options}{string.Concat(reasons)}";
     }
 }
