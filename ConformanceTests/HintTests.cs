@@ -59,6 +59,9 @@ public sealed class HintTests
     static void Exists(Wire wire) { wire.Send("PUT|x.png\n"); wire.ExpectError("exists"); }
     static void GoAhead(Wire wire) { wire.Send("PUT|a.png\n"); wire.Expect("OK\n"); }
 
+    static void Stopped(Wire wire) { wire.ToldToStop("TERM"); wire.ExpectError("stopping"); }
+    static void OneTooMany(Wire wire) { wire.Send("LIST\n"); wire.ExpectError("busy", closes: true); }
+
     static Action<Wire> Listing(string expected) => wire =>
     {
         wire.Send("LIST\n");
@@ -178,6 +181,8 @@ public sealed class HintTests
         ("closes without a word", UnknownVerb, Delivery.Whole, [null]),
 
         // and where an older hint was wrong
+        ("told to stop", Stopped, Delivery.Whole, [null]),
+        ("not busy", OneTooMany, Delivery.Whole, [Octets(Ok, Notation.U64(0))]),
         ("refused", Upload(Octets(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), Delivery.Whole,
             [Ok, Text("ER|exists|x\n")]),                       // line ends in a block are no requests
         ("stops", CaseOfName, Delivery.Whole, [Text("Cat."), null]),                // nothing has changed its case

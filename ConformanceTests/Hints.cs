@@ -63,6 +63,9 @@ public static class Hints
     [
         // ---- what was shown by trying, not only by the octets ----
 
+        new("told to stop", e => e.OfServer && e.Asked.ToldToStop && (e.Ended || e.Waited || e.Reset), _ =>
+            "the server was told to stop before this. Whoever is idle, inside a line or waiting reads stopping; what is "
+            + "being sent or taken has 10 s; then it ends by itself.") { Sentence = "CLOSE-4" },
         new("held up by another", e => e.AnswersAfterOthers, _ =>
             "the answer came once the other connections were closed. Another client is connected and silent: does it "
             + "hold you up? Serve all of them at the same time (threads, select, async).")
@@ -77,7 +80,7 @@ public static class Hints
         new("waits behind a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
             "the whole block has been sent, and more is waited for. The length is eight octets, most significant "
             + "first, and does not count itself" + (e.Asked.Last.Contains("|digest=") ? " or the digest." : ".")
-            + " Does the first receive of the block swallow more than the length?"),
+            + " Does the first receive of the block swallow more than the length?") { Quiet = true },
         new("answers after the end", e => e.AnswersAfterEnd, _ =>
             "the answer came once the client had ended its sending: the server reads until the end of the stream. "
             + "A request ends with its LF; answer then."),
@@ -235,6 +238,9 @@ public static class Hints
             + "were not there (P10)."),
         new("taken", e => e.Wants("ER|exists") && e.Starts("OK\n"), _ =>
             "something has this name already, be it a folder, a link or an empty file: it is taken."),
+        new("not busy", e => e.OfServer && e.Wants("ER|busy|") && e.Starts("OK"), _ =>
+            "as many clients as there is room for are connected already (§7); the next one reads busy.")
+            { Sentence = "P9" },
         new("not refused", e => e.OfServer && e.Wants("ER|") && e.Starts("OK"), _ =>
             "this is to be refused. Check it on the server too: a client is anybody's program."),
         new("sends nothing", e => e.OfServer && e.Waited && e.Received.Length == 0 && e.Asked.Heard == 0, _ =>

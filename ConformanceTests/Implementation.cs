@@ -76,6 +76,8 @@ public sealed class Program : IDisposable
         told = true;
         using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{process.Id}"]))!;
         kill.WaitForExit();
+        if (Name != "server" || name is not ("INT" or "TERM")) return;
+        foreach (var wire in Watch.Current?.Wires ?? []) wire.ToldToStop(name);
     }
 
     // As a server is told to stop, and a person would stop one.

@@ -17,11 +17,20 @@ public sealed record Utterance(
 // A connection as a failure shows it.  Unread: what came from there last, and is what was expected up to Same.
 public sealed record Talk(Utterance[] Lines, bool FailedHere, Side Peer, byte[] Unread, int Same)
 {
+    const int Ends = 15;                                // lines at the start and at the end of a long one
+
     public string Text()
     {
         var text = new StringBuilder();
-        foreach (var line in Lines)
-            if (line.Side is { } side)
+        for (int i = 0; i < Lines.Length; i++)
+        {
+            var line = Lines[i];
+            if (Lines.Length > 2 * Ends && i == Ends)
+            {
+                text.Append($"          ({Lines.Length - 2 * Ends:N0} lines more)\n");
+                i = Lines.Length - Ends - 1;
+            }
+            else if (line.Side is { } side)
             {
                 // Into which pieces the network cut what came is another matter each time.
                 bool cut = line.Cuts.Length > 0 && side != Peer;
@@ -29,6 +38,7 @@ public sealed record Talk(Utterance[] Lines, bool FailedHere, Side Peer, byte[] 
                 text.Append($"  {line.Offset,6}  {(side == Side.Client ? 'C' : 'S')}: {line.Show(100)}{pieces}\n");
             }
             else text.Append($"          {line.Event}\n");
+        }
         return text.Length == 0 ? "          (nothing)\n" : text.ToString();
     }
 }

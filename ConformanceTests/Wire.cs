@@ -30,6 +30,12 @@ public class Wire : IDisposable
 
     public Socket Socket => socket;
     public Trace Trace => trace;
+
+    public void ToldToStop(string signal)
+    {
+        Asked.ToldToStop = true;
+        trace.Happens($"(the server is sent SIG{signal})");
+    }
     public Asked Asked { get; } = new();
     public bool SendingFailed { get; private set; }
 
@@ -434,6 +440,7 @@ public sealed class Asked
     public string Last { get; private set; } = "";      // the last request line
     public int Together { get; private set; }           // so many requests without an answer between them
     public bool HalfClosed { get; set; }
+    public bool ToldToStop { get; set; }                // the server was, by a signal
     public int Blocks { get; private set; }
     public long Heard { get; private set; }             // octets that have come back
     public bool WithDigest { get; private set; }        // asked for with any request
