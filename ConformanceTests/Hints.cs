@@ -64,8 +64,8 @@ public static class Hints
         // ---- what was shown by trying, not only by the octets ----
 
         new("told to stop", e => e.OfServer && e.Asked.ToldToStop && (e.Ended || e.Waited || e.Reset), _ =>
-            "the server was told to stop before this. Whoever is idle, inside a line or waiting reads stopping; what is "
-            + "being sent or taken has 10 s; then it ends by itself.") { Sentence = "CLOSE-4" },
+            "the server was told to stop before this. Whoever is idle, inside a line or waiting reads stopping; what "
+            + "is being sent or taken has 10 s; then it ends by itself.") { Sentence = "CLOSE-4" },
         new("held up by another", e => e.AnswersAfterOthers, _ =>
             "the answer came once the other connections were closed. Another client is connected and silent: does it "
             + "hold you up? Serve all of them at the same time (threads, select, async).")
