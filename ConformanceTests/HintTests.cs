@@ -268,6 +268,15 @@ public sealed class HintTests
         Assert.That(failure.HintName, Is.EqualTo("client says more"));
     }
 
+    [TestCase("CLI-9", "client waits for ever")]
+    [TestCase("CLI-2", "client reads a line for ever")]
+    public void A_client_that_does_not_give_up(string clause, string hint)
+    {
+        using var watch = new Watch([Spec.Find(clause)], "a client that waits");
+        using var pair = new Pair(Side.Server);
+        Assert.That(Assert.Throws<Violation>(pair.Wire.ExpectEnd)!.Failure.HintName, Is.EqualTo(hint));
+    }
+
     // ---- pieces ----
 
     [Test]
@@ -289,7 +298,7 @@ public sealed class HintTests
         [
             "held up by another", "answers after the end", "reset", "a living temporary was removed",
             "client hangs", "client says more", "one receive is one message", "taken by an upload that was cut",
-            "deadline passed over",
+            "deadline passed over", "client waits for ever", "client reads a line for ever",
         ];
         Assert.That(Hints.Names.Except(table.Select(row => row.Hint)), Is.EquivalentTo(elsewhere));
     }

@@ -81,9 +81,10 @@ public static class Hints
             "the whole block has been sent, and more is waited for. The length is eight octets, most significant "
             + "first, and does not count itself" + (e.Asked.Last.Contains("|digest=") ? " or the digest." : ".")
             + " Does the first receive of the block swallow more than the length?") { Quiet = true },
-        new("answers after the end", e => e.AnswersAfterEnd, _ =>
+        new("answers after the end", e => e.AnswersAfterEnd, e =>
             "the answer came once the client had ended its sending: the server reads until the end of the stream. "
-            + "A request ends with its LF; answer then."),
+            + (e.About("LINE-2") ? "1,024 octets without an LF are enough to refuse it: a readline needs a limit."
+                : "A request ends with its LF; answer then.")),
         new("reset", e => e.OfServer && e.Reset, _ => AfterTheReset) { Sentence = "CLOSE-1", Quiet = true },
         new("ended inside a block", e => e.OfServer && e.WantsEnd && e.Received.Length > 0
             && e.Asked is { HalfClosed: true, InsideBlock: true }, _ =>
@@ -161,6 +162,10 @@ public static class Hints
 
         // ---- the end ----
 
+        new("client waits for ever", e => !e.OfServer && e.WantsEnd && e.Waited && e.About("CLI-9"), _ =>
+            "nothing more will come, and it waits for ever: give each receive 60 s, then give up and say so."),
+        new("client reads a line for ever", e => !e.OfServer && e.WantsEnd && e.Waited && e.About("CLI-2"), _ =>
+            "a line has at most 1,024 octets: without an LF by then this is no server of this protocol; give up."),
         new("client hangs", e => !e.OfServer && e.WantsEnd && e.Waited && e.Received.Length == 0, _ =>
             "everything has been sent; it still waits: did its first receive swallow the length, or "
             + "does it ask for more than the length says?") { Sentence = "CONN-3" },
@@ -207,7 +212,8 @@ public static class Hints
             + "nothing, is let go.") { Sentence = "LIMIT-3" },
         new("never closes", e => e.OfServer && e.Waited && e.WantsEnd && e.Received.Length == 0, e =>
             e.Asked.HalfClosed
-            ? "the client has ended its sending (a receive of 0 octets), and everything is answered: close then."
+            ? "the client has ended its sending (a receive of 0 octets), and everything is answered: close then. (If "
+                + "it does: something still holds the socket, such as Python's makefile, a forked child, a dup.)"
             : "the connection stays open behind a reply whose code closes: shut down, drain and close (§8).")
             { Quiet = true },
         new("extra octets", e => e.OfServer && e.WantsEnd && e.Received.Length > 0, _ =>
