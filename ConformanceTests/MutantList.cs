@@ -415,8 +415,9 @@ public static class MutantList
             "{ Save(file.Temporary, file.Target); intact = server.HearDigest().SequenceEqual(hash.GetHashAndReset()); "
             + "if (!intact) File.Delete(file.Target); }"),
         new("client copies to the name", "CLI-4", C,
-            "try { return Files.Publish(temporary, target); }",
-            "try { File.Copy(temporary, target); return true; }"),
+            "bool saved = intact && Save(file.Temporary, file.Target);",
+            "bool saved = intact; var all = new byte[end]; RandomAccess.Read(handle, all, 0); "
+            + "if (saved) File.WriteAllBytes(file.Target, all);"),
         new("client goes on without a digest", "CLI-10", C,
             "digest ? (ulong)file.Kept : 0, digest)",
             "digest ? (ulong)file.Kept : 0, digest && file.Kept == 0)"),
