@@ -678,10 +678,10 @@ public sealed class SealedDoor : SealedConformance
 
     // ---- what a handshake counts as ----
 
-    [Test, Clause("SEAL-4", "P9"), Reference]
+    [Test, Clause("SEAL-4", "P9")]
     public void Busy_is_said_inside_and_only_to_who_has_the_key()
     {
-        var server = Start("--max-clients 2", key: KeyFile);
+        var server = Start(with: "max-clients=2", key: KeyFile);
         SealedWire[] running = [Enter(server), Enter(server)];
         foreach (var wire in running) wire.List();
         for (int i = 0; i < 5; i++)
@@ -706,7 +706,7 @@ public sealed class SealedDoor : SealedConformance
         }, "no place becomes free");
     }
 
-    [Test, Clause("SEAL-4", "CLOSE-4", "P12"), Reference]
+    [Test, Clause("SEAL-4", "CLOSE-4", "P12")]
     public void Told_to_stop_it_ends_handshakes_at_once_and_transfers_as_in_the_open()
     {
         var server = Start(key: KeyFile);
@@ -741,7 +741,7 @@ public sealed class SealedDoor : SealedConformance
         Assert.That(left, Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
     }
 
-    [Test, Clause("SEAL-7", "CLOSE-4", "P12"), Reference]
+    [Test, Clause("SEAL-7", "CLOSE-4", "P12")]
     public void Idle_it_ends_at_once_and_says_so_inside([Values("INT", "TERM")] string signal)
     {
         var server = Start(key: KeyFile);
@@ -753,10 +753,10 @@ public sealed class SealedDoor : SealedConformance
         Assert.That(server.Program.WaitForExit(), Is.Zero);
     }
 
-    [Test, Clause("SEAL-7", "LIMIT-2"), Reference]
+    [Test, Clause("SEAL-7", "LIMIT-2")]
     public void An_idle_client_is_told_inside()
     {
-        var server = Start("--idle 1", key: KeyFile);
+        var server = Start(with: "idle=1", key: KeyFile);
         Enter(server).ExpectError("timeout", closes: true);
     }
 
@@ -820,10 +820,10 @@ public sealed class SealedDoor : SealedConformance
         else Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
     }
 
-    [Test, Clause("SEAL-4", "P6"), Reference]
+    [Test, Clause("SEAL-4", "P6")]
     public void It_rests_in_every_state()
     {
-        var server = Start("--max-clients 20", key: KeyFile);
+        var server = Start(with: "max-clients=20", key: KeyFile);
         server.Has("big.png", Notation.Bytes(32 << 20));
         SealedWire idle = Enter(server), half = Enter(server), upload = Enter(server), stalled = Enter(server);
         SealedWire ended = Enter(server), closing = Enter(server), record = Enter(server);
