@@ -820,7 +820,7 @@ public sealed class SealedDoor : SealedConformance
         else Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
     }
 
-    [Test, Clause("SEAL-4", "P6")]
+    [Test, Clause("SEAL-4", "P6"), Reference]
     public void It_rests_in_every_state()
     {
         var server = Start(with: "max-clients=20", key: KeyFile);
