@@ -70,6 +70,7 @@ static class Protocol {
     /// <summary>§4.2  The grammar, one arm per rule, for a line without its LF.  Total: there is a Request for whatever
     /// a client may send.</summary>
     public static Request ParseRequest(ReadOnlySpan<byte> line) {
+        if (line is [TlsHandshake, ..]) return new Refused(Error.BadRequest with { Cause = ": this is TLS; no --key" });
         if (line is [] or [.., (byte)'\r'] || !Utf8.IsValid(line)) return new Refused(Error.BadRequest);
         return Utf8Text.GetString(line).Split('|') switch {
             ["", ..] or ["GET"] or ["PUT"]     => new Refused(Error.BadRequest),

@@ -63,7 +63,7 @@ sealed class Server {
         if (readable.Remove(listener)) Accept();
         Socket[] ready = [.. readable, .. writable, .. due];            // Select left in the lists those who are ready
         int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
-        var strangers = ready.Where(socket => connections[socket].IsStranger).ToArray();
+        var strangers = Key is null ? [] : ready.Where(socket => connections[socket].IsStranger).ToArray();
         foreach (var socket in strangers is [] ? ready : ready.Except(strangers)) GoOn(connections[socket], share);
         Random.Shared.Shuffle(strangers);       // one a turn, by chance: it may ask for arithmetic of 100 ms (§14)
         foreach (var socket in strangers.Take(1)) GoOn(connections[socket], share);
@@ -310,8 +310,7 @@ sealed class Connection : INotifyCompletion, IDisposable {
         if (inputCount == 0) return null;
         bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
         var line = isWhole ? Input[..LineEnd] : Input;
-        var request = line is not [TlsHandshake, ..] ? isWhole ? ParseRequest(line) : new Refused(Error.BadRequest)
-            : new Refused(Error.BadRequest with { Cause = ": it speaks TLS, and this server has no --key" });
+        var request = isWhole || line is [TlsHandshake, ..] ? ParseRequest(line) : new Refused(Error.BadRequest);
         string shown = Show(line);
         Trace($"C: {shown}{(isWhole ? "\\n" : "")}");
         what = request is Refused ? $"? {shown[..Math.Min(shown.Length, 100)]}"

@@ -70,9 +70,10 @@ public static class ClassPage
         foreach (var (clause, by, of) in lesson)
         {
             string words = Report.Short(clause)[(clause.Id.Length + 3)..];
-            page.Append($"<details><summary><b>{clause.Id}</b> <span>{Prose(words)}</span> ")
+            page.Append($"<details><summary><b>{clause.Id}</b> <span>{ReportPage.Prose(words)}</span> ")
                 .Append($"<em>{by.Length} of {of}</em><i><b style='width:{100 * by.Length / of}%'></b></i></summary>\n")
-                .Append($"<blockquote>{Prose(clause.Text)} <small>Protocol.md:{clause.Line}</small></blockquote>\n")
+                .Append($"<blockquote>{ReportPage.Prose(clause.Text)} ")
+                .Append($"<small>Protocol.md:{clause.Line}</small></blockquote>\n")
                 .Append($"<p class=quiet>{string.Join(", ", by.Select(grade => E(grade.Student.Name)))}</p>\n")
                 .Append("</details>\n");
         }
@@ -135,17 +136,6 @@ public static class ClassPage
             page.Append("</tr>\n");
         }
         page.Append("</table>\n</div>\n</details>\n");
-    }
-
-    // Protocol.md's `code` and **strong**.
-    static string Prose(string text)
-    {
-        string html = E(text);
-        string pair(string mark, string tag) => string.Concat(html.Split(mark).Select((part, i) =>
-            i == 0 ? part : (i % 2 == 1 ? $"<{tag}>" : $"</{tag}>") + part));
-        if (html.Split("**").Length % 2 == 1) html = pair("**", "strong");
-        if (html.Split('`').Length % 2 == 1) html = pair("`", "code");
-        return html;
     }
 
     const string Style =

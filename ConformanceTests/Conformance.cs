@@ -356,6 +356,19 @@ public abstract class ServerConformance : Conformance
             "a reset: it has closed right behind its reply, which a reset can destroy on its way");
     }
 
+    // In the open, or sealed.
+    protected static void ServesFiftyAtOnce(Func<Wire> connect)
+    {
+        var wires = Enumerable.Range(0, 50).Select(_ => connect()).ToArray();
+        Parallel.For(0, wires.Length, new ParallelOptions { MaxDegreeOfParallelism = 50 }, i =>
+        {
+            var picture = Notation.Bytes(10_000 + i);
+            wires[i].Put($"{i}.png", picture);
+            Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
+        });
+        Assert.That(connect().List(), Has.Length.EqualTo(50));
+    }
+
     // A conversation in the notation of Protocol.md.
     protected void Play(string transcript) =>
         Player.AgainstServer(Transcript.From("", transcript), Server, Delivery.Whole);

@@ -99,17 +99,23 @@ public sealed class Disks : ServerConformance
         try { for (; fillers < 100; fillers++) server.Has($"filler-{fillers}.png", [1]); }
         catch (IOException) { }
         File.Delete(server.PathOf($"filler-{fillers}.png"));
-        wire.Send("PUT|cat.png\n");                     // at once, or when it is to be stored
+        ExpectNoRoomFor("cat.png", wire);
+        Demand(wire.List().Length == fillers, $"{fillers} files in the list", $"{wire.List().Length}");
+        for (int i = 0; i < 3; i++) File.Delete(server.PathOf($"filler-{i}.png"));
+        wire.Put("cat.png", Notation.Bytes(9));
+    }
+
+    // Refused at once, or when it is to be stored.
+    static void ExpectNoRoomFor(string name, Wire wire)
+    {
+        wire.Send($"PUT|{name}\n");
         string answer = wire.ReceiveLine();
         if (answer == "OK")
         {
             wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
             wire.ExpectError("storage");
         }
-        else Demand(answer.StartsWith("ER|storage|"), "ER|storage|… when no file can be made", answer);
-        Demand(wire.List().Length == fillers, $"{fillers} files in the list", $"{wire.List().Length}");
-        for (int i = 0; i < 3; i++) File.Delete(server.PathOf($"filler-{i}.png"));
-        wire.Put("cat.png", Notation.Bytes(9));
+        else Demand(answer.StartsWith("ER|storage|"), "ER|storage|… where no file can be made", answer);
     }
 
     // ---- a file that changes while it is sent ----
@@ -218,14 +224,7 @@ public sealed class Disks : ServerConformance
         try
         {
             SetMode(server.Folder, "555");
-            wire.Send("PUT|dog.png\n");                 // at once, or when it is to be stored
-            string answer = wire.ReceiveLine();
-            if (answer == "OK")
-            {
-                wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
-                wire.ExpectError("storage");
-            }
-            else Demand(answer.StartsWith("ER|storage|"), "ER|storage|… where no file can be made", answer);
+            ExpectNoRoomFor("dog.png", wire);
             Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
         }
         finally { SetMode(server.Folder, "755"); }

@@ -74,7 +74,7 @@ public static class ReportPage
     static string Short(Clause clause) => Report.Short(clause)[(clause.Id.Length + 3)..];
 
     // Protocol.md's `code` and **strong**.
-    static string Prose(string text)
+    public static string Prose(string text)
     {
         string html = E(text);
         string pair(string mark, string tag) => string.Concat(html.Split(mark).Select((part, i) =>

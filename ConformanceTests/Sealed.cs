@@ -124,14 +124,7 @@ public sealed class SealedConversations : SealedConformance
     [Test, Clause("SEAL-7", "P6")]
     public void Fifty_clients_at_once()
     {
-        var wires = Enumerable.Range(0, 50).Select(_ => Enter()).ToArray();
-        Parallel.For(0, wires.Length, new ParallelOptions { MaxDegreeOfParallelism = 50 }, i =>
-        {
-            var picture = Notation.Bytes(10_000 + i);
-            wires[i].Put($"{i}.png", picture);
-            Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
-        });
-        Assert.That(Enter().List(), Has.Length.EqualTo(50));
+        ServesFiftyAtOnce(() => Enter());
     }
 
     [Test, Clause("SEAL-7", "P6")]
