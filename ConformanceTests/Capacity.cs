@@ -210,6 +210,48 @@ public sealed class Capacity : ServerConformance
         stays.List();
     }
 
+    [Test, Clause("P9", "P11")]
+    public void Out_of_descriptors_it_goes_on_and_who_waits_is_served_later()
+    {
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+            NotLookedAt.Skip("needs Linux, which gives a running process another limit of descriptors");
+        const int Few = 8, Many = 30;
+        var server = Start();
+        var stays = Connect(server);
+        stays.Put("cat.png", Notation.Bytes(100));
+        stays.Get("cat.png");                           // what it opens on first use is open by now
+        int open = Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        if (prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), 1 << 20], null) != 0
+            && prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), (ulong)(open + Few)], null) != 0)
+            NotLookedAt.Skip("needs a server whose limit of descriptors the suite may set");
+
+        var wires = Enumerable.Range(0, Many).Select(_ => Connect(server)).ToArray();
+        foreach (var wire in wires) wire.Send("GET|cat.exe\n");
+        for (int i = 0; i < 10; i++)
+        {
+            stays.Send("GET|cat.exe\n");                // for this nothing has to be opened,
+            stays.ExpectError("bad-type");
+            stays.Send("GET|cat.png\n");                // for this something does
+            string answer = stays.ReceiveLine();
+            Demand(answer == "OK" || answer.StartsWith("ER|storage|"),
+                "ER|storage|… where no descriptor is left to open the file with, or OK if one is", answer);
+            if (answer == "OK") stays.ReceiveBlock();
+        }
+        foreach (var wire in wires.Take(Many / 2))      // those who are in leave, and the others come in
+        {
+            wire.ExpectError("bad-type");
+            wire.Dispose();
+        }
+        foreach (var wire in wires.Skip(Many / 2)) { wire.ExpectError("bad-type"); wire.Dispose(); }
+        stays.Put("dog.png", Notation.Bytes(100));
+        Connect(server).List();
+    }
+
+    const int NumberOfFiles = 7;                        // RLIMIT_NOFILE
+
+    [System.Runtime.InteropServices.DllImport("libc")]
+    static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
+
     [Test, Clause("STATUS-2", "P9")]
     public void A_connection_that_was_turned_away_is_not_shown()
     {

@@ -21,7 +21,7 @@ public sealed class Clients : ClientConformance
             line = wire.ReceiveLine(request + "\\n");
         }
         if (line == request) return false;
-        Assert.That(line, Is.EqualTo(request + "|digest=sha256"));
+        Demand(line == request + "|digest=sha256", $"{request}\\n, with |digest=sha256 or without", $"{line}\\n");
         return true;
     }
 
@@ -282,6 +282,22 @@ public sealed class Clients : ClientConformance
         wire.Expect("LIST\n");
         wire.Send(new string('O', 3000));
         Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("CLI-5", "LIST-1")]
+    public void A_listing_is_shown()
+    {
+        var client = Run("LIST");
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        wire.Send([.. "OK\n"u8, .. Block([.. "cat.png|9|2026-01-31T23:59:59Z\nx.y.JPG|12|2026-01-31T23:59:59Z\n"u8],
+            digest: false)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        string said = client.Output + client.Errors;
+        string[] missing = [.. new[] { "cat.png", "x.y.JPG" }.Where(name => !said.Contains(name))];
+        Demand(missing is [], "the names of the listing in what the client prints",
+            $"{string.Join(" and ", missing)} is not there");
     }
 
     [Test, Clause("CLI-2")]

@@ -47,7 +47,8 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
                 return context.CurrentResult;
             }
-            string? why = NotForThisRun(fixture, stage, clauses)
+            string? why = (Settings.OneIsEnough && Report.HasFailed ? "one failure is enough" : null)
+                ?? NotForThisRun(fixture, stage, clauses)
                 ?? (OnWindows.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
             if (why is not null)
             {
@@ -73,7 +74,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             {
                 var clause = Spec.Find(failure.Sentence ?? clauses[0].Id);
                 string text = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n";
-                bool advice = clauses[0].Level < Level.Must && !Settings.Strict;
+                bool advice = (failure.IsAdvice || clauses[0].Level < Level.Must) && !Settings.Strict;
                 report(advice ? "advice" : "failed", text, failure);
                 result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
             }
@@ -177,10 +178,11 @@ public static class Stages
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()
             .FirstOrDefault(next => ClausesOf(next!.Value).Any());
 
-    // §4.1 to §4.5, §6
-    public static string Sections(int stage)
+    // §4.1 to §4.5, §6: where a stage's sentences stand, and the one that is broken.
+    public static string Sections(int stage, Clause? broken = null)
     {
-        var sections = ClausesOf(stage).Select(clause => clause.Section).Distinct().ToArray();
+        var clauses = ClausesOf(stage).Concat(broken is null ? [] : [broken]).OrderBy(clause => clause.Line);
+        var sections = clauses.Select(clause => clause.Section).Distinct().ToArray();
         var parts = new List<string>();
         for (int i = 0; i < sections.Length; i++)
         {
@@ -229,7 +231,7 @@ public static class ClientCan
         string folder = Plug.NewFolder("client");
         var transcript = Spec.Transcripts.Single(one => one.Name == name);
         try { Player.AgainstClient(transcript, listener, folder, Delivery.Whole); return null; }
-        catch (Violation violation) { return violation.Failure; }
+        catch (Violation violation) { return violation.Failure is { IsAdvice: true } ? null : violation.Failure; }
         finally { Directory.Delete(folder, true); }
     }
 }
@@ -282,10 +284,13 @@ public abstract class Conformance
     }
 
     // For what happens a moment later, by itself: waits until it is so, and no longer.
-    protected static void Eventually(Func<bool> condition, string otherwise)
+    protected static void Eventually(Func<bool> condition, string otherwise) =>
+        Eventually(condition, () => otherwise);
+
+    protected static void Eventually(Func<bool> condition, Func<string> otherwise)
     {
         for (var clock = System.Diagnostics.Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
-            if (clock.ElapsedMilliseconds > 5 * Settings.Patience) Assert.Fail(otherwise);
+            if (clock.ElapsedMilliseconds > 5 * Settings.Patience) throw new Violation(otherwise());
     }
 
     // A verdict in words: what was due, and what was there instead.
@@ -407,9 +412,11 @@ public abstract class ClientConformance : Conformance
     // Starts the client as a person would, in its folder.
     protected Program Run(
         string command, string? file = null, string options = "", string? input = null, string with = "") =>
-        Own(Player.StartClient(Folder, Port, command, file, options, input, with));
+        Own(latest = Player.StartClient(Folder, Port, command, file, options, input, with));
 
-    protected Wire Accept(Delivery delivery = Delivery.Whole) => Own(Player.Accept(Listener, delivery));
+    Program? latest;
+
+    protected Wire Accept(Delivery delivery = Delivery.Whole) => Own(Player.Accept(Listener, delivery, latest));
 }
 
 // Begins and ends a run.

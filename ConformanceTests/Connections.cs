@@ -149,6 +149,15 @@ public sealed class Lines : ServerConformance
         wire.ExpectError("bad-request", closes: true);
         Connect().List();
     }
+
+    [Test, Clause("LINE-4")]
+    public void The_first_octet_of_TLS_is_refused_at_once([Values] bool alone, [Values] bool hasAsked)
+    {
+        var wire = Connect();
+        if (hasAsked) wire.List();
+        wire.Send(alone ? [0x16] : Tls.HelloRecord());
+        wire.ExpectError("bad-request", closes: true);
+    }
 }
 
 public sealed class Requests : ServerConformance

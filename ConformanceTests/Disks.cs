@@ -36,11 +36,19 @@ public sealed class Disks : ServerConformance
         return process.ExitCode;
     }
 
-    static void ExpectOnly(RunningServer server, params string[] names) =>
-        Eventually(() => Directory.GetFileSystemEntries(server.Folder).Select(path => Path.GetFileName(path))
-            .Order().SequenceEqual(names.Order()),
-            $"expected  in the folder, when the upload is refused: {string.Join(", ", names)} and nothing else\n"
-            + "received  there is more: what could not be stored has to be removed");
+    static void ExpectOnly(RunningServer server, params string[] names)
+    {
+        var folder = new DirectoryInfo(server.Folder);
+        Eventually(() => folder.GetFileSystemInfos().Select(entry => entry.Name).Order().SequenceEqual(names.Order()),
+            () =>
+            {
+                var more = folder.GetFiles().Where(file => !names.Contains(file.Name));
+                string[] shown = [.. more.Select(file => $"{file.Name} with {file.Length:N0} octets")];
+                return $"expected  in the folder, when the upload is refused: {string.Join(", ", names)} and nothing "
+                    + "else\nreceived  " + (shown is [] ? "one of them is missing"
+                        : $"{string.Join(", ", shown)}, too: what could not be stored has to be removed");
+            });
+    }
 
     [Test, Clause("PUT-6", "PUT-2", "ERR-2")]
     public void A_full_disk([Values("", "|digest=sha256")] string option)

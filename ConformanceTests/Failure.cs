@@ -30,6 +30,7 @@ public sealed record Failure(string Expected, string Received)
     public string HintName { get; init; } = "";
     public string Hint { get; init; } = "";
     public string? Sentence { get; init; }
+    public bool IsAdvice { get; init; }                 // what is broken is a SHOULD of that sentence
     public Failure? InPieces { get; init; }             // the same with the hint that holds if one piece had passed
     public bool GivenUp { get; init; }                  // the test waited; what the program says after that is no cause
     public Talk[] Talks { get; init; } = [];
@@ -67,10 +68,17 @@ public sealed record Failure(string Expected, string Received)
 
     static string Row(string label, string text) => $"{label,-10}{text.TrimEnd().Replace("\n", $"\n{"",10}")}\n";
 
-    // Connections that had the same fate are shown once.
-    public IEnumerable<(string Title, Talk Talk)> Connections()
+    // Connections that had the same fate are shown once, and of many kinds the first; More: so many are not shown.
+    public ((string Title, Talk Talk)[] Shown, int More) Connections()
     {
-        if (Talks.Length == 1) { yield return ("so far", Talks[0]); yield break; }
+        var all = Kinds().ToArray();
+        return ([.. all.Take(MostConnections).Select(kind => (kind.Title, kind.Talk))],
+            all.Skip(MostConnections).Sum(kind => kind.Count));
+    }
+
+    IEnumerable<(string Title, Talk Talk, int Count)> Kinds()
+    {
+        if (Talks.Length == 1) { yield return ("so far", Talks[0], 1); yield break; }
         var groups = Talks.Select((talk, i) => (talk, Number: i + 1))
             .GroupBy(row => (row.talk.FailedHere, row.talk.Text()))
             .OrderByDescending(group => group.Key.FailedHere);
@@ -82,21 +90,21 @@ public sealed record Failure(string Expected, string Received)
                     ? $"connections {numbers[0]} to {numbers[^1]} of {Talks.Length}, each"
                     : $"connections {string.Join(", ", numbers.Take(8))}{(numbers.Length > 8 ? ", …" : "")} "
                         + $"of {Talks.Length}, each";
-            yield return ($"so far, on {which}{(group.Key.FailedHere ? ": here it failed" : "")}", group.First().talk);
+            string here = group.Key.FailedHere ? ": here it failed" : "";
+            yield return ($"so far, on {which}{here}", group.First().talk, numbers.Length);
         }
     }
 
-    public const int MostConnections = 8;
+    const int MostConnections = 8;
+    public static string AndMore(int more) => $"and {more} more connection{(more == 1 ? "" : "s")}";
 
     public string Text(bool hint = true)
     {
         var text = new StringBuilder(Where == "" ? "" : Where + "\n");
         text.Append(Rows(hint));
-        var connections = Connections().ToArray();
-        foreach (var (title, talk) in connections.Take(MostConnections))
-            text.Append($"{title}\n   octet\n{talk.Text()}");
-        if (connections.Length > MostConnections)
-            text.Append($"and {connections.Length - MostConnections} more connections like these\n");
+        var (shown, more) = Connections();
+        foreach (var (title, talk) in shown) text.Append($"{title}\n   octet\n{talk.Text()}");
+        if (more > 0) text.Append($"{AndMore(more)}\n");
         if (Said.Length > 0) text.Append($"your {Who} wrote\n");
         foreach (string line in Said) text.Append($"          {line}\n");
         return text.ToString();

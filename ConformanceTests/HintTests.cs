@@ -102,6 +102,9 @@ public sealed class HintTests
     static readonly byte[] Small = Octets(Notation.U64(9), Notation.Bytes(9));
     static void Stored(Wire wire) => wire.Expect("OK\n");
     static void Refused(Wire wire) => wire.ExpectError("bad-type");
+    static void TakenMeanwhile(Wire wire) => wire.ExpectError("exists");
+    static void WithBlanks(Wire wire) { wire.Send("LIST \n"); wire.ExpectError("unsupported"); }
+    static void Timed(Wire wire) { wire.Send("LIST\n"); wire.Expect(new Shape("time")); }
     static void TooLarge(Wire wire) => wire.ExpectError("too-large", closes: true);
     static void AnotherPut(Wire wire) { wire.Expect(new Octets(Ok)); wire.Send("PUT|b.png\n"); wire.Expect("OK\n"); }
     static void Leaves(Wire wire) { wire.HalfClose(); wire.ExpectEnd(); }
@@ -133,6 +136,7 @@ public sealed class HintTests
         ("length in characters", Listing(Umlaut), Delivery.Whole, [Ok, Notation.U64(29), Text(Umlaut)]),
         ("empty listing", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(0)]),
         ("empty block", Block, Delivery.Whole, [Ok, Notation.U64(0)]),
+        ("time in another form", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(13), Text("a.png|2|17952\n")]),
         ("length of something else", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(7), Text("b.png|1")]),
         ("length off by itself", Block, Delivery.Whole, [Ok, Notation.U64(308)]),
         ("length off by the digest", Block, Delivery.Whole, [Ok, Notation.U64(332)]),
@@ -147,6 +151,9 @@ public sealed class HintTests
         ("ended inside a block", Upload(Small[..12], Leaves), Delivery.Whole, [Ok, Text("ER|bad-request|x\n")]),
         ("ended inside a block, stays open", Upload(Small[..12], Leaves), Delivery.Whole, [Ok]),
         ("pieces that end anywhere", Together, Delivery.Whole, [Ok, Text("ER|bad-request|x\n")]),
+        ("digest not read", Upload([.. Small, .. Digest], Stored, "|digest=sha256"), Delivery.Whole,
+            [Ok, Text("ER|unsupported|x\n")]),
+        ("digest not read", Upload([.. Small, .. Digest], Stored, "|digest=sha256"), Delivery.Whole, [Ok, null]),
         ("leftovers of a block", Upload(Small, Stored), Delivery.Whole, [Ok, Text("ER|unsupported|x\n")]),
         ("leftovers of a block", Upload(Small, AnotherPut), Delivery.Whole, [Ok, Ok, Text("ER|bad-request|x\n")]),
         ("name to be refused", OutsideName, Delivery.Whole, [Text("ER|not-found|x\n")]),
@@ -172,6 +179,9 @@ public sealed class HintTests
         ("malformed line", Malformed, Delivery.Whole, [Text("ER|unsupported|x\n")]),
         ("refused", Ask, Delivery.Whole, [Text("ER|not-found|x\n")]),
         ("taken", Exists, Delivery.Whole, [Ok]),
+        ("taken meanwhile", Upload(Small, TakenMeanwhile), Delivery.Whole, [Ok, Ok]),
+        ("line end and blanks taken off", WithBlanks, Delivery.Whole, [Octets(Ok, Notation.U64(0))]),
+        ("time in another form", Timed, Delivery.Whole, [Text("2026-01-31 23:59:59+1\n")]),
         ("not there", NotThere, Delivery.Whole, [Ok]),
         ("not refused", Malformed, Delivery.Whole, [Ok]),
         ("digest not compared", Upload(Small, Corrupt, "|digest=sha256"), Delivery.Whole, [Ok, Ok]),
@@ -203,6 +213,7 @@ public sealed class HintTests
         var server = Task.Run(() => { while (pair.Peer.Receive(new byte[100]) > 0) { } pair.Peer.Send(Ok); });
         var failure = Assert.Throws<Violation>(() => Ask(pair.Wire))!.Failure;
         Assert.That(failure.HintName, Is.EqualTo("answers after the end"));
+        Assert.That(failure.Received, Does.EndWith("s; then, when the test had ended its sending: OK\\n"));
         Assert.That(server.Wait(Settings.Patience));
     }
 
@@ -218,6 +229,7 @@ public sealed class HintTests
         });
         var failure = Assert.Throws<Violation>(() => Ask(asks.Wire))!.Failure;
         Assert.That(failure.HintName, Is.EqualTo("held up by another"));
+        Assert.That(failure.Received, Does.EndWith("s; then, when the test had closed its other connections: OK\\n"));
         Assert.That(server.Wait(Settings.Patience));
     }
 

@@ -34,6 +34,7 @@ public sealed record Evidence
     public string? Line => Text is [.. var line, '\n'] ? line : null;
     public bool Wants(string start) => (What ?? Text)?.StartsWith(start) == true;
     public bool WantsReply => Wants("OK") || Wants("ER|");
+    public bool WantsError(params string[] codes) => codes.Any(code => Wants($"ER|{code}"));
     public bool WantsEnd => What?.StartsWith("the connection to be closed") == true;
 
     public byte[] Seen => [.. Expected is null ? [] : Expected[..At], .. Received];
@@ -110,6 +111,9 @@ public static class Hints
             "the listing is empty: the file that is in the folder is not listed."),
         new("empty block", e => e.Length > 0 && e.SeenLength == 0, _ =>
             "the block is empty, the file is not."),
+        new("time in another form", e => OtherTime(e) is not null, e =>
+            $"the third field of a listing's line is {OtherTime(e)}; it is a time in UTC, in seconds, such as "
+            + "2026-01-31T23:59:59Z.") { Sentence = "LIST-1" },
         new("length of something else", e => FitsWhatFollows(e) && e.Asked.Last == "LIST", e =>
             $"the length fits what follows it, and the listing is another one: {Notation.Show(e.Seen.AsSpan(8), 200)}"),
         new("length off by itself", e => e.SeenLength is { } n && n == e.Length + 8, _ =>
@@ -139,9 +143,17 @@ public static class Hints
             "some requests were answered, the ones behind them in the same piece were not: what is left "
             + "in the receive buffer after a request is the next request. One receive is not one message.")
             { Sentence = "CONN-2", Quiet = true },
+        new("digest not read", e => e.OfServer && e.Asked.WithDigest && e.Asked.Last.StartsWith("PUT|")
+            && e.Asked.BlockComplete && (IsLeftOver(e) || e.WantsReply && (e.Ended || e.Reset)), _ =>
+            "OK to |digest=sha256 promises to read 32 octets behind the block; they were taken for a request. A server "
+            + "without this extension answers `unsupported` to it (CONF-1).") { Sentence = "DIGEST-2" },
         new("leftovers of a block", IsLeftOver, _ =>
             "leftovers of the block before are read as requests: a block is read to its end, the digest too, also "
             + "where it is refused or empty.") { Sentence = "PUT-6" },
+        new("line end and blanks taken off", e => e.OfServer && e.WantsError("bad-request", "unsupported")
+            && e.Starts("OK\n") && e.Asked.Blocks == 0 && e.Asked.Line != e.Asked.Line.Trim(), _ =>
+            "the LF alone ends a line, and whatever stands before it belongs to it: strip, trim and the like take CR "
+            + "and blanks off, too.") { Sentence = "LINE-1" },
         new("name to be refused", e => e.Wants("ER|bad-name") && (e.Refused("not-found", "exists") || e.Starts("OK\n")),
             e => "this name is to be refused by §4.5; "
                 + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.")
@@ -241,9 +253,15 @@ public static class Hints
             "this is to be done, not refused; the reply says why the server did not."),
         new("not there", e => e.Wants("ER|not-found") && e.Starts("OK\n"), _ =>
             "LIST would not show this name: what has it is no regular file, or an empty one, and is answered as if it "
-            + "were not there (P10)."),
+            + "were not there (P10). A symbolic link is none, wherever it leads: isfile, stat and the like follow it, "
+            + "lstat does not."),
+        new("taken meanwhile", e => e.Wants("ER|exists") && e.Starts("OK\n") && e.Asked.Blocks > 0, _ =>
+            "the name was free when this upload began, and was taken while its block came: to look at the beginning "
+            + "is not enough. Take the name at the end, in one step that fails if it is taken (§10: link, O_EXCL).")
+            { Sentence = "P2" },
         new("taken", e => e.Wants("ER|exists") && e.Starts("OK\n"), _ =>
-            "something has this name already, be it a folder, a link or an empty file: it is taken."),
+            "something has this name already, be it a folder, a link that leads nowhere (exists follows links, lstat "
+            + "does not) or an empty file: it is taken."),
         new("not busy", e => e.OfServer && e.Wants("ER|busy|") && e.Starts("OK"), _ =>
             "as many clients as there is room for are connected already (§7); the next one reads busy.")
             { Sentence = "P9" },
@@ -257,6 +275,12 @@ public static class Hints
     static readonly Hint inPieces = new("one receive is one message", e => e.Delivery != Delivery.Whole, _ =>
         "this delivery sends a message in small pieces; in one piece it is understood. One receive is not one message: "
         + "collect octets until the LF, or until the counted octets are there.") { Sentence = "CONN-3" };
+
+    // The same failure, if pieces are what is not understood: for a conversation that has no connection's evidence.
+    public static Failure InPieces(Failure failure) => failure.HintName == "held up by another" ? failure : failure with
+    {
+        InPieces = failure.InPieces ?? With(failure with { InPieces = null }, inPieces, new Evidence()),
+    };
 
     public static IEnumerable<string> Names => table.Append(inPieces).Select(row => row.Name);
 
@@ -287,6 +311,19 @@ public static class Hints
         string listing = Encoding.UTF8.GetString(e.Seen.AsSpan(8));
         int characters = listing.EnumerateRunes().Count();
         return (ulong)listing.Length == seen || (ulong)characters == seen;
+    }
+
+    // The lines are there, name and size in order, and only the last field is none of the times that LIST-1 has.
+    static string? OtherTime(Evidence e)
+    {
+        bool isTime(string field) => DateTime.TryParseExact(
+            field, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, System.Globalization.DateTimeStyles.None, out _);
+        if (e.What?.StartsWith("a time such as") == true)
+            return Encoding.UTF8.GetString(e.Received).Split('\n')[0];
+        if (!FitsWhatFollows(e) || e.Asked.Last != "LIST") return null;
+        string[] lines = Encoding.UTF8.GetString(e.Seen.AsSpan(8)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return lines.Select(line => line.Split('|'))
+            .FirstOrDefault(fields => fields.Length == 3 && ulong.TryParse(fields[1], out _) && !isTime(fields[2]))?[2];
     }
 
     static bool FitsWhatFollows(Evidence e) =>

@@ -174,18 +174,30 @@ public static class Plug
         return [.. words];
     }
 
-    static int lastPort = new Random().Next(20_000, 28_000);
+    // Ports below the range that outgoing connections are given, so that no other test's connection is in the way;
+    // and 500 of them for this run alone, so that no other run's server is: whoever has the first of them has them all.
+    const int FirstPort = 20_000, PortsEach = 500, Runs = 22;
+    static readonly Socket?[] guard = [Enumerable.Range(0, Runs).OrderBy(_ => Random.Shared.Next())
+        .Select(run => TryToHold(FirstPort + run * PortsEach)).FirstOrDefault(held => held is not null)];
+    static readonly int firstPort = (guard[0]?.LocalEndPoint as IPEndPoint)?.Port ?? FirstPort;
+    static int portsTaken;
 
-    // Below the range that outgoing connections are given, so that no other test's connection is in the way.
+    static Socket? TryToHold(int port)
+    {
+        // Exclusive: .NET would otherwise take one whose last connections are not quite over, as not every server can.
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+            { ExclusiveAddressUse = true };
+        try { socket.Bind(new IPEndPoint(IPAddress.Loopback, port)); return socket; }
+        catch (SocketException) { socket.Dispose(); return null; }
+    }
+
     public static int FreePort()
     {
         while (true)
         {
-            int port = Interlocked.Increment(ref lastPort);
-            if (port > 31_000) { Interlocked.Exchange(ref lastPort, 20_000); continue; }
-            using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            try { probe.Bind(new IPEndPoint(IPAddress.Loopback, port)); return port; }
-            catch (SocketException) { }
+            int port = firstPort + 1 + Interlocked.Increment(ref portsTaken) % (PortsEach - 1);
+            using var probe = TryToHold(port);
+            if (probe is not null) return port;
         }
     }
 
@@ -209,17 +221,20 @@ public sealed class RunningServer : IDisposable
         var values = Plug.Values(Plug.ServerTemplate, key is null ? with : $"{with} key={key}");
         ownFolder = folder is null ? Plug.NewFolder("server") : null;
         Folder = folder ?? ownFolder!;
-        Port = port ?? Plug.FreePort();
-        string[] command =
-        [
-            .. Plug.Words(launcher),
-            .. Plug.Words(Plug.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
-            .. Plug.Words(options),
-        ];
-        Program = new Program("server", command, Settings.Here, drain: drain);
-
-        try { WaitUntilItListens(command); }
-        catch { Dispose(); throw; }
+        for (bool again = port is null; ; again = false)
+        {
+            Port = port ?? Plug.FreePort();
+            string[] command =
+            [
+                .. Plug.Words(launcher),
+                .. Plug.Words(Plug.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
+                .. Plug.Words(options),
+            ];
+            Program = new Program("server", command, Settings.Here, drain: drain);
+            try { if (Listens(command, isOldPort: port is not null, mayEnd: again)) break; }
+            catch { Dispose(); throw; }
+            Program.Dispose();                          // the port may have been somebody else's
+        }
         if (key is not null) LetGoOfTheFirst();
     }
 
@@ -236,15 +251,23 @@ public sealed class RunningServer : IDisposable
         catch (SocketException) { }                     // it has let go by a reset, or its own test will show that not
     }
 
-    void WaitUntilItListens(string[] command)
+    // Waits until it does.  False: it has ended, where it may.
+    bool Listens(string[] command, bool isOldPort, bool mayEnd)
     {
-        Violation wrong(string what) => new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}");
+        Violation wrong(string what) => !isOldPort ? new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}")
+            : new(new Failure($"a server that listens on 127.0.0.1:{Port}, where another one has just ended", what)
+            {
+                HintName = "port of the one before",
+                Hint = "connections of the one before are not quite over (TIME-WAIT), and the port counts as taken "
+                    + "until they are: set SO_REUSEADDR before bind (§12).",
+            });
         int patience = Settings.Milliseconds(20_000);
         var clock = Stopwatch.StartNew();
         while (true)
         {
             first = TryConnect();
-            if (first is not null) break;
+            if (first is not null) return true;
+            if (Program.HasEnded && mayEnd) return false;
             if (Program.HasEnded)
             {
                 Program.WaitForExit();

@@ -63,7 +63,7 @@ public sealed class Gets : ServerConformance
             wire.Send($"GET|{name}\n");
             wire.ExpectError("not-found");
         }
-        Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "fine.png" }));
+        HostileFolder.ExpectListed(wire.List());
     }
 
     [Test, Clause("GET-1", "BLOCK-1")]
@@ -452,6 +452,23 @@ public static class HostileFolder
         File.CreateSymbolicLink(at("link-folder.png"), outside);
         using var pipe = System.Diagnostics.Process.Start("mkfifo", [at("pipe.png")]);
         pipe.WaitForExit();
+    }
+
+    public static void ExpectListed(string[] lines)
+    {
+        string[] names = [.. lines.Select(line => line.Split('|')[0])], more = [.. names.Except(["fine.png"])];
+        if (names is ["fine.png"]) return;
+        throw new Violation(new Failure("the names in the listing: fine.png and no other",
+            more is [] ? $"{names.Length} lines" : string.Join(", ", more))
+        {
+            HintName = more is [] ? "" : "lists what is no file", Sentence = "P10",
+            Hint = more is [] ? "" : $"{more[0]} is " + (
+                more[0][0] == '.' ? "hidden: its name begins with a dot (NAME-1)."
+                : more[0].StartsWith("empty") ? "empty."
+                : more[0].StartsWith("folder") ? "a folder."
+                : more[0].StartsWith("pipe") ? "a pipe."
+                : "a symbolic link, wherever it leads: isfile, stat and the like follow it, lstat does not."),
+        });
     }
 
     public static string[] Look(params string[] folders)

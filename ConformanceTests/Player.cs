@@ -1,5 +1,7 @@
 // Plays a transcript over real sockets, as the client of a server or as the server of a client.
 
+using System.Diagnostics;
+
 public static class Player
 {
     public static void AgainstServer(
@@ -45,7 +47,7 @@ public static class Player
         string[] words = transcript.Command!.Split(' ');
         int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
-        var wire = Accept(listener, delivery);
+        var wire = Accept(listener, delivery, client);
         try
         {
             foreach (var step in transcript.Steps)
@@ -53,7 +55,7 @@ public static class Player
                 {
                     case Says { Side: Side.Server } says: wire.Send(Joined(says)); break;
                     case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
-                        ExpectRequest(ref wire, listener, line, delivery);
+                        ExpectRequest(ref wire, listener, line, client);
                         break;
                     case Says says: wire.Expect(says.Pieces); break;
                     case Acts { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
@@ -78,11 +80,12 @@ public static class Player
         select (holding.Name, holding.Content!);
 
     static Violation Located(Violation violation, Transcript transcript, Delivery delivery) =>
-        new(violation.Failure with { Where = Where(transcript, delivery) });
+        new((delivery == Delivery.Whole ? violation.Failure : Hints.InPieces(violation.Failure))
+            with { Where = Where(transcript, delivery) });
 
     // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
     // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
-    static void ExpectRequest(ref Wire wire, Socket listener, byte[] line, Delivery delivery)
+    static void ExpectRequest(ref Wire wire, Socket listener, byte[] line, Program client)
     {
         string expected = Encoding.UTF8.GetString(line[..^1]), received = wire.ReceiveLine(expected + "\\n");
         for (int options = 3; options > 0 && AsksForMore(received, expected); options--)
@@ -92,7 +95,8 @@ public static class Player
             catch (Violation)
             {
                 wire.Dispose();
-                wire = Accept(listener, delivery);
+                if (!Comes(listener, client)) throw GivesUp(received, expected, wire.Talk);
+                wire = new Wire(listener.Accept(), Side.Server, wire.Delivery);
                 received = wire.ReceiveLine(expected + "\\n");
             }
         }
@@ -101,6 +105,15 @@ public static class Player
         string came = Notation.Show(Encoding.UTF8.GetBytes(received));
         throw new Violation(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
     }
+
+    static Violation GivesUp(string received, string expected, Talk talk) =>
+        new(new Failure($"{expected}\\n, after `unsupported` was the answer to {received}\\n",
+            "no other request, and no other connection")
+        {
+            HintName = "gives up at unsupported", Sentence = "CLI-7", IsAdvice = true, Talks = [talk],
+            Hint = "this server knows no options, as it may (CONF-1): ask again without them, or there is nothing "
+                + "that such a server and this client can do for each other.",
+        });
 
     // The same request, with more options; they stand in any order.
     static bool AsksForMore(string received, string expected)
@@ -126,11 +139,21 @@ public static class Player
         return new Program("client", words, folder, input);
     }
 
-    public static Wire Accept(Socket listener, Delivery delivery)
+    // Whether the client connects, before it ends.
+    static bool Comes(Socket listener, Program? client)
     {
-        bool came = listener.Poll(Settings.Patience * 3 * 1000, SelectMode.SelectRead);
-        if (!came) throw new Violation(new Failure("a connection from the client", "none"));
-        return new Wire(listener.Accept(), Side.Server, delivery);
+        bool comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < Settings.Patience * 3;)
+            if (comes(20_000)) return true;
+            else if (client is { HasEnded: true }) return comes(0);
+        return false;
+    }
+
+    public static Wire Accept(Socket listener, Delivery delivery, Program? client = null)
+    {
+        if (Comes(listener, client)) return new Wire(listener.Accept(), Side.Server, delivery);
+        throw new Violation(new Failure("a connection from the client",
+            client is { HasEnded: true } ? $"none: it has ended, with exit code {client.WaitForExit()}" : "none"));
     }
 
     static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch

@@ -110,6 +110,19 @@ public sealed class Publishing : ServerConformance
 
     [DllImport("libc")] static extern int flock(int handle, int operation);
 
+    [Test, Clause("PUT-8")]
+    public void What_is_stored_may_be_read_by_whoever_may_read_a_new_file()
+    {
+        if (OperatingSystem.IsWindows() || Settings.OnWindows) { NotLookedAt.Skip("needs the rights of Unix"); return; }
+        const UnixFileMode Read = UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+        Connect().Put("cat.png", Notation.Bytes(100));
+        string any = Path.Combine(NewFolder(), "any.png");
+        File.WriteAllBytes(any, [1]);
+        var (due, there) = (File.GetUnixFileMode(any) & Read, File.GetUnixFileMode(Server.PathOf("cat.png")) & Read);
+        Demand((there & due) == due, $"cat.png readable for {due}, as any new file here",
+            $"readable for {there}: was it made by mkstemp? Give it the rights that the umask leaves of 0666");
+    }
+
     // ---- P2, two servers on one folder ----
 
     // The second one's last octet is sent so much later that now this one wins and now that one: then both are in the

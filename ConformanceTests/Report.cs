@@ -13,7 +13,8 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
     [JsonIgnore] public Failure? Failure { get; init; }
     [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
     [JsonIgnore] public bool IsJudged => IsWrong || Outcome == "passed";
-    [JsonIgnore] public int Line { get; init; } = Spec.Find(Clause).Line;      // of what the test is about
+    [JsonIgnore] public string About { get; } = Clause;                       // of what the test is about; Clause is
+    [JsonIgnore] public int Line { get; } = Spec.Find(Clause).Line;           // what turns out to be broken
 
     // A transcript, or a test, without the delivery that this one was in.
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
@@ -63,6 +64,8 @@ public static partial class Report
         }
     }
 
+    public static bool HasFailed { get { lock (verdicts) return verdicts.Any(verdict => verdict.IsWrong); } }
+
     // A test that is not for this run: not a verdict, but it need not be waited for.
     public static void Skip(int stage)
     {
@@ -75,8 +78,9 @@ public static partial class Report
 
     static void Count(int stage)
     {
-        var all = verdicts.Where(verdict => verdict.Stage == stage).ToArray();
-        if (all.Length == 0 || planned.GetValueOrDefault(stage) != all.Length) return;
+        int count = verdicts.Count(verdict => verdict.Stage == stage);
+        if (count == 0 || planned.GetValueOrDefault(stage) != count) return;
+        var all = Settled(verdicts).Where(verdict => verdict.Stage == stage).ToArray();
         File.AppendAllText(Stream, $"{clock.Elapsed.TotalSeconds,4:0} s  {Line(stage, all, Before).TrimEnd()}\n");
     }
 
@@ -188,9 +192,12 @@ public static partial class Report
     // What to do now.
     static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
-        : Settings.Stage > 0 ? $"To read: {Stages.Sections(Settings.Stage)} of Protocol.md\n"
-        : $"\nMend this next; to read: {Stages.Sections(first.Stage)} of Protocol.md. The whole stage:\n"
+        : first.Outcome == "advice" ? $"\nWhat is left is advice: it should be so, and need not.\n{WhatNext(verdicts)}"
+        : Settings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
+        : $"\nMend this next; to read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
+
+    static string ToRead(Verdict first) => Stages.Sections(first.Stage, Spec.Find(first.Clause));
 
     const int InFull = 3;
 
@@ -244,6 +251,7 @@ public static partial class Report
     {
         if (verdict.Failure is not { } failure) return verdict.Message;
         string hint = $"{verdict.Clause} {failure.HintName}";
+        if (failure.HintName == Wording.ExitZero) hint += $" {verdict.About}";      // that has a cause of its own
         if (failure.HintName != "" && failure.Sentence is not null) return hint;
         string words(string text) => string.Concat(Regex.Replace(text, @"\d+", "0").Take(40));
         return $"{verdict.Outcome} {hint} {words(failure.Expected)} {words(failure.Received)}";

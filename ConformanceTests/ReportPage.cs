@@ -107,10 +107,9 @@ public static class ReportPage
         if (failure.Where != "") page.Append($"<p class=quiet>{E(failure.Where)}</p>\n");
         page.Append($"<pre class=rows>{Rows(failure)}</pre>\n");
         if (failure.Hint != "") page.Append($"<p class=hint>{Prose(failure.Hint)}</p>\n");
-        var connections = failure.Connections().ToArray();
-        foreach (var (title, talk) in connections.Take(Failure.MostConnections)) Wire(page, title, talk);
-        int more = connections.Length - Failure.MostConnections;
-        if (more > 0) page.Append($"<p class=quiet>and {more} more connections like these</p>\n");
+        var (shown, more) = failure.Connections();
+        foreach (var (title, talk) in shown) Wire(page, title, talk);
+        if (more > 0) page.Append($"<p class=quiet>{Failure.AndMore(more)}</p>\n");
         if (failure.Said.Length > 0)
             page.Append($"<p class=quiet>your {E(failure.Who)} wrote</p>\n")
                 .Append($"<pre class=said>{E(string.Join('\n', failure.Said))}</pre>\n");
@@ -153,8 +152,8 @@ public static class ReportPage
             string octets = $"<td class='octets wrong'>{E(Notation.Show(unread[..same]))}"
                 + $"<b>{E(Notation.Show(unread[same..wrong]))}</b>{E(Notation.Show(unread[wrong..]))}{more}</td>";
             page.Append(talk.Peer == Side.Client
-                ? $"<tr><td class=at>!</td>{octets}<td></td><td></td></tr>\n"
-                : $"<tr><td></td><td></td>{octets}<td class=at>!</td></tr>\n");
+                ? $"<tr><td class=at>came</td>{octets}<td></td><td></td></tr>\n"
+                : $"<tr><td></td><td></td>{octets}<td class=at>came</td></tr>\n");
         }
         else if (talk.Lines.Length == 0) page.Append("<tr><td class=event colspan=4>(nothing)</td></tr>\n");
         page.Append("</table>\n");

@@ -543,24 +543,6 @@ public sealed class SealedDoor : SealedConformance
         StillServes();
     }
 
-    [Test, Clause("SEAL-5")]
-    public void A_plain_server_refuses_the_first_octet_of_TLS_at_once()
-    {
-        using var server = new RunningServer();
-        foreach (byte[] hello in (byte[][])[[0x16], Tls.HelloRecord()])
-        {
-            using var wire = server.Connect();
-            wire.Send(hello);
-            wire.ExpectError("bad-request", closes: true);
-        }
-        using var good = server.Connect();
-        good.Send("LIST\n");
-        good.Expect("OK\n");
-        good.ReceiveBlock();
-        good.Send([0x16]);                              // where any request begins
-        good.ExpectError("bad-request", closes: true);
-    }
-
     // ---- half of a handshake ----
 
     // The steps at which a client may stop: before its first octet, inside its hello, behind it, inside its proof.

@@ -41,6 +41,9 @@ static class Settings
     public const string NotReached = "\nNot reached: ";
     public static bool TimeIsUp => Minutes > 0 && clock.Elapsed.TotalMinutes > Minutes;
 
+    // One failure is enough, and what comes behind it is not asked: for mutants.
+    public static readonly bool OneIsEnough = Variable("ONE_IS_ENOUGH") == "1";
+
     public static readonly int Stage = Number("STAGE", or: 0);
     public static readonly bool Strict = Variable("STRICT") == "1";
     public static readonly int Seed = Number("SEED", or: 1);

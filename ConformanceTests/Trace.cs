@@ -6,6 +6,8 @@ public sealed record Utterance(
 {
     public string Show(int most)
     {
+        // Of what is no text its ends are enough.
+        if (First.Count(octet => octet is >= 32 and < 127 or 10) < First.Length / 2) most = Math.Min(most, 36);
         if (Length <= most) return Notation.Show(First);
         int first = Math.Min(most * 2 / 3, First.Length), last = most / 3;
         byte[] ends = Last.Length >= last ? Last : [.. First, .. Last];

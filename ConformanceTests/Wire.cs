@@ -29,6 +29,7 @@ public class Wire : IDisposable
     public int Patience { get; init; } = Settings.Patience;
 
     public Socket Socket => socket;
+    public Delivery Delivery => delivery;
     public Trace Trace => trace;
 
     public void ToldToStop(string signal)
@@ -92,6 +93,13 @@ public class Wire : IDisposable
 
     public bool HasEnded { get; private set; }          // our side of it
 
+    // Time that belongs to the conversation: a reader who rests.
+    public void TakesNothingFor(int milliseconds)
+    {
+        trace.Happens($"({Name(self)} takes nothing for {Seconds(milliseconds)})");
+        Thread.Sleep(milliseconds);
+    }
+
     static string Name(Side side) => side == Side.Client ? "the client" : "the server";
     static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
 
@@ -113,10 +121,13 @@ public class Wire : IDisposable
         if (error == SocketError.ConnectionReset) trace.Happens($"({Name(Other)} has reset the connection)");
         else if (error != SocketError.Success) trace.Happens("(the connection is lost)");
         reset |= error == SocketError.ConnectionReset;
+        IsAtItsEnd |= received == 0;
         count += received;
         if (received > 0) trace.Cut(Other, arrived += received);
         return received > 0;
     }
+
+    public bool IsAtItsEnd { get; private set; }        // the other side of it
 
     // Whether something has come that nobody has asked for yet.
     public bool HasMore => count > 0 || socket.Poll(0, SelectMode.SelectRead);
@@ -379,6 +390,13 @@ public class Wire : IDisposable
             : reset ? "  (a reset)"
             : "  (the end of the connection)";
         string came = received.Length == 0 ? end : Notation.Show(received, 80);
+        bool isLate = (answersAfterOthers || answersAfterEnd) && same == Math.Min(tail.Length, received.Length);
+        if (isLate)
+        {
+            string when = answersAfterOthers ? "the test had closed its other connections"
+                : "the test had ended its sending";
+            instead ??= $"nothing for {Seconds(Patience)}; then, when {when}: {prefix}{came}";
+        }
         var notes = new List<string>();
         if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
         {
@@ -448,8 +466,12 @@ public sealed class Asked
 
     public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
 
+    public string Line { get; private set; } = "";      // the last line sent, be it a request or not
+
     public void Sends(ReadOnlySpan<byte> octets)
     {
+        if (!InsideBlock && octets.IndexOf((byte)'\n') is >= 0 and var lf)
+            Line = Encoding.UTF8.GetString([.. partial, .. octets[..lf]]);
         if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n')) { partial.AddRange(octets); return; }
         Uneven = partial.Count > 0;
         byte[] all = [.. partial, .. octets];

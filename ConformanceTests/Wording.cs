@@ -10,13 +10,15 @@ public static partial class Wording
 {
     // ---- failures that are worded here because several places find them ----
 
+    public const string ExitZero = "exit 0";
+
     public static Failure Exit(bool wantedZero, int exit, params Talk[] talks)
     {
         var failure = new Failure($"exit code {(wantedZero ? "0: it is done" : "other than 0")}", $"exit code {exit}")
             { Talks = talks };
         return wantedZero ? failure : failure with
         {
-            HintName = "exit 0", Sentence = "CLI-5",
+            HintName = ExitZero, Sentence = "CLI-5",
             Hint = talks.Any(talk => talk.Lines.LastOrDefault(line => line.Side == Side.Server)
                     ?.Show(200).Contains("ER|") == true)
                 ? "the last thing that the server said is a refusal: is it read before the client ends?"
@@ -37,8 +39,8 @@ public static partial class Wording
     public static Failure OtherOctets(string name, byte[] wanted, byte[] there)
     {
         int same = wanted.AsSpan().CommonPrefixLength(there);
-        return new($"{name} with {wanted.Length:N0} octets: {Notation.Show(wanted, 60)}",
-            $"{there.Length:N0} octets: {Notation.Show(there, 60)}")
+        return new($"{name} with {wanted.Length:N0} octets: {Notation.Show(wanted, 30)}",
+            $"{there.Length:N0} octets: {Notation.Show(there, 30)}")
         {
             Notes = [same == Math.Min(wanted.Length, there.Length)
                 ? there.Length < wanted.Length ? $"the end is missing, from octet {same:N0} on"
@@ -125,7 +127,8 @@ public static partial class Wording
     public static string InWords(string test)
     {
         int end = test.IndexOf('(');
-        string name = end < 0 ? test : test[..end], arguments = end < 0 ? "" : $", with {test[(end + 1)..^1]}";
+        string name = end < 0 ? test : test[..end], arguments = end < 0 ? "" : test[(end + 1)..^1];
+        arguments = arguments is "" or "\"\"" ? "" : $", with {arguments}";
         name = name.Replace('_', ' ');
         bool isWord = name.Length < 2 || !char.IsUpper(name[1]);
         return (isWord ? char.ToLowerInvariant(name[0]) + name[1..] : name) + arguments;
