@@ -136,7 +136,7 @@ public sealed class HintTests
         ("length in characters", Listing(Umlaut), Delivery.Whole, [Ok, Notation.U64(29), Text(Umlaut)]),
         ("empty listing", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(0)]),
         ("empty block", Block, Delivery.Whole, [Ok, Notation.U64(0)]),
-        ("time in another form", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(13), Text("a.png|2|17952\n")]),
+        ("time in another form", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(14), Text("a.png|2|17952\n")]),
         ("length of something else", Listing(Plain), Delivery.Whole, [Ok, Notation.U64(7), Text("b.png|1")]),
         ("length off by itself", Block, Delivery.Whole, [Ok, Notation.U64(308)]),
         ("length off by the digest", Block, Delivery.Whole, [Ok, Notation.U64(332)]),
