@@ -242,8 +242,9 @@ public sealed class Closing : ServerConformance
         var wire = Dismissed();
         var piece = new byte[1 << 20];
         int sent = 0;
-        for (; sent < Most && !wire.SendingFailed; sent += piece.Length) wire.Send(piece);
-        Demand(wire.SendingFailed, "the connection closed when 1 MiB has been dropped, although the client goes on",
+        try { while (sent < Most) sent += wire.Socket.Send(piece); }
+        catch (SocketException) { return; }             // closed, as it should be
+        Demand(false, "the connection closed when 1 MiB has been dropped, although the client goes on",
             $"{sent >> 20} MiB were taken");
     }
 
