@@ -11,10 +11,16 @@ public sealed class Deadlines : ServerConformance
         Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(atLeast, atMost + Settings.Milliseconds(10_000) / 1000.0));
 
     [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
-    public void A_request_line_that_dribbles_buys_no_time()
+    public void A_request_line_that_dribbles_buys_no_time([Values] bool comesWithTheRequestBefore)
     {
         var wire = Connect();
-        wire.List();
+        if (comesWithTheRequestBefore)
+        {
+            wire.Send("LIST\nX");
+            wire.Expect("OK\n");
+            wire.ReceiveBlock();
+        }
+        else wire.List();
         var clock = Stopwatch.StartNew();
         while (clock.Elapsed < TimeSpan.FromSeconds(40))
         {
@@ -72,12 +78,13 @@ public sealed class Deadlines : ServerConformance
     }
 
     [Test, Clause("LIMIT-3", "P8", "CLOSE-1")]
-    public void An_upload_that_dribbles_is_cut()
+    public void An_upload_that_dribbles_is_cut([Values(1000, 4 << 20)] int atOnce)
     {
+        // However much came at once: what counts is what comes now.
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
         wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1000)]);
+        wire.Send([.. Notation.U64(8 << 20), .. Notation.Bytes(atOnce)]);
         var clock = Stopwatch.StartNew();
         while (clock.Elapsed < TimeSpan.FromSeconds(60))
         {
@@ -91,14 +98,48 @@ public sealed class Deadlines : ServerConformance
     }
 
     [Test, Clause("LIMIT-3", "P8")]
-    public void A_go_ahead_that_is_not_used_is_taken_back()
+    public void An_upload_that_stops_is_given_up([Values("no octet", "half a length", "no digest")] string comes)
+    {
+        bool digest = comes == "no digest";
+        if (digest && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
+        var wire = Connect();
+        wire.Send(digest ? "PUT|cat.png|digest=sha256\n" : "PUT|cat.png\n");
+        wire.Expect("OK\n");
+        if (comes == "half a length") wire.Send(Notation.U64(100).AsSpan(0, 4));
+        if (digest) wire.Send([.. Notation.U64(100), .. Notation.Bytes(100)]);
+        bool came = wire.Socket.Poll(Settings.Milliseconds(50_000) * 1000, SelectMode.SelectRead);
+        Demand(came, $"ER|timeout|…, 20 to 40 s after the go-ahead: {comes} has come", "nothing in 50 s");
+        wire.ExpectError("timeout", closes: true);
+    }
+
+    [Test, Clause("LIMIT-3")]
+    public void A_go_ahead_may_be_used_late()
     {
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
         wire.Expect("OK\n");
-        bool came = wire.Socket.Poll(Settings.Milliseconds(50_000) * 1000, SelectMode.SelectRead);
-        Demand(came, "ER|timeout|…, 20 to 40 s after the go-ahead: no block has come", "nothing in 50 s");
-        wire.ExpectError("timeout", closes: true);
+        wire.RestsFor(15_000);
+        wire.Send([.. Notation.U64(100), .. Notation.Bytes(100)]);
+        wire.Expect("OK\n");
+    }
+
+    [Test, Clause("LIMIT-3", "P8")]
+    public void Lone_replies_that_nobody_takes_have_a_deadline_too()
+    {
+        var wire = Connect();
+        byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
+        wire.Socket.Blocking = false;                   // as many as it takes: then its answers do not fit any more
+        long taken = 0;
+        while (taken < 100 << 20 && wire.Socket.Poll(2_000_000, SelectMode.SelectWrite))
+        {
+            taken += wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
+            if (error is not (SocketError.Success or SocketError.WouldBlock)) break;
+        }
+        wire.Socket.Blocking = true;
+        wire.RestsFor(Settings.Milliseconds(44_000));
+        wire.ReceiveRest(orSilence: true);
+        Demand(wire.IsAtItsEnd, "the connection closed, 20 to 40 s after the client has stopped taking replies",
+            "it stays open");
     }
 
     [Test, Clause("LIMIT-3")]
@@ -129,7 +170,7 @@ public sealed class Deadlines : ServerConformance
         wire.Send("GET|big.png\n");
         wire.Expect("OK\n");
         wire.Receive(8);
-        wire.TakesNothingFor(19_000);
+        wire.RestsFor(19_000);
         Assert.That(wire.Receive(picture.Length).AsSpan().SequenceEqual(picture));
         wire.List();
     }
@@ -142,7 +183,7 @@ public sealed class Deadlines : ServerConformance
         for (int i = 0; i < Files; i++) Server.Has($"{i}{new string('x', 200)}.png", [1]);
         var wire = Connect();
         wire.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));
-        wire.TakesNothingFor(5_000);
+        wire.RestsFor(5_000);
         for (int i = 0; i < Times; i++)
         {
             wire.Expect("OK\n");
@@ -160,7 +201,7 @@ public sealed class Deadlines : ServerConformance
         wire.Send("GET|big.png\n");
         wire.Expect("OK\n");
         wire.Receive(8);
-        wire.TakesNothingFor(Settings.Milliseconds(44_000));
+        wire.RestsFor(Settings.Milliseconds(44_000));
         var octets = wire.ReceiveRest(orSilence: true);
         Demand(octets.Length < picture.Length && wire.IsAtItsEnd,
             "the connection closed, 20 to 40 s after the client has stopped taking octets",

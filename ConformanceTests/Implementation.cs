@@ -23,6 +23,7 @@ public sealed class Program : IDisposable
         if (Settings.IsReference) start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["LC_ALL"] = "C.UTF-8";
+        start.Environment["TZ"] = "Asia/Kathmandu";     // where local time is never UTC, be it by a whole hour
         try { process = Process.Start(start)!; }
         catch (System.ComponentModel.Win32Exception e)
         {
@@ -177,17 +178,20 @@ public static class Plug
     // Ports below the range that outgoing connections are given, so that no other test's connection is in the way;
     // and 500 of them for this run alone, so that no other run's server is: whoever has the first of them has them all.
     const int FirstPort = 20_000, PortsEach = 500, Runs = 22;
-    static readonly Socket?[] guard = [Enumerable.Range(0, Runs).OrderBy(_ => Random.Shared.Next())
-        .Select(run => TryToHold(FirstPort + run * PortsEach)).FirstOrDefault(held => held is not null)];
-    static readonly int firstPort = (guard[0]?.LocalEndPoint as IPEndPoint)?.Port ?? FirstPort;
+    static readonly Socket? guard = Enumerable.Range(0, Runs).OrderBy(_ => Random.Shared.Next())
+        .Select(run => TryToHold(FirstPort + run * PortsEach)).FirstOrDefault(held => held is not null);
+    static readonly int firstPort = (guard?.LocalEndPoint as IPEndPoint)?.Port ?? FirstPort;
     static int portsTaken;
 
     static Socket? TryToHold(int port)
     {
-        // Exclusive: .NET would otherwise take one whose last connections are not quite over, as not every server can.
-        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
-            { ExclusiveAddressUse = true };
-        try { socket.Bind(new IPEndPoint(IPAddress.Loopback, port)); return socket; }
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            socket.Listen(1);                           // .NET sets SO_REUSEADDR: two may bind, and one of them listen
+            return socket;
+        }
         catch (SocketException) { socket.Dispose(); return null; }
     }
 

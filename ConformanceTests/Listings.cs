@@ -78,6 +78,32 @@ public sealed class Listings : ServerConformance
         Assert.That(Task.WaitAll(listing, Settings.Patience * 2), "a lister hangs");
     }
 
+    [Test, Clause("LIST-1", "LIST-2")]
+    public void Files_that_come_and_go_meanwhile_disturb_no_listing()
+    {
+        var names = Fill(Server.Folder, 100);
+        var wire = Connect();
+        int listed = 0;
+        var others = Task.Run(() =>
+        {
+            for (int i = 0; Volatile.Read(ref listed) < 100; i = (i + 1) % 50)
+            {
+                string path = Server.PathOf($"{i}z.png");
+                File.WriteAllBytes(path, [1]);
+                File.Delete(path);
+            }
+        });
+        try
+        {
+            for (; listed < 100; Volatile.Write(ref listed, listed + 1))
+            {
+                string[] missing = [.. names.Except(NamesIn(wire.List()))];
+                Demand(missing is [], "in each listing all of the files that stay", $"{missing.Length} are missing");
+            }
+        }
+        finally { Volatile.Write(ref listed, 100); others.Wait(); }
+    }
+
     [Test, Clause("LIST-1", "CONN-2"), Reference]
     public void Read_slowly_it_comes_whole_where_there_is_no_temporary_folder()
     {

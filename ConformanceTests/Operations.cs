@@ -110,6 +110,36 @@ public sealed class Gets : ServerConformance
         wire.List();
     }
 
+    [Test, Clause("DIGEST-1", "OFFSET-1")]
+    public void The_digest_covers_all_that_is_left_out()
+    {
+        var picture = Notation.Bytes(40 << 20);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send($"GET|big.png|offset={33 << 20}|digest=sha256\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(33 << 20)));
+        wire.ExpectOctets(Digest(picture));
+    }
+
+    [Test, Clause("OFFSET-1")]
+    public void Far_into_a_file([Values(1L << 31, (1L << 32) + 9)] long offset)
+    {
+        if (Settings.OnWindows) NotLookedAt.Skip("needs a file with a hole in it");
+        byte[] end = Notation.Bytes(100);
+        Server.Has("big.png", Notation.Bytes(8));
+        using (var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write))
+        {
+            file.Seek(offset, SeekOrigin.Begin);        // what lies between takes no room
+            file.Write(end);
+        }
+        var wire = Connect();
+        wire.Send($"GET|big.png|offset={offset}\n");
+        wire.Expect("OK\n");
+        wire.ExpectOctets([.. Notation.U64(100), .. end]);
+        wire.List();
+    }
+
     [Test, Clause("OFFSET-2")]
     public void Offsets_beyond_the_end(
         [Values("10", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",

@@ -23,6 +23,7 @@ namespace VerifyNUnit
     public static class Verifier
     {
         static Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> derive = null!;
+        static readonly System.Collections.Concurrent.ConcurrentDictionary<string, bool> used = [];
         public static void DerivePathInfo(Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> function) =>
             derive = function;
 
@@ -42,13 +43,14 @@ namespace VerifyNUnit
 
             // Not ReplaceLineEndings: that takes form feeds and U+2028 for line ends, too.
             text = text.Replace("\r\n", "\n").Replace('\r', '\n');
-            if (text is ['\uFEFF', ..]) text = text[1..];
+            text = text.TrimStart('\uFEFF');
             if (text == "") text = "emptyString";
+            if (!used.TryAdd(stem, true)) throw new VerifyException($"The prefix has already been used: {stem}");
+            Directory.CreateDirectory(info.Directory);
             File.Delete(received);
             string? expected = File.Exists(verified) ? await File.ReadAllTextAsync(verified) : null;
             if (expected == text) return;
 
-            Directory.CreateDirectory(info.Directory);
             await File.WriteAllTextAsync(received, text);
             string header = $"Received: {Path.GetFileName(received)}\n";
             throw new VerifyException(expected is null

@@ -215,7 +215,9 @@ public sealed class Stopping : ServerConformance
     {
         string folder = NewFolder();
         var first = Start(folder: folder);
-        var upload = Connect(first);
+        Wire upload = Connect(first), begun = Connect(first);
+        begun.Send("PUT|dog.png\n");                    // no octet of it yet
+        begun.Expect("OK\n");
         var picture = Notation.Bytes(2 << 20);
         upload.Send("PUT|cat.png\n");
         upload.Expect("OK\n");
@@ -237,6 +239,8 @@ public sealed class Stopping : ServerConformance
                 "the temporary files of a running upload left alone by another server that ends",
                 $"gone: {string.Join(", ", before.Except(after))}");
         }
+        begun.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+        begun.Expect("OK\n");
         upload.Send(picture.AsSpan(1 << 20));
         upload.Expect("OK\n");
         Demand(first.Stored("cat.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");

@@ -93,10 +93,10 @@ public class Wire : IDisposable
 
     public bool HasEnded { get; private set; }          // our side of it
 
-    // Time that belongs to the conversation: a reader who rests.
-    public void TakesNothingFor(int milliseconds)
+    // Time that belongs to the conversation.
+    public void RestsFor(int milliseconds)
     {
-        trace.Happens($"({Name(self)} takes nothing for {Seconds(milliseconds)})");
+        trace.Happens($"({Name(self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
         Thread.Sleep(milliseconds);
     }
 
