@@ -39,14 +39,9 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 ? context.CurrentTest.Name
                 : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
             void report(string outcome, string message = "", Failure? failure = null) => Report.Add(
-                new Verdict(stage, clauses[0].Id, name, outcome, message) { Failure = failure }, clauses);
+                new Verdict(stage, clauses[0].Id, name, outcome, message)
+                    { Failure = failure, Fixture = fixture.Name }, clauses);
 
-            if (Earlier.Stands(name) is { } earlier)
-            {
-                report(earlier.Outcome, earlier.Message);
-                context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
-                return context.CurrentResult;
-            }
             string? why = (Settings.OneIsEnough && Report.HasFailed ? "one failure is enough" : null)
                 ?? NotForThisRun(fixture, stage, clauses)
                 ?? (OnWindows.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
@@ -58,10 +53,15 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 return context.CurrentResult;
             }
 
+            if (Earlier.Stands(fixture, name) is { } earlier)
+            {
+                report(earlier.Outcome, earlier.Message);
+                context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
+                return context.CurrentResult;
+            }
             if (Settings.TimeIsUp)
             {
-                string over = $"{Settings.NotReached}{Settings.Minutes} minutes were over.";
-                report("failed", $"\n{clauses[0].Sentence}\n{over}\n");
+                report("failed", $"{Settings.NotReached}{Settings.Minutes} minutes were over.\n");
                 context.CurrentResult.SetResult(ResultState.Failure, "not reached");
                 return context.CurrentResult;
             }

@@ -270,7 +270,8 @@ public sealed class RunningServer : IDisposable
         while (true)
         {
             first = TryConnect();
-            if (first is not null) return true;
+            if (first is not null && !Program.HasEnded) return true;
+            Interlocked.Exchange(ref first, null)?.Dispose();           // somebody else's server
             if (Program.HasEnded && mayEnd) return false;
             if (Program.HasEnded)
             {

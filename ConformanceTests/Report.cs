@@ -10,6 +10,7 @@ using NUnit.Framework.Internal;
 // text, or why it was not looked at.
 public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message)
 {
+    public string Fixture { get; init; } = "";          // two of them may have tests of one name
     [JsonIgnore] public Failure? Failure { get; init; }
     [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
     [JsonIgnore] public bool IsJudged => IsWrong || Outcome == "passed";
@@ -346,7 +347,8 @@ public sealed record Earlier(HashSet<string> Failed, bool Unchanged)
         string said(JsonElement verdict, string what) => verdict.GetProperty(what).GetString()!;
         return json.RootElement.GetProperty("Verdicts").EnumerateArray()
             .Select(verdict =>
-                (Test: said(verdict, "Test"), What: (said(verdict, "Outcome"), said(verdict, "Message"))))
+                (Test: $"{said(verdict, "Fixture")}.{said(verdict, "Test")}",
+                    What: (said(verdict, "Outcome"), said(verdict, "Message"))))
             .OrderByDescending(verdict => IsWrong(verdict.What))
             .DistinctBy(verdict => verdict.Test).ToDictionary(verdict => verdict.Test, verdict => verdict.What);
     });
@@ -354,8 +356,8 @@ public sealed record Earlier(HashSet<string> Failed, bool Unchanged)
     static bool IsWrong((string Outcome, string Message) verdict) => verdict.Outcome is "failed" or "advice";
 
     // A verdict that stands: it was no failure, or there is no time left.
-    public static (string Outcome, string Message)? Stands(string test) =>
-        before.Value.TryGetValue(test, out var verdict) && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
+    public static (string Outcome, string Message)? Stands(Type fixture, string test) =>
+        before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict) && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
 
     public string? Race(IReadOnlyCollection<Verdict> stage)
     {
