@@ -345,6 +345,7 @@ public abstract class ServerConformance : Conformance
 
     protected Wire Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
     protected Wire Connect(RunningServer other) => Own(other.Connect());
+    protected Wire ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
 
     // CLOSE-1: behind its last word a server reads on and drops it, for 2 s.  Closed, it would answer with a reset,
     // and the second send fail.  The clock runs since before the request: on a machine that slept nothing is said.
@@ -359,6 +360,13 @@ public abstract class ServerConformance : Conformance
         Demand(takes || clock.ElapsedMilliseconds > 1500,
             "the server to read on, and drop what comes, until the client's end or for 2 s",
             "a reset: it has closed right behind its reply, which a reset can destroy on its way");
+    }
+
+    // What is due behind the last octet does not come before it.  Nothing can be waited for here but time.
+    protected static void ExpectNothingYet(Wire wire)
+    {
+        wire.RestsFor(1500);
+        Demand(!wire.HasMore, "nothing, since the last octet of the block has not been sent", "an answer already");
     }
 
     // In the open, or sealed.

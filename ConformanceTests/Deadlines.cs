@@ -31,6 +31,21 @@ public sealed class Deadlines : ServerConformance
         wire.ExpectError("timeout", closes: true);
     }
 
+    [Test, Clause("LIMIT-1")]
+    public void A_line_that_waits_behind_a_block_has_its_time_after_it()
+    {
+        var picture = Notation.Bytes(16 << 20);
+        Server.Has("big.png", picture);
+        var wire = ConnectSlow();
+        wire.Send("GET|big.png\nLIS");
+        wire.RestsFor(12_000);
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        wire.Send("T\n");
+        wire.Expect("OK\n");
+        wire.ReceiveBlock();
+    }
+
     [Test, Clause("LIMIT-1", "P6")]
     public void Half_a_line_holds_up_nobody()
     {
@@ -62,6 +77,7 @@ public sealed class Deadlines : ServerConformance
         var picture = Notation.Bytes(24 << 20);
         server.Has("big.png", picture);
         Wire half = Connect(server), upload = Connect(server), download = Connect(server), asks = Connect(server);
+        var isRefused = Connect(server);
         asks.List();
         half.Send("LIS");
         upload.Send("PUT|cat.png\n");
@@ -69,7 +85,13 @@ public sealed class Deadlines : ServerConformance
         upload.Send([.. Notation.U64(20), .. Notation.Bytes(20).AsSpan(0, 10)]);
         download.Send("GET|big.png\n");
         download.Expect("OK\n");
-        for (int i = 0; i < 10; i++) { Thread.Sleep(500); asks.List(); }
+        for (int i = 0; i < 10; i++)
+        {
+            Thread.Sleep(500);
+            asks.List();
+            isRefused.Send("GET|dog.png\n");
+            isRefused.ExpectError("not-found");
+        }
         half.Send("T\n");
         half.Expect("OK\n");
         upload.Send(Notation.Bytes(20).AsSpan(10));
@@ -126,7 +148,7 @@ public sealed class Deadlines : ServerConformance
     [Test, Clause("LIMIT-3", "P8")]
     public void Lone_replies_that_nobody_takes_have_a_deadline_too()
     {
-        var wire = Connect();
+        var wire = ConnectSlow();
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
         wire.Socket.Blocking = false;                   // as many as it takes: then its answers do not fit any more
         long taken = 0;
@@ -166,7 +188,7 @@ public sealed class Deadlines : ServerConformance
         // all of it comes, and no word about time behind it.
         var picture = Notation.Bytes(7 << 20);
         Server.Has("big.png", picture);
-        var wire = Connect();
+        var wire = ConnectSlow();
         wire.Send("GET|big.png\n");
         wire.Expect("OK\n");
         wire.Receive(8);
@@ -181,7 +203,7 @@ public sealed class Deadlines : ServerConformance
         // More than the kernels hold: the server has to wait for its client, and may not give it up before its time.
         const int Files = 300, Times = 200;
         for (int i = 0; i < Files; i++) Server.Has($"{i}{new string('x', 200)}.png", [1]);
-        var wire = Connect();
+        var wire = ConnectSlow();
         wire.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));
         wire.RestsFor(5_000);
         for (int i = 0; i < Times; i++)
@@ -197,7 +219,7 @@ public sealed class Deadlines : ServerConformance
     {
         var picture = Notation.Bytes(64 << 20);
         Server.Has("big.png", picture);
-        var wire = Connect();
+        var wire = ConnectSlow();
         wire.Send("GET|big.png\n");
         wire.Expect("OK\n");
         wire.Receive(8);
@@ -216,12 +238,18 @@ public sealed class Closing : ServerConformance
     [Test, Clause("CLOSE-1", "PUT-5")]
     public void A_reply_survives_the_upload_that_it_refuses()
     {
-        var wire = Connect();
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send(Notation.U64(ulong.MaxValue));
-        wire.Socket.Send(new byte[512 << 10]);          // on their way while the refusal comes back
-        wire.ExpectError("too-large", closes: true);
+        foreach (string option in Offers.Missing("AHEAD-1") is null ? (string[])["", "|ahead"] : [""])
+            for (int i = 0; i < 5; i++)
+            {
+                var wire = Connect();
+                wire.Send($"PUT|cat.png{option}\n");
+                wire.Expect("OK\n");
+                var clock = Stopwatch.StartNew();
+                wire.Send(Notation.U64(ulong.MaxValue));
+                wire.Socket.Send(new byte[512 << 10]);  // on their way while the refusal comes back
+                wire.ExpectError("too-large", closes: true);
+                ExpectItReadsOn(wire, clock);
+            }
     }
 
     [Test, Clause("CLOSE-1")]

@@ -61,7 +61,10 @@ public sealed class Disks : ServerConformance
         byte[] digest(byte[] octets) => option == "" ? [] : SHA256.HashData(octets);
         wire.Send($"PUT|big.png{option}\n");
         wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(6 << 20), .. large, .. digest(large)]);
+        byte[] block = [.. Notation.U64(6 << 20), .. large, .. digest(large)];
+        wire.Send(block.AsSpan(..^1));
+        ExpectNothingYet(wire);
+        wire.Send(block.AsSpan(^1..));
         wire.ExpectError("storage");
         ExpectOnly(server, "cat.png");
         Demand(wire.Get("cat.png").AsSpan().SequenceEqual(Notation.Bytes(100_000)), "cat.png as it was", "others");
@@ -70,6 +73,60 @@ public sealed class Disks : ServerConformance
         wire.Send([.. Notation.U64(1000), .. small, .. digest(small)]);
         wire.Expect("OK\n");
         ExpectOnly(server, "cat.png", "dog.png");
+    }
+
+    [Test, Clause("PUT-2", "PUT-6")]
+    public void A_disk_that_is_full_at_the_last_octets()
+    {
+        // Somewhere there the last write, and only a part of it, has no room.
+        var server = Start(folder: SmallFolder("size=1028k"));
+        var wire = Connect(server);
+        for (int size = 1 << 20; size <= (1 << 20) + 40_000; size += 1500)
+        {
+            var picture = Notation.Bytes(size);
+            wire.Send("PUT|cat.png\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64((ulong)size), .. picture]);
+            string answer = wire.ReceiveLine();
+            if (answer == "OK")
+            {
+                Demand(server.Stored("cat.png").AsSpan().SequenceEqual(picture),
+                    $"all of cat.png's {size:N0} octets on the disk, since the server said OK",
+                    $"{server.Stored("cat.png").Length:N0}: a write may take fewer octets than it was given");
+                File.Delete(server.PathOf("cat.png"));
+            }
+            else Demand(answer.StartsWith("ER|storage|"), "OK or ER|storage|…", answer);
+            ExpectOnly(server);
+        }
+    }
+
+    [Test, Clause("AHEAD-2", "PUT-6")]
+    public void A_disk_without_room_for_what_is_sent_ahead()
+    {
+        var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
+        var wire = Connect(server);
+        wire.List();
+        int fillers = FillWithFiles(server);
+        byte[] block = [.. Notation.U64(9), .. Notation.Bytes(9)];
+        wire.Send([.. "PUT|cat.png|ahead\n"u8, .. block]);
+        wire.Expect("OK\n");                            // it says no more than that the option is known
+        wire.ExpectError("storage");
+        wire.Send([.. "PUT|cat.exe|ahead\n"u8, .. block]);
+        wire.Expect("OK\n");
+        wire.ExpectError("bad-type");                   // the upper row
+        Demand(wire.List().Length == fillers, $"{fillers} files in the list", "others");
+    }
+
+    [Test, Clause("AHEAD-2", "DIGEST-2")]
+    public void A_full_disk_and_a_wrong_digest()
+    {
+        var server = Start(folder: SmallFolder("size=1m"));
+        var wire = Connect(server);
+        wire.Send("PUT|cat.png|ahead|digest=sha256\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(3 << 20), .. Notation.Bytes(3 << 20), .. new byte[32]]);
+        wire.ExpectError("corrupt");                    // it stands above storage, and the order is the table's here
+        ExpectOnly(server);
     }
 
     [Test, Clause("PUT-6", "P6")]
@@ -103,14 +160,20 @@ public sealed class Disks : ServerConformance
         var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
         var wire = Connect(server);
         wire.List();
-        int fillers = 0;
-        try { for (; fillers < 100; fillers++) server.Has($"filler-{fillers}.png", [1]); }
-        catch (IOException) { }
-        File.Delete(server.PathOf($"filler-{fillers}.png"));
+        int fillers = FillWithFiles(server);
         ExpectNoRoomFor("cat.png", wire);
         Demand(wire.List().Length == fillers, $"{fillers} files in the list", $"{wire.List().Length}");
         for (int i = 0; i < 3; i++) File.Delete(server.PathOf($"filler-{i}.png"));
         wire.Put("cat.png", Notation.Bytes(9));
+    }
+
+    static int FillWithFiles(RunningServer server)
+    {
+        int fillers = 0;
+        try { for (; fillers < 100; fillers++) server.Has($"filler-{fillers}.png", [1]); }
+        catch (IOException) { }
+        File.Delete(server.PathOf($"filler-{fillers}.png"));
+        return fillers;
     }
 
     // Refused at once, or when it is to be stored.
@@ -135,7 +198,7 @@ public sealed class Disks : ServerConformance
     {
         picture = large.Value;
         Server.Has("big.png", picture);
-        var wire = Connect();
+        var wire = ConnectSlow();
         wire.Send($"GET|big.png{option}\n");
         wire.Expect("OK\n");
         wire.ExpectOctets(Notation.U64(Large));
@@ -143,7 +206,7 @@ public sealed class Disks : ServerConformance
     }
 
     [Test, Clause("GET-3")]
-    public void A_file_that_becomes_shorter_ends_the_block_short([Values(1000, 0, 1 << 20)] int length)
+    public void A_file_that_becomes_shorter_ends_the_block_short([Values(1000, 0, 1 << 20, Large - 1000)] int length)
     {
         var wire = BeginDownload(out var picture);
         Disk.SetLength(Server.PathOf("big.png"), length);

@@ -287,16 +287,18 @@ public sealed class RunningServer : IDisposable
         }
     }
 
-    Socket? TryConnect()
+    Socket? TryConnect(bool slow = false)
     {
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        if (slow) socket.ReceiveBufferSize = 1 << 16;
         try { socket.Connect(IPAddress.Loopback, Port); return socket; }
         catch (SocketException) { socket.Dispose(); return null; }
     }
 
-    public Wire Connect(Delivery delivery = Delivery.Whole)
+    // Slow: this side's kernel takes little before somebody asks for it.  Else it may be 32 MiB.
+    public Wire Connect(Delivery delivery = Delivery.Whole, bool slow = false)
     {
-        var socket = Interlocked.Exchange(ref first, null) ?? TryConnect()
+        var socket = (slow ? null : Interlocked.Exchange(ref first, null)) ?? TryConnect(slow)
             ?? throw new Violation(new Failure("the server to accept a connection", "it does not, any more"));
         Watch.Current?.Add(Program);
         return new Wire(socket, Side.Client, delivery);

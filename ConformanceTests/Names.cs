@@ -183,6 +183,22 @@ public sealed class Types : ServerConformance
         else wire.ExpectError("bad-type");
     }
 
+    [Test, Clause("TYPE-1", "CONN-3")]
+    public void First_octets_may_come_in_pieces()
+    {
+        var wire = Connect();
+        foreach (byte[] octets in pictures.Select(Convert.FromHexString))
+            for (int cut = 1; cut < octets.Length; cut += 3)
+            {
+                wire.Send($"PUT|{Convert.ToHexString(octets)}-{cut}.png\n");
+                wire.Expect("OK\n");
+                wire.Send([.. Notation.U64((ulong)octets.Length), .. octets[..cut]]);
+                Connect().List();                       // by now the server has seen the first piece
+                wire.Send(octets.AsSpan(cut));
+                wire.Expect("OK\n");
+            }
+    }
+
     [Test, Clause("TYPE-1")]
     public void Any_picture_under_any_ending(
         [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)

@@ -38,7 +38,7 @@ public sealed class Lists : ServerConformance
     public void A_listing_that_is_read_slowly()
     {
         for (int i = 0; i < 3000; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
-        var slow = Connect();
+        var slow = ConnectSlow();
         for (int i = 0; i < 20; i++) slow.Send("LIST\n");          // more than the kernel keeps
         Assert.That(Connect().List(), Has.Length.EqualTo(3000));
         for (int i = 0; i < 20; i++)
@@ -71,7 +71,7 @@ public sealed class Gets : ServerConformance
     {
         var picture = Notation.Bytes(24 << 20);
         Server.Has("big.png", picture);
-        Wire slow = Connect(), other = Connect();
+        Wire slow = ConnectSlow(), other = Connect();
         slow.Send("GET|big.png\nLIST\n");
         for (int i = 0; i < 5; i++) other.List();       // meanwhile a send has fallen short
         slow.Expect("OK\n");
@@ -271,6 +271,19 @@ public sealed class Puts : ServerConformance
         slow.List();
     }
 
+    [Test, Clause("PUT-6")]
+    public void A_refusal_waits_for_the_last_octet_of_its_block()
+    {
+        var wire = Connect();
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(2 << 20), .. new byte[(2 << 20) - 1]]);
+        ExpectNothingYet(wire);
+        wire.Send([0]);
+        wire.ExpectError("bad-type");
+        wire.List();
+    }
+
     [Test, Clause("PUT-6", "CONN-3")]
     public void A_large_refused_block_is_read_to_its_end()
     {
@@ -400,6 +413,71 @@ public sealed class Statuses : ServerConformance
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
         Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1000));
+    }
+
+    string[][] Ask(Wire wire)
+    {
+        wire.Send("STATUS\n");
+        wire.Expect("OK\n");
+        string table = Encoding.UTF8.GetString(wire.ReceiveBlock());
+        return [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
+    }
+
+    [Test, Clause("STATUS-1")]
+    public void The_oldest_are_forgotten_also_those_that_are_open()
+    {
+        var server = Start();
+        var open = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
+        foreach (var wire in open) wire.List();
+        for (int i = 0; i < 1005; i++)
+        {
+            using var passing = server.Connect();
+            if (i % 50 == 0) passing.List();
+        }
+        var shown = Ask(Connect(server)).Select(fields => fields[2]).ToHashSet();
+        Demand(!open.Any(wire => shown.Contains($"{wire.Socket.LocalEndPoint}")),
+            "the last 1,000 connections, and none from before them, be it open or not",
+            "one that was accepted before them");
+    }
+
+    [Test, Clause("STATUS-1", "CLOSE-1")]
+    public void One_that_is_being_drained_is_not_closed_and_what_is_dropped_counts()
+    {
+        var server = Start();
+        Wire drained = Connect(server), asks = Connect(server);
+        asks.List();
+        drained.Send("LIST\r\n");
+        drained.ExpectError("bad-request");
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        drained.Send(new string('x', 5000));
+        string[] line = [];
+        for (bool counts = false; !counts && clock.ElapsedMilliseconds < 1000;)
+        {
+            line = Ask(asks)[0];
+            counts = line[4] == "5006";
+            Demand(line[1] == "-" || clock.ElapsedMilliseconds > 1000, "- for the end of a connection that is drained",
+                string.Join('|', line));
+        }
+        // On a machine that slept its 2 s may be over.
+        Demand(line[4] == "5006" || clock.ElapsedMilliseconds > 1500,
+            "5006 octets taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
+    }
+
+    [Test, Clause("STATUS-1")]
+    public void They_stand_as_they_were_accepted_whoever_spoke_first()
+    {
+        var server = Start();
+        Wire silent = Connect(server), speaks = Connect(server);
+        var before = DateTime.UtcNow.AddSeconds(-2);
+        speaks.List();
+        silent.RestsFor(6000);
+        silent.List();
+        var lines = Ask(speaks);
+        Demand(lines.Length == 2 && lines[0][2] == $"{silent.Socket.LocalEndPoint}",
+            "the one that was accepted first in the first line", string.Join('|', lines[0]));
+        var accepted = DateTime.Parse(lines[0][0], null, System.Globalization.DateTimeStyles.AdjustToUniversal);
+        Demand(accepted - before < TimeSpan.FromSeconds(4.5), "the time at which it was accepted, not of its request",
+            $"{(accepted - before).TotalSeconds - 2:0.#} s after it had connected");
     }
 }
 

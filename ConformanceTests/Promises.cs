@@ -124,11 +124,45 @@ public sealed class Promises : ServerConformance
         wire.Put("mine.png", Notation.Bytes(100_000));
     }
 
+    [Test, Clause("P6", "DIGEST-2")]
+    public void An_upload_that_rests_holds_up_no_other([Values("", "|digest=sha256")] string option)
+    {
+        if (option != "" && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
+        Wire rests = Connect(), other = Connect();
+        var picture = Notation.Bytes(100_000);
+        byte[] block = [.. Notation.U64(100_000), .. picture];
+        if (option != "") block = [.. block, .. System.Security.Cryptography.SHA256.HashData(picture)];
+        rests.Send($"PUT|cat.png{option}\n");
+        rests.Expect("OK\n");
+        rests.Send(block.AsSpan(0, 50_000));
+        other.Send($"PUT|dog.png{option}\n");
+        other.Expect("OK\n");
+        other.Send(block);
+        other.Expect("OK\n");
+        rests.Send(block.AsSpan(50_000));
+        rests.Expect("OK\n");
+    }
+
+    [Test, Clause("P6", "STATUS-1")]
+    public void Who_asks_for_STATUS_and_reads_nothing_holds_up_nobody()
+    {
+        var server = Start();
+        for (int i = 0; i < 1000; i++)
+        {
+            using var passing = server.Connect();
+            if (i % 50 == 0) passing.List();
+        }
+        Wire greedy = ConnectSlow(server), other = Connect(server);
+        greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
+        greedy.Expect("OK\n");
+        for (int i = 0; i < 20; i++) other.List();
+    }
+
     [Test, Clause("P6", "P7")]
     public void Readers_that_do_not_read_hold_up_nobody()
     {
         Server.Has("big.png", Notation.Bytes(32 << 20));
-        var stalled = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
+        var stalled = Enumerable.Range(0, 10).Select(_ => ConnectSlow()).ToArray();
         foreach (var wire in stalled) wire.Send("GET|big.png\nGET|big.png\n");
         foreach (var wire in stalled) wire.Expect("OK\n");
         var probe = Connect();

@@ -29,6 +29,7 @@ public sealed class Publishing : ServerConformance
             upload.Send(picture.AsSpan(at, Math.Min(4 << 20, Size - 1 - at)));
             Demand(other.List() is [], "a listing without big.png, since octets of it are missing", "it is listed");
         }
+        ExpectNothingYet(upload);                       // now the server has read what was sent
         var early = watch.DoneTo("big.png");
         Demand(early is [], "nothing under the name big.png before its last octet has come", Said(early));
         upload.Send(picture.AsSpan(Size - 1));
@@ -87,6 +88,25 @@ public sealed class Publishing : ServerConformance
         Demand(done is [], "big.png left alone, since another upload has the name", Said(done));
         bool isFirst = Server.Stored("big.png").AsSpan().SequenceEqual(Notation.Bytes(100));
         Demand(isFirst, "the first one's octets", "others");
+    }
+
+    [Test, Clause("P2", "DIGEST-2")]
+    public void Of_two_that_lack_only_their_digest_the_first_is_stored()
+    {
+        Wire[] wires = [Connect(), Connect()];
+        byte[][] pictures = [Notation.Bytes(100), Notation.Bytes(200)];
+        for (int i = 0; i < 2; i++)
+        {
+            wires[i].Send("PUT|cat.png|digest=sha256\n");
+            wires[i].Expect("OK\n");
+            wires[i].Send([.. Notation.U64((ulong)pictures[i].Length), .. pictures[i]]);
+        }
+        Connect().List();                               // by now the server has both, but for their digests
+        wires[0].Send(SHA256.HashData(pictures[0]));
+        wires[0].Expect("OK\n");
+        wires[1].Send(SHA256.HashData(pictures[1]));
+        wires[1].ExpectError("exists");
+        Demand(Server.Stored("cat.png").AsSpan().SequenceEqual(pictures[0]), "the first one's octets", "others");
     }
 
     [Test, Clause("P3")]
