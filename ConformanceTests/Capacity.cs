@@ -305,7 +305,17 @@ public sealed class Capacity : ServerConformance
             wire.Dispose();
         }
         foreach (var wire in wires.Skip(Many / 2)) { wire.ExpectError("bad-type"); wire.Dispose(); }
-        stays.Put("dog.png", Notation.Bytes(100));
+        Eventually(() =>                                // it has to notice that they have gone
+        {
+            stays.Send("GET|cat.png\n");
+            if (stays.ReceiveLine() != "OK") return false;
+            stays.ReceiveBlock();
+            stays.Send("PUT|dog.png\n");
+            if (stays.ReceiveLine() != "OK") return false;
+            stays.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+            return stays.ReceiveLine() == "OK";
+        }, "expected  OK to GET and PUT, now that the others have gone and there are descriptors again\n"
+            + "received  ER, again and again");
         Connect(server).List();
     }
 

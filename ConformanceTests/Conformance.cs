@@ -420,11 +420,9 @@ public abstract class ClientConformance : Conformance
     // Starts the client as a person would, in its folder.
     protected Program Run(
         string command, string? file = null, string options = "", string? input = null, string with = "") =>
-        Own(latest = Player.StartClient(Folder, Port, command, file, options, input, with));
+        Own(Player.StartClient(Folder, Port, command, file, options, input, with));
 
-    Program? latest;
-
-    protected Wire Accept(Delivery delivery = Delivery.Whole) => Own(Player.Accept(Listener, delivery, latest));
+    protected Wire Accept(Delivery delivery = Delivery.Whole) => Own(Player.Accept(Listener, delivery));
 }
 
 // Begins and ends a run.

@@ -52,7 +52,8 @@ public sealed class Program : IDisposable
     }
 
     public int Id => process.Id;
-    public bool HasEnded => process.HasExited;
+    public bool HasEnded => disposed || process.HasExited;
+    bool disposed;
     public TimeSpan CpuTime { get { process.Refresh(); return process.TotalProcessorTime; } }
     public string Output { get { lock (output) return string.Concat(output.Select(line => line + "\n")); } }
     public string Errors { get { lock (errors) return string.Concat(errors.Select(line => line + "\n")); } }
@@ -104,6 +105,7 @@ public sealed class Program : IDisposable
     {
         lock (running) running.Remove(this);
         Kill();
+        disposed = true;
         process.Dispose();
     }
 

@@ -47,7 +47,7 @@ public static class Player
         string[] words = transcript.Command!.Split(' ');
         int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
-        var wire = Accept(listener, delivery, client);
+        var wire = Accept(listener, delivery);
         try
         {
             foreach (var step in transcript.Steps)
@@ -55,7 +55,7 @@ public static class Player
                 {
                     case Says { Side: Side.Server } says: wire.Send(Joined(says)); break;
                     case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
-                        ExpectRequest(ref wire, listener, line, client);
+                        ExpectRequest(ref wire, listener, line);
                         break;
                     case Says says: wire.Expect(says.Pieces); break;
                     case Acts { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
@@ -85,7 +85,7 @@ public static class Player
 
     // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
     // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
-    static void ExpectRequest(ref Wire wire, Socket listener, byte[] line, Program client)
+    static void ExpectRequest(ref Wire wire, Socket listener, byte[] line)
     {
         string expected = Encoding.UTF8.GetString(line[..^1]), received = wire.ReceiveLine(expected + "\\n");
         for (int options = 3; options > 0 && AsksForMore(received, expected); options--)
@@ -95,7 +95,7 @@ public static class Player
             catch (Violation)
             {
                 wire.Dispose();
-                if (!Comes(listener, client)) throw GivesUp(received, expected, wire.Talk);
+                if (!Comes(listener)) throw GivesUp(received, expected, wire.Talk);
                 wire = new Wire(listener.Accept(), Side.Server, wire.Delivery);
                 received = wire.ReceiveLine(expected + "\\n");
             }
@@ -140,20 +140,20 @@ public static class Player
     }
 
     // Whether the client connects, before it ends.
-    static bool Comes(Socket listener, Program? client)
+    static bool Comes(Socket listener)
     {
         bool comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
         for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < Settings.Patience * 3;)
             if (comes(20_000)) return true;
-            else if (client is { HasEnded: true }) return comes(0);
+            else if (Watch.Current?.Ended is not null) return comes(0);
         return false;
     }
 
-    public static Wire Accept(Socket listener, Delivery delivery, Program? client = null)
+    public static Wire Accept(Socket listener, Delivery delivery)
     {
-        if (Comes(listener, client)) return new Wire(listener.Accept(), Side.Server, delivery);
-        throw new Violation(new Failure("a connection from the client",
-            client is { HasEnded: true } ? $"none: it has ended, with exit code {client.WaitForExit()}" : "none"));
+        if (Comes(listener)) return new Wire(listener.Accept(), Side.Server, delivery);
+        string exit = Watch.Current?.Ended is { } client ? $": it has ended, with exit code {client.WaitForExit()}" : "";
+        throw new Violation(new Failure("a connection from the client", $"none{exit}"));
     }
 
     static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch

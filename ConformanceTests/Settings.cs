@@ -6,7 +6,7 @@ using System.Runtime.CompilerServices;
 using VerifyTests;
 
 [assembly: Parallelizable(ParallelScope.All)]
-[assembly: LevelOfParallelism(8)]                       // most of a test's time is waiting for a process or a deadline
+[assembly: LevelOfParallelism(10)]                      // most of a test's time is waiting for a process or a deadline
 [assembly: FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 
 static class Settings

@@ -160,6 +160,16 @@ public sealed class Watch : IDisposable
                 programs.Add((program, program.Output.Length, program.Errors.Length));
     }
 
+    // The last program, if all that the test has started have ended.
+    public Program? Ended
+    {
+        get
+        {
+            lock (programs)
+                return programs.All(entry => entry.Program.HasEnded) ? programs.LastOrDefault().Program : null;
+        }
+    }
+
     string? saidInTime;
 
     // What is said from here on is said of what the test does to the program when it ends.
