@@ -35,6 +35,9 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             var clauses = ClausesOf(ids, transcript);
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
             int stage = Stages.Of(clauses);
+            // What a server has to do is no client's fault.
+            if (typeof(ClientConformance).IsAssignableFrom(fixture))
+                clauses = [.. clauses.OrderByDescending(Stages.IsOfClients)];
             string name = transcript is null
                 ? context.CurrentTest.Name
                 : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
@@ -112,7 +115,7 @@ public sealed class ReferenceAttribute : NUnitAttribute, IApplyToTest
 }
 
 // Begin: how one starts to offer it, where that is anybody's choice.
-public sealed record StageInfo(string Name, string Begin = "");
+public sealed record StageInfo(string Name, string Begin = "", string BeginClient = "");
 
 public static class Stages
 {
@@ -130,9 +133,12 @@ public static class Stages
         new("digest",
             "Begin with GET: take the option digest=sha256 in place of unsupported, and send 32 octets behind the "
                 + "block,\n"
-            + "the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n"),
+            + "the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n",
+            "Begin with GET: ask with |digest=sha256 (and once more without it if that is unsupported), and compare.\n"),
         new("resume",
-            "Begin with the option offset=N of GET: leave out N octets of the file; the length is that of the rest.\n"),
+            "Begin with the option offset=N of GET: leave out N octets of the file; the length is that of the rest.\n",
+            "Begin by keeping what a cut download brought. If an option of your client says so, tell the suite: {resume}\n"
+            + "in the template stands for --resume.\n"),
         new("STATUS",
             "Begin by noting, from each accept on, time, address, requests and octets; then send that as LIST does.\n"),
         new("ahead",
@@ -140,7 +146,9 @@ public static class Stages
             + "the block.\n"),
         new("sealed",
             "Begin by telling the suite how your program is given the key file: {key} in the template, such as\n"
-            + "--key={key}. Then the handshake, and who is let in.\n"),
+            + "--key={key}. Then the handshake, and who is let in.\n",
+            "Begin by telling the suite how your program is given the key file: {key} in the template, such as\n"
+            + "--key={key}. Then the handshake, and whom it speaks to.\n"),
     ];
 
     static readonly (string Prefix, int Stage)[] table =
@@ -172,7 +180,7 @@ public static class Stages
 
     // A client has no deadlines of others to keep, for example: the stages that this run's half has.
     static IEnumerable<Clause> ClausesOf(int stage) => Spec.Clauses.Values.Where(clause => Of(clause) == stage
-        && (IsOfClients(clause) ? Settings.TestsClient : Settings.TestsServer || stage is 2 or 3 or 4 or > 8));
+        && (IsOfClients(clause) ? Settings.TestsClient : Settings.TestsServer || stage is 2 or 3 or 4 or 9 or 10 or > 11));
 
     public static int? After(int stage) =>
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()

@@ -28,7 +28,9 @@ public sealed class Deadlines : ServerConformance
             if (wire.Socket.Poll(200_000, SelectMode.SelectRead)) break;
         }
         AssertTook(clock, 9, 12);
+        var ended = Stopwatch.StartNew();
         wire.ExpectError("timeout", closes: true);
+        ExpectItReadsOn(wire, ended);
     }
 
     [Test, Clause("LIMIT-1")]

@@ -30,6 +30,7 @@ public sealed record Failure(string Expected, string Received)
     public string HintName { get; init; } = "";
     public string Hint { get; init; } = "";
     public string? Sentence { get; init; }
+    public string RunAs { get; init; } = "";            // a client: LIST, GET cat.png
     public bool IsAdvice { get; init; }                 // what is broken is a SHOULD of that sentence
     public Failure? InPieces { get; init; }             // the same with the hint that holds if one piece had passed
     public bool GivenUp { get; init; }                  // the test waited; what the program says after that is no cause
@@ -63,6 +64,7 @@ public sealed record Failure(string Expected, string Received)
         if (Caret is { } column) text.Append($"{new string(' ', 10 + column)}^\n");
         foreach (string note in Notes) text.Append(Row("", Wording.Wrapped(note)));
         if (hint && Hint != "") text.Append(Row("hint", Wording.Wrapped(Hint)));
+        if (RunAs != "") text.Append(Row("run as", RunAs));
         return text.ToString();
     }
 

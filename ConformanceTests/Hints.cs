@@ -64,7 +64,11 @@ public static class Hints
     [
         // ---- what was shown by trying, not only by the octets ----
 
-        new("told to stop", e => e.OfServer && e.Asked.ToldToStop && (e.Ended || e.Waited || e.Reset), _ =>
+        new("stopped too early", e => e.OfServer && e.Wants("OK") && e.Refused("stopping"), _ =>
+            "the server was told to stop; a transfer that runs, an accepted PUT included, has 10 s to end, and then its "
+            + "reply.") { Sentence = "CLOSE-4" },
+        new("told to stop", e => e.OfServer && e.Asked.ToldToStop
+            && (e.Ended || e.Waited || e.Reset || e.Wants("ER|stopping") && e.Starts("OK")), _ =>
             "the server was told to stop before this. Whoever is idle, inside a line or waiting reads stopping; what "
             + "is being sent or taken has 10 s; then it ends by itself.") { Sentence = "CLOSE-4" },
         new("held up by another", e => e.AnswersAfterOthers, _ =>
@@ -154,6 +158,12 @@ public static class Hints
             && e.Starts("OK\n") && e.Asked.Blocks == 0 && e.Asked.Line != e.Asked.Line.Trim(), _ =>
             "the LF alone ends a line, and whatever stands before it belongs to it: strip, trim and the like take CR "
             + "and blanks off, too.") { Sentence = "LINE-1" },
+        new("busy though there is room", e => e.OfServer && !e.Wants("ER|busy") && e.Refused("busy"), _ =>
+            "busy, and there is room: whoever has left, is on the way out behind a last reply, or was turned away, is no "
+            + "client any more.") { Sentence = "P9" },
+        new("length cut short", e => e.Wants("ER|too-large") && (e.Refused("empty") || e.Starts("OK\n")), _ =>
+            "the length was taken for a smaller one: it has 64 bits and no sign. Compare all of them, before any cast.")
+            { Sentence = "BLOCK-2" },
         new("name to be refused", e => e.Wants("ER|bad-name") && (e.Refused("not-found", "exists") || e.Starts("OK\n")),
             e => "this name is to be refused by §4.5; "
                 + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.")
@@ -164,8 +174,9 @@ public static class Hints
                 + (e.Starts("OK\n") ? "it was accepted." : "it was looked up.")),
         new("no picture", e => e.Wants("ER|bad-type") && e.Asked.Blocks > 0 && e.Starts("OK\n"), _ =>
             "the first octets of this block are no picture's (the table in §4.6), whatever its name ends in."),
-        new("a living temporary was removed", e => e.About("P12") && e.Wants("OK") && !e.Starts("OK"), _ =>
-            "when the second server started, it removed the temporary file of an upload that was running in the first "
+        new("a living temporary was removed", e => e.About("P12") && e.Wants("OK") && e.Asked.Blocks > 0
+            && e.Refused("storage", "internal", "corrupt"), _ =>
+            "when another server started, it removed the temporary file of an upload that was running in this "
             + "one: remove only those whose server is dead (a lock on the file shows who lives).") { Sentence = "P12" },
         new("no go-ahead", e => e.OfServer && e.Waited && e.At == 0 && e.Asked.Blocks == 0
             && e.Asked.Last.StartsWith("PUT|") && e.WantsReply, _ =>

@@ -135,7 +135,8 @@ public static class Player
             ("file", file),
         ];
         string[] words = [.. Plug.Words(Plug.ClientTemplate, values), .. Plug.Words(options)];
-        if (Watch.Current is { } watch) watch.Command = command;
+        if (Watch.Current is { } watch)
+            (watch.Command, watch.RunAs) = (command, $"client … {command} {file} {options}".TrimEnd());
         return new Program("client", words, folder, input);
     }
 

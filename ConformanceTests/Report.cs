@@ -85,7 +85,7 @@ public static partial class Report
         File.AppendAllText(Stream, $"{clock.Elapsed.TotalSeconds,4:0} s  {Line(stage, all, Before).TrimEnd()}\n");
     }
 
-    static Earlier Before = new([], false);
+    static Earlier Before = new([], [], false);
 
     // ---- at the end ----
 
@@ -172,8 +172,8 @@ public static partial class Report
     {
         var text = new StringBuilder($"ImageTransfer conformance    {under}\n");
         foreach (var stage in verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key))
-            text.Append(Line(stage.Key, stage.ToArray(), before ?? new([], false)));
-        text.Append(Totals(verdicts)).Append(Lead(verdicts));
+            text.Append(Line(stage.Key, stage.ToArray(), before ?? new([], [], false)));
+        text.Append(Totals(verdicts)).Append(Lost(verdicts, before)).Append(Lead(verdicts));
         var groups = Groups(verdicts);
         if (Settings.Stage == 0) groups = [.. groups.Take(1)];
         for (int i = 0; i < groups.Length; i++)
@@ -189,6 +189,11 @@ public static partial class Report
         return $"{count("passed")} passed, {count("failed")} failed, {count("advice")} advice (SHOULD), "
             + $"{count("not offered")} not offered\n";
     }
+
+    static string Lost(IEnumerable<Verdict> verdicts, Earlier? before) =>
+        before?.Lost(verdicts) is not { Length: > 0 } lost ? ""
+        : Wording.Wrapped($"{lost.Length} passed a moment ago, and fail now: {string.Join(" · ", lost.Take(4))}"
+            + (lost.Length > 4 ? $" · and {lost.Length - 4} others" : "")) + "\n";
 
     // What to do now.
     static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
@@ -214,7 +219,7 @@ public static partial class Report
             if (!judged.Any(verdict => verdict.Stage == stage))
                 text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
                     + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
-                    + (Settings.Server == "" ? "" : Stages.All[stage].Begin) + $"{Command(stage)}\n");
+                    + (Settings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient) + $"{Command(stage)}\n");
         if (Settings.Stage > 0 && Stages.After(Settings.Stage) is { } next)
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
@@ -315,26 +320,29 @@ public static partial class Report
 }
 
 // What the run before this one said of the same implementation.
-public sealed record Earlier(HashSet<string> Failed, bool Unchanged)
+public sealed record Earlier(HashSet<string> Failed, HashSet<string> Passed, bool Unchanged)
 {
     public static Earlier Read(string implementation)
     {
         string path = Path.Combine(Settings.ReportFolder, "report.json");
-        if (!File.Exists(path)) return new([], false);
+        if (!File.Exists(path)) return new([], [], false);
         try
         {
             using var json = JsonDocument.Parse(File.ReadAllText(path));
-            if (json.RootElement.GetProperty("Implementation").GetString() != implementation) return new([], false);
-            var failed = json.RootElement.GetProperty("Verdicts").EnumerateArray()
-                .Where(verdict => verdict.GetProperty("Outcome").GetString() == "failed")
+            if (json.RootElement.GetProperty("Implementation").GetString() != implementation)
+                return new([], [], false);
+            HashSet<string> those(string outcome) => json.RootElement.GetProperty("Verdicts").EnumerateArray()
+                .Where(verdict => verdict.GetProperty("Outcome").GetString() == outcome
+                    && !verdict.GetProperty("Message").GetString()!.StartsWith(Settings.NotReached))
                 .Select(verdict => verdict.GetProperty("Test").GetString()!).ToHashSet();
+            var (failed, passed) = (those("failed"), those("passed"));
             var then = File.GetLastWriteTimeUtc(path);
             var files = Plug.Words($"{Plug.ServerTemplate} {Plug.ClientTemplate}").Where(File.Exists);
-            return new(failed, files.All(file => File.GetLastWriteTimeUtc(file) < then));
+            return new(failed, passed, files.All(file => File.GetLastWriteTimeUtc(file) < then));
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            return new([], false);                      // another version's report, or half of one
+            return new([], [], false);                      // another version's report, or half of one
         }
     }
 
@@ -358,6 +366,11 @@ public sealed record Earlier(HashSet<string> Failed, bool Unchanged)
     // A verdict that stands: it was no failure, or there is no time left.
     public static (string Outcome, string Message)? Stands(Type fixture, string test) =>
         before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict) && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
+
+    // What worked before, and does no more.
+    public string[] Lost(IEnumerable<Verdict> verdicts) => [.. verdicts
+        .Where(verdict => verdict.Outcome == "failed" && Passed.Contains(verdict.Test) && !Failed.Contains(verdict.Test))
+        .Select(verdict => verdict.Shown)];
 
     public string? Race(IReadOnlyCollection<Verdict> stage)
     {

@@ -147,6 +147,7 @@ public sealed class Watch : IDisposable
     public Wire[] Wires { get { lock (wires) return [.. wires]; } }
     public Violation[] Violations { get { lock (violations) return [.. violations]; } }
     public string? Command { get; set; }                // what a client was last started for
+    public string RunAs { get; set; } = "";             // the same with its files
     public int? ClientExit { get; set; }
 
     public void Add(Wire wire) { lock (wires) wires.Add(wire); }

@@ -175,7 +175,7 @@ public static class Notation
         while (octets.Length > 0)
         {
             bool isRune = Rune.DecodeFromUtf8(octets, out var rune, out int used) == OperationStatus.Done;
-            if (isRune && rune.Value is >= 32 and not (127 or '\\' or '<')) shown.Append(rune);
+            if (isRune && rune.Value is >= 32 and not (>= 127 and < 160 or '\\' or '<')) shown.Append(rune);
             else foreach (byte octet in octets[..used]) shown.Append(Escaped(octet));
             octets = octets[used..];
         }

@@ -12,17 +12,20 @@ public static partial class Wording
 
     public const string ExitZero = "exit 0";
 
+    // What a programmed test is about, as its name says it.
+    static string About() => Watch.Current?.Test is { } test && test.Contains('_') ? $": {InWords(test)}" : "";
+
     public static Failure Exit(bool wantedZero, int exit, params Talk[] talks)
     {
         var failure = new Failure($"exit code {(wantedZero ? "0: it is done" : "other than 0")}", $"exit code {exit}")
             { Talks = talks };
         return wantedZero ? failure : failure with
         {
-            HintName = ExitZero, Sentence = "CLI-5",
+            HintName = ExitZero,
             Hint = talks.Any(talk => talk.Lines.LastOrDefault(line => line.Side == Side.Server)
                     ?.Show(200).Contains("ER|") == true)
                 ? "the last thing that the server said is a refusal: is it read before the client ends?"
-                : "0 says that everything was done; here it was not.",
+                : $"0 says that everything was done; here it was not{About()}.",
         };
     }
 
@@ -32,8 +35,8 @@ public static partial class Wording
         {
             HintName = "shows too early", Sentence = side == Side.Server ? "P1" : "CLI-4",
             Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when "
-                + "all "
-                + "octets are there; what is left of a failed one is removed.",
+                + "all octets are there (link, or a move that fails if the name is taken: rename replaces); what is "
+                + "left of a failed one is removed.",
         };
 
     public static Failure OtherOctets(string name, byte[] wanted, byte[] there)
@@ -55,7 +58,12 @@ public static partial class Wording
         return name != "client" ? failure : failure with
         {
             HintName = "client hangs",
-            Hint = Watch.Current?.Wires.All(wire => wire.HasEnded) == true
+            Hint = Heard() == 0
+                ? "the server says nothing, and the client waits for ever: give each receive 60 s, then give up and say "
+                    + "so."
+                : Heard() is null ? "a line has at most 1,024 octets: without an LF by then this is no server of this "
+                    + "protocol; give up."
+                : Watch.Current?.Wires.All(wire => wire.HasEnded) == true
                 ? "the server has closed, and it still waits: a receive of 0 octets is the end, not a piece; a loop "
                     + "that "
                     + "waits for the rest never ends."
@@ -64,14 +72,33 @@ public static partial class Wording
         };
     }
 
+    // So many octets has the suite sent as a server; null: a line that does not end.
+    static long? Heard()
+    {
+        var lines = (Watch.Current?.Wires.LastOrDefault()?.Talk.Lines ?? []).Where(line => line.Side == Side.Server);
+        return lines.FirstOrDefault() is { Length: > 1024 } first && !first.First.Contains((byte)'\n') ? null
+            : lines.Sum(line => line.Length);
+    }
+
     public static Failure Crashed(string crash) =>
         new("the client to end by itself, and to say what went wrong", crash)
         {
             HintName = "crash",
-            Hint = "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with "
-                + "an "
-                + "exit code of your own, 1 for example.",
+            Hint = NoReply() is { } line
+                ? $"the reply was {line}, neither OK nor ER|code|text, and the client went on. Read the line up to its LF, "
+                    + "compare the whole of it, and only then read a length. (To catch the error would only hide that.)"
+                : "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with an "
+                    + "exit code of your own, 1 for example.",
         };
+
+    // The first thing that the suite has said as a server, if it is no reply.
+    static string? NoReply()
+    {
+        var first = Watch.Current?.Wires.LastOrDefault()?.Talk.Lines.FirstOrDefault(line => line.Side == Side.Server);
+        if (first is null) return null;
+        string said = Encoding.UTF8.GetString(first.First);
+        return said.StartsWith("OK\n") || Regex.IsMatch(said, @"^ER\|[a-z-]+\|.*\n") ? null : first.Show(60);
+    }
 
     // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
     public static string? Crash(string said, int exit)
@@ -216,7 +243,7 @@ public static partial class Wording
         {
             Expected = Lines(failure.Expected), Received = Lines(failure.Received),
             Talks = talks.Length > 0 ? talks : failure.Talks,
-            Who = watch.Who ?? "program",
+            Who = watch.Who ?? "program", RunAs = Printable(watch.RunAs),
             Said = lines.Length > 25 ? [.. lines[..5], $"… {lines.Length - 25} more lines …", .. lines[^20..]] : lines,
         };
         if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed")) return failure;
