@@ -40,6 +40,7 @@ public sealed class Lists : ServerConformance
         for (int i = 0; i < 3000; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
         var slow = ConnectSlow();
         for (int i = 0; i < 20; i++) slow.Send("LIST\n");          // more than the kernel keeps
+        slow.RestsFor(1000);                                       // now the server waits for it
         Assert.That(Connect().List(), Has.Length.EqualTo(3000));
         for (int i = 0; i < 20; i++)
         {

@@ -155,7 +155,9 @@ public sealed class Promises : ServerConformance
         Wire greedy = ConnectSlow(server), other = Connect(server);
         greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
         greedy.Expect("OK\n");
+        greedy.RestsFor(1000);                          // now the server waits for it
         for (int i = 0; i < 20; i++) other.List();
+        for (int i = 0; i < 20; i++) Connect(server).List();
     }
 
     [Test, Clause("P6", "P7")]

@@ -213,12 +213,12 @@ public class Wire : IDisposable
             if (other != this && other.self == self)
                 try { other.socket.Shutdown(SocketShutdown.Both); others++; }
                 catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
-        answersAfterOthers = others > 0 && Comes(Patience / 6);
+        answersAfterOthers = others > 0 && Comes(Soon);
         if (answersAfterOthers) trace.Happens("(the test closed its other connections, and the answer came)");
         else try
         {
             EndSending();
-            answersAfterEnd = Comes(Patience / 2);
+            answersAfterEnd = Comes(2 * Soon);
             if (answersAfterEnd) trace.Happens("(the test ended its sending, and the answer came)");
         }
         catch (SocketException) { }                     // it was closed meanwhile
@@ -238,6 +238,7 @@ public class Wire : IDisposable
         catch (TimeoutException) { return false; }
     }
 
+    static readonly int Soon = Settings.Milliseconds(1500);
     int others;
     bool waited, givenUp, reset, answersAfterEnd, answersAfterOthers;
 
