@@ -374,7 +374,7 @@ public abstract class ServerConformance : Conformance
     protected static void ExpectNothingYet(Wire wire)
     {
         wire.RestsFor(1500);
-        Demand(!wire.HasMore, "nothing, since the last octet of the block has not been sent", "an answer already");
+        if (wire.HasMore) throw wire.Wrong("nothing, since the last octet of the block has not been sent", null, null);
     }
 
     // In the open, or sealed.

@@ -129,11 +129,13 @@ public sealed class Gets : ServerConformance
         if (Settings.OnWindows) NotLookedAt.Skip("needs a file with a hole in it");
         byte[] end = Notation.Bytes(100);
         Server.Has("big.png", Notation.Bytes(8));
-        using (var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write))
+        try
         {
+            using var file = Disk.Open(Server.PathOf("big.png"), FileAccess.Write);
             file.Seek(offset, SeekOrigin.Begin);        // what lies between takes no room
             file.Write(end);
         }
+        catch (IOException) { NotLookedAt.Skip("needs a file system that takes a file of 4 GiB"); }
         var wire = Connect();
         wire.Send($"GET|big.png|offset={offset}\n");
         wire.Expect("OK\n");

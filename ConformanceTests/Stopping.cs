@@ -278,7 +278,7 @@ public sealed class Stopping : ServerConformance
     {
         string folder = NewFolder(), outside = NewFolder();
         HostileFolder.Fill(folder, outside);
-        foreach (string name in (string[])[".keep", ".keep.png", ".png", "x.tmp", "cat.png.part"])
+        foreach (string name in (string[])[".keep", ".keep.png", ".png"])
             File.WriteAllBytes(Path.Combine(folder, name), []);         // other people's, and empty
         string[] before = [.. HostileFolder.Look(folder, outside).Where(entry => !entry.Contains("/.imagetransfer-"))];
         var wire = Connect(Start(folder: folder));
