@@ -147,11 +147,7 @@ public sealed class Promises : ServerConformance
     public void Who_asks_for_STATUS_and_reads_nothing_holds_up_nobody()
     {
         var server = Start();
-        for (int i = 0; i < 1000; i++)
-        {
-            using var passing = server.Connect();
-            if (i % 50 == 0) passing.List();
-        }
+        PassBy(server, 1000);
         Wire greedy = ConnectSlow(server), other = Connect(server);
         greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
         greedy.Expect("OK\n");
@@ -259,15 +255,18 @@ public sealed class Promises : ServerConformance
             if (i % 3 == 0) wire.HalfClose();
             else if (i % 3 == 1) wire.Reset();
         }
-        Eventually(() =>                                // those who have left may still be on their way out
+        Eventually(() =>
         {
-            var wire = Connect();
+            // Those who have left may still be on their way out: then it is busy, or, with too many to see off, a reset.
+            using var wire = Server.Connect();
             wire.Send("GET|cat.png\n");
-            string answer = wire.ReceiveLine();
-            if (answer.StartsWith("ER|busy|")) return false;
-            Demand(answer == "OK", "OK to GET of cat.png, after all the garbage", answer);
-            return wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(9));
-        }, "expected  cat.png, after all the garbage\nreceived  busy, again and again: places are not given back");
+            try
+            {
+                if (wire.ReceiveLine() == "OK") return wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(9));
+            }
+            catch (Violation) { }
+            return false;
+        }, "expected  cat.png, after all the garbage\nreceived  busy, or nothing, again and again");
     }
 
     [Test, Clause("P11", "P1")]
