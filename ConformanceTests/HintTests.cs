@@ -190,6 +190,8 @@ public sealed class HintTests
         ("sends nothing", Ask, Delivery.Whole, []),
         ("closes without a word", UnknownVerb, Delivery.Whole, [null]),
 
+        ("type refused", Upload(Small, Stored), Delivery.Whole, [Ok, Text("ER|bad-type|x\n")]),
+        ("name refused", Ask, Delivery.Whole, [Text("ER|bad-name|x\n")]),
         ("stopped too early", Upload(Small, Stored), Delivery.Whole, [Ok, Text("ER|stopping|x\n")]),
         ("told to stop", Stopped, Delivery.Whole, [Ok]),
         ("busy though there is room", Ask, Delivery.Whole, [Text("ER|busy|x\n")]),
@@ -266,6 +268,14 @@ public sealed class HintTests
     }
 
     [Test]
+    public void A_name_that_a_running_upload_has_taken()
+    {
+        using var watch = new Watch([Spec.Find("PUT-6")], "two uploads");
+        var failure = Failed(GoAhead, Delivery.Whole, Text("ER|exists|here\n"));
+        Assert.That((failure.HintName, failure.Sentence), Is.EqualTo(("name taken too early", "PUT-4")));
+    }
+
+    [Test]
     public void A_deadline_that_nobody_keeps()
     {
         using var watch = new Watch([Spec.Find("LIMIT-3")], "nobody reads");
@@ -315,6 +325,7 @@ public sealed class HintTests
         [
             "held up by another", "answers after the end", "reset", "a living temporary was removed",
             "client hangs", "client says more", "one receive is one message", "taken by an upload that was cut",
+            "name taken too early",
             "deadline passed over", "client waits for ever", "client reads a line for ever",
         ];
         Assert.That(Hints.Names.Except(table.Select(row => row.Hint)), Is.EquivalentTo(elsewhere));

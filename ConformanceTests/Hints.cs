@@ -76,7 +76,8 @@ public static class Hints
             + "hold you up? Serve all of them at the same time (threads, select, async).")
             { Sentence = "P6" },
         new("waits for a block that is too long", e => e.OfServer && e.Wants("ER|too-large") && e.Waited, _ =>
-            "compare the length at once, as an unsigned number; wait for nothing."),
+            "compare the length with the limit (1 GiB, or as the server was told: §7) at once, as an unsigned number; "
+            + "wait for nothing."),
         new("pieces that end anywhere", e => e.OfServer && e.Delivery == Delivery.Whole && e.Asked.Uneven
             && e.WantsReply && (e.Wants("OK") && e.Starts("ER|") || e.Waited || e.Ended), _ =>
             "what was sent came in pieces that end inside a message, or hold more than one. One receive is not one "
@@ -260,6 +261,15 @@ public static class Hints
             + "blanks and CR included."),
         new("wrong code", e => e.Wants("ER|") && e.Starts("ER|"), _ =>
             "it was refused, but with another code: §6 says which fits, and if several do, the upper row."),
+        new("name taken too early", e => e.OfServer && e.Wants("OK") && e.Refused("exists")
+            && (e.About("P2") || e.About("PUT-6")), _ =>
+            "an upload that runs does not take its name: of two, the one that is whole first is stored.")
+            { Sentence = "PUT-4" },
+        new("type refused", e => e.OfServer && e.Wants("OK") && e.Refused("bad-type"), e => e.Asked.Blocks > 0
+            ? "the first octets are those of a picture (the table in §4.6), and the name's ending may be that of another."
+            : "the ending is one that is taken, in upper or lower case letters (NAME-3)."),
+        new("name refused", e => e.OfServer && e.Wants("OK") && e.Refused("bad-name"), _ =>
+            "this name is within the rule (§4.5): what the rule does not refuse is accepted.") { Sentence = "NAME-4" },
         new("refused", e => e.OfServer && e.Wants("OK") && e.Starts("ER|"), _ =>
             "this is to be done, not refused; the reply says why the server did not."),
         new("not there", e => e.Wants("ER|not-found") && e.Starts("OK\n"), _ =>
