@@ -297,7 +297,8 @@ public sealed class Capacity : ServerConformance
                 answer = stays.ReceiveLine();
             }
             Demand(answer.StartsWith("ER|storage|") || answer.StartsWith("ER|bad-type|"),
-                "ER|storage|… where no descriptor is left to make the file with, or bad-type for what is in it", answer);
+                "ER|storage|… where no descriptor is left to make the file with, or bad-type for what is in it",
+                answer);
         }
         foreach (var wire in wires.Take(Many / 2))      // those who are in leave, and the others come in
         {

@@ -49,7 +49,8 @@ public sealed class KeptFilesThatChange : ClientConformance
         wire.Expect("GET|cat.png|digest=sha256\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
         // Its octets, and not the file alone: that it would make anew.
-        Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 50, "nothing is being saved");
+        Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 50,
+            "nothing is being saved");
         File.Delete(PathOf(Files()[0]));
         wire.Send([.. Notation.Bytes(100).AsSpan(50), .. SHA256.HashData(Notation.Bytes(100))]);
         Assert.That(client.WaitForExit(), Is.EqualTo(1));

@@ -99,7 +99,8 @@ public sealed class Clients : ClientConformance
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         wire.Dispose();
-        string kept = string.Join(", ", Files().Select(name => $"{name} with {new FileInfo(PathOf(name)).Length} octets"));
+        long size(string name) => new FileInfo(PathOf(name)).Length;
+        string kept = string.Join(", ", Files().Select(name => $"{name} with {size(name)} octets"));
 
         client = Run("GET", "cat.png", with: isTold ? "resume" : "");
         wire = Accept();
@@ -123,8 +124,8 @@ public sealed class Clients : ClientConformance
         var (client, wire, at, _) = GoOnWithACutDownload();
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. whole[at..], .. SHA256.HashData(whole)]);
         int exit = client.WaitForExit();
-        Demand(exit == 0, $"exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the {at} "
-            + "octets that were kept and of those that came now", $"exit code {exit}");
+        Demand(exit == 0, "exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the "
+            + $"{at} octets that were kept and of those that came now", $"exit code {exit}");
         Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(whole),
             "both parts, joined where they were cut", "others");
         Demand(Files() is ["cat.png"], "cat.png alone, now that it is whole", string.Join(", ", Files()));
@@ -327,13 +328,15 @@ public sealed class Clients : ClientConformance
         if (exit != 0) throw new Violation(Wording.Exit(true, exit, wire.Talk) with
         {
             HintName = "one receive is one message", Sentence = "CONN-3",
-            Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or until the "
-                + "counted octets are there.",
+            Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or until "
+                + "the counted octets are there.",
         });
         if (verb == "GET")
-            Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture), "cat.png as it was sent", "other octets");
+            Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
+                "cat.png as it was sent", "other octets");
         if (verb == "LIST")
-            Demand((client.Output + client.Errors).Contains("cat.png"), "cat.png in what the client prints", "it is not");
+            Demand((client.Output + client.Errors).Contains("cat.png"), "cat.png in what the client prints",
+                "it is not");
     }
 
     static readonly string[] lastReplies =
@@ -460,8 +463,8 @@ public sealed class Clients : ClientConformance
         catch (Violation) { }                           // it does not, as it should be
         wire.HalfClose();
         int exit = client.WaitForExit();
-        Demand(exit != 0, $"exit code other than 0 after {Notation.Show(Encoding.UTF8.GetBytes(reply))}\\n, which is not "
-            + "ER|unsupported|…", "exit code 0");
+        string shown = Notation.Show(Encoding.UTF8.GetBytes(reply));
+        Demand(exit != 0, $"exit code other than 0 after {shown}\\n, which is not ER|unsupported|…", "exit code 0");
     }
 
     [Test, Clause("CLI-5", "CLI-3")]
@@ -696,7 +699,8 @@ public sealed class Clients : ClientConformance
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         string said = client.Output + client.Errors;
         Demand(said.Contains("too-large") || said.Contains("too much"),
-            "in what the client writes, the code or the text of the last line: ER|too-large|that is too much for this one",
+            "in what the client writes, the code or the text of the last line: "
+                + "ER|too-large|that is too much for this one",
             said == "" ? "nothing" : said);
     }
 

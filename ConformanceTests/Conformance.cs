@@ -134,11 +134,11 @@ public static class Stages
             "Begin with GET: take the option digest=sha256 in place of unsupported, and send 32 octets behind the "
                 + "block,\n"
             + "the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n",
-            "Begin with GET: ask with |digest=sha256 (and once more without it if that is unsupported), and compare.\n"),
+            "Begin with GET: ask with |digest=sha256 (once more without it if that is unsupported), and compare.\n"),
         new("resume",
             "Begin with the option offset=N of GET: leave out N octets of the file; the length is that of the rest.\n",
-            "Begin by keeping what a cut download brought. If an option of your client says so, tell the suite: {resume}\n"
-            + "in the template stands for --resume.\n"),
+            "Begin by keeping what a cut download brought. If an option of your client says so, tell the suite:\n"
+            + "{resume} in the template stands for --resume.\n"),
         new("STATUS",
             "Begin by noting, from each accept on, time, address, requests and octets; then send that as LIST does.\n"),
         new("ahead",
@@ -180,7 +180,8 @@ public static class Stages
 
     // A client has no deadlines of others to keep, for example: the stages that this run's half has.
     static IEnumerable<Clause> ClausesOf(int stage) => Spec.Clauses.Values.Where(clause => Of(clause) == stage
-        && (IsOfClients(clause) ? Settings.TestsClient : Settings.TestsServer || stage is 2 or 3 or 4 or 9 or 10 or > 11));
+        && (IsOfClients(clause) ? Settings.TestsClient
+            : Settings.TestsServer || stage is 2 or 3 or 4 or 9 or 10 or > 11));
 
     public static int? After(int stage) =>
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()

@@ -286,7 +286,10 @@ public sealed class Blocks : ServerConformance
         Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(30));
     }
 
-    static readonly ulong[] lies = [1UL << 31, 1UL << 32, (1UL << 32) + 9, long.MaxValue, 1UL << 63, ulong.MaxValue - 1, ulong.MaxValue];
+    static readonly ulong[] lies =
+    [
+        1UL << 31, 1UL << 32, (1UL << 32) + 9, long.MaxValue, 1UL << 63, ulong.MaxValue - 1, ulong.MaxValue,
+    ];
 
     [TestCaseSource(nameof(lies)), Clause("BLOCK-2", "PUT-5", "CLOSE-1")]
     public void A_length_beyond_the_limit(ulong length)
@@ -316,7 +319,8 @@ public sealed class Blocks : ServerConformance
         using var du = System.Diagnostics.Process.Start(
             new System.Diagnostics.ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
         int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);
-        Demand(disk < 2048, "no room taken on the disk for lengths whose octets have not come", $"{disk} KiB are taken");
+        Demand(disk < 2048, "no room taken on the disk for lengths whose octets have not come",
+            $"{disk} KiB are taken");
     }
 
     [Test, Clause("BLOCK-3", "DIGEST-2")]

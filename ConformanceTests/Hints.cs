@@ -65,8 +65,8 @@ public static class Hints
         // ---- what was shown by trying, not only by the octets ----
 
         new("stopped too early", e => e.OfServer && e.Wants("OK") && e.Refused("stopping"), _ =>
-            "the server was told to stop; a transfer that runs, an accepted PUT included, has 10 s to end, and then its "
-            + "reply.") { Sentence = "CLOSE-4" },
+            "the server was told to stop; a transfer that runs, an accepted PUT included, has 10 s to end, and then "
+            + "its reply.") { Sentence = "CLOSE-4" },
         new("told to stop", e => e.OfServer && e.Asked.ToldToStop
             && (e.Ended || e.Waited || e.Reset || e.Wants("ER|stopping") && e.Starts("OK")), _ =>
             "the server was told to stop before this. Whoever is idle, inside a line or waiting reads stopping; what "
@@ -160,8 +160,8 @@ public static class Hints
             "the LF alone ends a line, and whatever stands before it belongs to it: strip, trim and the like take CR "
             + "and blanks off, too.") { Sentence = "LINE-1" },
         new("busy though there is room", e => e.OfServer && !e.Wants("ER|busy") && e.Refused("busy"), _ =>
-            "busy, and there is room: whoever has left, is on the way out behind a last reply, or was turned away, is no "
-            + "client any more.") { Sentence = "P9" },
+            "busy, and there is room: whoever has left, is on the way out behind a last reply, or was turned away, is "
+            + "no client any more.") { Sentence = "P9" },
         new("length cut short", e => e.Wants("ER|too-large") && (e.Refused("empty") || e.Starts("OK\n")), _ =>
             "the length was taken for a smaller one: it has 64 bits and no sign. Compare all of them, before any cast.")
             { Sentence = "BLOCK-2" },
@@ -266,7 +266,7 @@ public static class Hints
             "an upload that runs does not take its name: of two, the one that is whole first is stored.")
             { Sentence = "PUT-4" },
         new("type refused", e => e.OfServer && e.Wants("OK") && e.Refused("bad-type"), e => e.Asked.Blocks > 0
-            ? "the first octets are those of a picture (the table in §4.6), and the name's ending may be that of another."
+            ? "the first octets are those of a picture (the table in §4.6); the ending may be that of another."
             : "the ending is one that is taken, in upper or lower case letters (NAME-3)."),
         new("name refused", e => e.OfServer && e.Wants("OK") && e.Refused("bad-name"), _ =>
             "this name is within the rule (§4.5): what the rule does not refuse is accepted.") { Sentence = "NAME-4" },

@@ -153,7 +153,8 @@ public static class Player
     public static Wire Accept(Socket listener, Delivery delivery)
     {
         if (Comes(listener)) return new Wire(listener.Accept(), Side.Server, delivery);
-        string exit = Watch.Current?.Ended is { } client ? $": it has ended, with exit code {client.WaitForExit()}" : "";
+        string exit = Watch.Current?.Ended is { } client
+            ? $": it has ended, with exit code {client.WaitForExit()}" : "";
         throw new Violation(new Failure("a connection from the client", $"none{exit}"));
     }
 

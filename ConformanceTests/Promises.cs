@@ -257,7 +257,7 @@ public sealed class Promises : ServerConformance
         }
         Eventually(() =>
         {
-            // Those who have left may still be on their way out: then it is busy, or, with too many to see off, a reset.
+            // Those who have left may still be on their way out: then it is busy; or, with too many to see off, reset.
             using var wire = Server.Connect();
             wire.Send("GET|cat.png\n");
             try

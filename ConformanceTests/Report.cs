@@ -219,7 +219,8 @@ public static partial class Report
             if (!judged.Any(verdict => verdict.Stage == stage))
                 text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
                     + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
-                    + (Settings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient) + $"{Command(stage)}\n");
+                    + (Settings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
+                    + $"{Command(stage)}\n");
         if (Settings.Stage > 0 && Stages.After(Settings.Stage) is { } next)
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
@@ -365,11 +366,13 @@ public sealed record Earlier(HashSet<string> Failed, HashSet<string> Passed, boo
 
     // A verdict that stands: it was no failure, or there is no time left.
     public static (string Outcome, string Message)? Stands(Type fixture, string test) =>
-        before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict) && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
+        before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict)
+        && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
 
     // What worked before, and does no more.
     public string[] Lost(IEnumerable<Verdict> verdicts) => [.. verdicts
-        .Where(verdict => verdict.Outcome == "failed" && Passed.Contains(verdict.Test) && !Failed.Contains(verdict.Test))
+        .Where(verdict => verdict.Outcome == "failed")
+        .Where(verdict => Passed.Contains(verdict.Test) && !Failed.Contains(verdict.Test))
         .Select(verdict => verdict.Shown)];
 
     public string? Race(IReadOnlyCollection<Verdict> stage)

@@ -154,7 +154,8 @@ public sealed class SealedClients : ClientConformance
         if (!speaksFirst)
         {
             byte first = wire.Receive(1)[0];
-            Demand(first == 0x16, "\\x16, with which a handshake begins", $"{Notation.Show([first])}: it speaks plainly");
+            Demand(first == 0x16, "\\x16, with which a handshake begins",
+                $"{Notation.Show([first])}: it speaks plainly");
         }
         wire.Send("ER|bad-request|what is this?\n");
         wire.HalfClose();

@@ -259,7 +259,8 @@ public sealed class Stopping : ServerConformance
         wire.Expect("OK\n");
         wire.Send([.. Notation.U64(2 << 20), .. Notation.Bytes(1 << 20)]);
         Connect(server).List();
-        Eventually(() => server.Hidden().All(name => new FileInfo(server.PathOf(name)).Length > 0), "nothing is written");
+        Eventually(() => server.Hidden().All(name => new FileInfo(server.PathOf(name)).Length > 0),
+            "nothing is written");
         server.Program.TellToStop("KILL");
         server.Program.WaitForExit();
         if (server.Hidden() is not [var temporary]) return;             // it lies elsewhere, as it may
@@ -269,7 +270,8 @@ public sealed class Stopping : ServerConformance
         Connect(Start(folder: server.Folder)).List();
         Demand(server.Shows("cat.png") && server.Stored("cat.png").AsSpan().SequenceEqual(stored),
             "cat.png as it was before the start, although a temporary file is the same one",
-            server.Shows("cat.png") ? $"{server.Stored("cat.png").Length:N0} octets of {stored.Length:N0}" : "it is gone");
+            server.Shows("cat.png")
+                ? $"{server.Stored("cat.png").Length:N0} octets of {stored.Length:N0}" : "it is gone");
         ExpectInFolder(server, "cat.png");
     }
 

@@ -59,8 +59,8 @@ public static partial class Wording
         {
             HintName = "client hangs",
             Hint = Heard() == 0
-                ? "the server says nothing, and the client waits for ever: give each receive 60 s, then give up and say "
-                    + "so."
+                ? "the server says nothing, and the client waits for ever: give each receive 60 s, then give up and "
+                    + "say so."
                 : Heard() is null ? "a line has at most 1,024 octets: without an LF by then this is no server of this "
                     + "protocol; give up."
                 : Watch.Current?.Wires.All(wire => wire.HasEnded) == true
@@ -85,8 +85,9 @@ public static partial class Wording
         {
             HintName = "crash",
             Hint = NoReply() is { } line
-                ? $"the reply was {line}, neither OK nor ER|code|text, and the client went on. Read the line up to its LF, "
-                    + "compare the whole of it, and only then read a length. (To catch the error would only hide that.)"
+                ? $"the reply was {line}, neither OK nor ER|code|text, and the client went on. Read the line up to its "
+                    + "LF, compare the whole of it, and only then read a length. (To catch the error would only hide "
+                    + "that.)"
                 : "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with an "
                     + "exit code of your own, 1 for example.",
         };
