@@ -359,6 +359,12 @@ public sealed class HintTests
         Assert.That(exit.Rows(hint: false), Is.EqualTo(
             "expected  the client's exit code: other than 0\nreceived  0\n"));
         Assert.That(exit.Sentence, Is.Null);
+        var longer = Check("  Assert.That(slow.Get(\"cat.png\"), Is.EqualTo(Notation.Bytes(12)))\n"
+            + "  Expected is <System.Byte[12]>, actual is <System.Byte[30]>\n  Values differ at index [12]\n"
+            + "  Extra:    < 211, 13... >");
+        Assert.That(longer.Rows(hint: false), Is.EqualTo(
+            "expected  what GET of cat.png brought: the same as was sent or stored\n"
+            + "received  12 are due, 30 came; they differ first at number 12, counted from 0\n"));
         var said = Check(
             "  it spoke too soon\nAssert.That(wire.HasMore, Is.False)\n  Expected: False\n  But was:  True");
         Assert.That(said.Rows(hint: false), Is.EqualTo("expected  nothing is said\nreceived  it spoke too soon\n"));

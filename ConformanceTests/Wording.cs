@@ -267,6 +267,15 @@ public static partial class Wording
         string[] lines = [.. message.Split('\n').Select(line => line.TrimEnd())];
         int of(string start) => Array.FindIndex(lines, line => line.TrimStart().StartsWith(start));
         int check = of("Assert.That("), expected = of("Expected:"), was = of("But was:");
+        // Of lists of another length there is nothing but that.
+        string[] differences = [.. Differences(lines)];
+        if ((expected < 0 || was < 0) && differences is [_, ..])
+        {
+            string looked = check < 0 ? "" : Subject(lines[check].Trim());
+            var row = subjects.FirstOrDefault(row => Regex.IsMatch(looked, row.Look));
+            string what = row.Look is null ? "what came" : Regex.Match(looked, row.Look).Result(row.Words);
+            return new Failure($"{what}: the same as was sent or stored", string.Join("; ", differences));
+        }
         if (expected < 0 || was < 0) return Error(message, watch);
 
         string look = check < 0 ? "" : lines[check].Trim();
