@@ -371,6 +371,9 @@ public abstract class ServerConformance : Conformance
             "a reset: it has closed right behind its reply, which a reset can destroy on its way");
     }
 
+    protected void ExpectNothingHidden(string after) => Eventually(() => Server.Hidden() is [],
+        () => $"expected  no temporary file in the folder {after}\nreceived  {string.Join(", ", Server.Hidden())}");
+
     // Connections that say nothing and leave, few enough at a time for any limit.
     protected static void PassBy(RunningServer server, int count)
     {

@@ -102,6 +102,14 @@ public sealed class HintTests
     static readonly byte[] Small = Octets(Notation.U64(9), Notation.Bytes(9));
     static void Stored(Wire wire) => wire.Expect("OK\n");
     static void Refused(Wire wire) => wire.ExpectError("bad-type");
+    static void LongName(Wire wire)
+    {
+        wire.Send($"PUT|{new string('x', 251)}.png\n");
+        wire.Expect("OK\n");
+        wire.Send(Small);
+        wire.Expect("OK\n");
+    }
+
     static void TakenMeanwhile(Wire wire) => wire.ExpectError("exists");
     static void WithBlanks(Wire wire) { wire.Send("LIST \n"); wire.ExpectError("unsupported"); }
     static void Timed(Wire wire) { wire.Send("LIST\n"); wire.Expect(new Shape("time")); }
@@ -191,6 +199,7 @@ public sealed class HintTests
         ("closes without a word", UnknownVerb, Delivery.Whole, [null]),
 
         ("type refused", Upload(Small, Stored), Delivery.Whole, [Ok, Text("ER|bad-type|x\n")]),
+        ("long name refused", LongName, Delivery.Whole, [Ok, Text("ER|storage|x\n")]),
         ("name refused", Ask, Delivery.Whole, [Text("ER|bad-name|x\n")]),
         ("stopped too early", Upload(Small, Stored), Delivery.Whole, [Ok, Text("ER|stopping|x\n")]),
         ("told to stop", Stopped, Delivery.Whole, [Ok]),

@@ -265,6 +265,9 @@ public static class Hints
             && (e.About("P2") || e.About("PUT-6")), _ =>
             "an upload that runs does not take its name: of two, the one that is whole first is stored.")
             { Sentence = "PUT-4" },
+        new("long name refused", e => e.OfServer && e.Wants("OK") && e.Asked.Last.Length > 200
+            && e.Refused("storage", "internal"), _ =>
+            "a name may have 255 octets: is that of the temporary file made from it, and too long then?"),
         new("type refused", e => e.OfServer && e.Wants("OK") && e.Refused("bad-type"), e => e.Asked.Blocks > 0
             ? "the first octets are those of a picture (the table in §4.6); the ending may be that of another."
             : "the ending is one that is taken, in upper or lower case letters (NAME-3)."),

@@ -301,7 +301,7 @@ public sealed class Promises : ServerConformance
             }
         var good = Connect();
         Assert.That(good.List(), Has.Length.EqualTo(1));
-        Eventually(() => Server.Hidden().Length == 0, "temporary files are left behind");
+        ExpectNothingHidden("when those who sent the files have reset their connections");
     }
 
     [Test, Clause("P12"), Reference]
