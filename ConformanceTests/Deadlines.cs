@@ -149,15 +149,18 @@ public sealed class Deadlines : ServerConformance
     {
         var wire = ConnectSlow();
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
-        wire.Socket.Blocking = false;                   // as many as it takes: then its answers do not fit any more
-        long taken = 0;
-        while (taken < 100 << 20 && wire.Socket.Poll(2_000_000, SelectMode.SelectWrite))
+        wire.Trace.Happens("(the client asks for as much as is taken, and takes no answer)");
+        wire.Socket.Blocking = false;                   // when nothing is taken any more its answers do not fit
+        Stopwatch sinceTaken = Stopwatch.StartNew(), all = Stopwatch.StartNew();
+        while (sinceTaken.ElapsedMilliseconds < Settings.Milliseconds(44_000)
+            && all.ElapsedMilliseconds < Settings.Milliseconds(120_000))
         {
-            taken += wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
-            if (error is not (SocketError.Success or SocketError.WouldBlock)) break;
+            if (!wire.Socket.Poll(500_000, SelectMode.SelectWrite)) continue;
+            wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
+            if (error == SocketError.Success) sinceTaken.Restart();
+            else if (error != SocketError.WouldBlock) break;            // closed
         }
         wire.Socket.Blocking = true;
-        wire.RestsFor(Settings.Milliseconds(44_000));
         wire.ReceiveRest(orSilence: true);
         Demand(wire.IsAtItsEnd, "the connection closed, 20 to 40 s after the client has stopped taking replies",
             "it stays open");
