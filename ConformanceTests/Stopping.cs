@@ -49,7 +49,11 @@ public sealed class Stopping : ServerConformance
         idle.List();
         half.List();
         half.Send("LIS");
-        Connect(server).List();                         // it has seen the half line
+        var barrier = Connect(server);
+        barrier.List();                                 // it has seen the half line
+        barrier.HalfClose();
+        barrier.ExpectEnd();
+        barrier.Dispose();
         var clock = Stopwatch.StartNew();
         server.Program.TellToStop(signal);
         foreach (var wire in (Wire[])[silent, idle, half])
