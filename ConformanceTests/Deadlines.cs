@@ -78,21 +78,28 @@ public sealed class Deadlines : ServerConformance
         Wire half = Connect(server), upload = Connect(server), download = Connect(server), asks = Connect(server);
         var isRefused = Connect(server);
         asks.List();
+        Stopwatch all = Stopwatch.StartNew(), gap = Stopwatch.StartNew();
         half.Send("LIS");
         upload.Send("PUT|cat.png\n");
         upload.Expect("OK\n");
         upload.Send([.. Notation.U64(20), .. Notation.Bytes(20).AsSpan(0, 10)]);
         download.Send("GET|big.png\n");
         download.Expect("OK\n");
-        for (int i = 0; i < 10; i++)
+        try
         {
-            Thread.Sleep(500);
-            asks.List();
-            isRefused.Send("GET|dog.png\n");
-            isRefused.ExpectError("not-found");
+            for (int i = 0; i < 10; i++)
+            {
+                Thread.Sleep(500);
+                gap.Restart();
+                asks.List();
+                isRefused.Send("GET|dog.png\n");
+                isRefused.ExpectError("not-found");
+            }
+            half.Send("T\n");
+            half.Expect("OK\n");
         }
-        half.Send("T\n");
-        half.Expect("OK\n");
+        // On a machine that has slept, nobody can say who was idle, or too late.
+        catch (Violation) when (gap.ElapsedMilliseconds > 2000 || all.ElapsedMilliseconds > 8500) { return; }
         upload.Send(Notation.Bytes(20).AsSpan(10));
         upload.Expect("OK\n");
         Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
