@@ -90,10 +90,10 @@ public sealed class Deadlines : ServerConformance
             for (int i = 0; i < 10; i++)
             {
                 Thread.Sleep(500);
-                gap.Restart();
                 asks.List();
                 isRefused.Send("GET|dog.png\n");
                 isRefused.ExpectError("not-found");
+                gap.Restart();
             }
             half.Send("T\n");
             half.Expect("OK\n");
