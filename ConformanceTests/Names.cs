@@ -30,7 +30,7 @@ public sealed class Names : ServerConformance
         "a.png", "A.PNG", "a.JPG", "a.jpeg",
         "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png",
         "CONSOLE.png", "COM10.png", "COMX.png", "xcon.png", "a.con.png",
-        "#1.png", "a;b.png", "a=b.png",
+        "#1.png", "a;b.png", "a=b.png", "conın$.png",
         "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png",
         "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png",
         "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",

@@ -192,7 +192,8 @@ public static partial class Report
 
     static string Lost(IEnumerable<Verdict> verdicts, Earlier? before) =>
         before?.Lost(verdicts) is not { Length: > 0 } lost ? ""
-        : Wording.Wrapped($"{lost.Length} passed a moment ago, and fail now: {string.Join(" · ", lost.Take(4))}"
+        : Wording.Wrapped($"{lost.Length} passed a moment ago, and fail{(lost.Length == 1 ? "s" : "")} now: "
+            + string.Join(" · ", lost.Take(4))
             + (lost.Length > 4 ? $" · and {lost.Length - 4} others" : "")) + "\n";
 
     // What to do now.
@@ -221,6 +222,9 @@ public static partial class Report
                     + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
                     + (Settings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
                     + $"{Command(stage)}\n");
+        if (Settings.Stage == 8)
+            text.Append($"\nThat was the core: all of what is asked of a server. All at once: {Command(0)}\n"
+                + "What follows are extensions.\n");
         if (Settings.Stage > 0 && Stages.After(Settings.Stage) is { } next)
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");

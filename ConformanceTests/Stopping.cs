@@ -252,6 +252,32 @@ public sealed class Stopping : ServerConformance
             $"still there: {string.Join(", ", before[0].Intersect(after))}");
     }
 
+    [Test, Clause("P12", "P10")]
+    public void What_is_planted_under_the_name_of_a_temporary_stops_no_start(
+        [Values("folder", "pipe", "link")] string what)
+    {
+        if (Settings.OnWindows) NotLookedAt.Skip("needs links and pipes");
+        var server = Start();
+        var wire = Connect(server);
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(2 << 20), .. Notation.Bytes(1 << 20)]);
+        Connect(server).List();
+        server.Program.TellToStop("KILL");
+        server.Program.WaitForExit();
+        if (server.Hidden() is not [var temporary]) return;             // it lies elsewhere, as it may
+        string path = server.PathOf(temporary), outside = Path.Combine(NewFolder(), "outside.png");
+        File.Delete(path);
+        File.WriteAllBytes(outside, Notation.Bytes(100));
+        if (what == "folder") Directory.CreateDirectory(path);
+        else if (what == "link") File.CreateSymbolicLink(path, outside);
+        else using (var mkfifo = Process.Start("mkfifo", [path])) mkfifo.WaitForExit();
+        var listed = Connect(Start(folder: server.Folder)).List();
+        Demand(listed is [], "an empty listing", string.Join(", ", listed));
+        Demand(File.Exists(outside) && Disk.Read(outside).AsSpan().SequenceEqual(Notation.Bytes(100)),
+            "what the link points to, outside the folder, as it was", "it is gone, or changed");
+    }
+
     // As after a crash between the step that gives a file its name and the one that removes its temporary.
     [Test, Clause("P5", "P12")]
     public void What_has_its_name_keeps_its_octets_when_its_temporary_file_is_removed()
