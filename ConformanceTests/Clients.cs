@@ -398,6 +398,18 @@ public sealed class Clients : ClientConformance
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
+    [Test, Clause("CLI-7", "CONF-1")]
+    public void What_is_unsupported_is_asked_for_once_more_without_it()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        Player.ExpectRequest(ref wire, Listener, [.. "GET|cat.png\n"u8]);
+        Own(wire);
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest: false)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(Files(), Is.EqualTo(new[] { "cat.png" }));
+    }
+
     // A block, with the digest behind it if that is part of the answer.
     static byte[] Block(byte[] octets, bool digest) =>
         [.. Notation.U64((ulong)octets.Length), .. octets, .. digest ? SHA256.HashData(octets) : []];

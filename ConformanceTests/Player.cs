@@ -85,7 +85,7 @@ public static class Player
 
     // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
     // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
-    static void ExpectRequest(ref Wire wire, Socket listener, byte[] line)
+    public static void ExpectRequest(ref Wire wire, Socket listener, byte[] line)
     {
         string expected = Encoding.UTF8.GetString(line[..^1]), received = wire.ReceiveLine(expected + "\\n");
         for (int options = 3; options > 0 && AsksForMore(received, expected); options--)
