@@ -4,15 +4,16 @@ using System.Security.Cryptography;
 
 public sealed class Aheads : ServerConformance
 {
-    static readonly byte[] Cat = Notation.Bytes(300), Page = [.. "<!DOCTYPE html>"u8];
+    private static readonly byte[] _cat = Notation.Bytes(300);
+    private static readonly byte[] _page = [.. "<!DOCTYPE html>"u8];
 
     // What stands behind the go-ahead.
     public enum Digest { None, Right, Wrong }
 
-    static byte[] Request(string name, Digest digest) =>
+    private static byte[] Request(string name, Digest digest) =>
         Encoding.UTF8.GetBytes($"PUT|{name}{(digest == Digest.None ? "" : "|digest=sha256")}|ahead\n");
 
-    static byte[] Block(byte[] content, Digest digest) =>
+    private static byte[] Block(byte[] content, Digest digest) =>
     [
         .. Notation.U64((ulong)content.Length),
         .. content,
@@ -25,43 +26,49 @@ public sealed class Aheads : ServerConformance
     ];
 
     // The go-ahead, and what became of the block; "" is OK.
-    static void ExpectOutcome(Wire wire, string code)
+    private static void ExpectOutcome(Wire wire, string code)
     {
         wire.Expect("OK\n");
-        if (code == "") wire.Expect("OK\n");
-        else wire.ExpectError(code);
+        if (code == "")
+        {
+            wire.Expect("OK\n");
+        }
+        else
+        {
+            wire.ExpectError(code);
+        }
     }
 
     // Each names its row of §6, the uppermost of those that fit.
-    static readonly (string Name, byte[] Content, Digest Digest, string Code)[] refused =
+    private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _refused =
     [
-        ("../x.png",  Cat,  Digest.None,  "bad-name"),
-        ("",          Cat,  Digest.Right, "bad-name"),
-        ("con.png",   Cat,  Digest.None,  "bad-name"),
-        ("../x.png",  Page, Digest.None,  "bad-name"),
+        ("../x.png",  _cat,  Digest.None,  "bad-name"),
+        ("",          _cat,  Digest.Right, "bad-name"),
+        ("con.png",   _cat,  Digest.None,  "bad-name"),
+        ("../x.png",  _page, Digest.None,  "bad-name"),
         ("../x.exe",  [],   Digest.None,  "bad-name"),
-        ("../x.png",  Cat,  Digest.Wrong, "bad-name"),
-        ("cat.exe",   Cat,  Digest.None,  "bad-type"),
-        ("cat",       Cat,  Digest.Right, "bad-type"),
+        ("../x.png",  _cat,  Digest.Wrong, "bad-name"),
+        ("cat.exe",   _cat,  Digest.None,  "bad-type"),
+        ("cat",       _cat,  Digest.Right, "bad-type"),
         ("cat.exe",   [],   Digest.None,  "bad-type"),
-        ("cat.exe",   Cat,  Digest.Wrong, "bad-type"),
-        ("page.png",  Page, Digest.None,  "bad-type"),
-        ("page.png",  Page, Digest.Wrong, "bad-type"),
-        ("there.png", Page, Digest.None,  "bad-type"),
-        ("there.png", Page, Digest.Wrong, "bad-type"),
-        ("there.png", Cat,  Digest.None,  "exists"),
+        ("cat.exe",   _cat,  Digest.Wrong, "bad-type"),
+        ("page.png",  _page, Digest.None,  "bad-type"),
+        ("page.png",  _page, Digest.Wrong, "bad-type"),
+        ("there.png", _page, Digest.None,  "bad-type"),
+        ("there.png", _page, Digest.Wrong, "bad-type"),
+        ("there.png", _cat,  Digest.None,  "exists"),
         ("there.png", [],   Digest.None,  "exists"),
         ("there.png", [],   Digest.Wrong, "exists"),
-        ("there.png", Cat,  Digest.Wrong, "exists"),
+        ("there.png", _cat,  Digest.Wrong, "exists"),
         ("empty.png", [],   Digest.None,  "empty"),
         ("empty.png", [],   Digest.Right, "empty"),
         ("empty.png", [],   Digest.Wrong, "empty"),
-        ("cat.png",   Cat,  Digest.Wrong, "corrupt"),
+        ("cat.png",   _cat,  Digest.Wrong, "corrupt"),
     ];
 
-    static IEnumerable<TestCaseData> Refused() =>
-        from row in refused
-        let what = row.Content == Cat ? "a picture" : row.Content == Page ? "a page" : "nothing"
+    private static IEnumerable<TestCaseData> Refused() =>
+        from row in _refused
+        let what = row.Content == _cat ? "a picture" : row.Content == _page ? "a page" : "nothing"
         select new TestCaseData(row.Name, row.Content, row.Digest, row.Code).SetArgDisplayNames(
             $"'{row.Name}'", what, $"digest {row.Digest}".ToLowerInvariant(), row.Code);
 
@@ -87,11 +94,12 @@ public sealed class Aheads : ServerConformance
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect(delivery);
-        foreach (var (name, content, digest, code) in refused)
+        foreach (var (name, content, digest, code) in _refused)
         {
             wire.Send([.. Request(name, digest), .. Block(content, digest)]);
             ExpectOutcome(wire, code);
         }
+
         Assert.That(wire.List(), Has.Length.EqualTo(1));
     }
 
@@ -103,11 +111,12 @@ public sealed class Aheads : ServerConformance
         {
             wire.Send(request);
             wire.Expect("OK\n");
-            wire.Send(Block(Cat, Digest.Right));
+            wire.Send(Block(_cat, Digest.Right));
             wire.Expect("OK\n");
         }
-        Assert.That(wire.Get("a.png"), Is.EqualTo(Cat));
-        Assert.That(wire.Get("b.png"), Is.EqualTo(Cat));
+
+        Assert.That(wire.Get("a.png"), Is.EqualTo(_cat));
+        Assert.That(wire.Get("b.png"), Is.EqualTo(_cat));
     }
 
     [Test, Clause("AHEAD-1", "REQ-1")]
@@ -120,6 +129,7 @@ public sealed class Aheads : ServerConformance
             wire.Send(request + "\n");
             wire.ExpectError("unsupported");
         }
+
         Assert.That(wire.List(), Has.Length.EqualTo(1));
     }
 
@@ -127,21 +137,31 @@ public sealed class Aheads : ServerConformance
     public void Sixty_four_at_once_and_the_answers_read_behind_the_last()
     {
         Server.Has("there.png", Notation.Bytes(9));
-        (string Name, Digest Digest, string Code) file(int i) => (i % 4) switch
+        (string Name, Digest Digest, string Code) FileAt(int i) => (i % 4) switch
         {
             1 => ("there.png", Digest.None, "exists"),
             2 => ($"{i}.png", Digest.Right, ""),
             3 => ($"{i}.png", Digest.Wrong, "corrupt"),
             _ => ($"{i}.png", Digest.None, ""),
         };
-        byte[] content(int i) => Notation.Bytes(1000 + i * 321);
-        var files = Enumerable.Range(0, 64).Select(file).ToArray();
+
+        byte[] Content(int i) => Notation.Bytes(1000 + i * 321);
+
+        var files = Enumerable.Range(0, 64).Select(FileAt).ToArray();
         var wire = Connect();
         wire.Send([.. files.SelectMany((one, i) =>
-            (byte[])[.. Request(one.Name, one.Digest), .. Block(content(i), one.Digest)])]);
-        foreach (var one in files) ExpectOutcome(wire, one.Code);
+            (byte[])[.. Request(one.Name, one.Digest), .. Block(Content(i), one.Digest)])]);
+        foreach (var one in files)
+        {
+            ExpectOutcome(wire, one.Code);
+        }
+
         Assert.That(wire.List(), Has.Length.EqualTo(33));
-        for (int i = 0; i < 64; i += 2) Assert.That(wire.Get($"{i}.png"), Is.EqualTo(content(i)));
+        for (int i = 0; i < 64; i += 2)
+        {
+            Assert.That(wire.Get($"{i}.png"), Is.EqualTo(Content(i)));
+        }
+
         Assert.That(wire.Get("there.png"), Is.EqualTo(Notation.Bytes(9)));
     }
 
@@ -150,12 +170,12 @@ public sealed class Aheads : ServerConformance
     {
         var wire = Connect();
         wire.Send([
-            .. Request("cat.png", Digest.Right), .. Block(Cat, Digest.Right), .. "GET|cat.png\n"u8,
-            .. Request("cat.exe", Digest.None), .. Block(Cat, Digest.None), .. "PUT|dog.png\n"u8,
-            .. Block(Cat, Digest.None), .. "PUT|cat.png\nLIST\n"u8]);
+            .. Request("cat.png", Digest.Right), .. Block(_cat, Digest.Right), .. "GET|cat.png\n"u8,
+            .. Request("cat.exe", Digest.None), .. Block(_cat, Digest.None), .. "PUT|dog.png\n"u8,
+            .. Block(_cat, Digest.None), .. "PUT|cat.png\nLIST\n"u8]);
         ExpectOutcome(wire, "");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock(), Is.EqualTo(Cat));
+        Assert.That(wire.ReceiveBlock(), Is.EqualTo(_cat));
         ExpectOutcome(wire, "bad-type");
         wire.Expect("OK\nOK\n");
         wire.ExpectError("exists");                     // without the option it is refused at once, as ever
@@ -186,10 +206,11 @@ public sealed class Aheads : ServerConformance
     [Test, Clause("AHEAD-1", "P2")]
     public void The_name_is_taken_while_the_block_comes()
     {
-        Wire slow = Connect(), fast = Connect();
+        Wire slow = Connect();
+        Wire fast = Connect();
         slow.Send(Request("cat.png", Digest.Right));
         slow.Expect("OK\n");
-        var block = Block(Cat, Digest.Right);
+        var block = Block(_cat, Digest.Right);
         slow.Send(block.AsSpan(0, 200));
         fast.Put("cat.png", Notation.Bytes(12));
         slow.Send(block.AsSpan(200));
@@ -200,11 +221,12 @@ public sealed class Aheads : ServerConformance
     [Test, Clause("AHEAD-2", "P4")]
     public void A_name_that_is_taken_later_comes_last_of_all_reasons()
     {
-        Wire slow = Connect(), fast = Connect();
+        Wire slow = Connect();
+        Wire fast = Connect();
         slow.Send(Request("cat.png", Digest.Wrong));
         slow.Expect("OK\n");
         fast.Put("cat.png", Notation.Bytes(12));
-        slow.Send(Block(Cat, Digest.Wrong));
+        slow.Send(Block(_cat, Digest.Wrong));
         slow.ExpectError("corrupt");
         Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
     }
@@ -212,13 +234,17 @@ public sealed class Aheads : ServerConformance
     [Test, Clause("AHEAD-2")]
     public void A_name_that_was_taken_when_it_was_asked_for_is_taken()
     {
-        if (Settings.OnWindows) NotLookedAt.Skip("needs a server that does not hold the files of its folder");
+        if (Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs a server that does not hold the files of its folder");
+        }
+
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
         wire.Send(Request("cat.png", Digest.None));
         wire.Expect("OK\n");
         File.Delete(Server.PathOf("cat.png"));          // by somebody else, between request and block
-        wire.Send(Block(Cat, Digest.None));
+        wire.Send(Block(_cat, Digest.None));
         wire.ExpectError("exists");
         Assert.That(wire.List(), Is.Empty);
     }
@@ -239,24 +265,25 @@ public sealed class Aheads : ServerConformance
     {
         var wire = Connect();
         wire.Send([
-            .. Request("cat.png", Digest.None), .. Block(Cat, Digest.None),
+            .. Request("cat.png", Digest.None), .. Block(_cat, Digest.None),
             .. Request("cat.png", Digest.None), .. Block(Notation.Bytes(12), Digest.None)]);
         ExpectOutcome(wire, "");
         ExpectOutcome(wire, "exists");
-        Assert.That(wire.Get("cat.png"), Is.EqualTo(Cat));
+        Assert.That(wire.Get("cat.png"), Is.EqualTo(_cat));
     }
 
     [Test, Clause("AHEAD-1", "P1")]
     public void It_shows_when_it_is_whole()
     {
-        Wire slow = Connect(), other = Connect();
-        slow.Send([.. Request("cat.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
+        Wire slow = Connect();
+        Wire other = Connect();
+        slow.Send([.. Request("cat.png", Digest.None), .. Block(_cat, Digest.None)[..^1]]);
         slow.Expect("OK\n");
         Assert.That(other.List(), Is.Empty);
         Assert.That(Server.Shows("cat.png"), Is.False);
-        slow.Send(Cat.AsSpan(^1..));
+        slow.Send(_cat.AsSpan(^1..));
         slow.Expect("OK\n");
-        Assert.That(other.Get("cat.png"), Is.EqualTo(Cat));
+        Assert.That(other.Get("cat.png"), Is.EqualTo(_cat));
     }
 
     [Test, Clause("AHEAD-1", "CLOSE-2", "P1")]
@@ -274,6 +301,7 @@ public sealed class Aheads : ServerConformance
                 $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
                 + "received  something stays in it");
         }
+
         Connect().List();
     }
 
@@ -283,12 +311,17 @@ public sealed class Aheads : ServerConformance
         for (int i = 0; i < 10; i++)
         {
             var wire = Connect();
-            wire.Send([.. Request($"{i}.png", Digest.None), .. Block(Cat, Digest.None)]);
+            wire.Send([.. Request($"{i}.png", Digest.None), .. Block(_cat, Digest.None)]);
             ExpectOutcome(wire, "");
-            wire.Send([.. Request("cut.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
-            if (i % 2 == 0) wire.Expect("OK\n");
+            wire.Send([.. Request("cut.png", Digest.None), .. Block(_cat, Digest.None)[..^1]]);
+            if (i % 2 == 0)
+            {
+                wire.Expect("OK\n");
+            }
+
             wire.Reset();
         }
+
         var other = Connect();
         Assert.That(other.List(), Has.Length.EqualTo(10));
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder).Length == 10, "what was cut is left behind");
@@ -303,23 +336,24 @@ public sealed class Aheads : ServerConformance
         var wire = Connect();
         foreach (string name in HostileFolder.Names)
         {
-            wire.Send([.. Request(name, Digest.None), .. Block(Cat, Digest.None)]);
+            wire.Send([.. Request(name, Digest.None), .. Block(_cat, Digest.None)]);
             ExpectOutcome(wire, "exists");
         }
+
         wire.List();
         Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
     }
 
-    static readonly (string Name, byte[] Content, Digest Digest, string Code)[] whereReadOnly =
+    private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereReadOnly =
     [
-        ("dog.png",   Cat,  Digest.Right, "denied"),
-        ("dog.png",   Cat,  Digest.Wrong, "denied"),
+        ("dog.png",   _cat,  Digest.Right, "denied"),
+        ("dog.png",   _cat,  Digest.Wrong, "denied"),
         ("dog.png",   [],   Digest.None,  "empty"),
-        ("there.png", Cat,  Digest.None,  "exists"),
+        ("there.png", _cat,  Digest.None,  "exists"),
         ("there.png", [],   Digest.None,  "exists"),
-        ("dog.png",   Page, Digest.None,  "bad-type"),
-        ("dog.exe",   Cat,  Digest.None,  "bad-type"),
-        ("a/b.png",   Cat,  Digest.None,  "bad-name"),
+        ("dog.png",   _page, Digest.None,  "bad-type"),
+        ("dog.exe",   _cat,  Digest.None,  "bad-type"),
+        ("a/b.png",   _cat,  Digest.None,  "bad-name"),
     ];
 
     [Test, Clause("AHEAD-2", "AHEAD-1", "PUT-7")]
@@ -328,24 +362,25 @@ public sealed class Aheads : ServerConformance
         var server = Start(with: "read-only");
         server.Has("there.png", Notation.Bytes(9));
         var wire = Connect(server);
-        foreach (var (name, content, digest, code) in whereReadOnly)
+        foreach (var (name, content, digest, code) in _whereReadOnly)
         {
             wire.Send([.. Request(name, digest), .. Block(content, digest)]);
             ExpectOutcome(wire, code);
         }
+
         Assert.That(wire.List(), Has.Length.EqualTo(1));
     }
 
     // Without `ahead` a digest that does not match comes behind `storage`.
-    static readonly (string Name, byte[] Content, Digest Digest, string Code)[] whereNothingCanBeStored =
+    private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereNothingCanBeStored =
     [
-        ("dog.png", Cat,  Digest.None,  "storage"),
-        ("dog.png", Cat,  Digest.Right, "storage"),
-        ("dog.png", Cat,  Digest.Wrong, "corrupt"),
+        ("dog.png", _cat,  Digest.None,  "storage"),
+        ("dog.png", _cat,  Digest.Right, "storage"),
+        ("dog.png", _cat,  Digest.Wrong, "corrupt"),
         ("dog.png", [],   Digest.None,  "empty"),
-        ("dog.png", Page, Digest.Wrong, "bad-type"),
-        ("dog.exe", Cat,  Digest.None,  "bad-type"),
-        ("a/b.png", Cat,  Digest.None,  "bad-name"),
+        ("dog.png", _page, Digest.Wrong, "bad-type"),
+        ("dog.exe", _cat,  Digest.None,  "bad-type"),
+        ("a/b.png", _cat,  Digest.None,  "bad-name"),
     ];
 
     [Test, Clause("AHEAD-2", "AHEAD-1"), Reference]
@@ -356,7 +391,7 @@ public sealed class Aheads : ServerConformance
         var wire = Connect(server);
         wire.Send("PUT|dog.png\n");
         wire.ExpectError("storage");
-        foreach (var (name, content, digest, code) in whereNothingCanBeStored)
+        foreach (var (name, content, digest, code) in _whereNothingCanBeStored)
         {
             wire.Send([.. Request(name, digest), .. Block(content, digest)]);
             ExpectOutcome(wire, code);
@@ -378,42 +413,61 @@ public sealed class Aheads : ServerConformance
 // AHEAD-3: a client, with the suite as its server.
 public sealed class AheadClients : ClientConformance
 {
-    string PathOf(string name) => Path.Combine(Folder, name);
-    void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+    private string PathOf(string name) => Path.Combine(Folder, name);
 
-    static byte[] Block(byte[] content) => [.. Notation.U64((ulong)content.Length), .. content];
-    static byte[] Ahead(string name, byte[] content) =>
+    private void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+
+    private static byte[] Block(byte[] content) => [.. Notation.U64((ulong)content.Length), .. content];
+
+    private static byte[] Ahead(string name, byte[] content) =>
         [.. Encoding.UTF8.GetBytes($"PUT|{name}|ahead\n"), .. Block(content)];
 
     // ---- any client that takes several files and uses the option ----
 
-    sealed record Upload(string Name, string[] Options);
+    private sealed record Upload(string Name, string[] Options);
 
-    static Upload ReceiveRequest(Wire wire)
+    private static Upload ReceiveRequest(Wire wire)
     {
         string[] fields = wire.ReceiveLine("PUT|…\\n").Split('|');
         Assert.That(fields[0], Is.EqualTo("PUT"), "a block before its go-ahead?");
         return new Upload(fields[1], fields[2..]);
     }
 
-    static byte[] ReceiveBlock(Wire wire, Upload upload)
+    private static byte[] ReceiveBlock(Wire wire, Upload upload)
     {
         var content = wire.ReceiveBlock();
-        if (upload.Options.Contains("digest=sha256")) wire.ExpectOctets(SHA256.HashData(content));
+        if (upload.Options.Contains("digest=sha256"))
+        {
+            wire.ExpectOctets(SHA256.HashData(content));
+        }
+
         return content;
     }
 
     // Four pictures for a client.  It need not take several files, nor send any of them ahead; then this is not for it.
-    (Program Client, Wire Wire, Upload First) RunWithFour()
+    private (Program Client, Wire Wire, Upload First) RunWithFour()
     {
-        for (int i = 0; i < 4; i++) Give($"{i}.png", Notation.Bytes(1000 + i));
+        for (int i = 0; i < 4; i++)
+        {
+            Give($"{i}.png", Notation.Bytes(1000 + i));
+        }
+
         var client = Run("PUT", "0.png", "1.png 2.png 3.png");
-        bool comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-        Eventually(() => client.HasEnded || comes(50_000), "the client neither connects nor ends");
-        if (!comes(0)) Assert.Ignore("not offered: the client takes one file");
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        Eventually(() => client.HasEnded || Comes(50_000), "the client neither connects nor ends");
+        if (!Comes(0))
+        {
+            Assert.Ignore("not offered: the client takes one file");
+        }
+
         var wire = Accept();
         var first = ReceiveRequest(wire);
-        if (!first.Options.Contains("ahead")) Assert.Ignore("not offered: the client does not use ahead");
+        if (!first.Options.Contains("ahead"))
+        {
+            Assert.Ignore("not offered: the client does not use ahead");
+        }
+
         return (client, wire, first);
     }
 
@@ -426,8 +480,12 @@ public sealed class AheadClients : ClientConformance
             wire.Send("OK\n");
             Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
             wire.Send("OK\n");
-            if (i < 3) next = ReceiveRequest(wire);
+            if (i < 3)
+            {
+                next = ReceiveRequest(wire);
+            }
         }
+
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
     }
@@ -440,7 +498,10 @@ public sealed class AheadClients : ClientConformance
         for (int requests = 1; ; requests++)
         {
             Assert.That(requests, Is.LessThan(20), "it asks again and again");
-            if (next.Options.Length > 0) wire.Send("ER|unsupported|this server has no extensions\n");
+            if (next.Options.Length > 0)
+            {
+                wire.Send("ER|unsupported|this server has no extensions\n");
+            }
             else
             {
                 wire.Send("OK\n");
@@ -448,9 +509,15 @@ public sealed class AheadClients : ClientConformance
                 wire.Send("OK\n");
                 Assert.That(stored.Add(next.Name), $"{next.Name} is sent twice");
             }
-            if (stored.Count == 4) break;
+
+            if (stored.Count == 4)
+            {
+                break;
+            }
+
             next = ReceiveRequest(wire);
         }
+
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
     }
@@ -464,8 +531,12 @@ public sealed class AheadClients : ClientConformance
             wire.Send("OK\n");
             ReceiveBlock(wire, next);
             wire.Send(next.Name == "1.png" ? "ER|exists|it is here\n" : "OK\n");
-            if (i < 3) next = ReceiveRequest(wire);
+            if (i < 3)
+            {
+                next = ReceiveRequest(wire);
+            }
         }
+
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
@@ -473,7 +544,7 @@ public sealed class AheadClients : ClientConformance
     // ---- the reference's ----
 
     // It has sent the first of its files, and is through with it: from now on blocks may come behind their requests.
-    Wire AcceptFirst(string name)
+    private Wire AcceptFirst(string name)
     {
         var wire = Accept();
         wire.Expect($"PUT|{name}|ahead\n");
@@ -483,14 +554,20 @@ public sealed class AheadClients : ClientConformance
         return wire;
     }
 
-    void ExpectAhead(Wire wire, params string[] names)
+    private void ExpectAhead(Wire wire, params string[] names)
     {
-        foreach (string name in names) wire.ExpectOctets(Ahead(name, File.ReadAllBytes(PathOf(name))));
+        foreach (string name in names)
+        {
+            wire.ExpectOctets(Ahead(name, File.ReadAllBytes(PathOf(name))));
+        }
     }
 
-    void GiveFour()
+    private void GiveFour()
     {
-        for (int i = 0; i < 4; i++) Give($"{"abcd"[i]}.png", Notation.Bytes(9 + i));
+        for (int i = 0; i < 4; i++)
+        {
+            Give($"{"abcd"[i]}.png", Notation.Bytes(9 + i));
+        }
     }
 
     [Test, Clause("AHEAD-3", "CLI-1"), Reference]
@@ -515,11 +592,19 @@ public sealed class AheadClients : ClientConformance
         foreach (string name in (string[])["a.png", "b.png", "c.png"])
         {
             wire.Expect($"PUT|{name}|digest=sha256|ahead\n");
-            if (name == "a.png") wire.Send("OK\n");
+            if (name == "a.png")
+            {
+                wire.Send("OK\n");
+            }
+
             var content = File.ReadAllBytes(PathOf(name));
             wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
-            if (name == "a.png") wire.Send("OK\n");
+            if (name == "a.png")
+            {
+                wire.Send("OK\n");
+            }
         }
+
         wire.Send("OK\nOK\nOK\nOK\n");
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(client.Errors, Does.Contain("c.png: 11 octets in").And.Not.Contain("not verified"));
@@ -542,6 +627,7 @@ public sealed class AheadClients : ClientConformance
             wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
             wire.Send("OK\n");
         }
+
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(client.Errors, Does.Contain("a.png: 9 octets").And.Contain("b.png: 10 octets"));
         Assert.That(client.Errors, Does.Contain("not verified").And.Not.Contain("unsupported"));
@@ -563,6 +649,7 @@ public sealed class AheadClients : ClientConformance
             wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
             wire.Send("OK\n");
         }
+
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(client.Errors, Does.Not.Contain("not verified"));
     }
@@ -611,7 +698,11 @@ public sealed class AheadClients : ClientConformance
         var wire = AcceptFirst("a.png");
         ExpectAhead(wire, "b.png", "c.png", "d.png", "e.png");
         wire.Send("OK\nOK\n");                                          // b.png
-        if (inWords) wire.Send("ER|stopping|good night\n");             // to c.png
+        if (inWords)
+        {
+            wire.Send("ER|stopping|good night\n");             // to c.png
+        }
+
         wire.HalfClose();
         wire.ExpectEnd();
 
@@ -648,6 +739,7 @@ public sealed class AheadClients : ClientConformance
             wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
             wire.Send("OK\n");
         }
+
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         Assert.That(client.Errors, Does.Contain("4 files: 3 done, 0 passed over, 1 failed"));
@@ -657,7 +749,11 @@ public sealed class AheadClients : ClientConformance
     public void No_more_than_128_are_unanswered()
     {
         string[] names = [.. Enumerable.Range(0, 300).Select(i => $"{i:D3}.png")];
-        foreach (string name in names) Give(name, Notation.Bytes(100));
+        foreach (string name in names)
+        {
+            Give(name, Notation.Bytes(100));
+        }
+
         var client = Run("PUT", "000.png", $"{string.Join(' ', names[1..])} --no-digest");
         var wire = AcceptFirst("000.png");
         ExpectAhead(wire, names[1..129]);
@@ -668,13 +764,19 @@ public sealed class AheadClients : ClientConformance
         wire.Send("OK\n");
         wire.ExpectOctets(Block(Notation.Bytes(100)));
         wire.Send("OK\n");
-        int read = 3, answered = 3;
+        int read = 3;
+        int answered = 3;
         while (answered < 300)
         {
-            for (; read < 300 && read - answered < 33; read++) ExpectAhead(wire, names[read]);
+            for (; read < 300 && read - answered < 33; read++)
+            {
+                ExpectAhead(wire, names[read]);
+            }
+
             wire.Send("OK\nOK\n");
             answered++;
         }
+
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         Assert.That(client.Errors, Does.Contain("300 files: 299 done, 0 passed over, 1 failed; 29,900 octets"));

@@ -6,14 +6,14 @@ using System.Security.Cryptography;
 public sealed class Capacity : ServerConformance
 {
     // With a small limit where the template says how to give one, else with that of §7.
-    RunningServer StartWithFew(out int limit)
+    private RunningServer StartWithFew(out int limit)
     {
         bool canBeTold = Plug.ServerTemplate.Contains("{max-clients}");
         limit = canBeTold ? 3 : 100;
         return Start(with: canBeTold ? $"max-clients={limit}" : "");
     }
 
-    Wire[] Fill(RunningServer server, int limit)
+    private Wire[] Fill(RunningServer server, int limit)
     {
         var wires = new Wire[limit];
         for (int i = 0; i < limit; i++)
@@ -24,10 +24,11 @@ public sealed class Capacity : ServerConformance
             Demand(answer == "OK", $"OK for client {i + 1} of {limit}, since {limit} clients may be there", answer);
             wires[i].ReceiveBlock();
         }
+
         return wires;
     }
 
-    static bool IsServed(RunningServer server)
+    private static bool IsServed(RunningServer server)
     {
         using var wire = server.Connect();
         wire.Send("LIST\n");
@@ -36,14 +37,19 @@ public sealed class Capacity : ServerConformance
 
     // Before those that are on their way out would be gone by themselves, 2 s after the server's FIN.  A server that
     // does not count them serves at the first try or the second, so no load makes this late.
-    static bool IsServedSoon(RunningServer server)
+    private static bool IsServedSoon(RunningServer server)
     {
         var clock = Stopwatch.StartNew();
         for (int tries = 0; tries < 4 || clock.ElapsedMilliseconds < 1300; tries++)
         {
-            if (IsServed(server)) return true;
+            if (IsServed(server))
+            {
+                return true;
+            }
+
             Thread.Sleep(10);
         }
+
         return false;
     }
 
@@ -58,7 +64,11 @@ public sealed class Capacity : ServerConformance
             one.Send("LIST\n");
             one.ExpectError("busy", closes: true);
         }
-        foreach (var wire in wires) wire.List();
+
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
     }
 
     [Test, Clause("CLOSE-1", "P9")]
@@ -75,7 +85,11 @@ public sealed class Capacity : ServerConformance
             ExpectItReadsOn(wire, clock);
             wire.Dispose();
         }
-        foreach (var wire in running) wire.List();
+
+        foreach (var wire in running)
+        {
+            wire.List();
+        }
     }
 
     public enum Leaving
@@ -100,30 +114,51 @@ public sealed class Capacity : ServerConformance
                 last.Expect("OK\n");
                 last.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
             }
-            if (how is Leaving.ClosesInsideALine) last.Send("LIS");
+
+            if (how is Leaving.ClosesInsideALine)
+            {
+                last.Send("LIS");
+            }
+
             if (how is Leaving.ResetsInsideADownload)
             {
                 last.Send("GET|big.png\n");
                 last.Expect("OK\n");
             }
-            if (how is Leaving.Closes or Leaving.ClosesInsideALine or Leaving.ClosesInsideAnUpload) last.Dispose();
-            else last.Reset();
+
+            if (how is Leaving.Closes or Leaving.ClosesInsideALine or Leaving.ClosesInsideAnUpload)
+            {
+                last.Dispose();
+            }
+            else
+            {
+                last.Reset();
+            }
+
             Wire? next = null;
             Eventually(() =>
             {
                 next = Connect(server);
                 next.Send("LIST\n");
-                if (next.ReceiveLine() != "OK") return false;
+                if (next.ReceiveLine() != "OK")
+                {
+                    return false;
+                }
+
                 next.ReceiveBlock();
                 return true;
             }, $"expected  a place for the next client, since one of {limit} has left\n"
                 + "received  busy, again and again");
             wires[^1] = next!;
         }
+
         var above = Connect(server);
         above.Send("LIST\n");
         above.ExpectError("busy", closes: true);
-        foreach (var wire in wires) wire.List();
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
     }
 
     [Test, Clause("P9", "CLOSE-1")]
@@ -149,6 +184,7 @@ public sealed class Capacity : ServerConformance
             turnedAway.Send("LIST\n");
             turnedAway.ExpectError("busy", closes: true);       // and stays, as above
         }
+
         wires[0].HalfClose();
         wires[0].ExpectEnd();
         Demand(IsServedSoon(server),
@@ -171,12 +207,24 @@ public sealed class Capacity : ServerConformance
         for (int i = 0; i < 150; i++)
         {
             using var wire = server.Connect();
-            if (i % 3 == 0) continue;                   // gone at once
+            if (i % 3 == 0)
+            {
+                continue;                   // gone at once
+            }
+
             wire.Send("LIST\n");
-            if (i % 3 == 1) wire.Reset();
-            else wire.ExpectError("busy", closes: true);
+            if (i % 3 == 1)
+            {
+                wire.Reset();
+            }
+            else
+            {
+                wire.ExpectError("busy", closes: true);
+            }
+
             wires[2].List();                            // it has seen them off: more at a time it need not (CLOSE-1)
         }
+
         wires[1].Send(Notation.Bytes(1000).AsSpan(500));
         wires[1].Expect("OK\n");
         Demand(wires[0].ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
@@ -187,31 +235,47 @@ public sealed class Capacity : ServerConformance
     public void Descriptors_are_given_back()
     {
         if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+        {
             NotLookedAt.Skip("needs Linux, which tells what descriptors a process has");
+        }
+
         var server = Start();
         var stays = Connect(server);
         server.Has("cat.png", Notation.Bytes(100));
-        int count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        int Count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+
         int before = 0;
         for (int i = 0; i < 260; i++)
         {
-            if (i == 20) before = count();              // what it needs anyhow it has by now
+            if (i == 20)
+            {
+                before = Count();              // what it needs anyhow it has by now
+            }
+
             using var wire = server.Connect();
             wire.Get("cat.png");
             wire.Put($"{i}.png", Notation.Bytes(100));
             wire.Send($"PUT|x{i}.png\n");
             wire.Expect("OK\n");
-            if (i % 3 == 0) wire.Reset();               // inside the upload
+            if (i % 3 == 0)
+            {
+                wire.Reset();               // inside the upload
+            }
             else
             {
                 wire.Send([.. Notation.U64(4), .. "text"u8]);
                 wire.ExpectError("bad-type");
-                if (i % 3 == 1) continue;
+                if (i % 3 == 1)
+                {
+                    continue;
+                }
+
                 wire.Send("LIST\r\n");
                 wire.ExpectError("bad-request", closes: true);
             }
         }
-        Eventually(() => count() < before + 60,
+
+        Eventually(() => Count() < before + 60,
             $"expected  about as many open descriptors after 260 connections as after 20, which were {before}\n"
             + "received  very many more: close each connection and each file, however its request ends");
         stays.List();
@@ -221,7 +285,10 @@ public sealed class Capacity : ServerConformance
     public void Descriptors_are_given_back_however_a_request_ends()
     {
         if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+        {
             NotLookedAt.Skip("needs Linux, which tells what descriptors a process has");
+        }
+
         var server = Start();
         server.Has("cat.png", Notation.Bytes(100));
         var wire = Connect(server);
@@ -230,18 +297,31 @@ public sealed class Capacity : ServerConformance
             "GET|dog.png", "GET|cat.exe", "PUT|cat.png", "PUT|../x.png", "FOO", "GET|cat.png|offset=999",
             "GET|cat.png|offset=100", "GET|cat.png|digest=sha256", "LIST", "STATUS",
         ];
-        int count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        int Count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+
         int before = 0;
         for (int i = 0; i < 120; i++)
         {
-            if (i == 20) before = count();
+            if (i == 20)
+            {
+                before = Count();
+            }
+
             foreach (string request in requests)
             {
                 wire.Send(request + "\n");
-                if (wire.ReceiveLine() != "OK") continue;
+                if (wire.ReceiveLine() != "OK")
+                {
+                    continue;
+                }
+
                 wire.ReceiveBlock();
-                if (request.Contains("|digest=")) wire.Receive(32);
+                if (request.Contains("|digest="))
+                {
+                    wire.Receive(32);
+                }
             }
+
             wire.Send("PUT|dog.png\n");
             wire.Expect("OK\n");
             wire.Send([.. Notation.U64(4), .. "text"u8]);
@@ -251,7 +331,8 @@ public sealed class Capacity : ServerConformance
             wire.Send(Notation.U64(0));
             wire.ExpectError("empty");
         }
-        Eventually(() => count() < before + 60,
+
+        Eventually(() => Count() < before + 60,
             $"expected  about as many open descriptors after 120 rounds of refusals as after 20, which were {before}\n"
             + "received  very many more: close each file, however its request ends");
     }
@@ -260,8 +341,12 @@ public sealed class Capacity : ServerConformance
     public void Out_of_descriptors_it_goes_on_and_who_waits_is_served_later()
     {
         if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+        {
             NotLookedAt.Skip("needs Linux, which gives a running process another limit of descriptors");
-        const int Few = 8, Many = 30;
+        }
+
+        const int Few = 8;
+        const int Many = 30;
         var server = Start();
         var stays = Connect(server);
         stays.Put("cat.png", Notation.Bytes(100));
@@ -269,10 +354,16 @@ public sealed class Capacity : ServerConformance
         int open = Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
         if (prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), 1 << 20], null) != 0
             && prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), (ulong)(open + Few)], null) != 0)
+        {
             NotLookedAt.Skip("needs a server whose limit of descriptors the suite may set");
+        }
 
         var wires = Enumerable.Range(0, Many).Select(_ => Connect(server)).ToArray();
-        foreach (var wire in wires) wire.Send("GET|cat.exe\n");
+        foreach (var wire in wires)
+        {
+            wire.Send("GET|cat.exe\n");
+        }
+
         // For seconds, in which it may not give up to accept.
         for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 4000; Thread.Sleep(100))
         {
@@ -282,7 +373,11 @@ public sealed class Capacity : ServerConformance
             string answer = stays.ReceiveLine();
             Demand(answer == "OK" || answer.StartsWith("ER|storage|"),
                 "ER|storage|… where no descriptor is left to open the file with, or OK if one is", answer);
-            if (answer == "OK") stays.ReceiveBlock();
+            if (answer == "OK")
+            {
+                stays.ReceiveBlock();
+            }
+
             stays.Send("LIST\n");
             answer = stays.ReceiveLine();
             bool isWhole = answer == "OK" && Encoding.UTF8.GetString(stays.ReceiveBlock()).Contains("cat.png|100|");
@@ -296,23 +391,39 @@ public sealed class Capacity : ServerConformance
                 stays.Send([.. Notation.U64(9), .. "no bird!\n"u8]);
                 answer = stays.ReceiveLine();
             }
+
             Demand(answer.StartsWith("ER|storage|") || answer.StartsWith("ER|bad-type|"),
                 "ER|storage|… where no descriptor is left to make the file with, or bad-type for what is in it",
                 answer);
         }
+
         foreach (var wire in wires.Take(Many / 2))      // those who are in leave, and the others come in
         {
             wire.ExpectError("bad-type");
             wire.Dispose();
         }
-        foreach (var wire in wires.Skip(Many / 2)) { wire.ExpectError("bad-type"); wire.Dispose(); }
+
+        foreach (var wire in wires.Skip(Many / 2))
+        {
+            wire.ExpectError("bad-type");
+            wire.Dispose();
+        }
+
         Eventually(() =>                                // it has to notice that they have gone
         {
             stays.Send("GET|cat.png\n");
-            if (stays.ReceiveLine() != "OK") return false;
+            if (stays.ReceiveLine() != "OK")
+            {
+                return false;
+            }
+
             stays.ReceiveBlock();
             stays.Send("PUT|dog.png\n");
-            if (stays.ReceiveLine() != "OK") return false;
+            if (stays.ReceiveLine() != "OK")
+            {
+                return false;
+            }
+
             stays.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
             return stays.ReceiveLine() == "OK";
         }, "expected  OK to GET and PUT, now that the others have gone and there are descriptors again\n"
@@ -320,10 +431,10 @@ public sealed class Capacity : ServerConformance
         Connect(server).List();
     }
 
-    const int NumberOfFiles = 7;                        // RLIMIT_NOFILE
+    private const int NumberOfFiles = 7;                        // RLIMIT_NOFILE
 
     [System.Runtime.InteropServices.DllImport("libc")]
-    static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
+    private static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
 
     [Test, Clause("STATUS-2", "P9")]
     public void A_connection_that_was_turned_away_is_not_shown()
@@ -336,6 +447,7 @@ public sealed class Capacity : ServerConformance
             turnedAway.Send("LIST\n");
             turnedAway.ExpectError("busy", closes: true);
         }
+
         wires[0].Send("STATUS\n");
         wires[0].Expect("OK\n");
         int lines = wires[0].ReceiveBlock().Count(octet => octet == '\n');
@@ -346,33 +458,47 @@ public sealed class Capacity : ServerConformance
 // P7.  What a process and its children keep to themselves, as Linux counts it.
 public sealed class Memory : ServerConformance
 {
-    const long MiB = 1 << 20, Large = 500 * MiB, Most = 300 * MiB;
+    private const long MiB = 1 << 20;
+    private const long Large = 500 * MiB;
+    private const long Most = 300 * MiB;
 
-    static long Of(RunningServer server) => Processes.Sum(server.Program.Id, "RssAnon", "RssShmem");
+    private static long Of(RunningServer server) => Processes.Sum(server.Program.Id, "RssAnon", "RssShmem");
 
-    static void Check(long grown, string whatFor) =>
+    private static void Check(long grown, string whatFor) =>
         Demand(grown < Most, $"less than {Most / MiB} MiB more in memory for {whatFor}",
             $"{grown / MiB} MiB more: read a piece, write it, forget it");
 
     // As many as the kernel takes; false: it is closed.
-    static bool Send(Wire wire, byte[] octets)
+    private static bool Send(Wire wire, byte[] octets)
     {
         try
         {
-            for (int at = 0; at < octets.Length;) at += wire.Socket.Send(octets, at, octets.Length - at, 0);
+            for (int at = 0; at < octets.Length;)
+            {
+                at += wire.Socket.Send(octets, at, octets.Length - at, 0);
+            }
+
             return true;
         }
-        catch (SocketException) { return false; }       // what came instead is read next
+        catch (SocketException)
+        {
+            return false;
+        }       // what came instead is read next
     }
 
     [Test, Clause("P7")]
     public void A_large_upload_is_not_kept_in_memory([Values("", "|digest=sha256")] string option)
     {
-        if (option != "" && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
+        if (option != "" && Offers.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
         var server = Start();
         var wire = Connect(server);
         wire.Put("first.png", Notation.Bytes(1 << 20));
-        long before = Of(server), most = 0;
+        long before = Of(server);
+        long most = 0;
         wire.Send($"PUT|big.png{option}\n");
         wire.Expect("OK\n");
         wire.Send(Notation.U64((ulong)Large));
@@ -380,10 +506,19 @@ public sealed class Memory : ServerConformance
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         for (long sent = 0; sent < Large && Send(wire, piece); sent += piece.Length)
         {
-            if (option != "") hash.AppendData(piece);
+            if (option != "")
+            {
+                hash.AppendData(piece);
+            }
+
             most = Math.Max(most, Of(server));
         }
-        if (option != "") wire.Send(hash.GetHashAndReset());
+
+        if (option != "")
+        {
+            wire.Send(hash.GetHashAndReset());
+        }
+
         Check(most - before, $"an upload of {Large / MiB} MiB");
         wire.Socket.Poll(Settings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);  // the disk's time is its own
         wire.Expect("OK\n");
@@ -399,7 +534,8 @@ public sealed class Memory : ServerConformance
         server.Has("big.png", Notation.Bytes(8));
         Connect(server).Get("big.png");
         Disk.SetLength(server.PathOf("big.png"), Large);
-        long before = Of(server), most = 0;
+        long before = Of(server);
+        long most = 0;
         var wire = Connect(server);
         wire.Send("GET|big.png\n");
         wire.Expect("OK\n");
@@ -409,6 +545,7 @@ public sealed class Memory : ServerConformance
             most = Math.Max(most, Of(server));
             wire.Skip(20 * MiB);
         }
+
         Check(most - before, $"a download of {Large / MiB} MiB");
         wire.List();
     }
@@ -420,7 +557,11 @@ public sealed class Memory : ServerConformance
         var other = Connect(server);
         other.List();
         var wires = Enumerable.Range(0, 40).Select(_ => Connect(server)).ToArray();
-        foreach (var wire in wires) wire.List();        // whatever a client costs, it costs by now
+        foreach (var wire in wires)
+        {
+            wire.List();        // whatever a client costs, it costs by now
+        }
+
         long before = Processes.Sum(server.Program.Id, "VmData");
         for (int i = 0; i < wires.Length; i++)
         {
@@ -428,11 +569,20 @@ public sealed class Memory : ServerConformance
             wires[i].Expect("OK\n");
             wires[i].Send([.. Notation.U64((1 << 30) - 1), .. Notation.Bytes(10)]);
         }
-        for (int i = 0; i < 3; i++) other.List();
+
+        for (int i = 0; i < 3; i++)
+        {
+            other.List();
+        }
+
         long grown = (Processes.Sum(server.Program.Id, "VmData") - before) / MiB;
         Demand(grown < 10 * 1024, "no memory for 40 lengths of almost 1 GiB with 10 octets behind each",
             $"{grown} MiB were reserved: the length is only a claim");
-        foreach (var wire in wires) wire.Reset();
+        foreach (var wire in wires)
+        {
+            wire.Reset();
+        }
+
         other.List();
     }
 
@@ -444,10 +594,16 @@ public sealed class Memory : ServerConformance
         // the client sends is taken no more.  What goes on being taken is kept in memory: the requests or the answers.
         const int Most = 48;                            // MiB; kernels hold some, and so many answers are many requests
         var server = Start();
-        for (int i = 0; i < 300; i++) server.Has($"{new string('x', 200)}{i}.png", [1]);
-        Wire greedy = ConnectSlow(server), probe = Connect(server);
+        for (int i = 0; i < 300; i++)
+        {
+            server.Has($"{new string('x', 200)}{i}.png", [1]);
+        }
+
+        Wire greedy = ConnectSlow(server);
+        Wire probe = Connect(server);
         probe.List();
-        long before = Of(server), taken = 0;
+        long before = Of(server);
+        long taken = 0;
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat($"{request}\n", 100_000)));
         greedy.Socket.Blocking = false;
         var clock = Stopwatch.StartNew();
@@ -455,8 +611,12 @@ public sealed class Memory : ServerConformance
             && greedy.Socket.Poll(3_000_000, SelectMode.SelectWrite))
         {
             taken += greedy.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
-            if (error is not (SocketError.Success or SocketError.WouldBlock)) break;        // it may close, too
+            if (error is not (SocketError.Success or SocketError.WouldBlock))
+            {
+                break;        // it may close, too
+            }
         }
+
         Demand(taken < Most * MiB, "requests left unread while nobody takes the answers to earlier ones",
             $"{taken / MiB} MiB of requests taken, not one answer read: they or their answers are in memory");
         Check(Of(server) - before, "requests whose answers nobody reads");
@@ -470,20 +630,35 @@ public static class Processes
     public static long Sum(int root, params string[] fields)
     {
         if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+        {
             NotLookedAt.Skip("needs Linux, which tells what memory a process has");
+        }
+
         var parents = new Dictionary<int, int>();
         foreach (string folder in Directory.EnumerateDirectories("/proc"))
+        {
             if (int.TryParse(Path.GetFileName(folder), out int id) && Text(id, "stat") is { Length: > 0 } stat)
+            {
                 parents[id] = int.Parse(stat[(stat.LastIndexOf(')') + 1)..].Split(' ')[2]);
-        bool isOurs(int id) => id == root || parents.TryGetValue(id, out int parent) && parent > 1 && isOurs(parent);
-        return parents.Keys.Where(isOurs).Sum(id => Text(id, "status").Split('\n')
+            }
+        }
+
+        bool IsOurs(int id) => id == root || parents.TryGetValue(id, out int parent) && parent > 1 && IsOurs(parent);
+
+        return parents.Keys.Where(IsOurs).Sum(id => Text(id, "status").Split('\n')
             .Where(line => fields.Contains(line.Split(':')[0]))
             .Sum(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]) << 10));
     }
 
-    static string Text(int id, string file)
+    private static string Text(int id, string file)
     {
-        try { return File.ReadAllText($"/proc/{id}/{file}"); }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return ""; }   // it has ended
+        try
+        {
+            return File.ReadAllText($"/proc/{id}/{file}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }   // it has ended
     }
 }

@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 
 public sealed class ServedFilesThatChange : ServerConformance
 {
-    static void Truncate(string path, long length)
+    private static void Truncate(string path, long length)
     {
         using var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite);
         file.SetLength(length);
@@ -16,7 +16,8 @@ public sealed class ServedFilesThatChange : ServerConformance
         // All of it is hashed before its last ten octets are sent, and that takes longer than another's listing.
         const long Size = 1L << 29;
         Truncate(Server.PathOf("big.png"), Size);
-        Wire wire = Connect(), other = Connect();
+        Wire wire = Connect();
+        Wire other = Connect();
         wire.Send($"GET|big.png|offset={Size - 10}|digest=sha256\n");
         other.List();
         Truncate(Server.PathOf("big.png"), 1 << 20);
@@ -28,6 +29,7 @@ public sealed class ServedFilesThatChange : ServerConformance
             Assert.That(wire.List(), Has.Length.EqualTo(1));
             return;
         }
+
         wire.ExpectOctets(Notation.U64(10));
         wire.HalfClose();
         byte[] rest = wire.ReceiveRest();
@@ -38,8 +40,9 @@ public sealed class ServedFilesThatChange : ServerConformance
 
 public sealed class KeptFilesThatChange : ClientConformance
 {
-    string PathOf(string name) => Path.Combine(Folder, name);
-    string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
+    private string PathOf(string name) => Path.Combine(Folder, name);
+
+    private string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
     [Test, Clause("CLI-4"), Reference]
     public void A_download_whose_octets_somebody_removes_leaves_no_file()
@@ -60,7 +63,11 @@ public sealed class KeptFilesThatChange : ClientConformance
     [Test, Clause("CLI-10", "CLI-4"), Reference]
     public void A_kept_file_that_shrinks_while_it_is_read_ends_the_resumption()
     {
-        if (!OperatingSystem.IsLinux()) Assert.Ignore("needs /proc");
+        if (!OperatingSystem.IsLinux())
+        {
+            Assert.Ignore("needs /proc");
+        }
+
         const long Kept = 2L << 30;
         var client = Run("GET", "cat.png");
         var wire = Accept();
@@ -69,15 +76,25 @@ public sealed class KeptFilesThatChange : ClientConformance
         wire.Dispose();
         client.WaitForExit();
         string hidden = PathOf(Files().Single());
-        void setLength(long length) { using var file = File.OpenWrite(hidden); file.SetLength(length); }
-        setLength(Kept);                                // more than can be read before it is cut
+        void SetLength(long length)
+        {
+            using var file = File.OpenWrite(hidden);
+            file.SetLength(length);
+        }
+
+        SetLength(Kept);                                // more than can be read before it is cut
 
         client = Run("GET", "cat.png", "--resume");
-        bool reads() => Directory.GetFiles($"/proc/{client.Id}/fd")
+        bool Reads() => Directory.GetFiles($"/proc/{client.Id}/fd")
             .Any(link => new FileInfo(link).LinkTarget == hidden);
+
         var shrinking = Task.Run(() => Eventually(() =>
         {
-            if (!client.HasEnded && !reads()) return false;
+            if (!client.HasEnded && !Reads())
+            {
+                return false;
+            }
+
             Execute("truncate", "-s", "1000", hidden);  // without the lock that .NET would ask for
             return true;
         }, "the kept file is not read"));
@@ -89,7 +106,7 @@ public sealed class KeptFilesThatChange : ClientConformance
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
-    static void Execute(string program, params string[] words)
+    private static void Execute(string program, params string[] words)
     {
         using var process = System.Diagnostics.Process.Start(program, words);
         process.WaitForExit();

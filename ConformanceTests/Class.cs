@@ -9,8 +9,11 @@ using System.Text.Json;
 public sealed record Student(string Name, string Folder)
 {
     public string Server { get; private init; } = "";
+
     public string Client { get; private init; } = "";
+
     public string Build { get; private init; } = "";
+
     public string Wrong { get; private init; } = "";
 
     public const string File = "imagetransfer.txt";
@@ -20,27 +23,42 @@ public sealed record Student(string Name, string Folder)
     {
         var student = new Student(name, folder);
         string file = Path.Combine(folder, File);
-        if (!Directory.Exists(folder)) return student with { Wrong = "there is no such folder" };
+        if (!Directory.Exists(folder))
+        {
+            return student with { Wrong = "there is no such folder" };
+        }
+
         if (!System.IO.File.Exists(file))
+        {
             return Settings.IsReference
                 ? student with { Wrong = $"no {File} says how it is started, and neither do SERVER= and CLIENT=" }
                 : student with { Server = Settings.Server, Client = Settings.Client };
+        }
+
         foreach (string line in System.IO.File.ReadLines(file).Select(line => line.Trim('\uFEFF', ' ', '\t', '\r')))
         {
-            if (line is "" or ['#', ..]) continue;
+            if (line is "" or ['#', ..])
+            {
+                continue;
+            }
+
             int equals = line.IndexOf('=');
             string value = line[(equals + 1)..].Trim();
             Student? read = (equals < 0 ? "" : line[..equals].TrimEnd()) switch
             {
                 "SERVER" => student with { Server = value },
                 "CLIENT" => student with { Client = value },
-                "BUILD"  => student with { Build = value },
-                _        => null,
+                "BUILD" => student with { Build = value },
+                _ => null,
             };
             if (read is null)
+            {
                 return student with { Wrong = $"{File}: this is no SERVER=…, CLIENT=… or BUILD=…:\n  {line}" };
+            }
+
             student = read;
         }
+
         return student.Server + student.Client != ""
             ? student
             : student with { Wrong = $"{File} has neither SERVER=… nor CLIENT=…" };
@@ -51,6 +69,7 @@ public sealed record Student(string Name, string Folder)
 public sealed record Mark(int Stage, string Clause, string Test, string Outcome, string Message)
 {
     public bool Failed => Outcome == "failed";
+
     public bool IsJudged => Outcome is "passed" or "failed" or "advice";
 }
 
@@ -58,10 +77,14 @@ public sealed record Mark(int Stage, string Clause, string Test, string Outcome,
 public sealed record Grade(Student Student, Mark[] Marks, string[] Races, string WhyNot, TimeSpan Took)
 {
     public bool Started => WhyNot == "";
+
     public (int Kept, int Of) Sentences => Kept(Marks);
+
     public readonly HashSet<string> Judged = [.. Marks.Where(mark => mark.IsJudged).Select(mark => mark.Clause)];
     public readonly HashSet<string> Broken = [.. Marks.Where(mark => mark.Failed).Select(mark => mark.Clause)];
+
     public (int Kept, int Of) InStage(int stage) => Kept(Marks.Where(mark => mark.Stage == stage));
+
     public (int Kept, int Of) Stages
     {
         get
@@ -73,7 +96,7 @@ public sealed record Grade(Student Student, Mark[] Marks, string[] Races, string
     }
 
     // A sentence counts once, however many tests it has: many of them are the same conversation in other pieces.
-    static (int, int) Kept(IEnumerable<Mark> marks)
+    private static (int, int) Kept(IEnumerable<Mark> marks)
     {
         var sentences = marks.Where(mark => mark.IsJudged).GroupBy(mark => mark.Clause).ToArray();
         return (sentences.Count(sentence => !sentence.Any(mark => mark.Failed)), sentences.Length);
@@ -82,35 +105,40 @@ public sealed record Grade(Student Student, Mark[] Marks, string[] Races, string
 
 public static class Class
 {
-    static readonly string folder = Path.Combine(Settings.ReportFolder, "class");
+    private static readonly string _folder = Path.Combine(Settings.ReportFolder, "class");
 
     // A graded run waits much more than it works.
-    static readonly int atOnce = Settings.Number("AT_ONCE", or: Environment.ProcessorCount * 3 / 2);
+    private static readonly int _atOnce = Settings.Number("AT_ONCE", or: Environment.ProcessorCount * 3 / 2);
 
     // For a run, and as much again for repeating what failed in it.
-    static readonly int minutes = Settings.Minutes > 0 ? Settings.Minutes : Settings.Milliseconds(2);
+    private static readonly int _minutes = Settings.Minutes > 0 ? Settings.Minutes : Settings.Milliseconds(2);
 
     // A command in front of each graded run: a container, say.
-    static readonly string inside = Environment.GetEnvironmentVariable("INSIDE") ?? "";
+    private static readonly string _inside = Environment.GetEnvironmentVariable("INSIDE") ?? "";
 
-    static readonly HashSet<Process> running = [];
+    private static readonly HashSet<Process> _running = [];
 
-    static async Task<int> Main(string[] folders)
+    private static async Task<int> Main(string[] folders)
     {
         if (folders.Length == 0)
         {
             Console.Error.WriteLine("Whose programs?  make class STUDENTS='students/*/'");
             return 2;
         }
+
         using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, _ => StopAll());
         using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => StopAll());
-        if (Directory.Exists(folder)) Directory.Delete(folder, true);
+        if (Directory.Exists(_folder))
+        {
+            Directory.Delete(_folder, true);
+        }
+
         var students = Named(folders).Select(one => Student.In(one.Name, one.Folder)).ToArray();
-        Console.WriteLine($"{students.Length} to grade, {Math.Min(atOnce, students.Length)} at a time");
+        Console.WriteLine($"{students.Length} to grade, {Math.Min(_atOnce, students.Length)} at a time");
 
         var grades = new Grade[students.Length];
         int done = 0;
-        var several = new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, atOnce) };
+        var several = new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, _atOnce) };
         await Parallel.ForEachAsync(students.Index(), several, async (one, _) =>
         {
             var grade = grades[one.Index] = await GradeOf(one.Item);
@@ -126,42 +154,59 @@ public static class Class
     }
 
     // Called by the last part of the path; by all of it where two have that in common.
-    static IEnumerable<(string Name, string Folder)> Named(string[] folders)
+    private static IEnumerable<(string Name, string Folder)> Named(string[] folders)
     {
         string[] all =
             [.. folders.Select(path => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))).Distinct()];
-        string last(string path) => Path.GetFileName(path);
-        return all.Select(path => (all.Count(other => last(other) == last(path)) == 1
-            ? last(path)
+        string Last(string path) => Path.GetFileName(path);
+
+        return all.Select(path => (all.Count(other => Last(other) == Last(path)) == 1
+            ? Last(path)
             : path.Trim(Path.DirectorySeparatorChar).Replace(Path.DirectorySeparatorChar, '-'), path));
     }
 
-    static async Task<Grade> GradeOf(Student student)
+    private static async Task<Grade> GradeOf(Student student)
     {
         var clock = Stopwatch.StartNew();
-        string report = Path.Combine(folder, student.Name), json = Path.Combine(report, "report.json");
+        string report = Path.Combine(_folder, student.Name);
+        string json = Path.Combine(report, "report.json");
         Directory.CreateDirectory(report);
-        Grade grade(Mark[] marks, string[] races, string whyNot) =>
+        Grade GradeWith(Mark[] marks, string[] races, string whyNot) =>
             new(student, marks, races, whyNot.Trim(), clock.Elapsed);
 
-        if (student.Wrong != "") return grade([], [], student.Wrong);
+        if (student.Wrong != "")
+        {
+            return GradeWith([], [], student.Wrong);
+        }
+
         if (student.Build != "")
         {
             var built = await Run(student, report, ["sh", "-c", student.Build], again: false);
-            if (built.Exit != 0) return grade([], [], $"It was not built:\n  {student.Build}\n{LastOf(built.Said)}");
+            if (built.Exit != 0)
+            {
+                return GradeWith([], [], $"It was not built:\n  {student.Build}\n{LastOf(built.Said)}");
+            }
         }
 
         string[] suite = ["dotnet", "vstest", typeof(Class).Assembly.Location, "--nologo",
             "--TestCaseFilter:TestCategory!=Mutants&TestCategory!=Torture"];
         var first = await Run(student, report, suite, again: false);
         var marks = Read(json);
-        if (marks is null && clock.Elapsed.TotalMinutes < minutes)      // an overloaded machine may start it late
+        if (marks is null && clock.Elapsed.TotalMinutes < _minutes)      // an overloaded machine may start it late
         {
             first = await Run(student, report, suite, again: false);
             marks = Read(json);
         }
-        if (marks is null) return grade([], [], WhyNot(report, first.Said));
-        if (!marks.Any(mark => mark.Failed)) return grade(marks, [], "");
+
+        if (marks is null)
+        {
+            return GradeWith([], [], WhyNot(report, first.Said));
+        }
+
+        if (!marks.Any(mark => mark.Failed))
+        {
+            return GradeWith(marks, [], "");
+        }
 
         // A failure is repeated before it counts.  What has failed waits, mostly: many of those run at once.
         File.Copy(json, Path.Combine(report, "first.json"));
@@ -170,74 +215,109 @@ public static class Class
         var failed = second.Where(mark => mark.Failed).Select(mark => mark.Test).ToHashSet();
         var asked = marks.Where(mark => mark.Failed && !mark.Message.Contains(Settings.NotReached));
         string[] races = [.. asked.Select(mark => mark.Test).Where(test => !failed.Contains(test))];
-        return grade(second, races, "");
+        return GradeWith(second, races, "");
     }
 
-    static string WhyNot(string report, string said)
+    private static string WhyNot(string report, string said)
     {
         string text = Path.Combine(report, "report.txt");
-        if (!File.Exists(text)) return $"The suite did not come to its end.\n{LastOf(said)}";
+        if (!File.Exists(text))
+        {
+            return $"The suite did not come to its end.\n{LastOf(said)}";
+        }
+
         return File.ReadAllText(text).Replace("Nothing was tested.", "");
     }
 
-    static string LastOf(string said) =>
+    private static string LastOf(string said) =>
         string.Join('\n', said.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(40));
 
-    static Mark[]? Read(string json)
+    private static Mark[]? Read(string json)
     {
-        if (!File.Exists(json)) return null;
+        if (!File.Exists(json))
+        {
+            return null;
+        }
+
         using var report = JsonDocument.Parse(File.ReadAllText(json));
         return report.RootElement.GetProperty("Verdicts").Deserialize<Mark[]>();
     }
 
-    static async Task<(int Exit, string Said)> Run(Student student, string report, string[] command, bool again)
+    private static async Task<(int Exit, string Said)> Run(Student student, string report, string[] command, bool again)
     {
-        var before = Plug.Words(inside, ("folder", student.Folder), ("report", report));
+        var before = Plug.Words(_inside, ("folder", student.Folder), ("report", report));
         string[] words = [.. before, .. command];
         var start = new ProcessStartInfo(words[0], words[1..])
         {
             WorkingDirectory = student.Folder,
-            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         start.Environment["SERVER"] = student.Server;
         start.Environment["CLIENT"] = student.Client;
         start.Environment["HERE"] = student.Folder;
         start.Environment["REPORT"] = report;
-        start.Environment["MINUTES"] = $"{minutes}";
+        start.Environment["MINUTES"] = $"{_minutes}";
         start.Environment["AGAIN"] = again ? "1" : "";
         start.Environment["VSTEST_CONNECTION_TIMEOUT"] = "300";         // 90 s are not enough for a busy machine
         Process process;
-        try { process = Process.Start(start)!; }
-        catch (System.ComponentModel.Win32Exception e) { return (-1, e.Message); }
+        try
+        {
+            process = Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            return (-1, e.Message);
+        }
+
         using (process)
         {
-            lock (running) running.Add(process);
+            lock (_running)
+            {
+                _running.Add(process);
+            }
+
             process.StandardInput.Close();
             var output = process.StandardOutput.ReadToEndAsync();
             var errors = process.StandardError.ReadToEndAsync();
             // The suite ends by itself, unless something holds it.
-            using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2 * minutes + 1));
+            using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2 * _minutes + 1));
             bool late = false;
-            try { await process.WaitForExitAsync(limit.Token); }
+            try
+            {
+                await process.WaitForExitAsync(limit.Token);
+            }
             catch (OperationCanceledException)
             {
                 late = true;
                 process.Kill(true);
                 await process.WaitForExitAsync();
             }
-            lock (running) running.Remove(process);
+
+            lock (_running)
+            {
+                _running.Remove(process);
+            }
+
             // A program that it left behind may hold the pipes: then what was said is not waited for.
             var said = Task.WhenAll(output, errors);
             bool ended = await Task.WhenAny(said, Task.Delay(Settings.Patience)) == said;
             string text = ended ? $"{output.Result}{errors.Result}" : "";
             return late
-                ? (-1, $"{text}\nIt did not end within {2 * minutes + 1} minutes.")
+                ? (-1, $"{text}\nIt did not end within {2 * _minutes + 1} minutes.")
                 : (process.ExitCode, text);
         }
     }
 
-    static void StopAll()
+    private static void StopAll()
     {
-        lock (running) foreach (var process in running) process.Kill(true);
+        lock (_running)
+        {
+            foreach (var process in _running)
+            {
+                process.Kill(true);
+            }
+        }
     }
 }

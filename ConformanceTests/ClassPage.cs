@@ -2,8 +2,9 @@
 
 public static class ClassPage
 {
-    static string E(string text) => WebUtility.HtmlEncode(Wording.Printable(text));
-    static string Lines(string text) => string.Join('\n', text.Split('\n').Select(E));
+    private static string E(string text) => WebUtility.HtmlEncode(Wording.Printable(text));
+
+    private static string Lines(string text) => string.Join('\n', text.Split('\n').Select(E));
 
     public static string Of(Grade[] grades)
     {
@@ -18,12 +19,16 @@ public static class ClassPage
         Table(page, grades, stages);
         Lesson(page, grades);
         page.Append("<h2>One by one</h2>\n");
-        for (int i = 0; i < grades.Length; i++) One(page, grades[i], i);
+        for (int i = 0; i < grades.Length; i++)
+        {
+            One(page, grades[i], i);
+        }
+
         Matrix(page, grades);
         return page.ToString();
     }
 
-    static string Under(Grade[] grades)
+    private static string Under(Grade[] grades)
     {
         int all = grades.Count(grade => grade.Started && grade.Stages is var (kept, of) && kept == of);
         int none = grades.Count(grade => !grade.Started);
@@ -32,13 +37,17 @@ public static class ClassPage
             + $"pictures of seed {Settings.Seed}, {advice} · a failure counts if it came twice";
     }
 
-    static string Kind((int Kept, int Of) share) =>
+    private static string Kind((int Kept, int Of) share) =>
         share.Of == 0 ? "none" : share.Kept == share.Of ? "all" : 2 * share.Kept >= share.Of ? "most" : "few";
 
-    static void Table(StringBuilder page, Grade[] grades, int[] stages)
+    private static void Table(StringBuilder page, Grade[] grades, int[] stages)
     {
         page.Append("<div class=wide>\n<table>\n<tr><th>student</th><th>stages</th><th>sentences</th>");
-        foreach (int stage in stages) page.Append($"<th>{stage}<br><small>{E(Stages.All[stage].Name)}</small></th>");
+        foreach (int stage in stages)
+        {
+            page.Append($"<th>{stage}<br><small>{E(Stages.All[stage].Name)}</small></th>");
+        }
+
         page.Append("</tr>\n");
         for (int i = 0; i < grades.Length; i++)
         {
@@ -48,19 +57,25 @@ public static class ClassPage
             {
                 page.Append($"<td>{ClassText.Of(grade.Stages)}</td><td>{ClassText.Of(grade.Sentences)}</td>");
                 foreach (int stage in stages)
+                {
                     page.Append($"<td class={Kind(grade.InStage(stage))}>{ClassText.Cell(grade.InStage(stage))}</td>");
+                }
             }
             else
+            {
                 page.Append($"<td class=not colspan={stages.Length + 2}>")
                     .Append($"not graded: {E(ClassText.First(grade.WhyNot))}</td>");
+            }
+
             page.Append("</tr>\n");
         }
+
         page.Append("</table>\n</div>\n<p class=quiet>Sentences of Protocol.md that are kept, of those looked at, ")
             .Append("each counted once however many tests it has. <b>ok</b>: all of them; ")
             .Append("<b>-</b>: not offered, or not of this half.</p>\n");
     }
 
-    static void Lesson(StringBuilder page, Grade[] grades)
+    private static void Lesson(StringBuilder page, Grade[] grades)
     {
         var lesson = ClassText.NextLesson(grades);
         page.Append("<h2>The next lesson</h2>\n");
@@ -80,23 +95,40 @@ public static class ClassPage
     }
 
     // One student: what is broken, sentence by sentence, and where the whole report lies.
-    static void One(StringBuilder page, Grade grade, int number)
+    private static void One(StringBuilder page, Grade grade, int number)
     {
-        string name = grade.Student.Name, score = grade.Started
+        string name = grade.Student.Name;
+        string score = grade.Started
             ? $"{ClassText.Of(grade.Stages)} stages" : "not graded";
         page.Append($"<details id=student-{number}><summary><b>{E(name)}</b> ")
             .Append($"<span>{Summary(grade)}</span> <em>{score}</em></summary>\n");
         foreach (var (half, template) in new[] { ("server", grade.Student.Server), ("client", grade.Student.Client) })
-            if (template != "") page.Append($"<p class=quiet>{half}: <code>{E(template)}</code></p>\n");
-        if (!grade.Started) page.Append($"<pre>{Lines(grade.WhyNot)}</pre>\n");
+        {
+            if (template != "")
+            {
+                page.Append($"<p class=quiet>{half}: <code>{E(template)}</code></p>\n");
+            }
+        }
+
+        if (!grade.Started)
+        {
+            page.Append($"<pre>{Lines(grade.WhyNot)}</pre>\n");
+        }
+
         string at = $"class/{Uri.EscapeDataString(name)}/report";
         if (grade.Started)
+        {
             page.Append($"<p>The whole report: <a href='{at}.html'>as a page</a>, ")
                 .Append($"<a href='{at}.txt'>as text</a></p>\n");
+        }
+
         if (grade.Races.Length > 0)
+        {
             page.Append("<p>Failed, and passed when it was repeated. A race?</p>\n<ul>")
                 .Append(string.Concat(grade.Races.Select(test => $"<li>{E(Wording.Named(test))}</li>")))
                 .Append("</ul>\n");
+        }
+
         var broken = grade.Marks.Where(mark => mark.Failed).GroupBy(mark => (mark.Stage, mark.Clause))
             .OrderBy(group => group.Key.Stage).ThenBy(group => Spec.Find(group.Key.Clause).Line);
         foreach (var sentence in broken)
@@ -106,21 +138,30 @@ public static class ClassPage
             page.Append($"<p class=broken><b>{sentence.Key.Clause}</b> <small>stage {sentence.Key.Stage}</small> ")
                 .Append(string.Join(" · ", tests.Take(others == "" ? 4 : 3).Select(E))).Append($"{others}</p>\n");
         }
+
         page.Append("</details>\n");
     }
 
-    static string Summary(Grade grade)
+    private static string Summary(Grade grade)
     {
-        if (!grade.Started) return E(ClassText.First(grade.WhyNot));
+        if (!grade.Started)
+        {
+            return E(ClassText.First(grade.WhyNot));
+        }
+
         return $"{ClassText.Of(grade.Sentences)} sentences{ClassText.Races(grade)}";
     }
 
     // Sentences down, students across.
-    static void Matrix(StringBuilder page, Grade[] grades)
+    private static void Matrix(StringBuilder page, Grade[] grades)
     {
         var shown = grades.Where(grade => grade.Started).ToArray();
         var ids = shown.SelectMany(grade => grade.Judged).ToHashSet();
-        if (ids.Count == 0) return;
+        if (ids.Count == 0)
+        {
+            return;
+        }
+
         page.Append("<h2>Sentence by sentence</h2>\n<details class=plain><summary>all that were looked at</summary>\n")
             .Append("<div class=wide>\n<table>\n<tr><th>sentence</th>")
             .Append(string.Concat(shown.Select(grade => $"<th>{E(grade.Student.Name)}</th>"))).Append("</tr>\n");
@@ -133,12 +174,14 @@ public static class ClassPage
                     : grade.Broken.Contains(clause.Id) ? "<td class=few>no</td>"
                     : "<td class=all>ok</td>");
             }
+
             page.Append("</tr>\n");
         }
+
         page.Append("</table>\n</div>\n</details>\n");
     }
 
-    const string Style =
+    private const string Style =
         """
         :root {
           color-scheme: light dark;

@@ -6,13 +6,15 @@ using System.Text.RegularExpressions;
 
 public sealed class Clients : ClientConformance
 {
-    string PathOf(string name) => Path.Combine(Folder, name);
-    void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
-    string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
+    private string PathOf(string name) => Path.Combine(Folder, name);
+
+    private void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+
+    private string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
     // The request line of whichever form the client uses; a digest it asks for is then part of the answer.  `ahead` is
     // tested elsewhere: here the server does not know it.
-    static bool Takes(Wire wire, string request)
+    private static bool Takes(Wire wire, string request)
     {
         string line = wire.ReceiveLine(request + "\\n");
         if (line.Split('|').Contains("ahead"))
@@ -20,13 +22,18 @@ public sealed class Clients : ClientConformance
             wire.Send("ER|unsupported|this server does not know ahead\n");
             line = wire.ReceiveLine(request + "\\n");
         }
-        if (line == request) return false;
+
+        if (line == request)
+        {
+            return false;
+        }
+
         Demand(line == request + "|digest=sha256", $"{request}\\n, with |digest=sha256 or without", $"{line}\\n");
         return true;
     }
 
     // What becomes of cat.png while a client runs, as Linux notes it down: also what is there for a moment only.
-    void ExpectNeverThere(FolderWatch watch, string why)
+    private void ExpectNeverThere(FolderWatch watch, string why)
     {
         var done = watch.DoneTo("cat.png");
         Demand(done is [], $"no cat.png at any moment, {why}", $"it was {string.Join(", then ", done.Take(6))}");
@@ -69,7 +76,11 @@ public sealed class Clients : ClientConformance
         using var watch = new FolderWatch(Folder);
         var client = Run("GET", "cat.png");
         var wire = Accept();
-        if (!Takes(wire, "GET|cat.png")) Assert.Ignore("not offered: the client does not ask for a digest");
+        if (!Takes(wire, "GET|cat.png"))
+        {
+            Assert.Ignore("not offered: the client does not ask for a digest");
+        }
+
         byte[] right = SHA256.HashData(Notation.Bytes(size));
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size), .. digest switch
         {
@@ -85,22 +96,23 @@ public sealed class Clients : ClientConformance
 
     // ---- going on with what was cut: for a client that does so by itself, or by what its template calls {resume} ----
 
-    const int Cut = 600;
-    static readonly byte[] whole = Notation.Bytes(1000);
+    private const int Cut = 600;
+    private static readonly byte[] _whole = Notation.Bytes(1000);
 
     // A download cut after 600 of 1,000 octets, and the same once more.  What is asked for then, and from where on.
-    (Program Client, Wire Wire, int Offset, bool Digest) GoOnWithACutDownload()
+    private (Program Client, Wire Wire, int Offset, bool Digest) GoOnWithACutDownload()
     {
         bool isTold = Plug.ClientTemplate.Contains("{resume}");
         var client = Run("GET", "cat.png", with: isTold ? "resume" : "");
         var wire = Accept();
         Takes(wire, "GET|cat.png");
-        wire.Send([.. "OK\n"u8, .. Notation.U64(1000), .. whole[..Cut]]);
+        wire.Send([.. "OK\n"u8, .. Notation.U64(1000), .. _whole[..Cut]]);
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         wire.Dispose();
-        long size(string name) => new FileInfo(PathOf(name)).Length;
-        string kept = string.Join(", ", Files().Select(name => $"{name} with {size(name)} octets"));
+        long Size(string name) => new FileInfo(PathOf(name)).Length;
+
+        string kept = string.Join(", ", Files().Select(name => $"{name} with {Size(name)} octets"));
 
         client = Run("GET", "cat.png", with: isTold ? "resume" : "");
         wire = Accept();
@@ -109,8 +121,11 @@ public sealed class Clients : ClientConformance
         Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} octets have come before",
             $"{string.Join('|', fields)}\\n; what it has kept: {(kept == "" ? "nothing" : kept)}");
         if (offset is null)
+        {
             Assert.Ignore("not offered: the client does not go on with what was cut (if an option of it does, say so: "
                 + "{resume} in the template)");
+        }
+
         Demand(fields.Contains("digest=sha256"), "digest=sha256 beside the offset, or nobody knows whether it fits",
             string.Join('|', fields));
         Demand(int.TryParse(offset, out int at) && at <= Cut,
@@ -122,11 +137,11 @@ public sealed class Clients : ClientConformance
     public void A_cut_download_is_gone_on_with()
     {
         var (client, wire, at, _) = GoOnWithACutDownload();
-        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. whole[at..], .. SHA256.HashData(whole)]);
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
         int exit = client.WaitForExit();
         Demand(exit == 0, "exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the "
             + $"{at} octets that were kept and of those that came now", $"exit code {exit}");
-        Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(whole),
+        Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(_whole),
             "both parts, joined where they were cut", "others");
         Demand(Files() is ["cat.png"], "cat.png alone, now that it is whole", string.Join(", ", Files()));
     }
@@ -148,7 +163,7 @@ public sealed class Clients : ClientConformance
     {
         var (client, wire, at, _) = GoOnWithACutDownload();
         using var watch = new FolderWatch(Folder);
-        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. whole.AsSpan(at, octets)]);
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, octets)]);
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         ExpectNeverThere(watch, "since it was cut again");
@@ -162,26 +177,38 @@ public sealed class Clients : ClientConformance
         // It may ask again, for all of it, here or on another connection; or give up.
         byte[] other = Notation.Bytes(300);
         string? line = null;
-        try { line = wire.ReceiveLine("GET|cat.png\\n"); }
+        try
+        {
+            line = wire.ReceiveLine("GET|cat.png\\n");
+        }
         catch (Violation)
         {
             wire.Dispose();
-            bool comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-            Eventually(() => client.HasEnded || comes(20_000), "the client neither connects again nor ends");
-            if (comes(0)) { wire = Accept(); line = wire.ReceiveLine("GET|cat.png\\n"); }
+            bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+            Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects again nor ends");
+            if (Comes(0))
+            {
+                wire = Accept();
+                line = wire.ReceiveLine("GET|cat.png\\n");
+            }
         }
+
         if (line is not null)
         {
             Demand(!line.Contains("offset="), $"a request without an offset after {code}", line);
             wire.Send([.. "OK\n"u8, .. Block(other, line.Contains("digest="))]);
             wire.HalfClose();
         }
+
         int exit = client.WaitForExit();
         Demand(exit == 0 == File.Exists(PathOf("cat.png")), "cat.png and exit code 0, or neither", $"exit code {exit}");
         if (exit == 0)
+        {
             Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(other),
                 $"cat.png as the last answer brought it, {other.Length} octets, and nothing of what was kept before",
                 $"{Disk.Read(PathOf("cat.png")).Length} octets");
+        }
     }
 
     // ---- failures that a client must not take for success ----
@@ -193,10 +220,25 @@ public sealed class Clients : ClientConformance
         var client = Run("PUT", "cat.png");
         var wire = Accept();
         bool digest = Takes(wire, "PUT|cat.png");
-        if (stage > 0) wire.Send("OK\n");
-        if (stage > 1) wire.Receive(8 + 5000 + (digest ? 32 : 0));
-        if (stage > 2) wire.Reset();
-        else wire.HalfClose();
+        if (stage > 0)
+        {
+            wire.Send("OK\n");
+        }
+
+        if (stage > 1)
+        {
+            wire.Receive(8 + 5000 + (digest ? 32 : 0));
+        }
+
+        if (stage > 2)
+        {
+            wire.Reset();
+        }
+        else
+        {
+            wire.HalfClose();
+        }
+
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
@@ -218,9 +260,9 @@ public sealed class Clients : ClientConformance
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    static readonly int[] sizes = [8, 9, 1024, 65_535, 65_536, 65_537, 131_072, 1 << 20, (48 << 20) + 1];
+    private static readonly int[] _sizes = [8, 9, 1024, 65_535, 65_536, 65_537, 131_072, 1 << 20, (48 << 20) + 1];
 
-    [TestCaseSource(nameof(sizes)), Clause("PUT-2", "BLOCK-1", "CLI-5")]
+    [TestCaseSource(nameof(_sizes)), Clause("PUT-2", "BLOCK-1", "CLI-5")]
     public void A_file_of_any_size_goes_up_whole(int size)
     {
         var picture = Notation.Bytes(size);
@@ -230,7 +272,11 @@ public sealed class Clients : ClientConformance
         var wire = Accept();
         bool digest = Takes(wire, "PUT|cat.png");
         wire.Send("OK\n");
-        if (size > 40 << 20) wire.RestsFor(1500);
+        if (size > 40 << 20)
+        {
+            wire.RestsFor(1500);
+        }
+
         wire.ExpectOctets(Block(picture, digest));
         wire.Send("OK\n");
         wire.ExpectEnd();
@@ -276,12 +322,17 @@ public sealed class Clients : ClientConformance
             file.Seek(0, SeekOrigin.End);
             file.Write(new byte[1 << 20]);
         }
-        try { wire.ExpectOctets(block[1000..]); }
+
+        try
+        {
+            wire.ExpectOctets(block[1000..]);
+        }
         catch (Violation) when (wire.IsAtItsEnd)        // it has noticed, and given up
         {
             Assert.That(client.WaitForExit(), Is.Not.Zero);
             return;
         }
+
         wire.Send("OK\n");
         wire.ExpectEnd();
         client.WaitForExit();
@@ -292,7 +343,7 @@ public sealed class Clients : ClientConformance
     [Test, Clause("GET-1", "CONN-3", "CLI-5")]
     public void A_message_may_come_in_pieces([Values("LIST", "GET", "PUT")] string verb)
     {
-        void send(Wire wire, byte[] octets, params int[] cuts)
+        void Send(Wire wire, byte[] octets, params int[] cuts)
         {
             int at = 0;
             foreach (int cut in cuts)
@@ -301,48 +352,66 @@ public sealed class Clients : ClientConformance
                 wire.RestsFor(150);
                 at = cut;
             }
+
             wire.Send(octets.AsSpan(at));
         }
-        byte[] picture = Notation.Bytes(1000), line = [.. "cat.png|9|2026-01-31T23:59:59Z\n"u8];
-        if (verb == "PUT") Give("dog.png", picture);
+
+        byte[] picture = Notation.Bytes(1000);
+        byte[] line = [.. "cat.png|9|2026-01-31T23:59:59Z\n"u8];
+        if (verb == "PUT")
+        {
+            Give("dog.png", picture);
+        }
+
         var client = Run(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
         var wire = Accept();
         if (verb == "LIST")
         {
             wire.Expect("LIST\n");
-            send(wire, [.. "OK\n"u8, .. Block(line, digest: false)], 1, 2, 7, 11, 20, 41);
+            Send(wire, [.. "OK\n"u8, .. Block(line, digest: false)], 1, 2, 7, 11, 20, 41);
         }
         else if (verb == "GET")
         {
             bool digest = Takes(wire, "GET|cat.png");
-            send(wire, [.. "OK\n"u8, .. Block(picture, digest)], 1, 3, 7, 13, 500, 1010);
+            Send(wire, [.. "OK\n"u8, .. Block(picture, digest)], 1, 3, 7, 13, 500, 1010);
         }
         else
         {
             bool digest = Takes(wire, "PUT|dog.png");
-            send(wire, [.. "OK\n"u8], 1, 2);
+            Send(wire, [.. "OK\n"u8], 1, 2);
             wire.ExpectOctets(Block(picture, digest));
-            send(wire, [.. "OK\n"u8], 1, 2);
+            Send(wire, [.. "OK\n"u8], 1, 2);
         }
+
         int exit = client.WaitForExit();
-        if (exit != 0) throw new Violation(Wording.Exit(true, exit, wire.Talk) with
+        if (exit != 0)
         {
-            HintName = "one receive is one message", Sentence = "CONN-3",
-            Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or until "
-                + "the counted octets are there.",
-        });
+            throw new Violation(Wording.Exit(true, exit, wire.Talk) with
+            {
+                HintName = "one receive is one message",
+                Sentence = "CONN-3",
+                Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or "
+                    + "until the counted octets are there.",
+            });
+        }
+
         if (verb == "GET")
+        {
             Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
                 "cat.png as it was sent", "other octets");
+        }
+
         if (verb == "LIST")
+        {
             Demand((client.Output + client.Errors).Contains("cat.png"), "cat.png in what the client prints",
                 "it is not");
+        }
     }
 
-    static readonly string[] lastReplies =
+    private static readonly string[] _lastReplies =
         ["ER|exists|it is here", "ER|storage|the disk is full", "ER|tired|a new code", "OK?", "HELLO"];
 
-    [TestCaseSource(nameof(lastReplies)), Clause("CLI-5", "PUT-2")]
+    [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
     public void An_upload_that_is_refused_in_the_end_is_a_failure(string reply)
     {
         Give("cat.png", Notation.Bytes(5000));
@@ -378,7 +447,8 @@ public sealed class Clients : ClientConformance
         var wire = Accept();
         wire.Expect("LIST\n");
         wire.Send("OK\n");
-        byte[] line = [.. "cat.png|8|2026-01-31T23:59:59Z\n"u8], block = [.. Notation.U64(62), .. line, .. line];
+        byte[] line = [.. "cat.png|8|2026-01-31T23:59:59Z\n"u8];
+        byte[] block = [.. Notation.U64(62), .. line, .. line];
         wire.Send(block.AsSpan(0, octets));
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
@@ -390,8 +460,16 @@ public sealed class Clients : ClientConformance
         var client = Run("GET", "cat.png");
         int asked = 0;
         var wire = Accept();
-        try { for (; asked < 20; asked++) { wire.ReceiveLine(); wire.Send("ER|unsupported|no\n"); } }
+        try
+        {
+            for (; asked < 20; asked++)
+            {
+                wire.ReceiveLine();
+                wire.Send("ER|unsupported|no\n");
+            }
+        }
         catch (Violation) { }                           // it has closed: enough for it
+
         Demand(asked < 20, "an end, when even the plain request is unsupported", $"{asked} requests on one connection");
         wire.Dispose();
         Listener.Dispose();
@@ -411,7 +489,7 @@ public sealed class Clients : ClientConformance
     }
 
     // A block, with the digest behind it if that is part of the answer.
-    static byte[] Block(byte[] octets, bool digest) =>
+    private static byte[] Block(byte[] octets, bool digest) =>
         [.. Notation.U64((ulong)octets.Length), .. octets, .. digest ? SHA256.HashData(octets) : []];
 
     [Test, Clause("CLI-1", "PUT-3")]
@@ -427,14 +505,14 @@ public sealed class Clients : ClientConformance
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    static readonly string[] nonsense =
+    private static readonly string[] _nonsense =
     [
         "HELLO", "ok", "OK ", " OK", "OK\r", "OKAY", "",
         "ER", "ER|", "ER|exists", "ER|Exists|x", "ERR|exists|x",
         "{\"status\":\"ok\"}", "SSH-2.0-OpenSSH_9.2",
     ];
 
-    [TestCaseSource(nameof(nonsense)), Clause("CLI-2", "CLI-5")]
+    [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
     public void What_is_no_reply_is_a_failure(string reply)
     {
         var client = Run("GET", "cat.png");
@@ -446,7 +524,7 @@ public sealed class Clients : ClientConformance
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
-    [TestCaseSource(nameof(nonsense)), Clause("CLI-2", "CLI-5")]
+    [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
     public void What_is_no_reply_to_LIST_is_a_failure(string reply)
     {
         var client = Run("LIST");
@@ -473,6 +551,7 @@ public sealed class Clients : ClientConformance
             wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest)]);
         }
         catch (Violation) { }                           // it does not, as it should be
+
         wire.HalfClose();
         int exit = client.WaitForExit();
         string shown = Notation.Show(Encoding.UTF8.GetBytes(reply));
@@ -548,8 +627,15 @@ public sealed class Clients : ClientConformance
         Takes(wire, "GET|cat.png");
         wire.Send("OK\n");
         wire.Send(((byte[])[.. Notation.U64(100), .. Notation.Bytes(100)]).AsSpan(0, octets));
-        if (reset) wire.Reset();
-        else wire.Dispose();
+        if (reset)
+        {
+            wire.Reset();
+        }
+        else
+        {
+            wire.Dispose();
+        }
+
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
@@ -563,7 +649,11 @@ public sealed class Clients : ClientConformance
         var picture = Notation.Bytes(200_000);
         wire.Send([.. "OK\n"u8, .. Notation.U64(200_000), .. picture[..100_000]]);
         // Once something is being saved anywhere in its folder; a client may also keep it for itself until the end.
-        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 500 && Files() is [];) Thread.Sleep(10);
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 500 && Files() is [];)
+        {
+            Thread.Sleep(10);
+        }
+
         wire.Send(picture.AsSpan(100_000, 99_999));
         Demand(!File.Exists(PathOf("cat.png")), "no cat.png before its last octet has come", "it is there");
         wire.Send([picture[^1], .. digest ? SHA256.HashData(picture) : []]);
@@ -575,15 +665,29 @@ public sealed class Clients : ClientConformance
     public void A_local_file_is_never_overwritten([Values("a file", "a folder", "a link to nowhere")] string what)
     {
         bool isFile = what == "a file";
-        if (isFile) Give("cat.png", "mine"u8.ToArray());
-        else if (what == "a folder") Directory.CreateDirectory(PathOf("cat.png"));
-        else if (Settings.OnWindows) NotLookedAt.Skip("needs symbolic links");
-        else File.CreateSymbolicLink(PathOf("cat.png"), PathOf("nowhere.png"));
+        if (isFile)
+        {
+            Give("cat.png", "mine"u8.ToArray());
+        }
+        else if (what == "a folder")
+        {
+            Directory.CreateDirectory(PathOf("cat.png"));
+        }
+        else if (Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs symbolic links");
+        }
+        else
+        {
+            File.CreateSymbolicLink(PathOf("cat.png"), PathOf("nowhere.png"));
+        }
+
         var client = Run("GET", "cat.png");
         // It may refuse on its own, or ask first.
-        bool comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-        Eventually(() => client.HasEnded || comes(20_000), "the client neither connects nor ends");
-        if (comes(0))
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
+        if (Comes(0))
         {
             var wire = Accept();
             try
@@ -592,8 +696,10 @@ public sealed class Clients : ClientConformance
                 wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest)]);
             }
             catch (Violation) { }                       // it closed without asking
+
             wire.HalfClose();
         }
+
         int code = client.WaitForExit();
         bool isMine = isFile ? Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual("mine"u8)
             : what == "a folder" ? Directory.Exists(PathOf("cat.png"))
@@ -625,23 +731,32 @@ public sealed class Clients : ClientConformance
         var picture = Notation.Bytes(400_000);
         var clients = new Program[2];
         var wires = new Wire?[2];
-        bool comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
         bool[] digests = [false, false];
         int[] sent = [200_000, 1];
         for (int i = 0; i < 2; i++)
         {
             clients[i] = Run("GET", "cat.png");
             var client = clients[i];
-            Eventually(() => client.HasEnded || comes(20_000), "the client neither connects nor ends");
-            if (!comes(0)) continue;
+            Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
+            if (!Comes(0))
+            {
+                continue;
+            }
+
             wires[i] = Accept();
             try
             {
                 digests[i] = Takes(wires[i]!, "GET|cat.png");
                 wires[i]!.Send([.. "OK\n"u8, .. Notation.U64((ulong)picture.Length), .. picture[..sent[i]]]);
             }
-            catch (Violation) { wires[i] = null; }      // it has looked, and refused
+            catch (Violation)
+            {
+                wires[i] = null;
+            }      // it has looked, and refused
         }
+
         for (int i = 0; i < 2; i++)
         {
             if (wires[i] is { } wire)
@@ -649,7 +764,12 @@ public sealed class Clients : ClientConformance
                 wire.Send([.. picture[sent[i]..], .. digests[i] ? SHA256.HashData(picture) : []]);
                 wire.HalfClose();
             }
-            if (clients[i].WaitForExit() != 0) continue;
+
+            if (clients[i].WaitForExit() != 0)
+            {
+                continue;
+            }
+
             Demand(Disk.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
                 "the octets that were sent, since the client ended with 0", "others: two downloads write to one file");
         }
@@ -723,8 +843,16 @@ public sealed class Clients : ClientConformance
         var wire = Accept();
         Takes(wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. Notation.Bytes(100)]);
-        if (length == 1UL << 40) wire.Send(new byte[16 << 20]);         // more than kernels buffer: it does receive
-        if (length == 1UL << 40) Assert.That(wire.SendingFailed, Is.False, "it gave up before it was cut");
+        if (length == 1UL << 40)
+        {
+            wire.Send(new byte[16 << 20]);         // more than kernels buffer: it does receive
+        }
+
+        if (length == 1UL << 40)
+        {
+            Assert.That(wire.SendingFailed, Is.False, "it gave up before it was cut");
+        }
+
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         Assert.That(Files().Sum(name => new FileInfo(PathOf(name)).Length), Is.LessThan(20 << 20));
@@ -734,12 +862,19 @@ public sealed class Clients : ClientConformance
     [Test, Clause("CLI-11", "BLOCK-2")]
     public void A_length_reserves_no_memory([Values("LIST", "GET")] string verb)
     {
-        long reserved(ulong length)
+        long Reserved(ulong length)
         {
             var client = Run(verb, verb == "LIST" ? null : "cat.png");
             var wire = Accept();
-            if (verb == "LIST") wire.Expect("LIST\n");
-            else Takes(wire, "GET|cat.png");
+            if (verb == "LIST")
+            {
+                wire.Expect("LIST\n");
+            }
+            else
+            {
+                Takes(wire, "GET|cat.png");
+            }
+
             wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. Notation.Bytes(20)]);
             wire.RestsFor(1000);
             long octets = Processes.Sum(client.Id, "VmPeak");
@@ -747,8 +882,9 @@ public sealed class Clients : ClientConformance
             Assert.That(client.WaitForExit(), Is.Not.Zero);
             return octets;
         }
+
         const long Gigabyte = 1 << 30;
-        long more = reserved(3 * (ulong)Gigabyte) - reserved(100);
+        long more = Reserved(3 * (ulong)Gigabyte) - Reserved(100);
         Demand(more < 2 * Gigabyte, "no memory for a length of 3 GiB with 20 octets behind it",
             $"{more >> 20} MiB were reserved: the length is only a claim");
     }
@@ -840,7 +976,8 @@ public sealed class Clients : ClientConformance
     public void A_block_that_is_called_unsupported_is_not_sent_under_the_next_name()
     {
         // An odd server: it has taken the option, and the block.
-        byte[] one = Notation.Bytes(9), two = Notation.Bytes(12);
+        byte[] one = Notation.Bytes(9);
+        byte[] two = Notation.Bytes(12);
         Give("a.png", one);
         Give("b.png", two);
         var client = Run("PUT", "a.png", "b.png");
@@ -855,7 +992,7 @@ public sealed class Clients : ClientConformance
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
     }
 
-    static readonly (string Verb, string Name, string Says)[] cannotWork =
+    private static readonly (string Verb, string Name, string Says)[] _cannotWork =
     [
         ("PUT", "missing.png", "no such file"),
         ("PUT", "text.png", "bad-type"),
@@ -878,8 +1015,12 @@ public sealed class Clients : ClientConformance
         Give("empty.png", []);
         Give("there.png", Notation.Bytes(9));
         Directory.CreateDirectory(PathOf("folder.png"));
-        using (var pipe = Process.Start("mkfifo", [PathOf("pipe.png")])) pipe.WaitForExit();
-        foreach (var (verb, name, says) in cannotWork)
+        using (var pipe = Process.Start("mkfifo", [PathOf("pipe.png")]))
+        {
+            pipe.WaitForExit();
+        }
+
+        foreach (var (verb, name, says) in _cannotWork)
         {
             var client = Run(verb, name);
             Assert.That(client.WaitForExit(), Is.EqualTo(1), $"{verb} {name}");
@@ -905,7 +1046,7 @@ public sealed class ClientDeadlines : ClientConformance
 [Reference]
 public sealed class Together : ServerConformance
 {
-    (int Exit, string Output, string Errors) Client(string folder, string options, string? input = null)
+    private (int Exit, string Output, string Errors) Client(string folder, string options, string? input = null)
     {
         string reference = $"dotnet {Plug.Dll} client 127.0.0.1 {Server.Port}";
         using var client = new Program("client", [.. Plug.Words(reference), .. Plug.Words(options)], folder, input);
@@ -915,9 +1056,13 @@ public sealed class Together : ServerConformance
     [Test, Clause("P4", "CONN-1")]
     public void Five_hundred_files_up_and_down()
     {
-        string up = NewFolder(), down = NewFolder();
+        string up = NewFolder();
+        string down = NewFolder();
         for (int i = 0; i < 500; i++)
+        {
             File.WriteAllBytes(Path.Combine(up, $"{i}.png"), [.. Notation.Bytes(100 + i * 37), (byte)i]);
+        }
+
         string names = string.Join(' ', Enumerable.Range(0, 500).Select(i => $"{i}.png"));
         Assert.That(Client(up, $"send {names}").Exit, Is.Zero);
         Assert.That(Client(down, $"download {names} --quiet"), Is.EqualTo((0, "", "")));
@@ -926,6 +1071,7 @@ public sealed class Together : ServerConformance
             var copy = File.ReadAllBytes(Path.Combine(down, Path.GetFileName(path)));
             Assert.That(copy.AsSpan().SequenceEqual(File.ReadAllBytes(path)));
         }
+
         Assert.That(Directory.GetFileSystemEntries(down), Has.Length.EqualTo(500));
     }
 
@@ -965,7 +1111,9 @@ public sealed class Together : ServerConformance
         var server = Start("--idle 1");
         var start = new ProcessStartInfo("dotnet", [Plug.Dll, "client", "127.0.0.1", $"{server.Port}"])
         {
-            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         using var client = Process.Start(start)!;
         Eventually(() => Regex.IsMatch(server.Program.Errors, "#2 .*timeout"), "it is not let go");

@@ -7,10 +7,10 @@ using System.Runtime.InteropServices;
 [Reference]
 public sealed class CommandLine : ServerConformance
 {
-    static readonly string letters = new('a', 300);
+    private static readonly string _letters = new('a', 300);
 
     // Says one line, and which exit code it means by it.
-    void Complains(string folder, int exit, string says, string launcher, params string[] words)
+    private void Complains(string folder, int exit, string says, string launcher, params string[] words)
     {
         string[] command = [.. Plug.Words(launcher), "dotnet", Plug.Dll, .. words];
         using var program = new Program("program", command, folder);
@@ -21,7 +21,7 @@ public sealed class CommandLine : ServerConformance
 
     [Test, Clause("CLI-5")]
     public void A_host_that_is_no_name() =>
-        Complains(NewFolder(), 1, "cannot connect", "", "client", letters, "LIST");
+        Complains(NewFolder(), 1, "cannot connect", "", "client", _letters, "LIST");
 
     [Test, Clause("CLI-5")]
     public void An_empty_host_is_not_this_machine() =>
@@ -33,32 +33,48 @@ public sealed class CommandLine : ServerConformance
         Server.Has("cat.png", Notation.Bytes(9));
         string folder = NewFolder();
         Complains(folder, 1, "cat.png", "",
-            "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", letters);
+            "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", _letters);
         Assert.That(Directory.GetFileSystemEntries(folder), Is.Empty);
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
     public void An_output_folder_that_may_not_be_entered()
     {
-        if (OperatingSystem.IsWindows()) { Assert.Ignore("needs Unix rights"); return; }
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs Unix rights");
+            return;
+        }
+
         Server.Has("cat.png", Notation.Bytes(9));
-        string folder = NewFolder(), closed = Directory.CreateDirectory(Path.Combine(folder, "closed")).FullName;
+        string folder = NewFolder();
+        string closed = Directory.CreateDirectory(Path.Combine(folder, "closed")).FullName;
         string launcher = Nobody.Launcher(folder);
         try
         {
             File.SetUnixFileMode(closed, UnixFileMode.None);
             foreach (string output in (string[])["closed", "closed/x.png", "closed/inner/x.png"])
+            {
                 Complains(folder, 1, "cat.png", launcher,
                     "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", output);
+            }
         }
-        finally { File.SetUnixFileMode(closed, (UnixFileMode)0x1C0); }
+        finally
+        {
+            File.SetUnixFileMode(closed, (UnixFileMode)0x1C0);
+        }
+
         Assert.That(Directory.GetFileSystemEntries(closed), Is.Empty);
     }
 
     [Test, Clause("CLI-5")]
     public void An_output_that_is_full()
     {
-        if (!File.Exists("/dev/full")) Assert.Ignore("needs /dev/full");
+        if (!File.Exists("/dev/full"))
+        {
+            Assert.Ignore("needs /dev/full");
+        }
+
         const string Full = "sh -c 'exec \"$@\" >/dev/full' sh";
         Server.Has("cat.png", Notation.Bytes(9));
         string folder = NewFolder();
@@ -88,6 +104,7 @@ public sealed class CommandLine : ServerConformance
             wire.Send($"{verb}|x.m\u212Av\n");
             wire.ExpectError("bad-type");
         }
+
         Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "x.MKV" }));
         Assert.That(wire.Get("x.MKV"), Is.EqualTo(Notation.Bytes(9)));
     }
@@ -101,11 +118,23 @@ public sealed class CommandLine : ServerConformance
             from address in card.GetIPProperties().UnicastAddresses
             where address.Address.IsIPv6LinkLocal
             select address.Address).FirstOrDefault();
-        if (local is null) { Assert.Ignore("no interface here has a link-local address"); return; }
+        if (local is null)
+        {
+            Assert.Ignore("no interface here has a link-local address");
+            return;
+        }
+
         var server = Start("--listen ::");
         using var socket = new Socket(AddressFamily.InterNetworkV6, SocketType.Stream, ProtocolType.Tcp);
-        try { socket.Connect(local, server.Port); }
-        catch (SocketException e) { Assert.Ignore($"cannot connect to {local}: {e.Message}"); }
+        try
+        {
+            socket.Connect(local, server.Port);
+        }
+        catch (SocketException e)
+        {
+            Assert.Ignore($"cannot connect to {local}: {e.Message}");
+        }
+
         using var wire = new Wire(socket, Side.Client);
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
@@ -119,10 +148,18 @@ public sealed class CommandLine : ServerConformance
     {
         // What an update does to it.  Its own program file is then not there to be opened again.
         string program = Path.ChangeExtension(Plug.Dll, null);
-        if (OperatingSystem.IsWindows() || !File.Exists(program)) Assert.Ignore("needs a program that can be removed");
-        string folder = NewFolder(), copies = Directory.CreateTempSubdirectory("imagetransfer-test-program-").FullName;
+        if (OperatingSystem.IsWindows() || !File.Exists(program))
+        {
+            Assert.Ignore("needs a program that can be removed");
+        }
+
+        string folder = NewFolder();
+        string copies = Directory.CreateTempSubdirectory("imagetransfer-test-program-").FullName;
         foreach (string part in Directory.GetFiles(Path.GetDirectoryName(program)!, "ImageTransfer*"))
+        {
             File.Copy(part, Path.Combine(copies, Path.GetFileName(part)));
+        }
+
         string runtime = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../.."));
         int port = Plug.FreePort();
         string[] command =

@@ -15,9 +15,17 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     // --filter TestCategory=GET-3 runs what proves that sentence.
     public void ApplyToTest(Test test)
     {
-        foreach (string id in ids) test.Properties.Add(PropertyNames.Category, id);
+        foreach (string id in ids)
+        {
+            test.Properties.Add(PropertyNames.Category, id);
+        }
+
         // The first stages first, so that there is something to read early.
-        if (ids.Length > 0) test.Properties.Set(PropertyNames.Order, Stages.Of([.. ids.Select(Spec.Find)]));
+        if (ids.Length > 0)
+        {
+            test.Properties.Set(PropertyNames.Order, Stages.Of([.. ids.Select(Spec.Find)]));
+        }
+
         test.Name = Wording.Printable(test.Name);       // one of them would clear the screen
         test.FullName = Wording.Printable(test.FullName);
     }
@@ -27,7 +35,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     public static Clause[] ClausesOf(string[] ids, Transcript? transcript) =>
         [.. (ids.Length > 0 ? ids : transcript!.Ids).Select(Spec.Find)];
 
-    sealed class Judged(TestCommand inner, string[] ids) : DelegatingTestCommand(inner)
+    private sealed class Judged(TestCommand inner, string[] ids) : DelegatingTestCommand(inner)
     {
         public override TestResult Execute(TestExecutionContext context)
         {
@@ -37,34 +45,45 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             int stage = Stages.Of(clauses);
             // What a server has to do is no client's fault.
             if (typeof(ClientConformance).IsAssignableFrom(fixture))
+            {
                 clauses = [.. clauses.OrderByDescending(Stages.IsOfClients)];
+            }
+
             string name = transcript is null
                 ? context.CurrentTest.Name
                 : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
-            void report(string outcome, string message = "", Failure? failure = null) => Report.Add(
+            void Note(string outcome, string message = "", Failure? failure = null) => Report.Add(
                 new Verdict(stage, clauses[0].Id, name, outcome, message)
-                    { Failure = failure, Fixture = fixture.Name }, clauses);
+                { Failure = failure, Fixture = fixture.Name }, clauses);
 
             string? why = (Settings.OneIsEnough && Report.HasFailed ? "one failure is enough" : null)
                 ?? NotForThisRun(fixture, stage, clauses)
                 ?? (OnWindows.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
             if (why is not null)
             {
-                if (why.StartsWith("not offered")) report("not offered", why);
-                else Report.Skip(stage);
+                if (why.StartsWith("not offered"))
+                {
+                    Note("not offered", why);
+                }
+                else
+                {
+                    Report.Skip(stage);
+                }
+
                 context.CurrentResult.SetResult(ResultState.Ignored, why);
                 return context.CurrentResult;
             }
 
             if (Earlier.Stands(fixture, name) is { } earlier)
             {
-                report(earlier.Outcome, earlier.Message);
+                Note(earlier.Outcome, earlier.Message);
                 context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
                 return context.CurrentResult;
             }
+
             if (Settings.TimeIsUp)
             {
-                report("failed", $"{Settings.NotReached}{Settings.Minutes} minutes were over.\n");
+                Note("failed", $"{Settings.NotReached}{Settings.Minutes} minutes were over.\n");
                 context.CurrentResult.SetResult(ResultState.Failure, "not reached");
                 return context.CurrentResult;
             }
@@ -78,25 +97,47 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 var clause = Spec.Find(failure.Sentence ?? clauses[0].Id);
                 string text = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n";
                 bool advice = (failure.IsAdvice || clauses[0].Level < Level.Must) && !Settings.Strict;
-                report(advice ? "advice" : "failed", text, failure);
+                Note(advice ? "advice" : "failed", text, failure);
                 result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
             }
             else if (result.ResultState.Status == TestStatus.Skipped)
-                report(result.Message.StartsWith("not offered") ? "not offered" : "not looked at",
+            {
+                Note(result.Message.StartsWith("not offered") ? "not offered" : "not looked at",
                     NotLookedAt.Why(result.Message));
-            else report("passed");
+            }
+            else
+            {
+                Note("passed");
+            }
+
             return result;
         }
 
-        static string? NotForThisRun(Type fixture, int stage, Clause[] clauses)
+        private static string? NotForThisRun(Type fixture, int stage, Clause[] clauses)
         {
-            if (Settings.Stage != 0 && Settings.Stage != stage) return $"not of stage {Settings.Stage}";
+            if (Settings.Stage != 0 && Settings.Stage != stage)
+            {
+                return $"not of stage {Settings.Stage}";
+            }
+
             bool client = typeof(ClientConformance).IsAssignableFrom(fixture);
-            if (client ? !Settings.TestsClient : !Settings.TestsServer) return "the other half is tested";
+            if (client ? !Settings.TestsClient : !Settings.TestsServer)
+            {
+                return "the other half is tested";
+            }
+
             string template = client ? Plug.ClientTemplate : Plug.ServerTemplate;
             bool isSealed = clauses.Any(clause => clause.Id.StartsWith("SEAL"));
-            if (isSealed && !template.Contains("{key}")) return "not offered: key";
-            if (client) return null;
+            if (isSealed && !template.Contains("{key}"))
+            {
+                return "not offered: key";
+            }
+
+            if (client)
+            {
+                return null;
+            }
+
             return clauses.Select(clause => Offers.Missing(clause.Id)).FirstOrDefault(missing => missing is not null);
         }
     }
@@ -108,7 +149,11 @@ public sealed class ReferenceAttribute : NUnitAttribute, IApplyToTest
 {
     public void ApplyToTest(Test test)
     {
-        if (Settings.IsReference) return;
+        if (Settings.IsReference)
+        {
+            return;
+        }
+
         test.RunState = RunState.Ignored;
         test.Properties.Set(PropertyNames.SkipReason, "needs options, texts or logs of the reference");
     }
@@ -151,7 +196,7 @@ public static class Stages
             + "--key={key}. Then the handshake, and whom it speaks to.\n"),
     ];
 
-    static readonly (string Prefix, int Stage)[] table =
+    private static readonly (string Prefix, int Stage)[] _table =
     [
         ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4),
         ("DIGEST", 9), ("P4", 9), ("CLI-7", 9), ("OFFSET", 10), ("CLI-10", 10), ("STATUS", 11), ("AHEAD", 12),
@@ -164,22 +209,26 @@ public static class Stages
     public static int Of(Clause[] clauses) =>
         clauses.Where(clause => clause.IsExtension).Select(Of).DefaultIfEmpty(Of(clauses[0])).Max();
 
-    static int Of(Clause clause) =>
-        table.Where(row => clause.Id == row.Prefix
+    private static int Of(Clause clause) =>
+        _table.Where(row => clause.Id == row.Prefix
                 || clause.Id.StartsWith(row.Prefix) && !char.IsDigit(row.Prefix[^1]))
             .Select(row => row.Stage).FirstOrDefault(5);
 
     // Of a test that is about none, 0.
     public static int Of(ITest test)
     {
-        if (test.Method?.GetCustomAttributes<ClauseAttribute>(true).FirstOrDefault() is not { } attribute) return 0;
+        if (test.Method?.GetCustomAttributes<ClauseAttribute>(true).FirstOrDefault() is not { } attribute)
+        {
+            return 0;
+        }
+
         return Of(ClauseAttribute.ClausesOf(attribute.Ids, test.Arguments.OfType<Transcript>().FirstOrDefault()));
     }
 
     public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-");
 
     // A client has no deadlines of others to keep, for example: the stages that this run's half has.
-    static IEnumerable<Clause> ClausesOf(int stage) => Spec.Clauses.Values.Where(clause => Of(clause) == stage
+    private static IEnumerable<Clause> ClausesOf(int stage) => Spec.Clauses.Values.Where(clause => Of(clause) == stage
         && (IsOfClients(clause) ? Settings.TestsClient
             : Settings.TestsServer || stage is 2 or 3 or 4 or 9 or 10 or > 11));
 
@@ -196,14 +245,19 @@ public static class Stages
         for (int i = 0; i < sections.Length; i++)
         {
             int first = i;
-            while (i + 1 < sections.Length && IsNext(sections[i], sections[i + 1])) i++;
+            while (i + 1 < sections.Length && IsNext(sections[i], sections[i + 1]))
+            {
+                i++;
+            }
+
             parts.Add(i - first > 1 ? $"§{sections[first]} to §{sections[i]}"
                 : string.Join(", ", sections[first..(i + 1)].Select(section => $"§{section}")));
         }
+
         return string.Join(", ", parts);
     }
 
-    static bool IsNext(string one, string other) =>
+    private static bool IsNext(string one, string other) =>
         one.Split('.') is [var chapter, var part] && other == $"{chapter}.{int.Parse(part) + 1}";
 }
 
@@ -211,17 +265,25 @@ public static class Stages
 // code than 0 where something is refused shows nothing.
 public static class ClientCan
 {
-    static readonly Dictionary<string, Lazy<Failure?>> lacks = new()
+    private static readonly Dictionary<string, Lazy<Failure?>> _lacks = new()
     {
         ["LIST"] = new(() => Try("list-an-empty-folder")),
-        ["GET"]  = new(() => Try("get-a-picture")),
-        ["PUT"]  = new(() => Try("put-a-picture")),
+        ["GET"] = new(() => Try("get-a-picture")),
+        ["PUT"] = new(() => Try("put-a-picture")),
     };
 
     public static Failure? ShowsNothing(Watch watch)
     {
-        if (Settings.Client == "" || watch.ClientExit is null or 0) return null;
-        if (!lacks.TryGetValue(watch.Command ?? "", out var trial) || trial.Value is not { } lack) return null;
+        if (Settings.Client == "" || watch.ClientExit is null or 0)
+        {
+            return null;
+        }
+
+        if (!_lacks.TryGetValue(watch.Command ?? "", out var trial) || trial.Value is not { } lack)
+        {
+            return null;
+        }
+
         return new Failure($"exit code other than 0 where it is due, and 0 for a {watch.Command} that is in order",
             $"exit code {watch.ClientExit} here, but the one that is in order fails, too")
         {
@@ -231,7 +293,7 @@ public static class ClientCan
         };
     }
 
-    static Failure? Try(string name)
+    private static Failure? Try(string name)
     {
         using var apart = new Watch([], name);
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -239,56 +301,88 @@ public static class ClientCan
         listener.Listen(8);
         string folder = Plug.NewFolder("client");
         var transcript = Spec.Transcripts.Single(one => one.Name == name);
-        try { Player.AgainstClient(transcript, listener, folder, Delivery.Whole); return null; }
-        catch (Violation violation) { return violation.Failure is { IsAdvice: true } ? null : violation.Failure; }
-        finally { Directory.Delete(folder, true); }
+        try
+        {
+            Player.AgainstClient(transcript, listener, folder, Delivery.Whole);
+            return null;
+        }
+        catch (Violation violation)
+        {
+            return violation.Failure is { IsAdvice: true } ? null : violation.Failure;
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
     }
 }
 
 // Which extensions the server under test has: asked once, on the wire.
 public static class Offers
 {
-    static readonly Lazy<Dictionary<string, bool>> offered = new(Ask);
+    private static readonly Lazy<Dictionary<string, bool>> _offered = new(Ask);
 
-    static Dictionary<string, bool> Ask()
+    private static Dictionary<string, bool> Ask()
     {
         RunningServer started;
-        try { started = new RunningServer(); }
-        catch (Violation) { return []; }                // as below
+        try
+        {
+            started = new RunningServer();
+        }
+        catch (Violation)
+        {
+            return [];
+        }                // as below
+
         using var server = started;
         server.Has("offer.png", Notation.Bytes(8));
-        bool has(string request)
+        bool Has(string request)
         {
             using var wire = server.Connect();
             wire.Send(request + "\n");
-            try { return !wire.ReceiveLine().StartsWith("ER|unsupported|"); }
-            catch (Violation) { return true; }          // then its own tests shall say what is wrong
+            try
+            {
+                return !wire.ReceiveLine().StartsWith("ER|unsupported|");
+            }
+            catch (Violation)
+            {
+                return true;
+            }          // then its own tests shall say what is wrong
         }
+
         return new()                                    // one way of asking is enough: then all of them have to work
         {
-            ["DIGEST"] = has("GET|offer.png|digest=sha256") || has("PUT|offered.png|digest=sha256"),
-            ["OFFSET"] = has("GET|offer.png|offset=0") || has("GET|offer.png|offset=0|digest=sha256"),
-            ["STATUS"] = has("STATUS"),
-            ["AHEAD"] = has("PUT|offered.png|ahead") || has("PUT|offered.png|digest=sha256|ahead"),
+            ["DIGEST"] = Has("GET|offer.png|digest=sha256") || Has("PUT|offered.png|digest=sha256"),
+            ["OFFSET"] = Has("GET|offer.png|offset=0") || Has("GET|offer.png|offset=0|digest=sha256"),
+            ["STATUS"] = Has("STATUS"),
+            ["AHEAD"] = Has("PUT|offered.png|ahead") || Has("PUT|offered.png|digest=sha256|ahead"),
         };
     }
 
     public static string? Missing(string id)
     {
         string family = id.Split('-')[0];
-        if (Settings.Server == "" || offered.Value.GetValueOrDefault(family, true)) return null;
+        if (Settings.Server == "" || _offered.Value.GetValueOrDefault(family, true))
+        {
+            return null;
+        }
+
         return $"not offered: {(family == "STATUS" ? family : family.ToLowerInvariant())}";
     }
 }
 
 public abstract class Conformance
 {
-    readonly List<IDisposable> owned = [];
+    private readonly List<IDisposable> _owned = [];
 
     // Disposed of when the test ends, last first.
     protected T Own<T>(T thing) where T : IDisposable
     {
-        lock (owned) owned.Add(thing);
+        lock (_owned)
+        {
+            _owned.Add(thing);
+        }
+
         return thing;
     }
 
@@ -299,13 +393,21 @@ public abstract class Conformance
     protected static void Eventually(Func<bool> condition, Func<string> otherwise)
     {
         for (var clock = System.Diagnostics.Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
-            if (clock.ElapsedMilliseconds > 5 * Settings.Patience) throw new Violation(otherwise());
+        {
+            if (clock.ElapsedMilliseconds > 5 * Settings.Patience)
+            {
+                throw new Violation(otherwise());
+            }
+        }
     }
 
     // A verdict in words: what was due, and what was there instead.
     protected static void Demand(bool holds, string expected, string received)
     {
-        if (!holds) throw new Violation($"expected  {expected}\nreceived  {received}");
+        if (!holds)
+        {
+            throw new Violation($"expected  {expected}\nreceived  {received}");
+        }
     }
 
     protected string NewFolder(string kind = "files")
@@ -315,33 +417,55 @@ public abstract class Conformance
         return folder;
     }
 
-    sealed class Cleanup(Action action) : IDisposable { public void Dispose() => action(); }
+    private sealed class Cleanup(Action action) : IDisposable { public void Dispose() => action(); }
 
     [TearDown]
     public void LetGo()
     {
-        if (TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed) Watch.Current?.Ends();
-        for (int i = owned.Count - 1; i >= 0; i--) owned[i].Dispose();
-        owned.Clear();
+        if (TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed)
+        {
+            Watch.Current?.Ends();
+        }
+
+        for (int i = _owned.Count - 1; i >= 0; i--)
+        {
+            _owned[i].Dispose();
+        }
+
+        _owned.Clear();
     }
 }
 
 // Tests of a server.  Most share servers that run already, one test at a time on each, with an emptied folder.
 public abstract class ServerConformance : Conformance
 {
-    static readonly ConcurrentBag<RunningServer> idle = [];
-    RunningServer? server;
-    protected virtual ConcurrentBag<RunningServer> Idle => idle;
+    private static readonly ConcurrentBag<RunningServer> _idle = [];
+    private RunningServer? _server;
+
+    protected virtual ConcurrentBag<RunningServer> Idle => _idle;
+
     protected virtual RunningServer Launch() => new();
 
     protected RunningServer Server
     {
         get
         {
-            if (server is not null) return server;
-            if (Idle.TryTake(out server) && !server.Program.HasEnded) server.Empty();
-            else { server?.Dispose(); server = Launch(); }
-            return server;
+            if (_server is not null)
+            {
+                return _server;
+            }
+
+            if (Idle.TryTake(out _server) && !_server.Program.HasEnded)
+            {
+                _server.Empty();
+            }
+            else
+            {
+                _server?.Dispose();
+                _server = Launch();
+            }
+
+            return _server;
         }
     }
 
@@ -353,7 +477,9 @@ public abstract class ServerConformance : Conformance
         Own(new RunningServer(options, folder, port, drain, launcher, with, key));
 
     protected Wire Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
+
     protected Wire Connect(RunningServer other) => Own(other.Connect());
+
     protected Wire ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
 
     // CLOSE-1: behind its last word a server reads on and drops it, for 2 s.  Closed, it would answer with a reset,
@@ -363,9 +489,16 @@ public abstract class ServerConformance : Conformance
         bool takes = true;
         for (int i = 0; i < 3 && takes; i++)
         {
-            try { wire.Socket.Send(new byte[100]); }
-            catch (SocketException) { takes = false; }
+            try
+            {
+                wire.Socket.Send(new byte[100]);
+            }
+            catch (SocketException)
+            {
+                takes = false;
+            }
         }
+
         Demand(takes || clock.ElapsedMilliseconds > 1500,
             "the server to read on, and drop what comes, until the client's end or for 2 s",
             "a reset: it has closed right behind its reply, which a reset can destroy on its way");
@@ -380,7 +513,10 @@ public abstract class ServerConformance : Conformance
         for (int i = 0; i < count; i++)
         {
             using var passing = server.Connect();
-            if (i % 20 == 0) passing.List();            // the server has accepted all so far
+            if (i % 20 == 0)
+            {
+                passing.List();            // the server has accepted all so far
+            }
         }
     }
 
@@ -388,7 +524,10 @@ public abstract class ServerConformance : Conformance
     protected static void ExpectNothingYet(Wire wire)
     {
         wire.RestsFor(1500);
-        if (wire.HasMore) throw wire.Wrong("nothing, since the last octet of the block has not been sent", null, null);
+        if (wire.HasMore)
+        {
+            throw wire.Wrong("nothing, since the last octet of the block has not been sent", null, null);
+        }
     }
 
     // In the open, or sealed.
@@ -412,12 +551,26 @@ public abstract class ServerConformance : Conformance
     public void GiveBack()
     {
         LetGo();
-        if (server is null) return;
+        if (_server is null)
+        {
+            return;
+        }
+
         bool passed = TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Passed;
-        bool ended = server.Program.HasEnded;
-        if (passed && !ended) Idle.Add(server);
-        else server.Dispose();
-        if (ended) Assert.Fail(Wording.Ended);
+        bool ended = _server.Program.HasEnded;
+        if (passed && !ended)
+        {
+            Idle.Add(_server);
+        }
+        else
+        {
+            _server.Dispose();
+        }
+
+        if (ended)
+        {
+            Assert.Fail(Wording.Ended);
+        }
     }
 }
 
@@ -426,9 +579,9 @@ public abstract class ClientConformance : Conformance
 {
     protected Socket Listener = null!;
     protected int Port;
-    string? folder;
+    private string? _folder;
 
-    protected string Folder => folder ??= NewFolder("client");
+    protected string Folder => _folder ??= NewFolder("client");
 
     [SetUp]
     public void Listen()
@@ -457,8 +610,17 @@ public sealed class WholeRun
         Report.Begin(TestExecutionContext.CurrentContext.CurrentTest);
         try
         {
-            if (Settings.TestsServer) using (new RunningServer()) { }
-            if (Settings.TestsClient) CheckThatTheClientConnects();
+            if (Settings.TestsServer)
+            {
+                using (new RunningServer())
+                {
+                }
+            }
+
+            if (Settings.TestsClient)
+            {
+                CheckThatTheClientConnects();
+            }
         }
         catch (Violation violation)                     // one message, not as many as there are tests
         {
@@ -467,14 +629,19 @@ public sealed class WholeRun
         }
     }
 
-    static void CheckThatTheClientConnects()
+    private static void CheckThatTheClientConnects()
     {
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         listener.Listen(1);
         int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         using var client = Player.StartClient(Path.GetTempPath(), port, "LIST");
-        try { using (Player.Accept(listener, Delivery.Whole)) { } }
+        try
+        {
+            using (Player.Accept(listener, Delivery.Whole))
+            {
+            }
+        }
         catch (Violation)
         {
             client.Kill();

@@ -5,7 +5,7 @@ using System.Security.Cryptography;
 [Order(3)]
 public sealed class Connections : ServerConformance
 {
-    static readonly byte[] Cat = Notation.Bytes(300);
+    private static readonly byte[] _cat = Notation.Bytes(300);
 
     [Test, Clause("P6", "CONN-1")]
     public void Connections_are_served_in_whatever_order_they_speak()
@@ -13,34 +13,44 @@ public sealed class Connections : ServerConformance
         // A server that handles one connection after the other would answer the first accepted first:
         // so the last speaks first.
         var wires = Enumerable.Range(0, 5).Select(_ => Connect()).ToArray();
-        foreach (var wire in wires.Reverse()) Assert.That(wire.List(), Is.Empty);
+        foreach (var wire in wires.Reverse())
+        {
+            Assert.That(wire.List(), Is.Empty);
+        }
     }
 
     [Test, Clause("CONN-1")]
     public void A_hundred_requests_on_one_connection()
     {
-        Server.Has("cat.png", Cat);
+        Server.Has("cat.png", _cat);
         var wire = Connect();
-        for (int i = 0; i < 100; i++) Assert.That(wire.Get("cat.png"), Is.EqualTo(Cat));
+        for (int i = 0; i < 100; i++)
+        {
+            Assert.That(wire.Get("cat.png"), Is.EqualTo(_cat));
+        }
     }
 
     [Test, Clause("CONN-2")]
     public void Ten_requests_in_one_send_are_answered_without_further_input()
     {
-        Server.Has("cat.png", Cat);
+        Server.Has("cat.png", _cat);
         var wire = Connect();
         wire.Send(string.Concat(Enumerable.Repeat("GET|cat.png\n", 10)));
         for (int i = 0; i < 10; i++)
         {
             wire.Expect("OK\n");
-            wire.ExpectOctets([.. Notation.U64(300), .. Cat]);
+            wire.ExpectOctets([.. Notation.U64(300), .. _cat]);
         }
     }
 
     [Test, Clause("CONN-2")]
     public void A_thousand_requests_before_the_first_answer_is_read()
     {
-        for (int i = 0; i < 20; i++) Server.Has($"{i}.png", Cat);
+        for (int i = 0; i < 20; i++)
+        {
+            Server.Has($"{i}.png", _cat);
+        }
+
         var wire = Connect();
         string requests = string.Concat(Enumerable.Repeat("LIST\n", 1000));
         var sending = Task.Run(() => wire.Send(requests));
@@ -49,6 +59,7 @@ public sealed class Connections : ServerConformance
             wire.Expect("OK\n");
             Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(10 * 31 + 10 * 32));
         }
+
         Assert.That(sending.Wait(Settings.Patience));
     }
 
@@ -60,7 +71,7 @@ public sealed class Connections : ServerConformance
         CutAnywhere("|digest=sha256", SHA256.HashData(Notation.Bytes(9)));
 
     // Request, block and the next request, cut in two at every octet.
-    void CutAnywhere(string option, byte[] digest)
+    private void CutAnywhere(string option, byte[] digest)
     {
         byte[] request = Encoding.UTF8.GetBytes($"PUT|猫.png{option}\n");
         byte[] all = [.. request, .. Notation.U64(9), .. Notation.Bytes(9), .. digest, .. "LIST\n"u8];
@@ -82,7 +93,11 @@ public sealed class Connections : ServerConformance
     public void Connecting_and_leaving_disturbs_nobody()
     {
         var stays = Connect();
-        for (int i = 0; i < 50; i++) Connect().Dispose();
+        for (int i = 0; i < 50; i++)
+        {
+            Connect().Dispose();
+        }
+
         Assert.That(stays.List(), Is.Empty);
     }
 
@@ -94,7 +109,11 @@ public sealed class Connections : ServerConformance
         var wire = ConnectSlow();
         wire.Send("GET|big.png\n");
         wire.HalfClose();
-        if (rest > 0) wire.RestsFor(rest);              // more than the kernels hold: the server has to wait for it
+        if (rest > 0)
+        {
+            wire.RestsFor(rest);              // more than the kernels hold: the server has to wait for it
+        }
+
         wire.Expect("OK\n");
         Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(big));
         wire.ExpectEnd();
@@ -138,7 +157,7 @@ public sealed class Lines : ServerConformance
         wire.ExpectError("bad-request", closes: true);
     }
 
-    static readonly (string Name, byte[] Line)[] bad =
+    private static readonly (string Name, byte[] Line)[] _bad =
     [
         ("empty",           []),
         ("CR",              [.. "\r"u8]),
@@ -152,7 +171,7 @@ public sealed class Lines : ServerConformance
         ("pickle",          [0x80, 0x04, 0x95, 0x10]),
     ];
 
-    [TestCaseSource(nameof(bad)), Clause("LINE-3", "ERR-2", "P11", "CLOSE-1")]
+    [TestCaseSource(nameof(_bad)), Clause("LINE-3", "ERR-2", "P11", "CLOSE-1")]
     public void Malformed((string Name, byte[] Line) bad)
     {
         var wire = Connect();
@@ -166,7 +185,11 @@ public sealed class Lines : ServerConformance
         [Values("alone", "with an LF", "as it begins")] string how, [Values] bool hasAsked)
     {
         var wire = Connect();
-        if (hasAsked) wire.List();
+        if (hasAsked)
+        {
+            wire.List();
+        }
+
         wire.Send(how == "alone" ? [0x16] : how == "with an LF" ? [0x16, 0x0A] : Tls.HelloRecord());
         wire.ExpectError("bad-request", closes: true);
     }
@@ -248,13 +271,13 @@ public sealed class Requests : ServerConformance
 
 public sealed class Blocks : ServerConformance
 {
-    static readonly int[] sizes =
+    private static readonly int[] _sizes =
     [
         8, 9, 255, 256, 1023, 1024, 1025, 4096, 8191, 65535, 65536, 65537,
         (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20,
     ];
 
-    [TestCaseSource(nameof(sizes)), Clause("BLOCK-1", "PUT-2", "GET-1")]
+    [TestCaseSource(nameof(_sizes)), Clause("BLOCK-1", "PUT-2", "GET-1")]
     public void Octets_go_up_and_come_back_unchanged(int size)
     {
         var wire = Connect();
@@ -292,12 +315,12 @@ public sealed class Blocks : ServerConformance
         Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(30));
     }
 
-    static readonly ulong[] lies =
+    private static readonly ulong[] _lies =
     [
         1UL << 31, 1UL << 32, (1UL << 32) + 9, long.MaxValue, 1UL << 63, ulong.MaxValue - 1, ulong.MaxValue,
     ];
 
-    [TestCaseSource(nameof(lies)), Clause("BLOCK-2", "PUT-5", "CLOSE-1")]
+    [TestCaseSource(nameof(_lies)), Clause("BLOCK-2", "PUT-5", "CLOSE-1")]
     public void A_length_beyond_the_limit(ulong length)
     {
         var wire = Connect();
@@ -319,9 +342,14 @@ public sealed class Blocks : ServerConformance
             wires[i].Expect("OK\n");
             wires[i].Send([.. Notation.U64(1 << 30), .. Notation.Bytes(10)]);
         }
+
         Assert.That(Connect().List(), Is.Empty);
         // What is taken on the disk, and not how long the files claim to be.
-        if (OperatingSystem.IsWindows()) NotLookedAt.Skip("needs du");
+        if (OperatingSystem.IsWindows())
+        {
+            NotLookedAt.Skip("needs du");
+        }
+
         using var du = System.Diagnostics.Process.Start(
             new System.Diagnostics.ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
         int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);

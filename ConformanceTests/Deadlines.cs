@@ -7,7 +7,7 @@ using System.Security.Cryptography;
 public sealed class Deadlines : ServerConformance
 {
     // Between a little before the promise and well behind it: a verdict must not hang on a busy machine.
-    static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
+    private static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
         Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(atLeast, atMost + Settings.Milliseconds(10_000) / 1000.0));
 
     [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
@@ -17,13 +17,25 @@ public sealed class Deadlines : ServerConformance
         wire.Send(comesWithTheOneBefore ? "LIST\nX" : "LIST\n");
         wire.Expect("OK\n");
         wire.ReceiveBlock();
-        if (!comesWithTheOneBefore) wire.Send("X");
+        if (!comesWithTheOneBefore)
+        {
+            wire.Send("X");
+        }
+
         var clock = Stopwatch.StartNew();
         while (clock.Elapsed < TimeSpan.FromSeconds(40))
         {
-            if (dribbles) wire.Send("X");
-            if (wire.Socket.Poll(200_000, SelectMode.SelectRead)) break;
+            if (dribbles)
+            {
+                wire.Send("X");
+            }
+
+            if (wire.Socket.Poll(200_000, SelectMode.SelectRead))
+            {
+                break;
+            }
         }
+
         AssertTook(clock, 9, 12);
         var ended = Stopwatch.StartNew();
         wire.ExpectError("timeout", closes: true);
@@ -50,7 +62,11 @@ public sealed class Deadlines : ServerConformance
     {
         var half = Connect();
         half.Send("LIS");
-        for (int i = 0; i < 20; i++) Connect().List();
+        for (int i = 0; i < 20; i++)
+        {
+            Connect().List();
+        }
+
         half.Send("T\n");
         half.Expect("OK\n");
     }
@@ -60,7 +76,11 @@ public sealed class Deadlines : ServerConformance
     {
         var server = Start(with: "idle=2");
         var wire = Connect(server);
-        if (hasAsked) wire.List();
+        if (hasAsked)
+        {
+            wire.List();
+        }
+
         var clock = Stopwatch.StartNew();
         bool came = wire.Socket.Poll(Settings.Milliseconds(14_000) * 1000, SelectMode.SelectRead);
         Demand(came, "timeout on a connection that has been idle for 2 s", "nothing in 14 s");
@@ -75,10 +95,14 @@ public sealed class Deadlines : ServerConformance
         var server = Start(with: "idle=3");
         var picture = Notation.Bytes(24 << 20);
         server.Has("big.png", picture);
-        Wire half = Connect(server), upload = Connect(server), download = Connect(server), asks = Connect(server);
+        Wire half = Connect(server);
+        Wire upload = Connect(server);
+        Wire download = Connect(server);
+        Wire asks = Connect(server);
         var isRefused = Connect(server);
         asks.List();
-        Stopwatch all = Stopwatch.StartNew(), gap = Stopwatch.StartNew();
+        Stopwatch all = Stopwatch.StartNew();
+        Stopwatch gap = Stopwatch.StartNew();
         half.Send("LIS");
         upload.Send("PUT|cat.png\n");
         upload.Expect("OK\n");
@@ -95,11 +119,16 @@ public sealed class Deadlines : ServerConformance
                 isRefused.ExpectError("not-found");
                 gap.Restart();
             }
+
             half.Send("T\n");
             half.Expect("OK\n");
         }
         // On a machine that has slept, nobody can say who was idle, or too late.
-        catch (Violation) when (gap.ElapsedMilliseconds > 2000 || all.ElapsedMilliseconds > 8500) { return; }
+        catch (Violation) when (gap.ElapsedMilliseconds > 2000 || all.ElapsedMilliseconds > 8500)
+        {
+            return;
+        }
+
         upload.Send(Notation.Bytes(20).AsSpan(10));
         upload.Expect("OK\n");
         Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
@@ -117,8 +146,12 @@ public sealed class Deadlines : ServerConformance
         while (clock.Elapsed < TimeSpan.FromSeconds(60))
         {
             wire.Send("XXXXXXXXXX");
-            if (wire.Socket.Poll(100_000, SelectMode.SelectRead)) break;
+            if (wire.Socket.Poll(100_000, SelectMode.SelectRead))
+            {
+                break;
+            }
         }
+
         AssertTook(clock, 18, 42);
         wire.ExpectError("timeout", closes: true);
         Assert.That(Server.Shows("cat.png"), Is.False);
@@ -129,12 +162,24 @@ public sealed class Deadlines : ServerConformance
     public void An_upload_that_stops_is_given_up([Values("no octet", "half a length", "no digest")] string comes)
     {
         bool digest = comes == "no digest";
-        if (digest && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
+        if (digest && Offers.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
         var wire = Connect();
         wire.Send(digest ? "PUT|cat.png|digest=sha256\n" : "PUT|cat.png\n");
         wire.Expect("OK\n");
-        if (comes == "half a length") wire.Send(Notation.U64(100).AsSpan(0, 4));
-        if (digest) wire.Send([.. Notation.U64(100), .. Notation.Bytes(100)]);
+        if (comes == "half a length")
+        {
+            wire.Send(Notation.U64(100).AsSpan(0, 4));
+        }
+
+        if (digest)
+        {
+            wire.Send([.. Notation.U64(100), .. Notation.Bytes(100)]);
+        }
+
         bool came = wire.Socket.Poll(Settings.Milliseconds(50_000) * 1000, SelectMode.SelectRead);
         Demand(came, $"ER|timeout|…, 20 to 40 s after the go-ahead: {comes} has come", "nothing in 50 s");
         wire.ExpectError("timeout", closes: true);
@@ -158,15 +203,27 @@ public sealed class Deadlines : ServerConformance
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
         wire.Trace.Happens("(the client asks for as much as is taken, and takes no answer)");
         wire.Socket.Blocking = false;                   // when nothing is taken any more its answers do not fit
-        Stopwatch sinceTaken = Stopwatch.StartNew(), all = Stopwatch.StartNew();
+        Stopwatch sinceTaken = Stopwatch.StartNew();
+        Stopwatch all = Stopwatch.StartNew();
         while (sinceTaken.ElapsedMilliseconds < Settings.Milliseconds(44_000)
             && all.ElapsedMilliseconds < Settings.Milliseconds(120_000))
         {
-            if (!wire.Socket.Poll(500_000, SelectMode.SelectWrite)) continue;
+            if (!wire.Socket.Poll(500_000, SelectMode.SelectWrite))
+            {
+                continue;
+            }
+
             wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
-            if (error == SocketError.Success) sinceTaken.Restart();
-            else if (error != SocketError.WouldBlock) break;            // closed
+            if (error == SocketError.Success)
+            {
+                sinceTaken.Restart();
+            }
+            else if (error != SocketError.WouldBlock)
+            {
+                break;            // closed
+            }
         }
+
         wire.Socket.Blocking = true;
         wire.ReceiveRest(orSilence: true);
         Demand(wire.IsAtItsEnd, "the connection closed, 20 to 40 s after the client has stopped taking replies",
@@ -185,8 +242,12 @@ public sealed class Deadlines : ServerConformance
         for (int i = 0; i < 5; i++)
         {
             wire.Send(picture.AsSpan(i * 100 << 10, 100 << 10));
-            if (i < 4) Thread.Sleep(7_000);
+            if (i < 4)
+            {
+                Thread.Sleep(7_000);
+            }
         }
+
         wire.Expect("OK\n");
     }
 
@@ -210,8 +271,13 @@ public sealed class Deadlines : ServerConformance
     public void Listings_that_are_taken_late_come_all_the_same()
     {
         // More than the kernels hold: the server has to wait for its client, and may not give it up before its time.
-        const int Files = 300, Times = 200;
-        for (int i = 0; i < Files; i++) Server.Has($"{i}{new string('x', 200)}.png", [1]);
+        const int Files = 300;
+        const int Times = 200;
+        for (int i = 0; i < Files; i++)
+        {
+            Server.Has($"{i}{new string('x', 200)}.png", [1]);
+        }
+
         var wire = ConnectSlow();
         wire.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));
         wire.RestsFor(5_000);
@@ -248,6 +314,7 @@ public sealed class Closing : ServerConformance
     public void A_reply_survives_the_upload_that_it_refuses()
     {
         foreach (string option in Offers.Missing("AHEAD-1") is null ? (string[])["", "|ahead"] : [""])
+        {
             for (int i = 0; i < 5; i++)
             {
                 var wire = Connect();
@@ -259,6 +326,7 @@ public sealed class Closing : ServerConformance
                 wire.ExpectError("too-large", closes: true);
                 ExpectItReadsOn(wire, clock);
             }
+        }
     }
 
     [Test, Clause("CLOSE-1")]
@@ -286,12 +354,13 @@ public sealed class Closing : ServerConformance
                 wire.Expect("OK\n");
                 wire.Send(Notation.U64(ulong.MaxValue));
             }
+
             wire.ExpectError(request.StartsWith("PUT") ? "too-large" : "bad-request", closes: true);
             ExpectItReadsOn(wire, clock);
         }
     }
 
-    Wire Dismissed()
+    private Wire Dismissed()
     {
         var wire = Connect();
         wire.Send("LIST\r\n");
@@ -309,6 +378,7 @@ public sealed class Closing : ServerConformance
             wire.Send("x");
             Thread.Sleep(100);                          // the pace of the dribble
         }
+
         Demand(wire.SendingFailed, "the connection closed 2 s after the server's FIN, although the client goes on",
             $"it still takes octets after {most / 1000} s: one limit for all of the waiting, not one for each receive");
     }
@@ -320,8 +390,18 @@ public sealed class Closing : ServerConformance
         var wire = Dismissed();
         var piece = new byte[1 << 20];
         int sent = 0;
-        try { while (sent < Most) sent += wire.Socket.Send(piece); }
-        catch (SocketException) { return; }             // closed, as it should be
+        try
+        {
+            while (sent < Most)
+            {
+                sent += wire.Socket.Send(piece);
+            }
+        }
+        catch (SocketException)
+        {
+            return;
+        }             // closed, as it should be
+
         Demand(false, "the connection closed when 1 MiB has been dropped, although the client goes on",
             $"{sent >> 20} MiB were taken");
     }
@@ -332,9 +412,14 @@ public sealed class Closing : ServerConformance
         // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
-        Wire wire = Connect(), other = Connect();
+        Wire wire = Connect();
+        Wire other = Connect();
         wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
-        for (int i = 0; i < 5; i++) other.List();
+        for (int i = 0; i < 5; i++)
+        {
+            other.List();
+        }
+
         wire.Expect("OK\n");
         Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
         wire.ExpectError("bad-request", closes: true);
@@ -344,7 +429,8 @@ public sealed class Closing : ServerConformance
     public void A_line_that_is_cut_short_is_shown_and_counted_as_it_came()
     {
         var server = Start("--trace");
-        Wire cut = Connect(server), other = Connect(server);
+        Wire cut = Connect(server);
+        Wire other = Connect(server);
         cut.Send("LIST");
         cut.HalfClose();
         cut.ExpectError("bad-request", closes: true);
@@ -372,6 +458,7 @@ public sealed class Closing : ServerConformance
                 $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
                 + "received  something stays in it");
         }
+
         Connect().Put("cat.png", Notation.Bytes(20));
     }
 
@@ -394,7 +481,11 @@ public sealed class Closing : ServerConformance
     public void The_server_says_nothing_first()
     {
         var silent = Connect();
-        for (int i = 0; i < 10; i++) Connect().List();  // the barrier: the server has had time for it
+        for (int i = 0; i < 10; i++)
+        {
+            Connect().List();  // the barrier: the server has had time for it
+        }
+
         Assert.That(silent.Socket.Available, Is.Zero);
         silent.HalfClose();
         silent.ExpectEnd();

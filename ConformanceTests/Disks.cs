@@ -6,20 +6,25 @@ using System.Security.Cryptography;
 public sealed class Disks : ServerConformance
 {
     // A folder of its own file system, with as much room as that is told to have.
-    string SmallFolder(string room)
+    private string SmallFolder(string room)
     {
-        if (!OperatingSystem.IsLinux() || Settings.OnWindows) NotLookedAt.Skip("needs a small tmpfs");
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs a small tmpfs");
+        }
+
         string folder = Plug.NewFolder("small");
         if (Execute("mount", "-t", "tmpfs", "-o", room, "tmpfs", folder) != 0)
         {
             Directory.Delete(folder);
             NotLookedAt.Skip("needs a small tmpfs, and root to mount it");
         }
+
         Own(new Unmount(folder));
         return folder;
     }
 
-    sealed class Unmount(string folder) : IDisposable
+    private sealed class Unmount(string folder) : IDisposable
     {
         public void Dispose()
         {
@@ -28,7 +33,7 @@ public sealed class Disks : ServerConformance
         }
     }
 
-    static int Execute(string program, params string[] words)
+    private static int Execute(string program, params string[] words)
     {
         string[] all = ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words];
         using var process = Process.Start("sh", all);
@@ -36,7 +41,7 @@ public sealed class Disks : ServerConformance
         return process.ExitCode;
     }
 
-    static void ExpectOnly(RunningServer server, params string[] names)
+    private static void ExpectOnly(RunningServer server, params string[] names)
     {
         var folder = new DirectoryInfo(server.Folder);
         Eventually(() => folder.GetFileSystemInfos().Select(entry => entry.Name).Order().SequenceEqual(names.Order()),
@@ -53,15 +58,21 @@ public sealed class Disks : ServerConformance
     [Test, Clause("PUT-6", "PUT-2", "ERR-2")]
     public void A_full_disk([Values("", "|digest=sha256")] string option)
     {
-        if (option != "" && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
+        if (option != "" && Offers.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
         var server = Start(folder: SmallFolder("size=2m"));
         server.Has("cat.png", Notation.Bytes(100_000));
         var wire = Connect(server);
-        byte[] large = Notation.Bytes(6 << 20), small = Notation.Bytes(1000);
-        byte[] digest(byte[] octets) => option == "" ? [] : SHA256.HashData(octets);
+        byte[] large = Notation.Bytes(6 << 20);
+        byte[] small = Notation.Bytes(1000);
+        byte[] Digest(byte[] octets) => option == "" ? [] : SHA256.HashData(octets);
+
         wire.Send($"PUT|big.png{option}\n");
         wire.Expect("OK\n");
-        byte[] block = [.. Notation.U64(6 << 20), .. large, .. digest(large)];
+        byte[] block = [.. Notation.U64(6 << 20), .. large, .. Digest(large)];
         wire.Send(block.AsSpan(..^1));
         ExpectNothingYet(wire);
         wire.Send(block.AsSpan(^1..));
@@ -70,7 +81,7 @@ public sealed class Disks : ServerConformance
         Demand(wire.Get("cat.png").AsSpan().SequenceEqual(Notation.Bytes(100_000)), "cat.png as it was", "others");
         wire.Send($"PUT|dog.png{option}\n");            // there is room again
         wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(1000), .. small, .. digest(small)]);
+        wire.Send([.. Notation.U64(1000), .. small, .. Digest(small)]);
         wire.Expect("OK\n");
         ExpectOnly(server, "cat.png", "dog.png");
     }
@@ -95,7 +106,11 @@ public sealed class Disks : ServerConformance
                     $"{server.Stored("cat.png").Length:N0}: a write may take fewer octets than it was given");
                 File.Delete(server.PathOf("cat.png"));
             }
-            else Demand(answer.StartsWith("ER|storage|"), "OK or ER|storage|…", answer);
+            else
+            {
+                Demand(answer.StartsWith("ER|storage|"), "OK or ER|storage|…", answer);
+            }
+
             ExpectOnly(server);
         }
     }
@@ -133,7 +148,8 @@ public sealed class Disks : ServerConformance
     public void A_disk_that_others_fill_meanwhile()
     {
         var server = Start(folder: SmallFolder("size=2m"));
-        Wire late = Connect(server), small = Connect(server);
+        Wire late = Connect(server);
+        Wire small = Connect(server);
         late.Send("PUT|big.png\n");
         late.Expect("OK\n");
         late.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
@@ -147,10 +163,16 @@ public sealed class Disks : ServerConformance
         late.Put("big.png", Notation.Bytes(1 << 19));   // the name, too
     }
 
-    static void Fill(string path)
+    private static void Fill(string path)
     {
         using var file = File.Create(path, 1);
-        try { while (true) file.Write(new byte[4096]); }
+        try
+        {
+            while (true)
+            {
+                file.Write(new byte[4096]);
+            }
+        }
         catch (IOException) { }                         // now it is full
     }
 
@@ -163,21 +185,32 @@ public sealed class Disks : ServerConformance
         int fillers = FillWithFiles(server);
         ExpectNoRoomFor("cat.png", wire);
         Demand(wire.List().Length == fillers, $"{fillers} files in the list", $"{wire.List().Length}");
-        for (int i = 0; i < 3; i++) File.Delete(server.PathOf($"filler-{i}.png"));
+        for (int i = 0; i < 3; i++)
+        {
+            File.Delete(server.PathOf($"filler-{i}.png"));
+        }
+
         wire.Put("cat.png", Notation.Bytes(9));
     }
 
-    static int FillWithFiles(RunningServer server)
+    private static int FillWithFiles(RunningServer server)
     {
         int fillers = 0;
-        try { for (; fillers < 100; fillers++) server.Has($"filler-{fillers}.png", [1]); }
+        try
+        {
+            for (; fillers < 100; fillers++)
+            {
+                server.Has($"filler-{fillers}.png", [1]);
+            }
+        }
         catch (IOException) { }
+
         File.Delete(server.PathOf($"filler-{fillers}.png"));
         return fillers;
     }
 
     // Refused at once, or when it is to be stored.
-    static void ExpectNoRoomFor(string name, Wire wire)
+    private static void ExpectNoRoomFor(string name, Wire wire)
     {
         wire.Send($"PUT|{name}\n");
         string answer = wire.ReceiveLine();
@@ -186,17 +219,20 @@ public sealed class Disks : ServerConformance
             wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
             wire.ExpectError("storage");
         }
-        else Demand(answer.StartsWith("ER|storage|"), "ER|storage|… where no file can be made", answer);
+        else
+        {
+            Demand(answer.StartsWith("ER|storage|"), "ER|storage|… where no file can be made", answer);
+        }
     }
 
     // ---- a file that changes while it is sent ----
 
-    const int Large = 48 << 20;
-    static readonly Lazy<byte[]> large = new(() => Notation.Bytes(Large));
+    private const int Large = 48 << 20;
+    private static readonly Lazy<byte[]> _large = new(() => Notation.Bytes(Large));
 
-    Wire BeginDownload(out byte[] picture, string option = "")
+    private Wire BeginDownload(out byte[] picture, string option = "")
     {
-        picture = large.Value;
+        picture = _large.Value;
         Server.Has("big.png", picture);
         var wire = ConnectSlow();
         wire.Send($"GET|big.png{option}\n");
@@ -231,6 +267,7 @@ public sealed class Disks : ServerConformance
             file.Seek(0, SeekOrigin.End);
             file.Write(new byte[1 << 20]);
         }
+
         Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
         Demand(wire.List().Length == 1, "a listing of one line", "another one");
     }
@@ -244,6 +281,7 @@ public sealed class Disks : ServerConformance
             file.Seek(0, SeekOrigin.End);
             file.Write(new byte[1 << 20]);
         }
+
         Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
         wire.ExpectOctets(SHA256.HashData(picture));
         wire.List();
@@ -252,12 +290,19 @@ public sealed class Disks : ServerConformance
     // ---- rights ----
 
     // Root may do everything, so where the suite is root the server is started as somebody else.
-    RunningServer StartAsNobody()
+    private RunningServer StartAsNobody()
     {
-        if (!OperatingSystem.IsLinux() || Settings.OnWindows) NotLookedAt.Skip("needs the rights of Unix");
+        if (!OperatingSystem.IsLinux() || Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs the rights of Unix");
+        }
+
         string folder = NewFolder();
         string launcher = Nobody.Launcher(folder);
-        try { return Start(folder: folder, launcher: launcher); }
+        try
+        {
+            return Start(folder: folder, launcher: launcher);
+        }
         catch (Violation) when (launcher != "")
         {
             NotLookedAt.Skip("needs a server that somebody else than root can start from there");
@@ -269,8 +314,16 @@ public sealed class Disks : ServerConformance
     public void A_file_that_cannot_be_read_is_listed_and_refused(
         [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
     {
-        if (option.StartsWith("|d") && Offers.Missing("DIGEST-1") is { } noDigest) Assert.Ignore(noDigest);
-        if (option.StartsWith("|o") && Offers.Missing("OFFSET-1") is { } noOffset) Assert.Ignore(noOffset);
+        if (option.StartsWith("|d") && Offers.Missing("DIGEST-1") is { } noDigest)
+        {
+            Assert.Ignore(noDigest);
+        }
+
+        if (option.StartsWith("|o") && Offers.Missing("OFFSET-1") is { } noOffset)
+        {
+            Assert.Ignore(noOffset);
+        }
+
         var server = StartAsNobody();
         server.Has("secret.png", Notation.Bytes(9));
         server.Has("cat.png", Notation.Bytes(10));
@@ -298,9 +351,13 @@ public sealed class Disks : ServerConformance
             ExpectNoRoomFor("dog.png", wire);
             Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
         }
-        finally { SetMode(server.Folder, "755"); }
+        finally
+        {
+            SetMode(server.Folder, "755");
+        }
+
         wire.Put("dog.png", Notation.Bytes(9));
     }
 
-    static void SetMode(string path, string mode) => Execute("chmod", mode, path);
+    private static void SetMode(string path, string mode) => Execute("chmod", mode, path);
 }

@@ -25,31 +25,50 @@ public sealed class Violation : Exception
 public sealed record Failure(string Expected, string Received)
 {
     public string Where { get; init; } = "";
+
     public int? Caret { get; init; }
+
     public string[] Notes { get; init; } = [];
+
     public string HintName { get; init; } = "";
+
     public string Hint { get; init; } = "";
+
     public string? Sentence { get; init; }
+
     public string RunAs { get; init; } = "";            // a client: LIST, GET cat.png
+
     public bool IsAdvice { get; init; }                 // what is broken is a SHOULD of that sentence
+
     public Failure? InPieces { get; init; }             // the same with the hint that holds if one piece had passed
+
     public bool GivenUp { get; init; }                  // the test waited; what the program says after that is no cause
+
     public Talk[] Talks { get; init; } = [];
+
     public string Who { get; init; } = "";
+
     public string[] Said { get; init; } = [];
 
     public Failure Settled(bool wholePassed) =>
         (wholePassed && InPieces is { } pieces
             ? this with { HintName = pieces.HintName, Hint = pieces.Hint, Sentence = pieces.Sentence } : this)
-        with { InPieces = null };
+        with
+        { InPieces = null };
 
     public static Failure From(string text)
     {
         string[] lines = text.Split('\n');
-        string of(string label) =>
+        string Of(string label) =>
             lines.FirstOrDefault(line => line.StartsWith(label))?[label.Length..].Trim() ?? "";
-        string expected = of("expected  "), received = of("received  ");
-        if (expected != "" && received != "") return new Failure(expected, received);
+
+        string expected = Of("expected  ");
+        string received = Of("received  ");
+        if (expected != "" && received != "")
+        {
+            return new Failure(expected, received);
+        }
+
         return new Failure("", string.Join('\n', lines.Where(line => !line.StartsWith("[your "))).Trim());
     }
 
@@ -59,16 +78,37 @@ public sealed record Failure(string Expected, string Received)
     public string Rows(bool hint)
     {
         var text = new StringBuilder();
-        if (Expected != "") text.Append(Row("expected", Expected));
+        if (Expected != "")
+        {
+            text.Append(Row("expected", Expected));
+        }
+
         text.Append(Row("received", Received));
-        if (Caret is { } column) text.Append($"{new string(' ', 10 + column)}^\n");
-        foreach (string note in Notes) text.Append(Row("", Wording.Wrapped(note)));
-        if (hint && Hint != "") text.Append(Row("hint", Wording.Wrapped(Hint)));
-        if (RunAs != "") text.Append(Row("run as", RunAs));
+        if (Caret is { } column)
+        {
+            text.Append($"{new string(' ', 10 + column)}^\n");
+        }
+
+        foreach (string note in Notes)
+        {
+            text.Append(Row("", Wording.Wrapped(note)));
+        }
+
+        if (hint && Hint != "")
+        {
+            text.Append(Row("hint", Wording.Wrapped(Hint)));
+        }
+
+        if (RunAs != "")
+        {
+            text.Append(Row("run as", RunAs));
+        }
+
         return text.ToString();
     }
 
-    static string Row(string label, string text) => $"{label,-10}{text.TrimEnd().Replace("\n", $"\n{"",10}")}\n";
+    private static string Row(string label, string text) =>
+        $"{label,-10}{text.TrimEnd().Replace("\n", $"\n{"",10}")}\n";
 
     // Connections that had the same fate are shown once, and of many kinds the first; More: so many are not shown.
     public ((string Title, Talk Talk)[] Shown, int More) Connections()
@@ -78,9 +118,14 @@ public sealed record Failure(string Expected, string Received)
             all.Skip(MostConnections).Sum(kind => kind.Count));
     }
 
-    IEnumerable<(string Title, Talk Talk, int Count)> Kinds()
+    private IEnumerable<(string Title, Talk Talk, int Count)> Kinds()
     {
-        if (Talks.Length == 1) { yield return ("so far", Talks[0], 1); yield break; }
+        if (Talks.Length == 1)
+        {
+            yield return ("so far", Talks[0], 1);
+            yield break;
+        }
+
         var groups = Talks.Select((talk, i) => (talk, Number: i + 1))
             .GroupBy(row => (row.talk.FailedHere, row.talk.Text()))
             .OrderByDescending(group => group.Key.FailedHere);
@@ -97,7 +142,8 @@ public sealed record Failure(string Expected, string Received)
         }
     }
 
-    const int MostConnections = 8;
+    private const int MostConnections = 8;
+
     public static string AndMore(int more) => $"and {more} more connection{(more == 1 ? "" : "s")}";
 
     public string Text(bool hint = true)
@@ -105,10 +151,26 @@ public sealed record Failure(string Expected, string Received)
         var text = new StringBuilder(Where == "" ? "" : Where + "\n");
         text.Append(Rows(hint));
         var (shown, more) = Connections();
-        foreach (var (title, talk) in shown) text.Append($"{title}\n   octet\n{talk.Text()}");
-        if (more > 0) text.Append($"{AndMore(more)}\n");
-        if (Said.Length > 0) text.Append($"your {Who} wrote\n");
-        foreach (string line in Said) text.Append($"          {line}\n");
+        foreach (var (title, talk) in shown)
+        {
+            text.Append($"{title}\n   octet\n{talk.Text()}");
+        }
+
+        if (more > 0)
+        {
+            text.Append($"{AndMore(more)}\n");
+        }
+
+        if (Said.Length > 0)
+        {
+            text.Append($"your {Who} wrote\n");
+        }
+
+        foreach (string line in Said)
+        {
+            text.Append($"          {line}\n");
+        }
+
         return text.ToString();
     }
 }

@@ -7,17 +7,29 @@ using System.Buffers.Binary;
 public sealed record Evidence
 {
     public Side Self { get; init; }                     // the side that the suite plays
+
     public byte[]? Expected { get; init; }
+
     public int At { get; init; }                        // so many octets of it have come
+
     public byte[] Received { get; init; } = [];
+
     public string? What { get; init; }                  // in words, where it is not octets that were expected
+
     public Delivery Delivery { get; init; }
+
     public bool Waited { get; init; }                   // nothing came in time
+
     public bool Reset { get; init; }
+
     public bool AnswersAfterEnd { get; init; }
+
     public bool AnswersAfterOthers { get; init; }
+
     public int Taken { get; init; }                     // replies, or parts of them, that were as expected
+
     public Asked Asked { get; init; } = new();
+
     public string[] Clauses { get; init; } = [];        // that the test is about
 
     // The eight octets of a length, if that is what was to come here.
@@ -31,18 +43,29 @@ public sealed record Evidence
     // The text, if that is what was to come; and the line without its LF, if it is one.
     public string? Text => Expected is { Length: > 0 } expected && expected.All(octet => octet is 10 or >= 32)
         ? Encoding.UTF8.GetString(expected) : null;
+
     public string? Line => Text is [.. var line, '\n'] ? line : null;
+
     public bool Wants(string start) => (What ?? Text)?.StartsWith(start) == true;
+
     public bool WantsReply => Wants("OK") || Wants("ER|");
+
     public bool WantsError(params string[] codes) => codes.Any(code => Wants($"ER|{code}"));
+
     public bool WantsEnd => What?.StartsWith("the connection to be closed") == true;
 
     public byte[] Seen => [.. Expected is null ? [] : Expected[..At], .. Received];
+
     public bool Starts(params byte[] octets) => Seen.AsSpan().StartsWith(octets);
+
     public bool Starts(string text) => Starts(Encoding.UTF8.GetBytes(text));
+
     public bool Ended => Received.Length == 0 && !Waited && !Reset;
+
     public bool Refused(params string[] codes) => codes.Any(code => Starts($"ER|{code}|"));
+
     public bool About(string clause) => Clauses.Contains(clause);
+
     public bool OfServer => Self == Side.Client;
 }
 
@@ -50,17 +73,18 @@ public sealed record Evidence
 public sealed record Hint(string Name, Func<Evidence, bool> Fits, Func<Evidence, string> Text)
 {
     public string? Sentence { get; init; }              // what is broken, where the test is about something else
+
     public bool Quiet { get; init; }
 }
 
 public static class Hints
 {
-    const string AfterTheReset =
+    private const string AfterTheReset =
         "it closed while octets of the other side were still unread: that sends a reset, and a reset can destroy a "
         + "reply that is on its way. Shut down the sending side, read and drop until the other side's end, close then "
         + "(§8).";
 
-    static readonly Hint[] table =
+    private static readonly Hint[] _table =
     [
         // ---- what was shown by trying, not only by the octets ----
 
@@ -296,97 +320,121 @@ public static class Hints
     ];
 
     // For a message in pieces, if the same one passes in one piece; only the whole run knows.
-    static readonly Hint inPieces = new("one receive is one message", e => e.Delivery != Delivery.Whole, _ =>
+    private static readonly Hint _inPieces = new("one receive is one message", e => e.Delivery != Delivery.Whole, _ =>
         "this delivery sends a message in small pieces; in one piece it is understood. One receive is not one message: "
-        + "collect octets until the LF, or until the counted octets are there.") { Sentence = "CONN-3" };
+        + "collect octets until the LF, or until the counted octets are there.")
+    { Sentence = "CONN-3" };
 
     // The same failure, if pieces are what is not understood: for a conversation that has no connection's evidence.
     public static Failure InPieces(Failure failure) => failure.HintName == "held up by another" ? failure : failure with
     {
-        InPieces = failure.InPieces ?? With(failure with { InPieces = null }, inPieces, new Evidence()),
+        InPieces = failure.InPieces ?? With(failure with { InPieces = null }, _inPieces, new Evidence()),
     };
 
-    public static IEnumerable<string> Names => table.Append(inPieces).Select(row => row.Name);
+    public static IEnumerable<string> Names => _table.Append(_inPieces).Select(row => row.Name);
 
     // The failure with the hint that fits its evidence, if one does.
     public static Failure Applied(Failure failure, Evidence evidence)
     {
-        var hint = table.FirstOrDefault(row => row.Fits(evidence));
+        var hint = _table.FirstOrDefault(row => row.Fits(evidence));
         bool tried = evidence.AnswersAfterOthers;       // that is shown, and needs no guess
         return With(failure, hint, evidence) with
         {
-            InPieces = !tried && inPieces.Fits(evidence) ? With(failure, inPieces, evidence) : null,
+            InPieces = !tried && _inPieces.Fits(evidence) ? With(failure, _inPieces, evidence) : null,
         };
     }
 
-    static Failure With(Failure failure, Hint? hint, Evidence evidence) => hint is null ? failure : failure with
+    private static Failure With(Failure failure, Hint? hint, Evidence evidence) => hint is null ? failure : failure with
     {
-        HintName = hint.Name, Hint = hint.Text(evidence), Sentence = hint.Sentence,
+        HintName = hint.Name,
+        Hint = hint.Text(evidence),
+        Sentence = hint.Sentence,
     };
 
-    public static bool IsQuiet(string name) => table.Any(row => row.Name == name && row.Quiet);
+    public static bool IsQuiet(string name) => _table.Any(row => row.Name == name && row.Quiet);
 
     // ---- the traces that take more than a line to tell ----
 
     // The listing as it came, in characters, is as long as the length says; in octets it is longer.
-    static bool IsInCharacters(Evidence e)
+    private static bool IsInCharacters(Evidence e)
     {
-        if (e.SeenLength is not { } seen || e.Length <= seen || (ulong)e.Seen.Length - 8 <= seen) return false;
+        if (e.SeenLength is not { } seen || e.Length <= seen || (ulong)e.Seen.Length - 8 <= seen)
+        {
+            return false;
+        }
+
         string listing = Encoding.UTF8.GetString(e.Seen.AsSpan(8));
         int characters = listing.EnumerateRunes().Count();
         return (ulong)listing.Length == seen || (ulong)characters == seen;
     }
 
     // The lines are there, name and size in order, and only the last field is none of the times that LIST-1 has.
-    static string? OtherTime(Evidence e)
+    private static string? OtherTime(Evidence e)
     {
-        bool isTime(string field) => DateTime.TryParseExact(
+        bool IsTime(string field) => DateTime.TryParseExact(
             field, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, System.Globalization.DateTimeStyles.None, out _);
+
         if (e.What?.StartsWith("a time such as") == true)
+        {
             return Encoding.UTF8.GetString(e.Received).Split('\n')[0];
-        if (!FitsWhatFollows(e) || e.Asked.Last != "LIST") return null;
+        }
+
+        if (!FitsWhatFollows(e) || e.Asked.Last != "LIST")
+        {
+            return null;
+        }
+
         string[] lines = Encoding.UTF8.GetString(e.Seen.AsSpan(8)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         return lines.Select(line => line.Split('|'))
-            .FirstOrDefault(fields => fields.Length == 3 && ulong.TryParse(fields[1], out _) && !isTime(fields[2]))?[2];
+            .FirstOrDefault(fields => fields.Length == 3 && ulong.TryParse(fields[1], out _) && !IsTime(fields[2]))?[2];
     }
 
-    static bool FitsWhatFollows(Evidence e) =>
+    private static bool FitsWhatFollows(Evidence e) =>
         e.SeenLength is { } seen && seen != e.Length && (ulong)e.Seen.Length - 8 == seen;
 
-    static bool EndsWithCrLf(Evidence e)
+    private static bool EndsWithCrLf(Evidence e)
     {
-        if (e.Line is { } line) return !line.EndsWith('\r') && e.Starts(line + "\r\n");
+        if (e.Line is { } line)
+        {
+            return !line.EndsWith('\r') && e.Starts(line + "\r\n");
+        }
+
         int end = e.Received.AsSpan().IndexOf((byte)'\n');
         return e.Expected is null && !e.WantsEnd && end > 0 && e.Received[end - 1] == '\r';
     }
 
-    static bool LacksItsLf(Evidence e) =>
+    private static bool LacksItsLf(Evidence e) =>
         e.Line is { } line && e.Starts(line)
         && (e.Seen.Length == line.Length || e.Seen.Length > line.Length && e.Seen[line.Length] != '\n');
 
-    static bool TakesRequestsForOne(Evidence e) =>
+    private static bool TakesRequestsForOne(Evidence e) =>
         e.OfServer && e.Asked.Together > 1 && e.Wants("OK") && e.Starts("ER|")
         && (e.Taken == 0 || e.Refused("unsupported", "bad-request"));
 
     // A block was sent before, and now there is an answer to a request that nobody made.
-    static bool IsLeftOver(Evidence e) =>
+    private static bool IsLeftOver(Evidence e) =>
         e.OfServer && e.Asked.Blocks > 0 && e.Refused("bad-request", "unsupported")
         && !e.Wants("ER|bad-request") && !e.Wants("ER|unsupported");
 
-    static bool IsInsideABlock(Evidence e) =>
+    private static bool IsInsideABlock(Evidence e) =>
         e.Expected is { Length: > 64 } && e.At > 0 || e.What?.Contains("octets") == true;
 
-    static bool HasSameLines(Evidence e) =>
+    private static bool HasSameLines(Evidence e) =>
         e.Text is { } text && text.Count(c => c == '\n') > 1 && text.Contains('|')
         && Encoding.UTF8.GetString(e.Seen) is var seen && seen.Length >= text.Length
         && NamesIn(seen[..text.Length]).Order().SequenceEqual(NamesIn(text).Order());
 
-    static IEnumerable<string> NamesIn(string listing) => listing.Split('\n').Select(line => line.Split('|')[0]);
+    private static IEnumerable<string> NamesIn(string listing) =>
+        listing.Split('\n').Select(line => line.Split('|')[0]);
 
-    static bool IsInAnotherCase(Evidence e)
+    private static bool IsInAnotherCase(Evidence e)
     {
         string seen = Encoding.UTF8.GetString(e.Seen);
-        if (e.Text is not { } text || e.Received.Length == 0 || seen.Length < 3) return false;
+        if (e.Text is not { } text || e.Received.Length == 0 || seen.Length < 3)
+        {
+            return false;
+        }
+
         int common = Math.Min(seen.Length, text.Length);
         return text[..common] != seen[..common]
             && text[..common].Equals(seen[..common], StringComparison.OrdinalIgnoreCase);

@@ -6,9 +6,11 @@ using System.Text.RegularExpressions;
 
 public sealed class Program : IDisposable
 {
-    readonly Process process;
-    readonly List<string> output = [], errors = [];
-    readonly ManualResetEventSlim outputEnded = new(), errorsEnded = new();
+    private readonly Process _process;
+    private readonly List<string> _output = [];
+    private readonly List<string> _errors = [];
+    private readonly ManualResetEventSlim _outputEnded = new();
+    private readonly ManualResetEventSlim _errorsEnded = new();
     public readonly string Name;
 
     public Program(string name, string[] command, string folder, string? input = null, bool drain = true)
@@ -17,66 +19,143 @@ public sealed class Program : IDisposable
         var start = new ProcessStartInfo(command[0], command[1..])
         {
             WorkingDirectory = folder,
-            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
-            StandardOutputEncoding = Encoding.UTF8, StandardErrorEncoding = Encoding.UTF8,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
         };
-        if (Settings.IsReference) start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
+        if (Settings.IsReference)
+        {
+            start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
+        }
+
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["LC_ALL"] = "C.UTF-8";
         start.Environment["TZ"] = "Asia/Kathmandu";     // where local time is never UTC, be it by a whole hour
-        try { process = Process.Start(start)!; }
+        try
+        {
+            _process = Process.Start(start)!;
+        }
         catch (System.ComponentModel.Win32Exception e)
         {
             throw new Violation($"The {name} cannot be started: {e.Message}\n  {string.Join(' ', command)}");
         }
-        if (drain) Drain();
-        if (input is not null) process.StandardInput.Write(input);
-        process.StandardInput.Close();
-        lock (running) running.Add(this);
+
+        if (drain)
+        {
+            Drain();
+        }
+
+        if (input is not null)
+        {
+            _process.StandardInput.Write(input);
+        }
+
+        _process.StandardInput.Close();
+        lock (_running)
+        {
+            _running.Add(this);
+        }
+
         Watch.Current?.Add(this);
     }
 
     // From now on what it says is read; before, it waits as soon as its pipes are full.
     public void Drain()
     {
-        process.OutputDataReceived += (_, line) => Collect(line.Data, output, outputEnded);
-        process.ErrorDataReceived += (_, line) => Collect(line.Data, errors, errorsEnded);
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
+        _process.OutputDataReceived += (_, line) => Collect(line.Data, _output, _outputEnded);
+        _process.ErrorDataReceived += (_, line) => Collect(line.Data, _errors, _errorsEnded);
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
     }
 
-    static void Collect(string? line, List<string> lines, ManualResetEventSlim ended)
+    private static void Collect(string? line, List<string> lines, ManualResetEventSlim ended)
     {
-        if (line is null) ended.Set();
-        else lock (lines) lines.Add(line);
+        if (line is null)
+        {
+            ended.Set();
+        }
+        else
+        {
+            lock (lines)
+            {
+                lines.Add(line);
+            }
+        }
     }
 
-    public int Id => process.Id;
-    public bool HasEnded => disposed || process.HasExited;
-    bool disposed;
-    public TimeSpan CpuTime { get { process.Refresh(); return process.TotalProcessorTime; } }
-    public string Output { get { lock (output) return string.Concat(output.Select(line => line + "\n")); } }
-    public string Errors { get { lock (errors) return string.Concat(errors.Select(line => line + "\n")); } }
+    public int Id => _process.Id;
+
+    public bool HasEnded => _disposed || _process.HasExited;
+
+    private bool _disposed;
+
+    public TimeSpan CpuTime
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.TotalProcessorTime;
+        }
+    }
+
+    public string Output
+    {
+        get
+        {
+            lock (_output)
+            {
+                return string.Concat(_output.Select(line => line + "\n"));
+            }
+        }
+    }
+
+    public string Errors
+    {
+        get
+        {
+            lock (_errors)
+            {
+                return string.Concat(_errors.Select(line => line + "\n"));
+            }
+        }
+    }
 
     public int WaitForExit(int? milliseconds = null)
     {
         int patience = milliseconds ?? Settings.Patience * 2;
-        if (!process.WaitForExit(patience)) throw new Violation(Wording.Hangs(Name, patience));
-        outputEnded.Wait(Settings.Patience);
-        errorsEnded.Wait(Settings.Patience);
+        if (!_process.WaitForExit(patience))
+        {
+            throw new Violation(Wording.Hangs(Name, patience));
+        }
+
+        _outputEnded.Wait(Settings.Patience);
+        _errorsEnded.Wait(Settings.Patience);
         // A crash is no refusal, whatever the exit code: nobody decided anything.
-        if (Name == "client" && !told && Wording.Crash(Output + Errors, process.ExitCode) is { } crash)
+        if (Name == "client" && !_told && Wording.Crash(Output + Errors, _process.ExitCode) is { } crash)
+        {
             throw new Violation(Wording.Crashed(crash));
-        if (Name == "client" && Watch.Current is { } watch) watch.ClientExit = process.ExitCode;
-        return process.ExitCode;
+        }
+
+        if (Name == "client" && Watch.Current is { } watch)
+        {
+            watch.ClientExit = _process.ExitCode;
+        }
+
+        return _process.ExitCode;
     }
 
-    bool told;                              // to end, by a test
+    private bool _told;                              // to end, by a test
 
     // A shell that starts a job in the background turns SIGINT off for it, and for all that it starts.
-    static readonly Lazy<bool> ignoresInterrupts = new(() =>
+    private static readonly Lazy<bool> _ignoresInterrupts = new(() =>
     {
-        if (!File.Exists("/proc/self/status")) return false;
+        if (!File.Exists("/proc/self/status"))
+        {
+            return false;
+        }
+
         var start = new ProcessStartInfo("cat", ["/proc/self/status"]) { RedirectStandardOutput = true };
         using var cat = Process.Start(start)!;
         var ignored = Regex.Match(cat.StandardOutput.ReadToEnd(), @"SigIgn:\s*([0-9a-f]+)");
@@ -85,25 +164,43 @@ public sealed class Program : IDisposable
 
     public void Signal(string name)
     {
-        if (name == "INT" && ignoresInterrupts.Value)
+        if (name == "INT" && _ignoresInterrupts.Value)
+        {
             NotLookedAt.Skip("needs SIGINT, which is turned off in a job that a shell runs in the background");
-        told = true;
-        using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{process.Id}"]))!;
+        }
+
+        _told = true;
+        using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]))!;
         kill.WaitForExit();
-        if (Name != "server" || name is not ("INT" or "TERM")) return;
-        foreach (var wire in Watch.Current?.Wires ?? []) wire.ToldToStop(name);
+        if (Name != "server" || name is not ("INT" or "TERM"))
+        {
+            return;
+        }
+
+        foreach (var wire in Watch.Current?.Wires ?? [])
+        {
+            wire.ToldToStop(name);
+        }
     }
 
     // As a server is told to stop, and a person would stop one.
     public void TellToStop(string signal = "TERM")
     {
-        if (Settings.OnWindows) NotLookedAt.Skip("needs signals, which Windows has not");
+        if (Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs signals, which Windows has not");
+        }
+
         Signal(signal);
     }
 
     public void Kill()
     {
-        try { process.Kill(entireProcessTree: true); process.WaitForExit(Settings.Patience); }
+        try
+        {
+            _process.Kill(entireProcessTree: true);
+            _process.WaitForExit(Settings.Patience);
+        }
         catch (InvalidOperationException) { }           // it has ended already
     }
 
@@ -115,25 +212,37 @@ public sealed class Program : IDisposable
 
     public void Dispose()
     {
-        lock (running) running.Remove(this);
+        lock (_running)
+        {
+            _running.Remove(this);
+        }
+
         Kill();
-        disposed = true;
-        process.Dispose();
+        _disposed = true;
+        _process.Dispose();
     }
 
-    static readonly HashSet<Program> running = [];
+    private static readonly HashSet<Program> _running = [];
 
     public static void KillAll()
     {
         Program[] left;
-        lock (running) left = [.. running];
-        foreach (var program in left) program.Dispose();
+        lock (_running)
+        {
+            left = [.. _running];
+        }
+
+        foreach (var program in left)
+        {
+            program.Dispose();
+        }
     }
 }
 
 public static class Plug
 {
     public static string Dll => Settings.Program;
+
     public static string ServerTemplate =>
         Settings.Server != "" ? Settings.Server : ReferenceServer(Dll);
 
@@ -148,10 +257,10 @@ public static class Plug
 
     // What a test may want, and a template may say how to have.  The last ones are told by being there:
     // `{read-only}` stands for the word `--read-only`.
-    static readonly string[] optional =
+    private static readonly string[] _optional =
         ["max-clients", "max-size", "idle", "types", "key", "read-only", "resume"];
 
-    static bool IsFlag(string name) => name is "read-only" or "resume";
+    private static bool IsFlag(string name) => name is "read-only" or "resume";
 
     // "max-clients=2 read-only", as the values of those placeholders; all the others have none.
     public static (string Name, string? Value)[] Values(string template, string with)
@@ -159,8 +268,14 @@ public static class Plug
         var given = with.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(one => one.Split('='))
             .ToDictionary(one => one[0], one => one is [_, var value] ? value : $"--{one[0]}");
         foreach (string name in given.Keys)
-            if (!template.Contains($"{{{name}}}")) NotLookedAt.Skip($"needs {{{name}}}");
-        return [.. optional.Select(name => (name, given.GetValueOrDefault(name)))];
+        {
+            if (!template.Contains($"{{{name}}}"))
+            {
+                NotLookedAt.Skip($"needs {{{name}}}");
+            }
+        }
+
+        return [.. _optional.Select(name => (name, given.GetValueOrDefault(name)))];
     }
 
     // Words as a shell would cut them; a word that names a file here is made absolute, since the program runs
@@ -176,28 +291,40 @@ public static class Plug
             if (missing.FirstOrDefault().Name is { } none)
             {
                 bool isItsValue = word == $"{{{none}}}" && !IsFlag(none) && words is [.., ['-', ..]];
-                if (isItsValue) words.RemoveAt(words.Count - 1);
+                if (isItsValue)
+                {
+                    words.RemoveAt(words.Count - 1);
+                }
+
                 continue;
             }
-            foreach (var (name, value) in values) word = word.Replace($"{{{name}}}", value);
+
+            foreach (var (name, value) in values)
+            {
+                word = word.Replace($"{{{name}}}", value);
+            }
+
             string here = Path.Combine(Settings.Here, word);
             bool mayBeAFile = word.Contains('/')
                 ? !Path.IsPathRooted(word)
                 : words.Count > 0 && !word.StartsWith('{');
             words.Add(mayBeAFile && File.Exists(here) ? Path.GetFullPath(here) : word);
         }
+
         return [.. words];
     }
 
     // Ports below the range that outgoing connections are given, so that no other test's connection is in the way;
     // and 500 of them for this run alone, so that no other run's server is: whoever has the first of them has them all.
-    const int FirstPort = 20_000, PortsEach = 500, Runs = 22;
-    static readonly Socket? guard = Enumerable.Range(0, Runs).OrderBy(_ => Random.Shared.Next())
+    private const int FirstPort = 20_000;
+    private const int PortsEach = 500;
+    private const int Runs = 22;
+    private static readonly Socket? _guard = Enumerable.Range(0, Runs).OrderBy(_ => Random.Shared.Next())
         .Select(run => TryToHold(FirstPort + run * PortsEach)).FirstOrDefault(held => held is not null);
-    static readonly int firstPort = (guard?.LocalEndPoint as IPEndPoint)?.Port ?? FirstPort;
-    static int portsTaken;
+    private static readonly int _firstPort = (_guard?.LocalEndPoint as IPEndPoint)?.Port ?? FirstPort;
+    private static int _portsTaken;
 
-    static Socket? TryToHold(int port)
+    private static Socket? TryToHold(int port)
     {
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         try
@@ -206,16 +333,23 @@ public static class Plug
             socket.Listen(1);                           // .NET sets SO_REUSEADDR: two may bind, and one of them listen
             return socket;
         }
-        catch (SocketException) { socket.Dispose(); return null; }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            return null;
+        }
     }
 
     public static int FreePort()
     {
         while (true)
         {
-            int port = firstPort + 1 + Interlocked.Increment(ref portsTaken) % (PortsEach - 1);
+            int port = _firstPort + 1 + Interlocked.Increment(ref _portsTaken) % (PortsEach - 1);
             using var probe = TryToHold(port);
-            if (probe is not null) return port;
+            if (probe is not null)
+            {
+                return port;
+            }
         }
     }
 
@@ -229,16 +363,16 @@ public sealed class RunningServer : IDisposable
     public readonly string Folder;
     public readonly int Port;
     public readonly Program Program;
-    readonly string? ownFolder;
-    Socket? first;                          // the connection that showed that it listens: the first one asked for
+    private readonly string? _ownFolder;
+    private Socket? _first;         // the connection that showed that it listens: the first one asked for
 
     public RunningServer(
         string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
         string with = "", string? key = null)
     {
         var values = Plug.Values(Plug.ServerTemplate, key is null ? with : $"{with} key={key}");
-        ownFolder = folder is null ? Plug.NewFolder("server") : null;
-        Folder = folder ?? ownFolder!;
+        _ownFolder = folder is null ? Plug.NewFolder("server") : null;
+        Folder = folder ?? _ownFolder!;
         for (bool again = port is null; ; again = false)
         {
             Port = port ?? Plug.FreePort();
@@ -249,70 +383,110 @@ public sealed class RunningServer : IDisposable
                 .. Plug.Words(options),
             ];
             Program = new Program("server", command, Settings.Here, drain: drain);
-            try { if (Listens(command, isOldPort: port is not null, mayEnd: again)) break; }
-            catch { Dispose(); throw; }
+            try
+            {
+                if (Listens(command, isOldPort: port is not null, mayEnd: again))
+                {
+                    break;
+                }
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
+
             Program.Dispose();                          // the port may have been somebody else's
         }
-        if (key is not null) LetGoOfTheFirst();
+
+        if (key is not null)
+        {
+            LetGoOfTheFirst();
+        }
     }
 
     // Its handshake would be late.  Once the server has closed it, it takes no place any more.
-    void LetGoOfTheFirst()
+    private void LetGoOfTheFirst()
     {
-        using var socket = Interlocked.Exchange(ref first, null)!;
+        using var socket = Interlocked.Exchange(ref _first, null)!;
         socket.ReceiveTimeout = Settings.Patience;
         try
         {
             socket.Shutdown(SocketShutdown.Send);
-            while (socket.Receive(new byte[100]) > 0) { }
+            while (socket.Receive(new byte[100]) > 0)
+            {
+            }
         }
         catch (SocketException) { }                     // it has let go by a reset, or its own test will show that not
     }
 
     // Waits until it does.  False: it has ended, where it may.
-    bool Listens(string[] command, bool isOldPort, bool mayEnd)
+    private bool Listens(string[] command, bool isOldPort, bool mayEnd)
     {
-        Violation wrong(string what) => !isOldPort ? new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}")
+        Violation Wrong(string what) => !isOldPort ? new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}")
             : new(new Failure($"a server that listens on 127.0.0.1:{Port}, where another one has just ended", what)
             {
                 HintName = "port of the one before",
                 Hint = "connections of the one before are not quite over (TIME-WAIT), and the port counts as taken "
                     + "until they are: set SO_REUSEADDR before bind (§12).",
             });
+
         int patience = Settings.Milliseconds(20_000);
         var clock = Stopwatch.StartNew();
         while (true)
         {
-            first = TryConnect();
-            if (first is not null && !Program.HasEnded) return true;
-            Interlocked.Exchange(ref first, null)?.Dispose();           // somebody else's server
-            if (Program.HasEnded && mayEnd) return false;
+            _first = TryConnect();
+            if (_first is not null && !Program.HasEnded)
+            {
+                return true;
+            }
+
+            Interlocked.Exchange(ref _first, null)?.Dispose();           // somebody else's server
+            if (Program.HasEnded && mayEnd)
+            {
+                return false;
+            }
+
             if (Program.HasEnded)
             {
                 Program.WaitForExit();
-                throw wrong($"The server ended before it listened on 127.0.0.1:{Port}.");
+                throw Wrong($"The server ended before it listened on 127.0.0.1:{Port}.");
             }
+
             if (clock.ElapsedMilliseconds > patience)
             {
                 Program.Kill();
-                throw wrong($"The server does not listen on 127.0.0.1:{Port} within {patience / 1000} s.");
+                throw Wrong($"The server does not listen on 127.0.0.1:{Port} within {patience / 1000} s.");
             }
+
             Thread.Sleep(20);
         }
     }
 
-    Socket? TryConnect(bool slow = false)
+    private Socket? TryConnect(bool slow = false)
     {
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        if (slow) socket.ReceiveBufferSize = 1 << 16;
-        try { socket.Connect(IPAddress.Loopback, Port); return socket; }
-        catch (SocketException) { socket.Dispose(); return null; }
+        if (slow)
+        {
+            socket.ReceiveBufferSize = 1 << 16;
+        }
+
+        try
+        {
+            socket.Connect(IPAddress.Loopback, Port);
+            return socket;
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            return null;
+        }
     }
 
     // Slow: this side's kernel takes little before somebody asks for it.  Else it may be 32 MiB.
     public Wire Connect(Delivery delivery = Delivery.Whole, bool slow = false)
     {
-        var socket = (slow ? null : Interlocked.Exchange(ref first, null)) ?? TryConnect(slow)
+        var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow)
             ?? throw new Violation(new Failure("the server to accept a connection", "it does not, any more"));
         Watch.Current?.Add(Program);
         return new Wire(socket, Side.Client, delivery);
@@ -325,8 +499,11 @@ public sealed class RunningServer : IDisposable
     public byte[] Stored(string name) => Disk.Read(PathOf(name));
 
     public string PathOf(string name) => Path.Combine(Folder, name);
+
     public void Has(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+
     public bool Shows(string name) => File.Exists(PathOf(name));
+
     public string[] Hidden() =>
         [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))
             .Where(name => name.StartsWith('.'))];
@@ -334,17 +511,32 @@ public sealed class RunningServer : IDisposable
     // As new, for the next test.
     public void Empty()
     {
-        Interlocked.Exchange(ref first, null)?.Dispose();
+        Interlocked.Exchange(ref _first, null)?.Dispose();
         foreach (string entry in Directory.GetFileSystemEntries(Folder))
-            if (Directory.Exists(entry) && new DirectoryInfo(entry).LinkTarget is null) Directory.Delete(entry, true);
-            else File.Delete(entry);
+        {
+            if (Directory.Exists(entry) && new DirectoryInfo(entry).LinkTarget is null)
+            {
+                Directory.Delete(entry, true);
+            }
+            else
+            {
+                File.Delete(entry);
+            }
+        }
     }
 
     public void Dispose()
     {
-        Interlocked.Exchange(ref first, null)?.Dispose();
+        Interlocked.Exchange(ref _first, null)?.Dispose();
         Program.Dispose();
-        if (ownFolder is not null) try { Directory.Delete(ownFolder, true); } catch (DirectoryNotFoundException) { }
+        if (_ownFolder is not null)
+        {
+            try
+            {
+                Directory.Delete(_ownFolder, true);
+            }
+            catch (DirectoryNotFoundException) { }
+        }
     }
 }
 
@@ -374,7 +566,7 @@ public static class Disk
 // What a run cannot see of this implementation, and what it would need.  The report ends with it.
 public static class NotLookedAt
 {
-    const string Mark = "not looked at: ";
+    private const string Mark = "not looked at: ";
 
     [System.Diagnostics.CodeAnalysis.DoesNotReturn]
     public static void Skip(string why)

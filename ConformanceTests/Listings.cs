@@ -5,16 +5,20 @@ using System.Diagnostics;
 public sealed class Listings : ServerConformance
 {
     // Files with long names, so that a few of them make a listing of many octets.
-    static string[] Fill(string folder, int count)
+    private static string[] Fill(string folder, int count)
     {
         var names = Enumerable.Range(0, count).Select(i => $"{i:D5}{new string('x', 200)}.png").ToArray();
-        foreach (string name in names) File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        foreach (string name in names)
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        }
+
         return names;
     }
 
-    static string[] NamesIn(IEnumerable<string> lines) => [.. lines.Select(line => line.Split('|')[0])];
+    private static string[] NamesIn(IEnumerable<string> lines) => [.. lines.Select(line => line.Split('|')[0])];
 
-    static string[] TakeListing(Wire wire)
+    private static string[] TakeListing(Wire wire)
     {
         wire.Expect("OK\n");
         return Encoding.UTF8.GetString(wire.ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -26,9 +30,18 @@ public sealed class Listings : ServerConformance
         const int Times = 5;
         var names = Fill(Server.Folder, 300);
         var wires = Enumerable.Range(0, 20).Select(_ => Connect()).ToArray();
-        foreach (var wire in wires) wire.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));
         foreach (var wire in wires)
-            for (int i = 0; i < Times; i++) Assert.That(NamesIn(TakeListing(wire)), Is.EqualTo(names));
+        {
+            wire.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));
+        }
+
+        foreach (var wire in wires)
+        {
+            for (int i = 0; i < Times; i++)
+            {
+                Assert.That(NamesIn(TakeListing(wire)), Is.EqualTo(names));
+            }
+        }
     }
 
     [Test, Clause("P6", "CONN-4")]
@@ -38,15 +51,32 @@ public sealed class Listings : ServerConformance
         var probe = Connect();
         for (int i = 0; i < 36; i++)
         {
-            Wire other = Connect(), leaving = Connect();
-            if (i % 2 == 0) other.Send("LIST\n");       // it shares the listing of the one who leaves, or comes after
+            Wire other = Connect();
+            Wire leaving = Connect();
+            if (i % 2 == 0)
+            {
+                other.Send("LIST\n");       // it shares the listing of the one who leaves, or comes after
+            }
+
             leaving.Send("LIST\n");
-            if (i % 3 == 0) leaving.Reset();
-            else leaving.Dispose();
-            if (i % 2 != 0) other.Send("LIST\n");
+            if (i % 3 == 0)
+            {
+                leaving.Reset();
+            }
+            else
+            {
+                leaving.Dispose();
+            }
+
+            if (i % 2 != 0)
+            {
+                other.Send("LIST\n");
+            }
+
             Assert.That(NamesIn(TakeListing(other)), Is.EqualTo(names));
             other.Dispose();
         }
+
         Assert.That(NamesIn(probe.List()), Is.EqualTo(names));
     }
 
@@ -57,7 +87,8 @@ public sealed class Listings : ServerConformance
         const int Uploads = 60;
         int stored = 0;
         Fill(Server.Folder, 300);
-        Wire uploader = Connect(), watcher = Connect();
+        Wire uploader = Connect();
+        Wire watcher = Connect();
         var listers = Enumerable.Range(0, 3).Select(_ => Connect()).ToArray();
         var listing = listers.Select(wire => Task.Run(() =>
         {
@@ -75,6 +106,7 @@ public sealed class Listings : ServerConformance
             Volatile.Write(ref stored, i + 1);
             Assert.That(watcher.List(), Has.Length.EqualTo(300 + i + 1));
         }
+
         Assert.That(Task.WaitAll(listing, Settings.Patience * 2), "a lister hangs");
     }
 
@@ -101,26 +133,46 @@ public sealed class Listings : ServerConformance
                 Demand(missing is [], "in each listing all of the files that stay", $"{missing.Length} are missing");
             }
         }
-        finally { Volatile.Write(ref listed, 100); others.Wait(); }
+        finally
+        {
+            Volatile.Write(ref listed, 100);
+            others.Wait();
+        }
     }
 
     [Test, Clause("LIST-1", "CONN-2"), Reference]
     public void Read_slowly_it_comes_whole_where_there_is_no_temporary_folder()
     {
-        if (OperatingSystem.IsWindows()) Assert.Ignore("needs env");
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs env");
+        }
+
         const int Times = 40;
         var server = Start(launcher: "env TMPDIR=/nonexistent");
         var names = Fill(server.Folder, 1500);
-        Wire slow = Connect(server), other = Connect(server);
+        Wire slow = Connect(server);
+        Wire other = Connect(server);
         slow.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));           // more than the kernels hold
-        for (int i = 0; i < 5; i++) Assert.That(NamesIn(other.List()), Is.EqualTo(names));
-        for (int i = 0; i < Times; i++) Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names));
+        for (int i = 0; i < 5; i++)
+        {
+            Assert.That(NamesIn(other.List()), Is.EqualTo(names));
+        }
+
+        for (int i = 0; i < Times; i++)
+        {
+            Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names));
+        }
     }
 
     [Test, Clause("LIST-1"), Reference]
     public void A_date_that_four_digits_cannot_say_is_shown_as_the_last_that_they_can()
     {
-        if (!Directory.Exists("/dev/shm")) Assert.Ignore("needs a file system that takes any date, such as /dev/shm");
+        if (!Directory.Exists("/dev/shm"))
+        {
+            Assert.Ignore("needs a file system that takes any date, such as /dev/shm");
+        }
+
         string folder = Directory.CreateDirectory($"/dev/shm/{Path.GetRandomFileName()}").FullName;
         try
         {
@@ -136,22 +188,33 @@ public sealed class Listings : ServerConformance
                 using var touch = Process.Start("touch", ["-d", $"@{seconds}", Path.Combine(folder, name)]);
                 touch.WaitForExit();
             }
+
             using var server = new RunningServer(folder: folder);
             using var wire = server.Connect();
             string[] lines = [.. files.Select(file => $"{file.Name}|9|9999-12-31T23:59:59Z")];
             Assert.That(wire.List(), Is.EqualTo(lines));
             Assert.That(wire.Get("b.png"), Is.EqualTo(Notation.Bytes(9)));
         }
-        finally { Directory.Delete(folder, true); }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
     }
 
     [Test, Clause("P10", "LIST-1")]
     public void An_entry_without_a_name_is_not_taken_for_the_one_that_looks_like_it()
     {
-        if (!OperatingSystem.IsLinux()) Assert.Ignore("needs names that are no UTF-8");
+        if (!OperatingSystem.IsLinux())
+        {
+            Assert.Ignore("needs names that are no UTF-8");
+        }
+
         Server.Has("a\uFFFD.png", Notation.Bytes(9));
         foreach (string octet in (string[])["\\377", "\\376"])
+        {
             Shell($"printf 12345 > \"$0/$(printf 'a{octet}.png')\"");
+        }
+
         Assert.That(Directory.GetFiles(Server.Folder), Has.Length.EqualTo(3));
         string[] lines = Connect().List();
         Assert.That(lines, Has.Length.EqualTo(1));
@@ -183,7 +246,12 @@ public sealed class Listings : ServerConformance
     [Test, Clause("ERR-1", "LIST-2"), Reference]
     public void Nor_is_one_that_may_not_be_read()
     {
-        if (OperatingSystem.IsWindows()) { Assert.Ignore("needs Unix rights"); return; }
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs Unix rights");
+            return;
+        }
+
         string folder = NewFolder();
         var server = Start(folder: folder, launcher: Nobody.Launcher(folder));
         var wire = Connect(server);
@@ -194,29 +262,44 @@ public sealed class Listings : ServerConformance
             wire.Send("LIST\n");
             wire.ExpectError("storage");
         }
-        finally { File.SetUnixFileMode(folder, (UnixFileMode)0x1C0); }
+        finally
+        {
+            File.SetUnixFileMode(folder, (UnixFileMode)0x1C0);
+        }
+
         Assert.That(wire.List(), Has.Length.EqualTo(1));
     }
 }
 
 // Root may do everything: what a missing right does is seen by somebody else alone.
-static class Nobody
+internal static class Nobody
 {
-    const string Id = "65534";
+    private const string Id = "65534";
 
     // What starts a program as one who owns these paths and has no other rights; nothing where the tests are such one.
     public static string Launcher(params string[] paths)
     {
-        if (Environment.UserName != "root") return "";
+        if (Environment.UserName != "root")
+        {
+            return "";
+        }
+
         string launcher = $"setpriv --reuid={Id} --regid={Id} --clear-groups";
-        foreach (string path in paths) Run("chown", Id, path);
+        foreach (string path in paths)
+        {
+            Run("chown", Id, path);
+        }
+
         string can = Settings.IsReference ? $"test -r {Plug.Dll}" : "true";
         if (Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
+        {
             NotLookedAt.Skip("needs a server that somebody else than root can start from there");
+        }
+
         return launcher;
     }
 
-    static int Run(string program, params string[] words)
+    private static int Run(string program, params string[] words)
     {
         using var process = Process.Start(program, words);
         process.WaitForExit();
@@ -244,5 +327,5 @@ public sealed class ListingsTaken : ClientConformance
         Assert.That(client.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).SequenceEqual(lines));
     }
 
-    const string Date = "2026-01-31T23:59:59Z";
+    private const string Date = "2026-01-31T23:59:59Z";
 }

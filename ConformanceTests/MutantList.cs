@@ -4,7 +4,8 @@
 
 public static class MutantList
 {
-    const string S = "Server.cs", C = "Client.cs";
+    private const string S = "Server.cs";
+    private const string C = "Client.cs";
 
     public static readonly Mutant[] All =
     [

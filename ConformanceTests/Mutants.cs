@@ -18,8 +18,8 @@ public sealed record Mutant(
 [Category("Mutants"), Reference]
 public sealed partial class Mutants
 {
-    static readonly SemaphoreSlim aFewAtATime = new(3);
-    static readonly List<string> rows = [];
+    private static readonly SemaphoreSlim _aFewAtATime = new(3);
+    private static readonly List<string> _rows = [];
 
     [TestCaseSource(typeof(MutantList), nameof(MutantList.All))]
     public void Is_caught(Mutant mutant)
@@ -27,7 +27,11 @@ public sealed partial class Mutants
         var (caughtBy, _) = Run(mutant);
         string fate = caughtBy.Length == 0 ? "LIVES" : $"caught by {caughtBy[0]}";
         string graded = mutant.AsReference ? "reference" : "stranger";
-        lock (rows) rows.Add($"{mutant.Name,-64} {mutant.KilledBy,-10} {graded,-10} {fate}");
+        lock (_rows)
+        {
+            _rows.Add($"{mutant.Name,-64} {mutant.KilledBy,-10} {graded,-10} {fate}");
+        }
+
         Assert.That(caughtBy, Is.Not.Empty, $"{mutant.Name}: no test of {mutant.KilledBy} fails");
     }
 
@@ -36,7 +40,9 @@ public sealed partial class Mutants
     public void The_program_without_a_mistake_is_not_caught()
     {
         foreach (string id in (string[])["GET-1", "PUT-2", "CLI-7"])
+        {
             Assert.That(Run(new Mutant($"none {id}", id, "Server.cs", "", "")).CaughtBy, Is.Empty);
+        }
     }
 
     [Test]
@@ -64,9 +70,9 @@ public sealed partial class Mutants
             "client keeps a file cut short")] string mutant) =>
         await Verify(Neutral(Run(Named(mutant) with { AsReference = true }, transcriptsOnly: true).Report));
 
-    static Mutant Named(string name) => MutantList.All.Single(mutant => mutant.Name == name);
+    private static Mutant Named(string name) => MutantList.All.Single(mutant => mutant.Name == name);
 
-    static string Neutral(string report)
+    private static string Neutral(string report)
     {
         report = Stderr().Replace(report, "");
         report = Ports().Replace(report, "127.0.0.1:7005");
@@ -78,15 +84,22 @@ public sealed partial class Mutants
     [GeneratedRegex(@"Protocol\.md:\d+")] private static partial Regex SpecLines();
 
     [GeneratedRegex(@"your \w+ wrote\n(?: {10}.*\n)*")] private static partial Regex Stderr();
+
     [GeneratedRegex(@"\bfor \d+(\.\d)? s\b")] private static partial Regex Waits();
+
     [GeneratedRegex(@"127\.0\.0\.1:\d+")] private static partial Regex Ports();
+
     [GeneratedRegex(@"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")] private static partial Regex Times();
 
-    static (string[] CaughtBy, string Report) Run(Mutant mutant, bool transcriptsOnly = false)
+    private static (string[] CaughtBy, string Report) Run(Mutant mutant, bool transcriptsOnly = false)
     {
-        aFewAtATime.Wait();
+        _aFewAtATime.Wait();
         string folder = Plug.NewFolder("mutant");
-        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);    // for anybody
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);    // for anybody
+        }
+
         try
         {
             Build(mutant, folder);
@@ -96,18 +109,28 @@ public sealed partial class Mutants
             string[] words = ["vstest", typeof(Mutants).Assembly.Location, "--nologo", $"--TestCaseFilter:{filter}"];
             var start = new ProcessStartInfo("dotnet", words)
             {
-                WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true,
+                WorkingDirectory = folder,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
             };
             string program = Path.Combine(folder, "ImageTransfer.dll");
-            foreach (string name in (string[])["SERVER", "CLIENT", "STAGE", "STRICT"]) start.Environment.Remove(name);
+            foreach (string name in (string[])["SERVER", "CLIENT", "STAGE", "STRICT"])
+            {
+                start.Environment.Remove(name);
+            }
+
             start.Environment["REPORT"] = folder;
             start.Environment["ONE_IS_ENOUGH"] = transcriptsOnly ? "" : "1";
-            if (mutant.AsReference) start.Environment["PROGRAM"] = program;
+            if (mutant.AsReference)
+            {
+                start.Environment["PROGRAM"] = program;
+            }
             else
             {
                 start.Environment["SERVER"] = Plug.ReferenceServer(program);
                 start.Environment["CLIENT"] = Plug.ReferenceClient(program);
             }
+
             using var run = Process.Start(start)!;
             var output = run.StandardOutput.ReadToEndAsync();
             var errors = run.StandardError.ReadToEndAsync();
@@ -119,19 +142,22 @@ public sealed partial class Mutants
 
             string report = Path.Combine(folder, "report.json");
             if (!File.Exists(report))
+            {
                 throw new InvalidOperationException(
                     $"{mutant.Name}: nothing was tested\n{output.Result}{errors.Result}");
+            }
+
             return (Failed(report), File.ReadAllText(Path.Combine(folder, "report.txt")));
         }
         finally
         {
             Directory.Delete(folder, true);
-            aFewAtATime.Release();
+            _aFewAtATime.Release();
         }
     }
 
     // The tests that a run's report.json has a complaint about.
-    static string[] Failed(string report)
+    private static string[] Failed(string report)
     {
         using var json = System.Text.Json.JsonDocument.Parse(File.ReadAllText(report));
         return [..
@@ -140,7 +166,7 @@ public sealed partial class Mutants
             select verdict.GetProperty("Test").GetString()!];
     }
 
-    const string Usings =
+    private const string Usings =
         """
         global using System;
         global using System.Collections.Generic;
@@ -151,7 +177,7 @@ public sealed partial class Mutants
 
         """;
 
-    static void Build(Mutant mutant, string folder)
+    private static void Build(Mutant mutant, string folder)
     {
         var options = new CSharpParseOptions(LanguageVersion.Preview);
         string project = File.ReadAllText(Path.Combine(Settings.Root, "ImageTransfer.csproj"));
@@ -168,8 +194,10 @@ public sealed partial class Mutants
                     $"{mutant.Name}: what it changes has to stand in {file} exactly once");
                 source = source.Replace(mutant.Find, mutant.Replace);
             }
+
             trees.Add(CSharpSyntaxTree.ParseText(source, options, path: file));
         }
+
         var compilation = CSharpCompilation.Create("ImageTransfer", trees, Libraries(),
             new CSharpCompilationOptions(
                 OutputKind.ConsoleApplication,
@@ -184,7 +212,7 @@ public sealed partial class Mutants
     }
 
     // What comes with .NET, and nothing of the suite.
-    static IEnumerable<MetadataReference> Libraries()
+    private static IEnumerable<MetadataReference> Libraries()
     {
         string trusted = (string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!;
         string? framework = Path.GetDirectoryName(typeof(object).Assembly.Location);
@@ -196,8 +224,11 @@ public sealed partial class Mutants
     [OneTimeTearDown]
     public static void Write()
     {
-        var sorted = rows.Order(StringComparer.Ordinal).Select(row => row + "\n");
+        var sorted = _rows.Order(StringComparer.Ordinal).Select(row => row + "\n");
         string table = $"{"mistake",-64} {"sentence",-10} {"graded as",-10} caught\n{string.Concat(sorted)}";
-        if (rows.Count > 0) File.WriteAllText(Path.Combine(Settings.ReportFolder, "mutants.txt"), table);
+        if (_rows.Count > 0)
+        {
+            File.WriteAllText(Path.Combine(Settings.ReportFolder, "mutants.txt"), table);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 public sealed class Names : ServerConformance
 {
-    static readonly string[] outside =
+    private static readonly string[] _outside =
     [
         "", ".", "..", "../x.png", "../../etc/passwd", "/etc/passwd", "a/b.png", "..\\x.png",
         "\\\\host\\share\\x.png", "C:\\x.png", "C:x.png", "\\??\\C:\\x.png", "x.png::$DATA", "x:y.png",
@@ -13,19 +13,19 @@ public sealed class Names : ServerConformance
         "\U000E0041.png", "👩\u200d👩.png",
     ];
 
-    static readonly string[] devices =
+    private static readonly string[] _devices =
     [
         "CON.png", "con.png", "Con.Jpg", "PRN.png", "AUX.jpg", "nul.png", "nul.a.png",
         "COM0.png", "COM1.png", "com9.jpeg", "LPT0.png", "lpt9.png", "COM¹.png", "LPT³.png",
         "CONIN$.png", "conout$.png", "con .png", "COM1  .x.png",
     ];
 
-    static readonly string[] otherTypes =
+    private static readonly string[] _otherTypes =
     [
         "cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.jp", "%2e%2e%2fcat",
     ];
 
-    static readonly string[] inside =
+    private static readonly string[] _inside =
     [
         "a.png", "A.PNG", "a.JPG", "a.jpeg",
         "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png",
@@ -36,16 +36,16 @@ public sealed class Names : ServerConformance
         "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",
     ];
 
-    [TestCaseSource(nameof(outside)), Clause("NAME-1", "NAME-3", "P10")]
+    [TestCaseSource(nameof(_outside)), Clause("NAME-1", "NAME-3", "P10")]
     public void Outside_the_rule(string name) => RefusedBothWays(name, "bad-name");
 
-    [TestCaseSource(nameof(devices)), Clause("NAME-2", "NAME-3")]
+    [TestCaseSource(nameof(_devices)), Clause("NAME-2", "NAME-3")]
     public void Devices(string name) => RefusedBothWays(name, "bad-name");
 
-    [TestCaseSource(nameof(otherTypes)), Clause("NAME-3")]
+    [TestCaseSource(nameof(_otherTypes)), Clause("NAME-3")]
     public void Other_types(string name) => RefusedBothWays(name, "bad-type");
 
-    void RefusedBothWays(string name, string code)
+    private void RefusedBothWays(string name, string code)
     {
         string canary = Path.Combine(Path.GetDirectoryName(Server.Folder)!, "x.png");
         bool there = File.Exists(canary);
@@ -60,7 +60,7 @@ public sealed class Names : ServerConformance
         Assert.That(File.Exists(canary), Is.EqualTo(there), "a file outside the folder");
     }
 
-    [TestCaseSource(nameof(inside)), Clause("NAME-4")]
+    [TestCaseSource(nameof(_inside)), Clause("NAME-4")]
     public void Inside_the_rule(string name)
     {
         bool isPng = name.EndsWith(".png", StringComparison.OrdinalIgnoreCase);
@@ -76,7 +76,8 @@ public sealed class Names : ServerConformance
     [Test, Clause("NAME-1")]
     public void As_long_as_allowed_and_one_octet_longer([Values("a", "ä", "猫")] string letter)
     {
-        int size = Encoding.UTF8.GetByteCount(letter), fill = (255 - 4) / size;
+        int size = Encoding.UTF8.GetByteCount(letter);
+        int fill = (255 - 4) / size;
         string longest = new string('x', 251 - fill * size) + string.Concat(Enumerable.Repeat(letter, fill)) + ".png";
         Assert.That(Encoding.UTF8.GetByteCount(longest), Is.EqualTo(255));
         var wire = Connect();
@@ -97,11 +98,16 @@ public sealed class Names : ServerConformance
         wire.Send("PUT|A.png\n");
         string answer = wire.ReceiveLine();
         Assert.That(answer == "OK" || answer.StartsWith("ER|exists|"), answer);
-        if (answer == "OK") { wire.Send([.. Notation.U64(10), .. Notation.Bytes(10)]); wire.Expect("OK\n"); }
+        if (answer == "OK")
+        {
+            wire.Send([.. Notation.U64(10), .. Notation.Bytes(10)]);
+            wire.Expect("OK\n");
+        }
+
         Assert.That(wire.Get("a.png"), Has.Length.EqualTo(9), "the first file has changed");
     }
 
-    static readonly string[] onDisk =
+    private static readonly string[] _onDisk =
     [
         "a\u001b[2Jb.png", "line\nbreak.png", " lead.png", "CON.png", "a\u202eb.png", "q?.png", "back\\slash.png",
         "ok.png", "note.txt", ".hidden.png",
@@ -110,7 +116,11 @@ public sealed class Names : ServerConformance
     [Test, Clause("P10", "LIST-1")]
     public void Names_on_disk_that_are_outside_the_rule_are_not_listed()
     {
-        foreach (string name in onDisk) Server.Has(name, Notation.Bytes(9));
+        foreach (string name in _onDisk)
+        {
+            Server.Has(name, Notation.Bytes(9));
+        }
+
         var wire = Connect();
         Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "ok.png" }));
     }
@@ -133,7 +143,7 @@ public sealed class Names : ServerConformance
 
 public sealed class Types : ServerConformance
 {
-    static readonly string[] pictures =
+    private static readonly string[] _pictures =
     [
         "89504E470D0A1A0A",                             // PNG
         "FFD8FF", "FFD8FFE000104A46",                   // JPEG
@@ -144,7 +154,7 @@ public sealed class Types : ServerConformance
         "0000001866747970", "000000006674797068656963", // HEIC, AVIF
     ];
 
-    static readonly (string What, byte[] Octets)[] others =
+    private static readonly (string What, byte[] Octets)[] _others =
     [
         ("a web page",               [.. "<!DOCTYPE html><html></html>"u8]),
         ("text",                     [.. "my holiday in the mountains"u8]),
@@ -174,20 +184,27 @@ public sealed class Types : ServerConformance
     ];
 
     // One upload, however it ends.
-    static void Put(Wire wire, string name, byte[] octets, bool right = true)
+    private static void Put(Wire wire, string name, byte[] octets, bool right = true)
     {
         wire.Send($"PUT|{name}\n");
         wire.Expect("OK\n");
         wire.Send([.. Notation.U64((ulong)octets.Length), .. octets]);
-        if (right) wire.Expect("OK\n");
-        else wire.ExpectError("bad-type");
+        if (right)
+        {
+            wire.Expect("OK\n");
+        }
+        else
+        {
+            wire.ExpectError("bad-type");
+        }
     }
 
     [Test, Clause("TYPE-1", "CONN-3")]
     public void First_octets_may_come_in_pieces()
     {
         var wire = Connect();
-        foreach (byte[] octets in pictures.Select(Convert.FromHexString))
+        foreach (byte[] octets in _pictures.Select(Convert.FromHexString))
+        {
             for (int cut = 1; cut < octets.Length; cut += 3)
             {
                 wire.Send($"PUT|{Convert.ToHexString(octets)}-{cut}.png\n");
@@ -197,6 +214,7 @@ public sealed class Types : ServerConformance
                 wire.Send(octets.AsSpan(cut));
                 wire.Expect("OK\n");
             }
+        }
     }
 
     [Test, Clause("TYPE-1")]
@@ -204,10 +222,16 @@ public sealed class Types : ServerConformance
         [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
-        foreach (string octets in pictures) Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
-        Assert.That(wire.List(), Has.Length.EqualTo(pictures.Length));
-        foreach (string octets in pictures)
+        foreach (string octets in _pictures)
+        {
+            Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(_pictures.Length));
+        foreach (string octets in _pictures)
+        {
             Assert.That(wire.Get($"{octets}.{ending}"), Is.EqualTo(Convert.FromHexString(octets)));
+        }
     }
 
     [Test, Clause("TYPE-1", "PUT-6")]
@@ -215,7 +239,11 @@ public sealed class Types : ServerConformance
         [Values("jpg", "jpeg", "png", "PNG")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
-        foreach (var (_, octets) in others) Put(wire, $"a.{ending}", octets, right: false);
+        foreach (var (_, octets) in _others)
+        {
+            Put(wire, $"a.{ending}", octets, right: false);
+        }
+
         Assert.That(wire.List(), Is.Empty);
     }
 
@@ -228,7 +256,7 @@ public sealed class Types : ServerConformance
         Assert.That(wire.Get("a.png"), Is.EqualTo("no picture"u8.ToArray()));
     }
 
-    static readonly string[] endings =
+    private static readonly string[] _endings =
     [
         "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "avif", "GIF", "WebP", "HEIC",
     ];
@@ -237,12 +265,20 @@ public sealed class Types : ServerConformance
     public void Any_picture_under_the_ending_of_every_other()
     {
         var wire = Connect(Start(with: "types=jpg,jpeg,png,gif,webp,bmp,tif,tiff,heic,avif"));
-        foreach (string ending in endings)
+        foreach (string ending in _endings)
         {
-            foreach (string octets in pictures) Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
-            foreach (var (_, octets) in others) Put(wire, $"a.{ending}", octets, right: false);
+            foreach (string octets in _pictures)
+            {
+                Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
+            }
+
+            foreach (var (_, octets) in _others)
+            {
+                Put(wire, $"a.{ending}", octets, right: false);
+            }
         }
-        Assert.That(wire.List(), Has.Length.EqualTo(endings.Length * pictures.Length));
+
+        Assert.That(wire.List(), Has.Length.EqualTo(_endings.Length * _pictures.Length));
     }
 
     [Test, Clause("TYPE-2")]
@@ -251,8 +287,14 @@ public sealed class Types : ServerConformance
         var wire = Connect(Start(with: "types=png,pdf,txt,zip,svg"));
         Put(wire, "a.pdf", [.. "%PDF-"u8]);
         Put(wire, "b.PDF", [.. "%PDF-1.7\n"u8]);
-        foreach (var (what, octets) in others)
-            foreach (string ending in (string[])["txt", "zip", "svg"]) Put(wire, $"{what}.{ending}", octets);
+        foreach (var (what, octets) in _others)
+        {
+            foreach (string ending in (string[])["txt", "zip", "svg"])
+            {
+                Put(wire, $"{what}.{ending}", octets);
+            }
+        }
+
         wire.Send("PUT|a.jpg\n");
         wire.ExpectError("bad-type");
     }
@@ -270,7 +312,11 @@ public sealed class Types : ServerConformance
             wire.Send([.. Notation.U64((ulong)others[i].Length), .. others[i]]);
             string answer = wire.ReceiveLine();
             bool isDemanded = Settings.Strict || Settings.IsReference;
-            if (answer == "OK" && !isDemanded) Assert.Ignore("not offered: a look into PDFs (SHOULD)");
+            if (answer == "OK" && !isDemanded)
+            {
+                Assert.Ignore("not offered: a look into PDFs (SHOULD)");
+            }
+
             Demand(answer.StartsWith("ER|bad-type|"), "ER|bad-type|… for what is no PDF", answer);
         }
     }
@@ -299,7 +345,11 @@ public sealed class Types : ServerConformance
     public void Any_type_where_the_server_was_told_so()
     {
         var wire = Connect(Start("--types any"));
-        foreach (string name in (string[])["notes.txt", "README", "a.tar.gz"]) wire.Put(name, "text"u8.ToArray());
+        foreach (string name in (string[])["notes.txt", "README", "a.tar.gz"])
+        {
+            wire.Put(name, "text"u8.ToArray());
+        }
+
         wire.Send("PUT|.bashrc\n");
         wire.ExpectError("bad-name");
         wire.Send("PUT|a.png\n");

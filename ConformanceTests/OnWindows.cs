@@ -3,7 +3,7 @@
 
 public static class OnWindows
 {
-    static readonly (string What, string Why)[] absent =
+    private static readonly (string What, string Why)[] _absent =
     [
         ("Octets_on_disk_that_are_no_UTF_8_have_no_name",
             "a name on its disks is made of characters, never of octets that are none"),
@@ -13,21 +13,26 @@ public static class OnWindows
             + "  Whatever_has_the_name_keeps_it run without them"),
     ];
 
-    public static bool Lacks(string what) => Settings.OnWindows && absent.Any(row => row.What == what);
+    public static bool Lacks(string what) => Settings.OnWindows && _absent.Any(row => row.What == what);
 
     public static string Report() => !Settings.OnWindows || !Settings.TestsServer ? ""
-        : "\n\nNot there on Windows:" + string.Concat(absent.Select(row => $"\n- {row.What}: {row.Why}"));
+        : "\n\nNot there on Windows:" + string.Concat(_absent.Select(row => $"\n- {row.What}: {row.Why}"));
 
     // NAME-4: where the file system folds case (on a Mac as well) what has the other name answers this request.
-    static readonly bool folds = Settings.OnWindows || File.Exists(Path.Combine(Settings.Root, "PROTOCOL.MD"));
+    private static readonly bool _folds = Settings.OnWindows || File.Exists(Path.Combine(Settings.Root, "PROTOCOL.MD"));
 
     public static Piece[]? Folded(Transcript transcript, byte[] request)
     {
-        string line = folds ? Encoding.UTF8.GetString(request) : "";
-        bool isMeant(string name) => $"GET|{name}\n" != line
+        string line = _folds ? Encoding.UTF8.GetString(request) : "";
+        bool IsMeant(string name) => $"GET|{name}\n" != line
             && $"GET|{name}\n".Equals(line, StringComparison.OrdinalIgnoreCase);
-        var held = transcript.Before.FirstOrDefault(file => file.Side == Side.Server && isMeant(file.Name));
-        if (held?.Content is not { } content) return null;
+
+        var held = transcript.Before.FirstOrDefault(file => file.Side == Side.Server && IsMeant(file.Name));
+        if (held?.Content is not { } content)
+        {
+            return null;
+        }
+
         return [new Octets([.. "OK\n"u8, .. Notation.U64((ulong)content.Length), .. content])];
     }
 }

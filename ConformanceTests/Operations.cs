@@ -8,7 +8,11 @@ public sealed class Lists : ServerConformance
     public void Two_thousand_files()
     {
         var names = Enumerable.Range(0, 2000).Select(i => $"{new string('x', 100)}{i}.png").ToArray();
-        foreach (string name in names) Server.Has(name, [1]);
+        foreach (string name in names)
+        {
+            Server.Has(name, [1]);
+        }
+
         var wire = Connect();
         var listed = wire.List();
         Assert.That(listed.Select(line => line.Split('|')[0]), Is.EqualTo(names.Order(StringComparer.Ordinal)));
@@ -19,7 +23,8 @@ public sealed class Lists : ServerConformance
     {
         Server.Has("a.png", Notation.Bytes(1234));
         File.SetLastWriteTimeUtc(Server.PathOf("a.png"), new DateTime(2024, 2, 29, 12, 34, 56, DateTimeKind.Utc));
-        string due = "a.png|1234|2024-02-29T12:34:56Z", came = string.Join(", ", Connect().List());
+        string due = "a.png|1234|2024-02-29T12:34:56Z";
+        string came = string.Join(", ", Connect().List());
         Demand(came == due, due, came + (came.Contains("18:19:56")
             ? ": local time (the suite starts programs where that is 5:45 ahead), and UTC is due" : ""));
     }
@@ -40,10 +45,19 @@ public sealed class Lists : ServerConformance
     public void A_listing_that_is_read_slowly()
     {
         // One of them is more than a kernel takes in one send, all of them more than kernels keep.
-        const int Files = 10_000, Times = 6;
-        for (int i = 0; i < Files; i++) Server.Has($"{new string('x', 200)}{i}.png", [1]);
+        const int Files = 10_000;
+        const int Times = 6;
+        for (int i = 0; i < Files; i++)
+        {
+            Server.Has($"{new string('x', 200)}{i}.png", [1]);
+        }
+
         var slow = ConnectSlow();
-        for (int i = 0; i < Times; i++) slow.Send("LIST\n");
+        for (int i = 0; i < Times; i++)
+        {
+            slow.Send("LIST\n");
+        }
+
         slow.RestsFor(1000);                            // now the server waits for it
         Assert.That(Connect().List(), Has.Length.EqualTo(Files));
         for (int i = 0; i < Times; i++)
@@ -56,7 +70,7 @@ public sealed class Lists : ServerConformance
 
 public sealed class Gets : ServerConformance
 {
-    static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
+    private static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
 
     [Test, Clause("GET-2", "P10")]
     public void What_is_not_listed_is_not_there()
@@ -68,6 +82,7 @@ public sealed class Gets : ServerConformance
             wire.Send($"GET|{name}\n");
             wire.ExpectError("not-found");
         }
+
         HostileFolder.ExpectListed(wire.List());
     }
 
@@ -76,9 +91,14 @@ public sealed class Gets : ServerConformance
     {
         var picture = Notation.Bytes(24 << 20);
         Server.Has("big.png", picture);
-        Wire slow = ConnectSlow(), other = Connect();
+        Wire slow = ConnectSlow();
+        Wire other = Connect();
         slow.Send("GET|big.png\nLIST\n");
-        for (int i = 0; i < 5; i++) other.List();       // meanwhile a send has fallen short
+        for (int i = 0; i < 5; i++)
+        {
+            other.List();       // meanwhile a send has fallen short
+        }
+
         slow.Expect("OK\n");
         Assert.That(slow.ReceiveBlock().AsSpan().SequenceEqual(picture));
         slow.Expect("OK\n");
@@ -130,7 +150,11 @@ public sealed class Gets : ServerConformance
     [Test, Clause("OFFSET-1")]
     public void Far_into_a_file([Values(1L << 31, (1L << 32) + 9)] long offset)
     {
-        if (Settings.OnWindows) NotLookedAt.Skip("needs a file with a hole in it");
+        if (Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs a file with a hole in it");
+        }
+
         byte[] end = Notation.Bytes(100);
         Server.Has("big.png", Notation.Bytes(8));
         try
@@ -139,7 +163,11 @@ public sealed class Gets : ServerConformance
             file.Seek(offset, SeekOrigin.Begin);        // what lies between takes no room
             file.Write(end);
         }
-        catch (IOException) { NotLookedAt.Skip("needs a file system that takes a file of 4 GiB"); }
+        catch (IOException)
+        {
+            NotLookedAt.Skip("needs a file system that takes a file of 4 GiB");
+        }
+
         var wire = Connect();
         wire.Send($"GET|big.png|offset={offset}\n");
         wire.Expect("OK\n");
@@ -162,7 +190,7 @@ public sealed class Gets : ServerConformance
 
 public sealed class Puts : ServerConformance
 {
-    static readonly (string Name, string Code)[] atOnce =
+    private static readonly (string Name, string Code)[] _atOnce =
     [
         ("cat.png", "exists"),
         ("cat.exe", "bad-type"),
@@ -174,11 +202,12 @@ public sealed class Puts : ServerConformance
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        foreach (var (name, code) in atOnce)
+        foreach (var (name, code) in _atOnce)
         {
             wire.Send($"PUT|{name}\n");
             wire.ExpectError(code);
         }
+
         Assert.That(wire.List(), Has.Length.EqualTo(1));
     }
 
@@ -214,6 +243,7 @@ public sealed class Puts : ServerConformance
             wire.Send($"PUT|{name}\n");
             wire.ExpectError("exists");
         }
+
         wire.List();
         Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
     }
@@ -222,7 +252,8 @@ public sealed class Puts : ServerConformance
     public void At_the_limit_of_1_GiB_and_one_beyond()
     {
         var server = Start();                           // which nobody has told another limit
-        Wire at = Connect(server), beyond = Connect(server);
+        Wire at = Connect(server);
+        Wire beyond = Connect(server);
         at.Send("PUT|a.png\n");
         beyond.Send("PUT|b.png\n");
         at.Expect("OK\n");
@@ -260,7 +291,7 @@ public sealed class Puts : ServerConformance
         Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
     }
 
-    void Connect(out Wire one, out Wire two) => (one, two) = (Connect(), Connect());
+    private void Connect(out Wire one, out Wire two) => (one, two) = (Connect(), Connect());
 
     [Test, Clause("PUT-6", "DIGEST-2")]
     public void The_first_of_several_reasons_is_the_answer()
@@ -303,7 +334,7 @@ public sealed class Puts : ServerConformance
         wire.ExpectOctets(Notation.U64(0));
     }
 
-    static readonly (string Name, string Code)[] whereReadOnly =
+    private static readonly (string Name, string Code)[] _whereReadOnly =
     [
         ("dog.png", "denied"),
         ("cat.png", "exists"),
@@ -317,11 +348,12 @@ public sealed class Puts : ServerConformance
         var server = Start(with: "read-only");
         server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect(server);
-        foreach (var (name, code) in whereReadOnly)
+        foreach (var (name, code) in _whereReadOnly)
         {
             wire.Send($"PUT|{name}\n");
             wire.ExpectError(code);
         }
+
         Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(9));
     }
 
@@ -359,7 +391,11 @@ public sealed class Statuses : ServerConformance
         int asked = 0;
         Eventually(() =>                                // the end of the first is seen when it is seen
         {
-            if (asked++ > 0) third.Send("STATUS\n");
+            if (asked++ > 0)
+            {
+                third.Send("STATUS\n");
+            }
+
             third.Expect("OK\n");
             string table = Encoding.UTF8.GetString(third.ReceiveBlock());
             lines = [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
@@ -367,15 +403,16 @@ public sealed class Statuses : ServerConformance
             return lines[0][1] != "-";
         }, "expected  the time of its closing in the line of a connection that was closed\n"
             + "received  -, again and again");
-        void demand(int line, int field, string expected) => Demand(lines[line][field] == expected,
+        void Field(int line, int field, string expected) => Demand(lines[line][field] == expected,
             $"{expected} in field {field + 1} of line {line + 1}", string.Join('|', lines[line]));
-        demand(0, 3, "1");
-        demand(0, 4, "12");
-        demand(0, 5, "111");
-        demand(1, 1, "-");
-        demand(1, 2, $"{second.Socket.LocalEndPoint}");
-        demand(2, 3, $"{1 + asked}");
-        demand(2, 4, $"{9 + 7 * asked}");
+
+        Field(0, 3, "1");
+        Field(0, 4, "12");
+        Field(0, 5, "111");
+        Field(1, 1, "-");
+        Field(1, 2, $"{second.Socket.LocalEndPoint}");
+        Field(2, 3, $"{1 + asked}");
+        Field(2, 4, $"{9 + 7 * asked}");
     }
 
     [Test, Clause("STATUS-1")]
@@ -393,6 +430,7 @@ public sealed class Statuses : ServerConformance
             wire.ExpectError("bad-request", closes: true);
             wire.Dispose();
         }
+
         var cut = Connect(server);
         cut.Send("LIST");                               // without its LF
         cut.HalfClose();
@@ -403,8 +441,10 @@ public sealed class Statuses : ServerConformance
         string[] lines = Encoding.UTF8.GetString(last.ReceiveBlock()).Split('\n');
         string[] expected = [.. refused.Select(request => $"2|{5 + request.Length}"), "1|4"];
         for (int i = 0; i < expected.Length; i++)
+        {
             Demand(string.Join('|', lines[i].Split('|').Skip(3).Take(2)) == expected[i],
                 $"{expected[i]} for requests and octets received, the refused line counted like any other", lines[i]);
+        }
     }
 
     [Test, Clause("STATUS-1")]
@@ -418,7 +458,7 @@ public sealed class Statuses : ServerConformance
         Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1000));
     }
 
-    string[][] Ask(Wire wire)
+    private string[][] Ask(Wire wire)
     {
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
@@ -431,7 +471,11 @@ public sealed class Statuses : ServerConformance
     {
         var server = Start();
         var open = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
-        foreach (var wire in open) wire.List();
+        foreach (var wire in open)
+        {
+            wire.List();
+        }
+
         PassBy(server, 1005);
         var shown = Ask(Connect(server)).Select(fields => fields[2]).ToHashSet();
         Demand(!open.Any(wire => shown.Contains($"{wire.Socket.LocalEndPoint}")),
@@ -443,7 +487,8 @@ public sealed class Statuses : ServerConformance
     public void One_that_is_being_drained_is_not_closed_and_what_is_dropped_counts()
     {
         var server = Start();
-        Wire drained = Connect(server), asks = Connect(server);
+        Wire drained = Connect(server);
+        Wire asks = Connect(server);
         asks.List();
         drained.Send("LIST\r\n");
         drained.ExpectError("bad-request");
@@ -457,6 +502,7 @@ public sealed class Statuses : ServerConformance
             Demand(line[1] == "-" || clock.ElapsedMilliseconds > 1000, "- for the end of a connection that is drained",
                 string.Join('|', line));
         }
+
         // On a machine that slept its 2 s may be over.
         Demand(line[4] == "5006" || clock.ElapsedMilliseconds > 1500,
             "5006 octets taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
@@ -466,7 +512,8 @@ public sealed class Statuses : ServerConformance
     public void They_stand_as_they_were_accepted_whoever_spoke_first()
     {
         var server = Start();
-        Wire silent = Connect(server), speaks = Connect(server);
+        Wire silent = Connect(server);
+        Wire speaks = Connect(server);
         var before = DateTime.UtcNow.AddSeconds(-2);
         speaks.List();
         silent.RestsFor(6000);
@@ -482,7 +529,7 @@ public sealed class Statuses : ServerConformance
 
 public sealed class Errors : ServerConformance
 {
-    static readonly (string Request, string Code)[] upperRows =
+    private static readonly (string Request, string Code)[] _upperRows =
     [
         ("FOO|../x.exe",       "unsupported"),
         ("GET|../x.exe|zip",   "unsupported"),
@@ -496,11 +543,12 @@ public sealed class Errors : ServerConformance
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        foreach (var (request, code) in upperRows)
+        foreach (var (request, code) in _upperRows)
         {
             wire.Send(request + "\n");
             wire.ExpectError(code);
         }
+
         wire.Send("GET|../x.exe|zip|zip\n");
         wire.ExpectError("bad-request", closes: true);
     }
@@ -543,32 +591,43 @@ public static class HostileFolder
 
     public static void Fill(string folder, string outside)
     {
-        string at(string name) => Path.Combine(folder, name);
-        File.WriteAllBytes(at("fine.png"), Notation.Bytes(9));
-        File.WriteAllBytes(at("empty.png"), []);
-        File.WriteAllBytes(at(".hidden.png"), Notation.Bytes(9));
-        File.WriteAllBytes(at(".imagetransfer-0123456789abcdef.up"), Notation.Bytes(9));
-        Directory.CreateDirectory(at("folder.png"));
-        File.WriteAllBytes(at("folder.png/inside.png"), Notation.Bytes(9));
+        string At(string name) => Path.Combine(folder, name);
+
+        File.WriteAllBytes(At("fine.png"), Notation.Bytes(9));
+        File.WriteAllBytes(At("empty.png"), []);
+        File.WriteAllBytes(At(".hidden.png"), Notation.Bytes(9));
+        File.WriteAllBytes(At(".imagetransfer-0123456789abcdef.up"), Notation.Bytes(9));
+        Directory.CreateDirectory(At("folder.png"));
+        File.WriteAllBytes(At("folder.png/inside.png"), Notation.Bytes(9));
         File.WriteAllBytes(Path.Combine(outside, "outside.png"), Notation.Bytes(9));
-        if (OnWindows.Lacks("links and pipes")) return;
-        File.CreateSymbolicLink(at("link-out.png"), Path.Combine(outside, "outside.png"));
-        File.CreateSymbolicLink(at("link-in.png"), "fine.png");
-        File.CreateSymbolicLink(at("dangling.png"), Path.Combine(outside, "nothing.png"));
-        File.CreateSymbolicLink(at("loop.png"), "loop.png");
-        File.CreateSymbolicLink(at("link-folder.png"), outside);
-        using var pipe = System.Diagnostics.Process.Start("mkfifo", [at("pipe.png")]);
+        if (OnWindows.Lacks("links and pipes"))
+        {
+            return;
+        }
+
+        File.CreateSymbolicLink(At("link-out.png"), Path.Combine(outside, "outside.png"));
+        File.CreateSymbolicLink(At("link-in.png"), "fine.png");
+        File.CreateSymbolicLink(At("dangling.png"), Path.Combine(outside, "nothing.png"));
+        File.CreateSymbolicLink(At("loop.png"), "loop.png");
+        File.CreateSymbolicLink(At("link-folder.png"), outside);
+        using var pipe = System.Diagnostics.Process.Start("mkfifo", [At("pipe.png")]);
         pipe.WaitForExit();
     }
 
     public static void ExpectListed(string[] lines)
     {
-        string[] names = [.. lines.Select(line => line.Split('|')[0])], more = [.. names.Except(["fine.png"])];
-        if (names is ["fine.png"]) return;
+        string[] names = [.. lines.Select(line => line.Split('|')[0])];
+        string[] more = [.. names.Except(["fine.png"])];
+        if (names is ["fine.png"])
+        {
+            return;
+        }
+
         throw new Violation(new Failure("the names in the listing: fine.png and no other",
             more is [] ? $"{names.Length} lines" : string.Join(", ", more))
         {
-            HintName = more is [] ? "" : "lists what is no file", Sentence = "P10",
+            HintName = more is [] ? "" : "lists what is no file",
+            Sentence = "P10",
             Hint = more is [] ? "" : $"{more[0]} is " + (
                 more[0][0] == '.' ? "hidden: its name begins with a dot (NAME-1)."
                 : more[0].StartsWith("empty") ? "empty."

@@ -7,11 +7,19 @@ public static class Player
     public static void AgainstServer(
         Transcript transcript, RunningServer server, Delivery delivery, Func<Wire>? connect = null)
     {
-        foreach (var (name, content) in HeldBefore(transcript, Side.Server)) server.Has(name, content);
-        bool isHeld((string Name, byte[] Content) file) =>
+        foreach (var (name, content) in HeldBefore(transcript, Side.Server))
+        {
+            server.Has(name, content);
+        }
+
+        bool IsHeld((string Name, byte[] Content) file) =>
             new FileInfo(server.PathOf(file.Name)).Length == file.Content.Length;
-        if (!HeldBefore(transcript, Side.Server).All(isHeld))
+
+        if (!HeldBefore(transcript, Side.Server).All(IsHeld))
+        {
             NotLookedAt.Skip("needs a folder that tells upper from lower case");
+        }
+
         var wires = new Dictionary<int, Wire>();
         var ended = new HashSet<int>();
         byte[] asked = [];
@@ -20,30 +28,67 @@ public static class Player
             foreach (var step in transcript.Steps)
             {
                 int connection = step switch { Says says => says.Connection, Acts acts => acts.Connection, _ => 1 };
-                if (!wires.TryGetValue(connection, out var wire)) 
+                if (!wires.TryGetValue(connection, out var wire))
+                {
                     wires[connection] = wire = connect?.Invoke() ?? server.Connect(delivery);
+                }
+
                 switch (step)
                 {
-                    case Says { Side: Side.Client } says: wire.Send(asked = Joined(says)); break;
-                    case Says when OnWindows.Folded(transcript, asked) is { } answer: wire.Expect(answer); break;
-                    case Says says: wire.Expect(says.Pieces); break;
-                    case Acts { Side: Side.Client, Event: "half-close" }: wire.HalfClose(); break;
-                    case Acts { Side: Side.Client, Event: "reset" }: wire.Reset(); ended.Add(connection); break;
-                    case Acts { Side: Side.Server }: wire.ExpectEnd(); ended.Add(connection); break;
+                    case Says { Side: Side.Client } says:
+                        wire.Send(asked = Joined(says));
+                        break;
+                    case Says when OnWindows.Folded(transcript, asked) is { } answer:
+                        wire.Expect(answer);
+                        break;
+                    case Says says:
+                        wire.Expect(says.Pieces);
+                        break;
+                    case Acts { Side: Side.Client, Event: "half-close" }:
+                        wire.HalfClose();
+                        break;
+                    case Acts { Side: Side.Client, Event: "reset" }:
+                        wire.Reset();
+                        ended.Add(connection);
+                        break;
+                    case Acts { Side: Side.Server }:
+                        wire.ExpectEnd();
+                        ended.Add(connection);
+                        break;
                 }
             }
+
             foreach (var (connection, wire) in wires)           // a polite end, and nothing behind what was expected
-                if (ended.Add(connection)) { wire.HalfClose(); wire.ExpectEnd(); }
+            {
+                if (ended.Add(connection))
+                {
+                    wire.HalfClose();
+                    wire.ExpectEnd();
+                }
+            }
+
             Check(transcript.After, Side.Server, server.Folder);
         }
-        catch (Violation violation) { throw Located(violation, transcript, delivery); }
-        finally { foreach (var wire in wires.Values) wire.Dispose(); }
+        catch (Violation violation)
+        {
+            throw Located(violation, transcript, delivery);
+        }
+        finally
+        {
+            foreach (var wire in wires.Values)
+            {
+                wire.Dispose();
+            }
+        }
     }
 
     public static void AgainstClient(Transcript transcript, Socket listener, string folder, Delivery delivery)
     {
         foreach (var (name, content) in HeldBefore(transcript, Side.Client))
+        {
             File.WriteAllBytes(Path.Combine(folder, name), content);
+        }
+
         string[] words = transcript.Command!.Split(' ');
         int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
@@ -51,74 +96,121 @@ public static class Player
         try
         {
             foreach (var step in transcript.Steps)
+            {
                 switch (step)
                 {
-                    case Says { Side: Side.Server } says: wire.Send(Joined(says)); break;
+                    case Says { Side: Side.Server } says:
+                        wire.Send(Joined(says));
+                        break;
                     case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
                         ExpectRequest(ref wire, listener, line);
                         break;
-                    case Says says: wire.Expect(says.Pieces); break;
-                    case Acts { Side: Side.Server, Event: "reset" }: wire.Reset(); break;
-                    case Acts { Side: Side.Server, Event: "half-close" }: wire.HalfClose(); break;
-                    case Acts { Side: Side.Server }: wire.HalfClose(); wire.Dispose(); break;
-                    case Acts: wire.ExpectEnd(); break;
+                    case Says says:
+                        wire.Expect(says.Pieces);
+                        break;
+                    case Acts { Side: Side.Server, Event: "reset" }:
+                        wire.Reset();
+                        break;
+                    case Acts { Side: Side.Server, Event: "half-close" }:
+                        wire.HalfClose();
+                        break;
+                    case Acts { Side: Side.Server }:
+                        wire.HalfClose();
+                        wire.Dispose();
+                        break;
+                    case Acts:
+                        wire.ExpectEnd();
+                        break;
                 }
+            }
+
             wire.Dispose();
             int exit = client.WaitForExit();
             if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0))
+            {
                 throw new Violation(Wording.Exit(wanted == 0, exit, wire.Talk));
+            }
+
             Check(transcript.After, Side.Client, folder);
         }
-        catch (Violation violation) { throw Located(violation, transcript, delivery); }
-        finally { wire.Dispose(); }
+        catch (Violation violation)
+        {
+            throw Located(violation, transcript, delivery);
+        }
+        finally
+        {
+            wire.Dispose();
+        }
     }
 
     // What lies in the folder of one side when the conversation begins.
-    static IEnumerable<(string Name, byte[] Content)> HeldBefore(Transcript transcript, Side side) =>
+    private static IEnumerable<(string Name, byte[] Content)> HeldBefore(Transcript transcript, Side side) =>
         from holding in transcript.Before
         where holding.Side == side && holding.Content is not null
         select (holding.Name, holding.Content!);
 
-    static Violation Located(Violation violation, Transcript transcript, Delivery delivery) =>
+    private static Violation Located(Violation violation, Transcript transcript, Delivery delivery) =>
         new((delivery == Delivery.Whole ? violation.Failure : Hints.InPieces(violation.Failure))
-            with { Where = Where(transcript, delivery) });
+            with
+        { Where = Where(transcript, delivery) });
 
     // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
     // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
     public static void ExpectRequest(ref Wire wire, Socket listener, byte[] line)
     {
-        string expected = Encoding.UTF8.GetString(line[..^1]), received = wire.ReceiveLine(expected + "\\n");
+        string expected = Encoding.UTF8.GetString(line[..^1]);
+        string received = wire.ReceiveLine(expected + "\\n");
         for (int options = 3; options > 0 && AsksForMore(received, expected); options--)
         {
             wire.Send("ER|unsupported|this server has no extensions\n");
-            try { received = wire.ReceiveLine(expected + "\\n"); }
+            try
+            {
+                received = wire.ReceiveLine(expected + "\\n");
+            }
             catch (Violation)
             {
                 wire.Dispose();
-                if (!Comes(listener)) throw GivesUp(received, expected, wire.Talk);
+                if (!Comes(listener))
+                {
+                    throw GivesUp(received, expected, wire.Talk);
+                }
+
                 wire = new Wire(listener.Accept(), Side.Server, wire.Delivery);
                 received = wire.ReceiveLine(expected + "\\n");
             }
         }
-        if (received == expected) return;
-        if (AsksForMore(expected, received)) Assert.Ignore("not offered: the client does not ask for it");
+
+        if (received == expected)
+        {
+            return;
+        }
+
+        if (AsksForMore(expected, received))
+        {
+            Assert.Ignore("not offered: the client does not ask for it");
+        }
+
         string came = Notation.Show(Encoding.UTF8.GetBytes(received));
         throw new Violation(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
     }
 
-    static Violation GivesUp(string received, string expected, Talk talk) =>
+    private static Violation GivesUp(string received, string expected, Talk talk) =>
         new(new Failure($"{expected}\\n, after `unsupported` was the answer to {received}\\n",
             "no other request, and no other connection")
         {
-            HintName = "gives up at unsupported", Sentence = "CLI-7", IsAdvice = true, Talks = [talk],
+            HintName = "gives up at unsupported",
+            Sentence = "CLI-7",
+            IsAdvice = true,
+            Talks = [talk],
             Hint = "this server knows no options, as it may (CONF-1): ask again without them, or there is nothing "
                 + "that such a server and this client can do for each other.",
         });
 
     // The same request, with more options; they stand in any order.
-    static bool AsksForMore(string received, string expected)
+    private static bool AsksForMore(string received, string expected)
     {
-        string[] more = received.Split('|'), fewer = expected.Split('|');
+        string[] more = received.Split('|');
+        string[] fewer = expected.Split('|');
         return more.Length > fewer.Length && more[0] == fewer[0] && !fewer.Except(more).Any();
     }
 
@@ -136,29 +228,47 @@ public static class Player
         ];
         string[] words = [.. Plug.Words(Plug.ClientTemplate, values), .. Plug.Words(options)];
         if (Watch.Current is { } watch)
-            (watch.Command, watch.RunAs) = (command, $"client … {command} {file} {options}".TrimEnd());
+        {
+            watch.Command = command;
+            watch.RunAs = $"client … {command} {file} {options}".TrimEnd();
+        }
+
         return new Program("client", words, folder, input);
     }
 
     // Whether the client connects, before it ends.
-    static bool Comes(Socket listener)
+    private static bool Comes(Socket listener)
     {
-        bool comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
+        bool Comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
+
         for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < Settings.Patience * 3;)
-            if (comes(20_000)) return true;
-            else if (Watch.Current?.Ended is not null) return comes(0);
+        {
+            if (Comes(20_000))
+            {
+                return true;
+            }
+            else if (Watch.Current?.Ended is not null)
+            {
+                return Comes(0);
+            }
+        }
+
         return false;
     }
 
     public static Wire Accept(Socket listener, Delivery delivery)
     {
-        if (Comes(listener)) return new Wire(listener.Accept(), Side.Server, delivery);
+        if (Comes(listener))
+        {
+            return new Wire(listener.Accept(), Side.Server, delivery);
+        }
+
         string exit = Watch.Current?.Ended is { } client
             ? $": it has ended, with exit code {client.WaitForExit()}" : "";
         throw new Violation(new Failure("a connection from the client", $"none{exit}"));
     }
 
-    static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch
+    private static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch
     {
         Octets(var value) => value,
         AnyOctets(var count) => new byte[count],
@@ -167,31 +277,47 @@ public static class Player
         _ => "7"u8.ToArray(),
     })];
 
-    static void Check(Holding[] holdings, Side side, string folder)
+    private static void Check(Holding[] holdings, Side side, string folder)
     {
         string owner = side.ToString().ToLowerInvariant();
         foreach (var holding in holdings.Where(holding => holding.Side == side))
         {
             string path = Path.Combine(folder, holding.Name);
             if (holding.Content is null && File.Exists(path))
+            {
                 throw new Violation(Wording.Shows(side, holding.Name, new FileInfo(path).Length));
-            if (holding.Content is null) continue;
+            }
+
+            if (holding.Content is null)
+            {
+                continue;
+            }
+
             if (!File.Exists(path))
+            {
                 throw new Violation(new Failure($"the {owner} has {holding.Name}", "it is not there"));
+            }
+
             var (wanted, there) = (holding.Content, Disk.Read(path));
             if (!there.AsSpan().SequenceEqual(wanted))
+            {
                 throw new Violation(Wording.OtherOctets(holding.Name, wanted, there));
+            }
         }
     }
 
-    static string Where(Transcript transcript, Delivery delivery)
+    private static string Where(Transcript transcript, Delivery delivery)
     {
-        if (transcript.Name == "") return "";
+        if (transcript.Name == "")
+        {
+            return "";
+        }
+
         string how = delivery switch
         {
             Delivery.OctetByOctet => "octet by octet",
-            Delivery.ThreeOctets  => "three octets at a time",
-            _                     => "whole",
+            Delivery.ThreeOctets => "three octets at a time",
+            _ => "whole",
         };
         return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}";
     }

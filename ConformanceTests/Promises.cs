@@ -7,7 +7,8 @@ public sealed class Promises : ServerConformance
     [Test, Clause("P1", "P10")]
     public void An_upload_is_invisible_until_it_is_whole()
     {
-        Wire slow = Connect(), other = Connect();
+        Wire slow = Connect();
+        Wire other = Connect();
         var picture = Notation.Bytes(1000);
         slow.Send("PUT|cat.png\n");
         slow.Expect("OK\n");
@@ -20,6 +21,7 @@ public sealed class Promises : ServerConformance
             Assert.That(Server.Shows("cat.png"), Is.False);
             slow.Send(picture.AsSpan(i, 111));
         }
+
         slow.Expect("OK\n");
         Assert.That(other.Get("cat.png"), Is.EqualTo(picture));
     }
@@ -29,7 +31,8 @@ public sealed class Promises : ServerConformance
     {
         string folder = NewFolder();
         var server = Start(folder: folder);
-        Wire whole = Connect(server), cut = Connect(server);
+        Wire whole = Connect(server);
+        Wire cut = Connect(server);
         whole.Put("whole.png", Notation.Bytes(5000));
         cut.Send("PUT|cut.png\n");
         cut.Expect("OK\n");
@@ -55,9 +58,21 @@ public sealed class Promises : ServerConformance
         for (int round = 0; round < (Settings.OnWindows ? 25 : 120); round++)
         {
             var pictures = wires.Select((_, i) => (byte[])[.. Notation.Bytes(64), (byte)i]).ToArray();
-            foreach (var wire in wires) wire.Send($"PUT|{round}.png\n");
-            foreach (var wire in wires) wire.Expect("OK\n");
-            for (int i = 0; i < wires.Length; i++) wires[i].Send([.. Notation.U64(65), .. pictures[i]]);
+            foreach (var wire in wires)
+            {
+                wire.Send($"PUT|{round}.png\n");
+            }
+
+            foreach (var wire in wires)
+            {
+                wire.Expect("OK\n");
+            }
+
+            for (int i = 0; i < wires.Length; i++)
+            {
+                wires[i].Send([.. Notation.U64(65), .. pictures[i]]);
+            }
+
             var answers = wires.Select(wire => wire.ReceiveLine()).ToArray();
             string said = string.Join(' ', answers);
             Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), said);
@@ -70,7 +85,8 @@ public sealed class Promises : ServerConformance
     [Test, Clause("P3")]
     public void After_OK_everybody_sees_it()
     {
-        Wire one = Connect(), other = Connect();
+        Wire one = Connect();
+        Wire other = Connect();
         for (int i = 0; i < 50; i++)
         {
             one.Put($"{i:D2}.png", Notation.Bytes(10 + i));
@@ -119,19 +135,33 @@ public sealed class Promises : ServerConformance
             stalled[i].Expect("OK\n");
             stalled[i].Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
         }
+
         var wire = Connect();
-        for (int i = 0; i < 20; i++) Assert.That(wire.List(), Is.Empty);
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.That(wire.List(), Is.Empty);
+        }
+
         wire.Put("mine.png", Notation.Bytes(100_000));
     }
 
     [Test, Clause("P6", "DIGEST-2")]
     public void An_upload_that_rests_holds_up_no_other([Values("", "|digest=sha256")] string option)
     {
-        if (option != "" && Offers.Missing("DIGEST-2") is { } missing) Assert.Ignore(missing);
-        Wire rests = Connect(), other = Connect();
+        if (option != "" && Offers.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
+        Wire rests = Connect();
+        Wire other = Connect();
         var picture = Notation.Bytes(100_000);
         byte[] block = [.. Notation.U64(100_000), .. picture];
-        if (option != "") block = [.. block, .. System.Security.Cryptography.SHA256.HashData(picture)];
+        if (option != "")
+        {
+            block = [.. block, .. System.Security.Cryptography.SHA256.HashData(picture)];
+        }
+
         rests.Send($"PUT|cat.png{option}\n");
         rests.Expect("OK\n");
         rests.Send(block.AsSpan(0, 50_000));
@@ -148,12 +178,20 @@ public sealed class Promises : ServerConformance
     {
         var server = Start();
         PassBy(server, 1000);
-        Wire greedy = ConnectSlow(server), other = Connect(server);
+        Wire greedy = ConnectSlow(server);
+        Wire other = Connect(server);
         greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
         greedy.Expect("OK\n");
         greedy.RestsFor(1000);                          // now the server waits for it
-        for (int i = 0; i < 20; i++) other.List();
-        for (int i = 0; i < 20; i++) Connect(server).List();
+        for (int i = 0; i < 20; i++)
+        {
+            other.List();
+        }
+
+        for (int i = 0; i < 20; i++)
+        {
+            Connect(server).List();
+        }
     }
 
     [Test, Clause("P6", "P7")]
@@ -161,10 +199,22 @@ public sealed class Promises : ServerConformance
     {
         Server.Has("big.png", Notation.Bytes(32 << 20));
         var stalled = Enumerable.Range(0, 10).Select(_ => ConnectSlow()).ToArray();
-        foreach (var wire in stalled) wire.Send("GET|big.png\nGET|big.png\n");
-        foreach (var wire in stalled) wire.Expect("OK\n");
+        foreach (var wire in stalled)
+        {
+            wire.Send("GET|big.png\nGET|big.png\n");
+        }
+
+        foreach (var wire in stalled)
+        {
+            wire.Expect("OK\n");
+        }
+
         var probe = Connect();
-        for (int i = 0; i < 20; i++) Assert.That(probe.List(), Has.Length.EqualTo(1));
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.That(probe.List(), Has.Length.EqualTo(1));
+        }
+
         Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));       // and it goes on when it is read
     }
 
@@ -176,7 +226,8 @@ public sealed class Promises : ServerConformance
         const int Large = 128 << 20;
         Server.Has("big.png", [1]);
         Disk.SetLength(Server.PathOf("big.png"), Large);
-        Wire bulk = Connect(), small = Connect();
+        Wire bulk = Connect();
+        Wire small = Connect();
         int most = 0;
         for (int i = 0; i < 10 && most < 3; i++)
         {
@@ -185,10 +236,15 @@ public sealed class Promises : ServerConformance
             bulk.ExpectOctets(Notation.U64(Large));
             var reading = Task.Run(() => bulk.Skip(Large));
             int served = 0;
-            for (small.List(); !reading.IsCompleted; small.List()) served++;
+            for (small.List(); !reading.IsCompleted; small.List())
+            {
+                served++;
+            }
+
             reading.GetAwaiter().GetResult();
             most = Math.Max(most, served);
         }
+
         Demand(most >= 3, $"answers to other clients while {Large} octets are on their way to one",
             $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
     }
@@ -202,11 +258,19 @@ public sealed class Promises : ServerConformance
     [Test, Clause("P9"), Reference]
     public void Out_of_descriptors_it_goes_on()
     {
-        if (OperatingSystem.IsWindows()) Assert.Ignore("needs ulimit");
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs ulimit");
+        }
+
         var server = Start("--max-clients 1000", launcher: "sh -c 'ulimit -n 128; exec \"$@\"' sh");
         server.Has("cat.png", Notation.Bytes(9));
         var wires = new List<Wire>();
-        for (int i = 0; i < 150; i++) wires.Add(Connect(server));
+        for (int i = 0; i < 150; i++)
+        {
+            wires.Add(Connect(server));
+        }
+
         Eventually(() => server.Program.Errors.Contains("cannot accept"), "the descriptors do not run out");
         for (int i = 0; ; i++)                          // each upload that may begin takes one more
         {
@@ -218,12 +282,18 @@ public sealed class Promises : ServerConformance
                 wires[i].ExpectError("storage");
                 break;
             }
+
             Assert.That(answer, Is.EqualTo("OK"));
         }
+
         var before = server.Program.CpuTime;
         Thread.Sleep(1000);
         Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(500), "it spins");
-        foreach (var wire in wires.Skip(1).Take(140)) wire.Dispose();
+        foreach (var wire in wires.Skip(1).Take(140))
+        {
+            wire.Dispose();
+        }
+
         wires[149].List();                              // it waited, and is served now
         wires[0].Dispose();
         server.Program.Signal("TERM");
@@ -244,17 +314,28 @@ public sealed class Promises : ServerConformance
         Server.Has("cat.png", Notation.Bytes(9));
         string[] lines = ["LIST\n", "GET|cat.png|digest=sha256|offset=3\n", "PUT|dog.png\n", "STATUS\n", "\r\n"];
         byte[][] seeds = [.. lines.Select(Encoding.UTF8.GetBytes), Notation.U64(5), Notation.Bytes(30)];
-        byte[] seed() => seeds[random.Next(seeds.Length)];
+        byte[] Seed() => seeds[random.Next(seeds.Length)];
+
         for (int i = 0; i < 300; i++)
         {
             using var wire = Server.Connect();
-            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => seed()).ToArray();
+            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => Seed()).ToArray();
             for (int flips = random.Next(0, 4); flips > 0; flips--)
+            {
                 octets[random.Next(octets.Length)] = (byte)random.Next(256);
+            }
+
             wire.Socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
-            if (i % 3 == 0) wire.HalfClose();
-            else if (i % 3 == 1) wire.Reset();
+            if (i % 3 == 0)
+            {
+                wire.HalfClose();
+            }
+            else if (i % 3 == 1)
+            {
+                wire.Reset();
+            }
         }
+
         Eventually(() =>
         {
             // Those who have left may still be on their way out: then it is busy; or, with too many to see off, reset.
@@ -262,9 +343,13 @@ public sealed class Promises : ServerConformance
             wire.Send("GET|cat.png\n");
             try
             {
-                if (wire.ReceiveLine() == "OK") return wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(9));
+                if (wire.ReceiveLine() == "OK")
+                {
+                    return wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(9));
+                }
             }
             catch (Violation) { }
+
             return false;
         }, "expected  cat.png, after all the garbage\nreceived  busy, or nothing, again and again");
     }
@@ -288,17 +373,25 @@ public sealed class Promises : ServerConformance
         ];
         bool knowsDigest = Offers.Missing("DIGEST-2") is null;
         foreach (var (before, after) in stages.Where(stage => knowsDigest || !stage.Item1.Contains("digest")))
+        {
             for (int i = 0; i < 5; i++)
             {
                 var wire = Connect();
-                if (before != "") wire.Send(before);
+                if (before != "")
+                {
+                    wire.Send(before);
+                }
+
                 if (after.Length > 0)
                 {
                     wire.Expect(before.Contains('\r') ? "ER|" : "OK\n");
                     wire.Send(after);
                 }
+
                 wire.Reset();
             }
+        }
+
         var good = Connect();
         Assert.That(good.List(), Has.Length.EqualTo(1));
         ExpectNothingHidden("when those who sent the files have reset their connections");
@@ -313,12 +406,13 @@ public sealed class Promises : ServerConformance
         upload.Expect("OK\n");
         server.Program.Signal("TERM");
         Eventually(() => server.Program.Errors.Contains("stopping"), "the first signal is not noticed");
-        bool endsWhenToldAgain()
+        bool EndsWhenToldAgain()
         {
             server.Program.Signal("INT");
             return server.Program.HasEnded;
         }
-        Eventually(endsWhenToldAgain, "a second signal does not end it");
+
+        Eventually(EndsWhenToldAgain, "a second signal does not end it");
         Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
     }
 
@@ -334,10 +428,18 @@ public sealed class Promises : ServerConformance
             ".mine",
             "x.imagetransfer-0123456789abcdef.up",
         ];
-        foreach (string name in others) File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        foreach (string name in others)
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        }
+
         File.WriteAllBytes(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"), [1]);
         string planted = Path.Combine(folder, ".imagetransfer-fedcba9876543210.up");
-        using (var mkfifo = Process.Start("mkfifo", [planted])) mkfifo.WaitForExit();
+        using (var mkfifo = Process.Start("mkfifo", [planted]))
+        {
+            mkfifo.WaitForExit();
+        }
+
         Connect(Start(folder: folder)).List();
         Assert.That(Directory.GetFileSystemEntries(folder).Select(Path.GetFileName), Is.EquivalentTo(others));
     }
@@ -352,8 +454,12 @@ public sealed class AtRest : ServerConformance
     {
         var server = Start("--max-clients 6");
         server.Has("big.png", Notation.Bytes(32 << 20));
-        Wire idle = Connect(server), half = Connect(server), upload = Connect(server);
-        Wire stalled = Connect(server), ended = Connect(server), closing = Connect(server);
+        Wire idle = Connect(server);
+        Wire half = Connect(server);
+        Wire upload = Connect(server);
+        Wire stalled = Connect(server);
+        Wire ended = Connect(server);
+        Wire closing = Connect(server);
         idle.List();
         half.Send("LIS");
         upload.Send("PUT|cat.png\n");
@@ -374,9 +480,16 @@ public sealed class AtRest : ServerConformance
     [Test, Clause("P11")]
     public void A_log_that_cannot_be_written_ends_nothing()
     {
-        if (!File.Exists("/dev/full")) Assert.Ignore("needs /dev/full");
+        if (!File.Exists("/dev/full"))
+        {
+            Assert.Ignore("needs /dev/full");
+        }
+
         var server = Start(launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
-        for (int i = 0; i < 20; i++) Connect(server).List();
+        for (int i = 0; i < 20; i++)
+        {
+            Connect(server).List();
+        }
     }
 
     [Test, Clause("P6")]
@@ -385,6 +498,9 @@ public sealed class AtRest : ServerConformance
         var server = Start("--trace", drain: false);
         var wire = Connect(server);
         wire.Put("cat.png", Notation.Bytes(9));
-        for (int i = 0; i < 5000; i++) wire.Get("cat.png");
+        for (int i = 0; i < 5000; i++)
+        {
+            wire.Get("cat.png");
+        }
     }
 }

@@ -8,9 +8,9 @@ using System.Security.Cryptography;
 
 public sealed class Publishing : ServerConformance
 {
-    const int Size = 32 << 20;
+    private const int Size = 32 << 20;
 
-    static byte[] Begin(Wire wire, string name, int size)
+    private static byte[] Begin(Wire wire, string name, int size)
     {
         wire.Send($"PUT|{name}\n");
         wire.Expect("OK\n");
@@ -21,7 +21,8 @@ public sealed class Publishing : ServerConformance
     [Test, Clause("P1")]
     public void A_large_upload_comes_to_its_name_in_one_step()
     {
-        Wire upload = Connect(), other = Connect();
+        Wire upload = Connect();
+        Wire other = Connect();
         using var watch = new FolderWatch(Server.Folder);
         var picture = Begin(upload, "big.png", Size);
         for (int at = 0; at < Size - 1; at += 4 << 20)
@@ -29,6 +30,7 @@ public sealed class Publishing : ServerConformance
             upload.Send(picture.AsSpan(at, Math.Min(4 << 20, Size - 1 - at)));
             Demand(other.List() is [], "a listing without big.png, since octets of it are missing", "it is listed");
         }
+
         ExpectNothingYet(upload);                       // now the server has read what was sent
         var early = watch.DoneTo("big.png");
         Demand(early is [], "nothing under the name big.png before its last octet has come", Said(early));
@@ -41,7 +43,7 @@ public sealed class Publishing : ServerConformance
         Demand(Server.Stored("big.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");
     }
 
-    static string Said(string[] done) => $"big.png was {string.Join(", then ", done.Take(6))}";
+    private static string Said(string[] done) => $"big.png was {string.Join(", then ", done.Take(6))}";
 
     [Test, Clause("P1", "CLOSE-2")]
     public void An_upload_that_is_cut_was_never_there([Values] bool reset)
@@ -50,8 +52,16 @@ public sealed class Publishing : ServerConformance
         using var watch = new FolderWatch(Server.Folder);
         var picture = Begin(upload, "big.png", 1 << 20);
         upload.Send(picture.AsSpan(0, (1 << 20) - 1));
-        if (reset) upload.Reset();
-        else { upload.HalfClose(); upload.ExpectEnd(); }
+        if (reset)
+        {
+            upload.Reset();
+        }
+        else
+        {
+            upload.HalfClose();
+            upload.ExpectEnd();
+        }
+
         Connect().List();
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
             "expected  an empty folder after an upload that was cut short\nreceived  something stays in it");
@@ -77,7 +87,8 @@ public sealed class Publishing : ServerConformance
     [Test, Clause("P2", "PUT-6")]
     public void What_has_the_name_is_not_touched()
     {
-        Wire late = Connect(), first = Connect();
+        Wire late = Connect();
+        Wire first = Connect();
         var picture = Begin(late, "big.png", 1 << 20);
         late.Send(picture.AsSpan(0, 1 << 19));
         first.Put("big.png", Notation.Bytes(100));
@@ -101,6 +112,7 @@ public sealed class Publishing : ServerConformance
             wires[i].Expect("OK\n");
             wires[i].Send([.. Notation.U64((ulong)pictures[i].Length), .. pictures[i]]);
         }
+
         Connect().List();                               // by now the server has both, but for their digests
         wires[0].Send(SHA256.HashData(pictures[0]));
         wires[0].Expect("OK\n");
@@ -113,27 +125,41 @@ public sealed class Publishing : ServerConformance
     public void No_lock_stays_on_what_was_stored()
     {
         var wire = Connect();
-        for (int i = 0; i < 5; i++) wire.Put($"{i}.png", Notation.Bytes(1000 + i));
+        for (int i = 0; i < 5; i++)
+        {
+            wire.Put($"{i}.png", Notation.Bytes(1000 + i));
+        }
+
         for (int i = 0; i < 5; i++)
         {
             string path = Server.PathOf($"{i}.png");
-            bool isFree()
+            bool IsFree()
             {
                 using var file = Disk.Open(path);
                 return flock((int)file.SafeFileHandle.DangerousGetHandle(), 2 | 4) == 0;    // exclusive · no waiting
             }
-            if (OperatingSystem.IsWindows()) NotLookedAt.Skip("needs flock");
-            Eventually(isFree, $"expected  {i}.png for everybody, now that it is stored\n"
+
+            if (OperatingSystem.IsWindows())
+            {
+                NotLookedAt.Skip("needs flock");
+            }
+
+            Eventually(IsFree, $"expected  {i}.png for everybody, now that it is stored\n"
                 + "received  the server holds a lock on it (flock): close the file when its upload is over");
         }
     }
 
-    [DllImport("libc")] static extern int flock(int handle, int operation);
+    [DllImport("libc")] private static extern int flock(int handle, int operation);
 
     [Test, Clause("PUT-8")]
     public void What_is_stored_may_be_read_by_whoever_may_read_a_new_file()
     {
-        if (OperatingSystem.IsWindows() || Settings.OnWindows) { NotLookedAt.Skip("needs the rights of Unix"); return; }
+        if (OperatingSystem.IsWindows() || Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs the rights of Unix");
+            return;
+        }
+
         const UnixFileMode Read = UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
         Connect().Put("cat.png", Notation.Bytes(100));
         string any = Path.Combine(NewFolder(), "any.png");
@@ -163,10 +189,15 @@ public sealed class Publishing : ServerConformance
                 Begin(wires[i], name, 65);
                 wires[i].Send(pictures[i].AsSpan(0, 64));
             }
+
             int early = lag < 0 ? 1 : 0;
             wires[early].Send(pictures[early].AsSpan(64));
             double wait = Math.Abs(lag) * (0.5 + random.NextDouble());
-            for (var clock = Stopwatch.StartNew(); clock.Elapsed.TotalMicroseconds < wait;) ;
+            for (var clock = Stopwatch.StartNew(); clock.Elapsed.TotalMicroseconds < wait;)
+            {
+                ;
+            }
+
             wires[1 - early].Send(pictures[1 - early].AsSpan(64));
 
             string[] answers = [wires[0].ReceiveLine(), wires[1].ReceiveLine()];
@@ -186,45 +217,63 @@ public sealed class Publishing : ServerConformance
 // inotify: what was done to the entries of a folder, since it was asked last.
 public sealed class FolderWatch : IDisposable
 {
-    static readonly (uint Bit, string Word)[] words =
+    private static readonly (uint Bit, string Word)[] _words =
     [
         (0x002, "written"), (0x040, "renamed away"), (0x080, "renamed to"), (0x100, "created"), (0x200, "removed"),
     ];
 
-    readonly int handle;
-    readonly List<(string Name, string Done)> all = [];
+    private readonly int _handle;
+    private readonly List<(string Name, string Done)> _all = [];
 
     public FolderWatch(string folder)
     {
-        if (!OperatingSystem.IsLinux()) NotLookedAt.Skip("needs Linux, which tells what is done in a folder");
-        handle = inotify_init1(0x800 | 0x80000);        // never waits · not for children
-        uint mask = words.Aggregate(0u, (sum, word) => sum | word.Bit);
-        if (handle < 0 || inotify_add_watch(handle, folder, mask) < 0)
+        if (!OperatingSystem.IsLinux())
+        {
+            NotLookedAt.Skip("needs Linux, which tells what is done in a folder");
+        }
+
+        _handle = inotify_init1(0x800 | 0x80000);        // never waits · not for children
+        uint mask = _words.Aggregate(0u, (sum, word) => sum | word.Bit);
+        if (_handle < 0 || inotify_add_watch(_handle, folder, mask) < 0)
+        {
             NotLookedAt.Skip("needs inotify, and there is none to be had");
+        }
     }
 
     public string[] DoneTo(string name)
     {
         var buffer = new byte[1 << 16];
-        while (read(handle, buffer, buffer.Length) is > 0 and var count)
+        while (read(_handle, buffer, buffer.Length) is > 0 and var count)
+        {
             for (int at = 0; at < count;)
             {
                 uint mask = BinaryPrimitives.ReadUInt32LittleEndian(buffer.AsSpan(at + 4));
                 int size = BinaryPrimitives.ReadInt32LittleEndian(buffer.AsSpan(at + 12));
                 string entry = Encoding.UTF8.GetString(buffer.AsSpan(at + 16, size)).TrimEnd('\0');
-                foreach (var (bit, word) in words)
-                    if ((mask & bit) != 0) all.Add((entry, word));
+                foreach (var (bit, word) in _words)
+                {
+                    if ((mask & bit) != 0)
+                    {
+                        _all.Add((entry, word));
+                    }
+                }
+
                 at += 16 + size;
             }
-        string[] done = [.. all.Where(one => one.Name == name).Select(one => one.Done)];
-        all.Clear();
+        }
+
+        string[] done = [.. _all.Where(one => one.Name == name).Select(one => one.Done)];
+        _all.Clear();
         return done;
     }
 
-    public void Dispose() => close(handle);
+    public void Dispose() => close(_handle);
 
-    [DllImport("libc")] static extern int inotify_init1(int flags);
-    [DllImport("libc")] static extern int inotify_add_watch(int handle, string path, uint mask);
-    [DllImport("libc")] static extern nint read(int handle, byte[] buffer, nint size);
-    [DllImport("libc")] static extern int close(int handle);
+    [DllImport("libc")] private static extern int inotify_init1(int flags);
+
+    [DllImport("libc")] private static extern int inotify_add_watch(int handle, string path, uint mask);
+
+    [DllImport("libc")] private static extern nint read(int handle, byte[] buffer, nint size);
+
+    [DllImport("libc")] private static extern int close(int handle);
 }

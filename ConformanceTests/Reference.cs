@@ -7,7 +7,7 @@ using static VerifyNUnit.Verifier;
 public sealed partial class Reference : ServerConformance
 {
     // Runs the program as typed, and shows what it said.
-    static string Session(string folder, params string[] commands)
+    private static string Session(string folder, params string[] commands)
     {
         var text = new StringBuilder();
         foreach (string command in commands)
@@ -19,13 +19,14 @@ public sealed partial class Reference : ServerConformance
             text.Append($"$ imagetransfer {command.Replace("\n", "\\n")}\n");
             text.Append($"{program.Output}{Prefixed(program.Errors)}exit {exit}\n\n");
         }
+
         return text.ToString().TrimEnd();
     }
 
-    static string Prefixed(string errors) =>
+    private static string Prefixed(string errors) =>
         string.Concat(errors.Split('\n').SkipLast(1).Select(line => $"! {line}\n"));
 
-    string Neutral(string text)
+    private string Neutral(string text)
     {
         text = text.Replace($"{Server.Port}", "7005").Replace(Server.Folder, "images");
         text = Seconds().Replace(text, "0.00 s");
@@ -33,6 +34,7 @@ public sealed partial class Reference : ServerConformance
     }
 
     [GeneratedRegex(@"\d+\.\d\d s\b")] private static partial Regex Seconds();
+
     [GeneratedRegex(@"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")] private static partial Regex Times();
 
     [Test]
@@ -137,7 +139,11 @@ public sealed partial class Reference : ServerConformance
         wire.Get("cat.png");
         wire.Send("GET|\u001b[2J<dog>\u202e.png\nPUT|cat.png\nNONSENSE\nSTATUS|x\nLIST\r\n");
         string[] codes = ["bad-name", "exists", "unsupported", "unsupported", "bad-request"];
-        foreach (string code in codes) wire.ExpectError(code);
+        foreach (string code in codes)
+        {
+            wire.ExpectError(code);
+        }
+
         wire.ExpectEnd();
         wire.Dispose();
         Eventually(() => server.Program.Errors.Contains("#1 disconnected"),
@@ -165,11 +171,12 @@ public sealed partial class Reference : ServerConformance
             "PUT|dog.png",
             "\r",
         ];
-        string answer(string request)
+        string Answer(string request)
         {
             wire.Send(request + "\n");
             return wire.ReceiveLine();
         }
-        await Verify(string.Join('\n', requests.Select(answer)));
+
+        await Verify(string.Join('\n', requests.Select(Answer)));
     }
 }

@@ -11,81 +11,113 @@ using NUnit.Framework.Internal;
 public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message)
 {
     public string Fixture { get; init; } = "";          // two of them may have tests of one name
+
     [JsonIgnore] public Failure? Failure { get; init; }
+
     [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
+
     [JsonIgnore] public bool IsJudged => IsWrong || Outcome == "passed";
+
     [JsonIgnore] public string About { get; } = Clause;                       // of what the test is about; Clause is
+
     [JsonIgnore] public int Line { get; } = Spec.Find(Clause).Line;           // what turns out to be broken
 
     // A transcript, or a test, without the delivery that this one was in.
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
-    [JsonIgnore] public int Delivered =>
+
+    [JsonIgnore]
+    public int Delivered =>
         Test.Contains("Whole") ? 0 : Test.Contains("ThreeOctets") ? 1 : Test.Contains("OctetByOctet") ? 2 : 3;
+
     public string Shown => Wording.Named(Test);
 }
 
 public static partial class Report
 {
-    static readonly List<Verdict> verdicts = [];
-    static readonly HashSet<string> lookedAt = [];
-    static Dictionary<int, int> planned = [];
-    static readonly System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
+    private static readonly List<Verdict> _verdicts = [];
+    private static readonly HashSet<string> _lookedAt = [];
+    private static Dictionary<int, int> _planned = [];
+    private static readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
 
     // ---- while the run goes on ----
 
-    static string Stream => Path.Combine(Settings.ReportFolder, "stages.txt");
+    private static string Stream => Path.Combine(Settings.ReportFolder, "stages.txt");
 
     // How many verdicts each stage will have, so that its end is seen; and what the run before this one said.
     public static void Begin(ITest root)
     {
-        planned = Leaves(root)
+        _planned = Leaves(root)
             .Where(test => IsRunnable(test) && !Is(test, "Mutants") && !Is(test, "Torture"))
             .Select(Stages.Of).Where(stage => stage > 0)
             .GroupBy(stage => stage).ToDictionary(group => group.Key, group => group.Count());
         File.WriteAllText(Stream, "");
-        Before = Earlier.Read(Implementation);
+        _before = Earlier.Read(Implementation);
     }
 
-    static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
+    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
 
-    static bool IsRunnable(ITest? test) =>
+    private static bool IsRunnable(ITest? test) =>
         test is null || test.RunState == RunState.Runnable && IsRunnable(test.Parent);
 
-    static bool Is(ITest? test, string category) =>
+    private static bool Is(ITest? test, string category) =>
         test is not null
         && (test.Properties[PropertyNames.Category].Contains(category) || Is(test.Parent, category));
 
     public static void Add(Verdict verdict, params Clause[] clauses)
     {
-        lock (verdicts)
+        lock (_verdicts)
         {
-            verdicts.Add(verdict);
-            if (verdict.IsJudged) foreach (var clause in clauses) lookedAt.Add(clause.Id);
+            _verdicts.Add(verdict);
+            if (verdict.IsJudged)
+            {
+                foreach (var clause in clauses)
+                {
+                    _lookedAt.Add(clause.Id);
+                }
+            }
+
             Count(verdict.Stage);
         }
     }
 
-    public static bool HasFailed { get { lock (verdicts) return verdicts.Any(verdict => verdict.IsWrong); } }
+    public static bool HasFailed
+    {
+        get
+        {
+            lock (_verdicts)
+            {
+                return _verdicts.Any(verdict => verdict.IsWrong);
+            }
+        }
+    }
 
     // A test that is not for this run: not a verdict, but it need not be waited for.
     public static void Skip(int stage)
     {
-        lock (verdicts)
+        lock (_verdicts)
         {
-            if (planned.ContainsKey(stage)) planned[stage]--;
+            if (_planned.ContainsKey(stage))
+            {
+                _planned[stage]--;
+            }
+
             Count(stage);
         }
     }
 
-    static void Count(int stage)
+    private static void Count(int stage)
     {
-        int count = verdicts.Count(verdict => verdict.Stage == stage);
-        if (count == 0 || planned.GetValueOrDefault(stage) != count) return;
-        var all = Settled(verdicts).Where(verdict => verdict.Stage == stage).ToArray();
-        File.AppendAllText(Stream, $"{clock.Elapsed.TotalSeconds,4:0} s  {Line(stage, all, Before).TrimEnd()}\n");
+        int count = _verdicts.Count(verdict => verdict.Stage == stage);
+        if (count == 0 || _planned.GetValueOrDefault(stage) != count)
+        {
+            return;
+        }
+
+        var all = Settled(_verdicts).Where(verdict => verdict.Stage == stage).ToArray();
+        File.AppendAllText(Stream, $"{_clock.Elapsed.TotalSeconds,4:0} s  {Line(stage, all, _before).TrimEnd()}\n");
     }
 
-    static Earlier Before = new([], [], false);
+    private static Earlier _before = new([], [], false);
 
     // ---- at the end ----
 
@@ -99,19 +131,23 @@ public static partial class Report
         }
     }
 
-    static string Or(string template) => template == "" ? "the reference" : template;
+    private static string Or(string template) => template == "" ? "the reference" : template;
 
     public static void Write()
     {
-        if (verdicts.Count == 0)
+        if (_verdicts.Count == 0)
         {
             if (Settings.Stage > 0)
+            {
                 CannotStart($"Stage {Settings.Stage} asks nothing of it: there is none of that number, or a client "
                     + "is meant, and this stage is about servers.\nA client begins with STAGE=2.");
+            }
+
             return;
         }
-        var settled = Settled(verdicts);
-        string text = Text(Implementation, settled, Before);
+
+        var settled = Settled(_verdicts);
+        string text = Text(Implementation, settled, _before);
         string tail = !Settings.IsReference && Settings.Stage == 0 ? NotLookedAt() : "";
         tail += OnWindows.Report() is { Length: > 0 } windows ? windows + "\n" : "";
         File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.txt"), text + tail);
@@ -120,7 +156,7 @@ public static partial class Report
         File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.json"), Json(settled));
     }
 
-    static string Json(IEnumerable<Verdict> settled)
+    private static string Json(IEnumerable<Verdict> settled)
     {
         var all = new { Implementation, Settings.Seed, Settings.Strict, Verdicts = settled };
         return JsonSerializer.Serialize(all, new JsonSerializerOptions { WriteIndented = true });
@@ -128,7 +164,11 @@ public static partial class Report
 
     public static void CannotStart(string why)
     {
-        lock (verdicts) verdicts.Clear();
+        lock (_verdicts)
+        {
+            _verdicts.Clear();
+        }
+
         File.WriteAllText(Path.Combine(Settings.ReportFolder, "report.txt"), $"Nothing was tested.\n\n{why}\n");
     }
 
@@ -143,18 +183,22 @@ public static partial class Report
             .Select(verdict => verdict.Conversation).ToHashSet();
         return [.. verdicts.Select(verdict =>
         {
-            if (verdict.Failure is not { } failure) return verdict;
-            failure = failure.Settled(
+            if (verdict.Failure is not { } failure)
+{
+return verdict;
+}
+
+failure = failure.Settled(
                 known.Contains(verdict.Conversation) ? whole.Contains(verdict.Conversation) : any);
             var clause = Spec.Find(failure.Sentence ?? verdict.Clause);
             return verdict with
             {
                 Clause = clause.Id, Failure = failure, Message = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n",
             };
-        }).OrderBy(verdict => verdict.Stage).ThenBy(verdict => verdict.Clause).ThenBy(verdict => verdict.Test)];
+}).OrderBy(verdict => verdict.Stage).ThenBy(verdict => verdict.Clause).ThenBy(verdict => verdict.Test)];
     }
 
-    static string Line(int stage, IReadOnlyCollection<Verdict> all, Earlier before)
+    private static string Line(int stage, IReadOnlyCollection<Verdict> all, Earlier before)
     {
         var judged = all.Where(verdict => verdict.IsJudged).ToArray();
         int passed = judged.Count(verdict => verdict.Outcome == "passed");
@@ -172,63 +216,94 @@ public static partial class Report
     {
         var text = new StringBuilder($"ImageTransfer conformance    {under}\n");
         foreach (var stage in verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key))
+        {
             text.Append(Line(stage.Key, stage.ToArray(), before ?? new([], [], false)));
+        }
+
         text.Append(Totals(verdicts)).Append(Lost(verdicts, before)).Append(Lead(verdicts));
         var groups = Groups(verdicts);
-        if (Settings.Stage == 0) groups = [.. groups.Take(1)];
+        if (Settings.Stage == 0)
+        {
+            groups = [.. groups.Take(1)];
+        }
+
         for (int i = 0; i < groups.Length; i++)
+        {
             text.Append($"\n{new string('-', 78)}\n{Of(groups[i], inFull: i < InFull)}");
+        }
+
         if (groups.Length > InFull)
+        {
             text.Append($"\nThe first {InFull} are in full; all of them are in ConformanceTests/report.html.\n");
+        }
+
         return text.ToString().ReplaceLineEndings("\n");
     }
 
-    static string Totals(IReadOnlyCollection<Verdict> verdicts)
+    private static string Totals(IReadOnlyCollection<Verdict> verdicts)
     {
-        int count(string outcome) => verdicts.Count(verdict => verdict.Outcome == outcome);
-        return $"{count("passed")} passed, {count("failed")} failed, {count("advice")} advice (SHOULD), "
-            + $"{count("not offered")} not offered\n";
+        int CountOf(string outcome) => verdicts.Count(verdict => verdict.Outcome == outcome);
+
+        return $"{CountOf("passed")} passed, {CountOf("failed")} failed, {CountOf("advice")} advice (SHOULD), "
+            + $"{CountOf("not offered")} not offered\n";
     }
 
-    static string Lost(IEnumerable<Verdict> verdicts, Earlier? before) =>
+    private static string Lost(IEnumerable<Verdict> verdicts, Earlier? before) =>
         before?.Lost(verdicts) is not { Length: > 0 } lost ? ""
         : Wording.Wrapped($"{lost.Length} passed a moment ago, and fail{(lost.Length == 1 ? "s" : "")} now: "
             + string.Join(" · ", lost.Take(4))
             + (lost.Length > 4 ? $" · and {lost.Length - 4} others" : "")) + "\n";
 
     // What to do now.
-    static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
+    private static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
         : first.Outcome == "advice" ? $"\nWhat is left is advice: it should be so, and need not.\n{WhatNext(verdicts)}"
         : Settings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
         : $"\nMend this next; to read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
 
-    static string ToRead(Verdict first) => Stages.Sections(first.Stage, Spec.Find(first.Clause));
+    private static string ToRead(Verdict first) => Stages.Sections(first.Stage, Spec.Find(first.Clause));
 
-    const int InFull = 3;
+    private const int InFull = 3;
 
     // What is green leads on: to the next stage, or to an extension.
-    static string WhatNext(IReadOnlyCollection<Verdict> verdicts)
+    private static string WhatNext(IReadOnlyCollection<Verdict> verdicts)
     {
         var judged = verdicts.Where(verdict => verdict.IsJudged).ToArray();
         var text = new StringBuilder();
         if (judged.Length > 0)
+        {
             text.Append(Settings.Stage == 0 ? "\nAll of it is green.\n" : $"\nStage {Settings.Stage} is green.\n");
+        }
+
         foreach (var stage in verdicts.Where(verdict => verdict.Outcome == "not offered")
             .Select(verdict => verdict.Stage).Distinct().Order())
+        {
             if (!judged.Any(verdict => verdict.Stage == stage))
+            {
                 text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
                     + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
                     + (Settings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
                     + $"{Command(stage)}\n");
+            }
+        }
+
         if (Settings.Stage == 8)
+        {
             text.Append($"\nThat was the core: all of what is asked of a server. All at once: {Command(0)}\n"
                 + "What follows are extensions.\n");
+        }
+
         if (Settings.Stage > 0 && Stages.After(Settings.Stage) is { } next)
+        {
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
-        else if (Settings.Stage > 0) text.Append($"\nThat was the last stage. Everything at once: {Command(0)}\n");
+        }
+        else if (Settings.Stage > 0)
+        {
+            text.Append($"\nThat was the last stage. Everything at once: {Command(0)}\n");
+        }
+
         return text.ToString();
     }
 
@@ -254,32 +329,55 @@ public static partial class Report
             var same = equal.Skip(1).SelectMany(deliveries => deliveries);
             groups.Add(new Group(first, [.. equal.First().Skip(1)], [.. same]));
         }
+
         return [.. groups];
     }
 
     // What makes two failures the same mistake, as far as one can see: a hint that names it, or the same words.
     public static string Key(Verdict verdict)
     {
-        if (verdict.Failure is not { } failure) return verdict.Message;
+        if (verdict.Failure is not { } failure)
+        {
+            return verdict.Message;
+        }
+
         string hint = $"{verdict.Clause} {failure.HintName}";
-        if (failure.HintName == Wording.ExitZero) hint += $" {verdict.About}";      // that has a cause of its own
-        if (failure.HintName != "" && failure.Sentence is not null) return hint;
-        string words(string text) => string.Concat(Regex.Replace(text, @"\d+", "0").Take(40));
-        return $"{verdict.Outcome} {hint} {words(failure.Expected)} {words(failure.Received)}";
+        if (failure.HintName == Wording.ExitZero)
+        {
+            hint += $" {verdict.About}";      // that has a cause of its own
+        }
+
+        if (failure.HintName != "" && failure.Sentence is not null)
+        {
+            return hint;
+        }
+
+        string Words(string text) => string.Concat(Regex.Replace(text, @"\d+", "0").Take(40));
+
+        return $"{verdict.Outcome} {hint} {Words(failure.Expected)} {Words(failure.Received)}";
     }
 
-    static string Of(Group group, bool inFull)
+    private static string Of(Group group, bool inFull)
     {
         var first = group.First;
         var text = new StringBuilder($"{first.Shown}\n");
         text.Append(inFull || first.Failure is null ? first.Message.TrimEnd() + "\n"
             : $"{Short(Spec.Find(first.Clause))}\n{first.Failure.Core()}");
         if (first.Failure is { } failure)
+        {
             foreach (var other in group.Deliveries)
+            {
                 text.Append(Key(other) == Key(first)
                     ? $"{How(other)}: the same\n"
                     : $"{How(other)}, differently:\n{other.Failure!.Core()}");
-        if (group.Same.Length == 0) return text.ToString();
+            }
+        }
+
+        if (group.Same.Length == 0)
+        {
+            return text.ToString();
+        }
+
         var names = group.Same.Select(verdict => Wording.Named(verdict.Conversation)).Distinct().ToArray();
         int shown = names.Length <= 7 ? names.Length : 6;
         string others = names.Length > shown ? $" · and {names.Length - shown} others" : "";
@@ -287,7 +385,7 @@ public static partial class Report
         return text.Append(Wording.Wrapped($"the same in {names.Length} more: {list}{others}") + "\n").ToString();
     }
 
-    static string How(Verdict verdict) =>
+    private static string How(Verdict verdict) =>
         verdict.Delivered switch { 0 => "whole", 1 => "three octets at a time", _ => "octet by octet" };
 
     // Failures before advice, the simplest stage first, transcripts before programmed tests, one piece before many.
@@ -306,18 +404,22 @@ public static partial class Report
     }
 
     // Sentences of which every test needs what only the reference has.
-    static string NotLookedAt()
+    private static string NotLookedAt()
     {
-        var offered = verdicts.Where(verdict => verdict.Outcome == "not offered").Select(verdict => verdict.Clause);
-        var missing = Spec.Clauses.Values.Where(clause => !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
+        var offered = _verdicts.Where(verdict => verdict.Outcome == "not offered").Select(verdict => verdict.Clause);
+        var missing = Spec.Clauses.Values.Where(clause => !_lookedAt.Contains(clause.Id) && clause.Level == Level.Must
                 && (Stages.IsOfClients(clause) ? Settings.Client != "" : Settings.Server != "")
                 && !(clause.IsExtension && offered.Any(id => id.Split('-')[0] == clause.Id.Split('-')[0])))
             .Select(clause => clause.Id).Where(id => id != "CONF-1"
-                && !verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();
-        var reasons = verdicts.Where(verdict => verdict.Outcome == "not looked at")
+                && !_verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();
+        var reasons = _verdicts.Where(verdict => verdict.Outcome == "not looked at")
             .GroupBy(verdict => verdict.Message.Trim(), verdict => verdict.Clause)
             .Select(group => $"  {string.Join(", ", group.Distinct())}: {group.Key}\n").ToArray();
-        if (missing.Length + reasons.Length == 0) return "";
+        if (missing.Length + reasons.Length == 0)
+        {
+            return "";
+        }
+
         string options = missing.Length == 0 ? ""
             : $"  {string.Join(", ", missing)}: needs an option or extension that it has not, or is not given\n";
         return $"\nNot looked at in yours:\n{options}{string.Concat(reasons)}";
@@ -330,17 +432,25 @@ public sealed record Earlier(HashSet<string> Failed, HashSet<string> Passed, boo
     public static Earlier Read(string implementation)
     {
         string path = Path.Combine(Settings.ReportFolder, "report.json");
-        if (!File.Exists(path)) return new([], [], false);
+        if (!File.Exists(path))
+        {
+            return new([], [], false);
+        }
+
         try
         {
             using var json = JsonDocument.Parse(File.ReadAllText(path));
             if (json.RootElement.GetProperty("Implementation").GetString() != implementation)
+            {
                 return new([], [], false);
-            HashSet<string> those(string outcome) => json.RootElement.GetProperty("Verdicts").EnumerateArray()
+            }
+
+            HashSet<string> Those(string outcome) => json.RootElement.GetProperty("Verdicts").EnumerateArray()
                 .Where(verdict => verdict.GetProperty("Outcome").GetString() == outcome
                     && !verdict.GetProperty("Message").GetString()!.StartsWith(Settings.NotReached))
                 .Select(verdict => verdict.GetProperty("Test").GetString()!).ToHashSet();
-            var (failed, passed) = (those("failed"), those("passed"));
+
+            var (failed, passed) = (Those("failed"), Those("passed"));
             var then = File.GetLastWriteTimeUtc(path);
             var files = Plug.Words($"{Plug.ServerTemplate} {Plug.ClientTemplate}").Where(File.Exists);
             return new(failed, passed, files.All(file => File.GetLastWriteTimeUtc(file) < then));
@@ -352,25 +462,30 @@ public sealed record Earlier(HashSet<string> Failed, HashSet<string> Passed, boo
     }
 
     // Where only what failed is asked again, the verdicts of the run before, of equal names the worst.
-    static readonly Lazy<Dictionary<string, (string Outcome, string Message)>> before = new(() =>
+    private static readonly Lazy<Dictionary<string, (string Outcome, string Message)>> _before = new(() =>
     {
         string path = Path.Combine(Settings.ReportFolder, "report.json");
-        if (!Settings.Again || !File.Exists(path)) return [];
+        if (!Settings.Again || !File.Exists(path))
+        {
+            return [];
+        }
+
         using var json = JsonDocument.Parse(File.ReadAllText(path));
-        string said(JsonElement verdict, string what) => verdict.GetProperty(what).GetString()!;
+        string Said(JsonElement verdict, string what) => verdict.GetProperty(what).GetString()!;
+
         return json.RootElement.GetProperty("Verdicts").EnumerateArray()
             .Select(verdict =>
-                (Test: $"{said(verdict, "Fixture")}.{said(verdict, "Test")}",
-                    What: (said(verdict, "Outcome"), said(verdict, "Message"))))
+                (Test: $"{Said(verdict, "Fixture")}.{Said(verdict, "Test")}",
+                    What: (Said(verdict, "Outcome"), Said(verdict, "Message"))))
             .OrderByDescending(verdict => IsWrong(verdict.What))
             .DistinctBy(verdict => verdict.Test).ToDictionary(verdict => verdict.Test, verdict => verdict.What);
     });
 
-    static bool IsWrong((string Outcome, string Message) verdict) => verdict.Outcome is "failed" or "advice";
+    private static bool IsWrong((string Outcome, string Message) verdict) => verdict.Outcome is "failed" or "advice";
 
     // A verdict that stands: it was no failure, or there is no time left.
     public static (string Outcome, string Message)? Stands(Type fixture, string test) =>
-        before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict)
+        _before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict)
         && (!IsWrong(verdict) || Settings.TimeIsUp) ? verdict : null;
 
     // What worked before, and does no more.
@@ -382,7 +497,11 @@ public sealed record Earlier(HashSet<string> Failed, HashSet<string> Passed, boo
     public string? Race(IReadOnlyCollection<Verdict> stage)
     {
         int now = stage.Count(verdict => verdict.Outcome == "passed" && Failed.Contains(verdict.Test));
-        if (now == 0) return null;
+        if (now == 0)
+        {
+            return null;
+        }
+
         string passes = now == 1 ? "1 passes that failed a moment ago" : $"{now} pass that failed a moment ago";
         return Unchanged ? $"{passes}, and nothing was changed: a race?" : passes;
     }

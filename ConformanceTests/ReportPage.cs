@@ -4,7 +4,7 @@ using System.Globalization;
 
 public static class ReportPage
 {
-    static string E(string text) => WebUtility.HtmlEncode(text);
+    private static string E(string text) => WebUtility.HtmlEncode(text);
 
     // lead and tail are what report.txt says before and behind its failures.
     public static string Of(string under, Verdict[] verdicts, string lead, string tail)
@@ -17,21 +17,37 @@ public static class ReportPage
         var groups = Report.Groups(verdicts);
         var stages = verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key).ToArray();
         page.Append("<nav>\n");
-        foreach (var stage in stages) Bar(page, stage.Key, [.. stage]);
+        foreach (var stage in stages)
+        {
+            Bar(page, stage.Key, [.. stage]);
+        }
+
         page.Append($"</nav>\n<p class=lead>{Paragraphs(lead)}</p>\n");
         string next = groups.Length > 0 ? Anchor(groups[0].First) : "";
-        if (next != "") page.Append($"<p><a class=next href='#{next}'>Mend this next</a></p>\n");
-        foreach (var stage in stages) Stage(page, stage.Key, [.. stage], groups);
-        if (tail != "") page.Append($"<p class=lead>{Paragraphs(tail)}</p>\n");
+        if (next != "")
+        {
+            page.Append($"<p><a class=next href='#{next}'>Mend this next</a></p>\n");
+        }
+
+        foreach (var stage in stages)
+        {
+            Stage(page, stage.Key, [.. stage], groups);
+        }
+
+        if (tail != "")
+        {
+            page.Append($"<p class=lead>{Paragraphs(tail)}</p>\n");
+        }
+
         return page.ToString();
     }
 
-    static string Paragraphs(string text) => string.Join("<br>\n", text.Trim('\n').Split('\n').Select(E));
+    private static string Paragraphs(string text) => string.Join("<br>\n", text.Trim('\n').Split('\n').Select(E));
 
     // {port} and the like may not break, other words may.
-    static string Code(string html) => $"<code>{html}</code>";
+    private static string Code(string html) => $"<code>{html}</code>";
 
-    static void Bar(StringBuilder page, int stage, Verdict[] all)
+    private static void Bar(StringBuilder page, int stage, Verdict[] all)
     {
         var judged = all.Where(verdict => verdict.IsJudged).ToArray();
         int passed = judged.Count(verdict => verdict.Outcome == "passed");
@@ -43,7 +59,7 @@ public static class ReportPage
             .Append($"<i><b style='width:{width}%'></b></i><em>{score}</em></a>\n");
     }
 
-    static void Stage(StringBuilder page, int stage, Verdict[] all, Report.Group[] groups)
+    private static void Stage(StringBuilder page, int stage, Verdict[] all, Report.Group[] groups)
     {
         page.Append($"<section id=stage-{stage}>\n<h2>{stage} {E(Stages.All[stage].Name)}</h2>\n")
             .Append($"<p class=read>Protocol.md {E(Stages.Sections(stage))}</p>\n");
@@ -59,40 +75,64 @@ public static class ReportPage
             page.Append($"<details class='sentence {kind}'{(isNext ? " open" : "")}>\n<summary><b>{clause.Id}</b> ")
                 .Append($"<span>{Prose(Short(clause))}</span> <em>{score}</em></summary>\n")
                 .Append($"<blockquote>{Prose(clause.Text)} <small>Protocol.md:{clause.Line}</small></blockquote>\n");
-            foreach (var verdict in Report.InOrder(wrong)) Test(page, verdict, groups, isNext);
+            foreach (var verdict in Report.InOrder(wrong))
+            {
+                Test(page, verdict, groups, isNext);
+            }
+
             var passed = judged.Except(wrong).Select(verdict => E(verdict.Shown)).ToArray();
             if (passed.Length > 0)
+            {
                 page.Append($"<details class=passed><summary>{passed.Length} passed</summary>\n")
                     .Append($"<ul>{string.Concat(passed.Select(name => $"<li>{name}</li>"))}</ul>\n</details>\n");
+            }
+
             foreach (var other in sentence.Where(verdict => !verdict.IsJudged))
+            {
                 page.Append($"<p class=quiet>{E(other.Shown)}: {E(other.Message.Trim())}</p>\n");
+            }
+
             page.Append("</details>\n");
         }
+
         page.Append("</section>\n");
     }
 
-    static string Short(Clause clause) => Report.Short(clause)[(clause.Id.Length + 3)..];
+    private static string Short(Clause clause) => Report.Short(clause)[(clause.Id.Length + 3)..];
 
     // Protocol.md's `code` and **strong**.
     public static string Prose(string text)
     {
         string html = E(text);
-        string pair(string mark, string tag) => string.Concat(html.Split(mark).Select((part, i) =>
+        string Pair(string mark, string tag) => string.Concat(html.Split(mark).Select((part, i) =>
             i == 0 ? part : (i % 2 == 1 ? $"<{tag}>" : $"</{tag}>") + part));
-        if (html.Split("**").Length % 2 == 1) html = pair("**", "strong");
-        if (html.Split('`').Length % 2 == 1) html = pair("`", "code");
+
+        if (html.Split("**").Length % 2 == 1)
+        {
+            html = Pair("**", "strong");
+        }
+
+        if (html.Split('`').Length % 2 == 1)
+        {
+            html = Pair("`", "code");
+        }
+
         return html;
     }
 
-    static string Anchor(Verdict verdict) => "t-" + string.Concat(verdict.Test.Select(c =>
+    private static string Anchor(Verdict verdict) => "t-" + string.Concat(verdict.Test.Select(c =>
         char.IsAsciiLetterOrDigit(c) || c == '-' ? $"{c}" : $"_{(int)c:x}"));
 
-    static void Test(StringBuilder page, Verdict verdict, Report.Group[] groups, bool mayOpen)
+    private static void Test(StringBuilder page, Verdict verdict, Report.Group[] groups, bool mayOpen)
     {
         var group = groups.First(one =>
             one.First == verdict || one.Deliveries.Contains(verdict) || one.Same.Contains(verdict));
         string advice = verdict.Outcome == "advice" ? " <small>advice</small>" : "";
-        if (verdict.Failure is not { } failure) return;
+        if (verdict.Failure is not { } failure)
+        {
+            return;
+        }
+
         bool isSame = group.First != verdict
             && (group.Same.Contains(verdict) || Report.Key(group.First) == Report.Key(verdict));
         if (isSame)
@@ -101,22 +141,42 @@ public static class ReportPage
                 .Append($"<a href='#{Anchor(group.First)}'>{E(group.First.Shown)}</a></p>\n");
             return;
         }
+
         bool open = mayOpen && groups[0].First == verdict;
         page.Append($"<details class=test id='{Anchor(verdict)}'{(open ? " open" : "")}>")
             .Append($"<summary>{E(verdict.Shown)}{advice}</summary>\n");
-        if (failure.Where != "") page.Append($"<p class=quiet>{E(failure.Where)}</p>\n");
+        if (failure.Where != "")
+        {
+            page.Append($"<p class=quiet>{E(failure.Where)}</p>\n");
+        }
+
         page.Append($"<pre class=rows>{Rows(failure)}</pre>\n");
-        if (failure.Hint != "") page.Append($"<p class=hint>{Prose(failure.Hint)}</p>\n");
+        if (failure.Hint != "")
+        {
+            page.Append($"<p class=hint>{Prose(failure.Hint)}</p>\n");
+        }
+
         var (shown, more) = failure.Connections();
-        foreach (var (title, talk) in shown) Wire(page, title, talk);
-        if (more > 0) page.Append($"<p class=quiet>{Failure.AndMore(more)}</p>\n");
+        foreach (var (title, talk) in shown)
+        {
+            Wire(page, title, talk);
+        }
+
+        if (more > 0)
+        {
+            page.Append($"<p class=quiet>{Failure.AndMore(more)}</p>\n");
+        }
+
         if (failure.Said.Length > 0)
+        {
             page.Append($"<p class=quiet>your {E(failure.Who)} wrote</p>\n")
                 .Append($"<pre class=said>{E(string.Join('\n', failure.Said))}</pre>\n");
+        }
+
         page.Append("</details>\n");
     }
 
-    static string Rows(Failure failure)
+    private static string Rows(Failure failure)
     {
         var lines = (failure with { Hint = "" }).Rows(hint: false).TrimEnd().Split('\n');
         return string.Join('\n', lines.Select(line =>
@@ -127,7 +187,7 @@ public static class ReportPage
     }
 
     // Two columns, client left, server right, the octets in the pieces in which they were sent or came.
-    static void Wire(StringBuilder page, string title, Talk talk)
+    private static void Wire(StringBuilder page, string title, Talk talk)
     {
         page.Append($"<table class=wire><caption>{E(title)}</caption>\n")
             .Append("<tr><th>octet</th><th>client</th><th>server</th><th>octet</th></tr>\n");
@@ -138,16 +198,20 @@ public static class ReportPage
                 page.Append($"<tr><td class=event colspan=4>{E(line.Event)}</td></tr>\n");
                 continue;
             }
+
             string cut = line.Cuts.Length > 0 ? " cut" : "";
-            string octets = $"<td class='octets{cut}'>{Pieces(line)}</td>", at = $"<td class=at>{line.Offset:N0}</td>";
+            string octets = $"<td class='octets{cut}'>{Pieces(line)}</td>";
+            string at = $"<td class=at>{line.Offset:N0}</td>";
             page.Append(side == Side.Client
                 ? $"<tr>{at}{octets}<td></td><td></td></tr>\n"
                 : $"<tr><td></td><td></td>{octets}{at}</tr>\n");
         }
+
         if (talk.Unread.Length > 0)
         {
             var unread = talk.Unread.AsSpan(0, Math.Min(talk.Unread.Length, Shown));
-            int same = Math.Min(talk.Same, unread.Length), wrong = Math.Min(same + 1, unread.Length);
+            int same = Math.Min(talk.Same, unread.Length);
+            int wrong = Math.Min(same + 1, unread.Length);
             string more = talk.Unread.Length > Shown ? $" <small>…({talk.Unread.Length - Shown:N0} more)</small>" : "";
             string octets = $"<td class='octets wrong'>{E(Notation.Show(unread[..same]))}"
                 + $"<b>{E(Notation.Show(unread[same..wrong]))}</b>{E(Notation.Show(unread[wrong..]))}{more}</td>";
@@ -155,13 +219,18 @@ public static class ReportPage
                 ? $"<tr><td class=at>came</td>{octets}<td></td><td></td></tr>\n"
                 : $"<tr><td></td><td></td>{octets}<td class=at>came</td></tr>\n");
         }
-        else if (talk.Lines.Length == 0) page.Append("<tr><td class=event colspan=4>(nothing)</td></tr>\n");
+        else if (talk.Lines.Length == 0)
+        {
+            page.Append("<tr><td class=event colspan=4>(nothing)</td></tr>\n");
+        }
+
         page.Append("</table>\n");
     }
 
-    const int Shown = 120, ShownLast = 30;
+    private const int Shown = 120;
+    private const int ShownLast = 30;
 
-    static string Pieces(Utterance line)
+    private static string Pieces(Utterance line)
     {
         var html = new StringBuilder();
         int end = line.Length <= Shown + ShownLast ? line.First.Length : Math.Min(Shown, line.First.Length);
@@ -171,17 +240,23 @@ public static class ReportPage
             html.Append($"<span>{E(Notation.Show(line.First.AsSpan(start..(int)cut), int.MaxValue))}</span>");
             start = (int)cut;
         }
+
         if (end < line.Length)
         {
             byte[] last = line.Last.Length >= ShownLast ? line.Last : [.. line.First, .. line.Last];
             html.Append($" <small>…({line.Length - end - ShownLast:N0} more)…</small> ")
                 .Append($"<span>{E(Notation.Show(last.AsSpan()[^ShownLast..], int.MaxValue))}</span>");
         }
-        if (line.Cuts.Length > 0) html.Append($" <small>in {line.Cuts.Length + 1:N0} pieces</small>");
+
+        if (line.Cuts.Length > 0)
+        {
+            html.Append($" <small>in {line.Cuts.Length + 1:N0} pieces</small>");
+        }
+
         return html.ToString();
     }
 
-    const string Style =
+    private const string Style =
         """
         :root {
           color-scheme: light dark;

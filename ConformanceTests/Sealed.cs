@@ -12,16 +12,23 @@ using System.Security.Cryptography.X509Certificates;
 public abstract class SealedConformance : ServerConformance
 {
     public static readonly Identity Ours = Identity.New();
-    static readonly Lazy<string> keyFile = new(() => Ours.WriteTo(Path.Combine(Plug.NewFolder("key"), "pictures.key")));
-    public static string KeyFile => keyFile.Value;
+    private static readonly Lazy<string> _keyFile =
+        new(() => Ours.WriteTo(Path.Combine(Plug.NewFolder("key"), "pictures.key")));
 
-    static readonly ConcurrentBag<RunningServer> idle = [];
-    protected override ConcurrentBag<RunningServer> Idle => idle;
+    public static string KeyFile => _keyFile.Value;
+
+    private static readonly ConcurrentBag<RunningServer> _idle = [];
+
+    protected override ConcurrentBag<RunningServer> Idle => _idle;
+
     protected override RunningServer Launch() => new(key: KeyFile);
 
     public static void Forget()
     {
-        if (keyFile.IsValueCreated) Directory.Delete(Path.GetDirectoryName(KeyFile)!, true);
+        if (_keyFile.IsValueCreated)
+        {
+            Directory.Delete(Path.GetDirectoryName(KeyFile)!, true);
+        }
     }
 
     // A connection on which nothing has been said yet.
@@ -60,13 +67,25 @@ public abstract class SealedConformance : ServerConformance
         {
             var record = wire.Tls.NextRecord(out var error);
             if (error is SocketError.TimedOut or SocketError.WouldBlock)
+            {
                 throw new Violation("expected  the end of the connection\nreceived  nothing; it stays open");
+            }
+
             if (error != SocketError.Success)
+            {
                 throw new Violation($"expected  the end of the connection\nreceived  {error}, which eats alerts");
-            if (record is not var (type, octets)) return;
+            }
+
+            if (record is not var (type, octets))
+            {
+                return;
+            }
+
             if (type == Tls.Data)
+            {
                 throw new Violation("expected  not one octet of the conversation\n"
                     + $"received  {Notation.Show(octets)}");
+            }
         }
     }
 }
@@ -75,7 +94,7 @@ public sealed class SealedConversations : SealedConformance
 {
     // ---- the same as in the open ----
 
-    static IEnumerable<TestCaseData> Cases() =>
+    private static IEnumerable<TestCaseData> Cases() =>
         from transcript in Spec.Transcripts
         where !transcript.ClientOnly && !transcript.Ids.Any(id => id.StartsWith("STATUS"))
         from delivery in Enum.GetValues<Delivery>()
@@ -85,7 +104,11 @@ public sealed class SealedConversations : SealedConformance
     public void Sealed(Transcript transcript, Delivery delivery)
     {
         string? missing = transcript.Ids.Select(Offers.Missing).FirstOrDefault(why => why is not null);
-        if (missing is not null) Assert.Ignore(missing);
+        if (missing is not null)
+        {
+            Assert.Ignore(missing);
+        }
+
         Player.AgainstServer(transcript, Server, delivery, () =>
         {
             var wire = Enter(delivery: delivery);
@@ -110,7 +133,11 @@ public sealed class SealedConversations : SealedConformance
     [Test, Clause("SEAL-7", "CONN-2")]
     public void A_thousand_requests_before_the_first_answer_is_read()
     {
-        for (int i = 0; i < 20; i++) Server.Has($"{i}.png", Notation.Bytes(300));
+        for (int i = 0; i < 20; i++)
+        {
+            Server.Has($"{i}.png", Notation.Bytes(300));
+        }
+
         var wire = Enter();
         var sending = Task.Run(() => wire.Send(string.Concat(Enumerable.Repeat("LIST\n", 1000))));
         for (int i = 0; i < 1000; i++)
@@ -118,6 +145,7 @@ public sealed class SealedConversations : SealedConformance
             wire.Expect("OK\n");
             Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(10 * 31 + 10 * 32));
         }
+
         Assert.That(sending.Wait(Settings.Patience));
     }
 
@@ -132,15 +160,27 @@ public sealed class SealedConversations : SealedConformance
     {
         Server.Has("big.png", Notation.Bytes(32 << 20));
         var stalled = Enumerable.Range(0, 6).Select(_ => Enter()).ToArray();
-        foreach (var wire in stalled) wire.Send("GET|big.png\nGET|big.png\n");
-        foreach (var wire in stalled) wire.Expect("OK\n");
+        foreach (var wire in stalled)
+        {
+            wire.Send("GET|big.png\nGET|big.png\n");
+        }
+
+        foreach (var wire in stalled)
+        {
+            wire.Expect("OK\n");
+        }
+
         var uploader = Enter();
         uploader.Send("PUT|up.png\n");
         uploader.Expect("OK\n");
         byte[] record = uploader.Tls.Record(Tls.Data, [.. Notation.U64(100), .. Notation.Bytes(100)]);
         uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last octet of its record
         var probe = Enter();
-        for (int i = 0; i < 20; i++) Assert.That(probe.List(), Has.Length.EqualTo(1));
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.That(probe.List(), Has.Length.EqualTo(1));
+        }
+
         Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));
         uploader.Tls.Write(record.AsSpan(^1..));
         uploader.Expect("OK\n");
@@ -151,16 +191,23 @@ public sealed class SealedConversations : SealedConformance
     public void A_flood_of_records_that_say_nothing_holds_up_nobody(
         [Values("key updates", "key updates that want one back", "empty records")] string what)
     {
-        SealedWire flooding = Enter(), other = Enter();
+        SealedWire flooding = Enter();
+        SealedWire other = Enter();
         var flood = new MemoryStream();
         long before = Memory();
         while (flood.Length < 4 << 20)
+        {
             flood.Write(what == "empty records"
                 ? flooding.Tls.Record(Tls.Data, [])
                 : flooding.Tls.KeyUpdateRecord(asks: what != "key updates"));
+        }
+
         var sending = Task.Run(() =>
         {
-            try { flooding.Tls.Write(flood.ToArray()); }
+            try
+            {
+                flooding.Tls.Write(flood.ToArray());
+            }
             catch (SocketException) { }                 // it was ended, which is well, too
         });
         double worst = 0;
@@ -174,7 +221,10 @@ public sealed class SealedConversations : SealedConformance
         while (!sending.IsCompleted);
         double share = Math.Max(all.Elapsed.TotalMilliseconds / 2, Settings.Milliseconds(2500));
         Assert.That(worst, Is.LessThan(share), "milliseconds that another client waited, of those that it all took");
-        if (before > 0) Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets");
+        if (before > 0)
+        {
+            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets");
+        }
     }
 
     [Test, Clause("SEAL-7", "CONN-3")]
@@ -222,6 +272,7 @@ public sealed class SealedConversations : SealedConformance
             cut.MayBeCut = true;
             cut.ExpectEnd();
         }
+
         Assert.That(Enter().List(), Is.Empty);
     }
 
@@ -241,9 +292,14 @@ public sealed class SealedConversations : SealedConformance
     {
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
-        SealedWire wire = Enter(), other = Enter();
+        SealedWire wire = Enter();
+        SealedWire other = Enter();
         wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
-        for (int i = 0; i < 5; i++) other.List();
+        for (int i = 0; i < 5; i++)
+        {
+            other.List();
+        }
+
         wire.Expect("OK\n");
         Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
         wire.ExpectError("bad-request", closes: true);
@@ -277,7 +333,7 @@ public sealed class SealedConversations : SealedConformance
 
     // ---- cut ----
 
-    SealedWire Uploading(string name = "cat.png", string options = "")
+    private SealedWire Uploading(string name = "cat.png", string options = "")
     {
         var wire = Enter();
         wire.MayBeCut = true;
@@ -286,7 +342,7 @@ public sealed class SealedConversations : SealedConformance
         return wire;
     }
 
-    void AssertNothingIsStored(string when) =>
+    private void AssertNothingIsStored(string when) =>
         Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty, when);
 
     [Test, Clause("SEAL-6", "P1")]
@@ -299,30 +355,55 @@ public sealed class SealedConversations : SealedConformance
             byte[] record = wire.Tls.Record(Tls.Data, block);
             length = record.Length;
             wire.Tls.Write(record.AsSpan(0, cut));
-            if (resets) wire.Reset();
+            if (resets)
+            {
+                wire.Reset();
+            }
             else
             {
                 wire.Socket.Shutdown(SocketShutdown.Send);
                 wire.ExpectEnd();
             }
-            if (resets) ExpectNothingHidden("when the upload has been reset");
+
+            if (resets)
+            {
+                ExpectNothingHidden("when the upload has been reset");
+            }
+
             AssertNothingIsStored($"after {cut} of the record's {length} octets");
         }
+
         Enter().Put("cat.png", Notation.Bytes(20));
     }
 
     [Test, Clause("SEAL-6", "CLOSE-2", "P1")]
     public void An_upload_cut_between_two_records_leaves_nothing([Values] bool saysSo)
     {
-        byte[] picture = Notation.Bytes(20), all = [.. Notation.U64(20), .. picture, .. SHA256.HashData(picture)];
+        byte[] picture = Notation.Bytes(20);
+        byte[] all = [.. Notation.U64(20), .. picture, .. SHA256.HashData(picture)];
         bool digest = Offers.Missing("DIGEST-1") is null;
-        if (!digest) all = all[..^32];
+        if (!digest)
+        {
+            all = all[..^32];
+        }
+
         for (int cut = 0; cut < all.Length; cut++)
         {
             using var wire = Uploading(options: digest ? "|digest=sha256" : "");
-            for (int i = 0; i < cut; i++) wire.Send(all.AsSpan(i, 1));          // an octet a record
-            if (saysSo) wire.HalfClose();
-            else wire.Socket.Shutdown(SocketShutdown.Send);
+            for (int i = 0; i < cut; i++)
+            {
+                wire.Send(all.AsSpan(i, 1));          // an octet a record
+            }
+
+            if (saysSo)
+            {
+                wire.HalfClose();
+            }
+            else
+            {
+                wire.Socket.Shutdown(SocketShutdown.Send);
+            }
+
             wire.ExpectEnd();
             AssertNothingIsStored($"after {cut} of {all.Length} octets");
         }
@@ -335,7 +416,8 @@ public sealed class SealedConversations : SealedConformance
         for (int at = 0, length = 1; at < length; at++)
         {
             using var wire = Uploading();
-            byte[] record = wire.Tls.Record(Tls.Data, block), next = wire.Tls.Record(Tls.Data, "LIST\n"u8);
+            byte[] record = wire.Tls.Record(Tls.Data, block);
+            byte[] next = wire.Tls.Record(Tls.Data, "LIST\n"u8);
             length = record.Length;
             record[at] ^= 1;
             wire.Tls.Write([.. record, .. next]);
@@ -343,6 +425,7 @@ public sealed class SealedConversations : SealedConformance
             ExpectNothing(wire);
             AssertNothingIsStored($"octet {at} of the record's {length} is wrong");
         }
+
         StillServes();
     }
 
@@ -351,7 +434,8 @@ public sealed class SealedConversations : SealedConformance
     {
         using var wire = Uploading();
         byte[] first = wire.Tls.Record(Tls.Data, Notation.U64(20));
-        byte[] second = wire.Tls.Record(Tls.Data, Notation.Bytes(20)), third = wire.Tls.Record(Tls.Data, "LIST\n"u8);
+        byte[] second = wire.Tls.Record(Tls.Data, Notation.Bytes(20));
+        byte[] third = wire.Tls.Record(Tls.Data, "LIST\n"u8);
         wire.Tls.Write((byte[])(how switch
         {
             0 => [.. first, .. first, .. second, .. third],
@@ -372,8 +456,12 @@ public sealed class SealedConversations : SealedConformance
         for (int i = 0; i < record.Length; i++)
         {
             wire.Tls.Write(record.AsSpan(i, 1));
-            if (i % 5 == 0) StillServes();              // by now the server has seen it
+            if (i % 5 == 0)
+            {
+                StillServes();              // by now the server has seen it
+            }
         }
+
         wire.Expect("OK\n");
         wire.ReceiveBlock();
     }
@@ -383,29 +471,29 @@ public sealed class SealedDoor : SealedConformance
 {
     // ---- who is let in, and who is not ----
 
-    static readonly Identity stranger = Identity.New("CN=somebody");
+    private static readonly Identity _stranger = Identity.New("CN=somebody");
 
-    static readonly (string Name, Func<Identity?> Shown)[] strangers =
+    private static readonly (string Name, Func<Identity?> Shown)[] _strangers =
     [
         ("no certificate", () => null),
-        ("another key", () => stranger),
+        ("another key", () => _stranger),
         ("another key under the same subject", () => Identity.New()),
-        ("the certificate without its key", () => new Identity(Ours.Certificate, stranger.Key)),
-        ("a certificate of the public key, made without its key", () => new Identity(Forged(), stranger.Key)),
+        ("the certificate without its key", () => new Identity(Ours.Certificate, _stranger.Key)),
+        ("a certificate of the public key, made without its key", () => new Identity(Forged(), _stranger.Key)),
     ];
 
     // Our public key, certified by a stranger.
-    static byte[] Forged()
+    private static byte[] Forged()
     {
         var name = new X500DistinguishedName("CN=imagetransfer");
         var request = new CertificateRequest(name, PublicKey.CreateFromSubjectPublicKeyInfo(Ours.PublicKey, out _),
             HashAlgorithmName.SHA256);
-        using var certificate = request.Create(name, X509SignatureGenerator.CreateForECDsa(stranger.Key),
+        using var certificate = request.Create(name, X509SignatureGenerator.CreateForECDsa(_stranger.Key),
             DateTimeOffset.UnixEpoch, DateTimeOffset.UtcNow.AddYears(1), [1]);
         return certificate.RawData;
     }
 
-    static IEnumerable<string> Strangers() => strangers.Select(row => row.Name);
+    private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
 
     [TestCaseSource(nameof(Strangers)), Clause("SEAL-2", "SEAL-4")]
     public void Is_refused(string who)
@@ -416,10 +504,11 @@ public sealed class SealedDoor : SealedConformance
             var wire = Dial();
             wire.Tls.SendHello();
             wire.Tls.HearServer();
-            wire.Tls.SendProof(strangers.Single(row => row.Name == who).Shown());
+            wire.Tls.SendProof(_strangers.Single(row => row.Name == who).Shown());
             wire.Send("LIST\nGET|cat.png\nPUT|dog.png\n");
             ExpectNothing(wire);
         }
+
         Assert.That(Server.Shows("dog.png"), Is.False);
         StillServes();
     }
@@ -450,7 +539,8 @@ public sealed class SealedDoor : SealedConformance
 #pragma warning disable SYSLIB0039, CA5397              // that they are old is what this is about
         var options = new SslClientAuthenticationOptions
         {
-            TargetHost = "", ClientCertificates = [mine],
+            TargetHost = "",
+            ClientCertificates = [mine],
             EnabledSslProtocols = SslProtocols.Tls12,
         };
 #pragma warning restore
@@ -471,6 +561,7 @@ public sealed class SealedDoor : SealedConformance
             wire.Send("LIST\n");
             ExpectNothing(wire);
         }
+
         StillServes();
     }
 
@@ -490,11 +581,12 @@ public sealed class SealedDoor : SealedConformance
             Assert.That(answer, Is.Empty.Or.Matches<byte[]>(octets => octets[0] is Tls.Handshake or Tls.Alert));
             Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty);
         }
+
         StillServes();
     }
 
     // What comes until the end, as it is on the wire.
-    static byte[] Raw(SealedWire wire)
+    private static byte[] Raw(SealedWire wire)
     {
         var all = new MemoryStream();
         var some = new byte[4096];
@@ -502,25 +594,35 @@ public sealed class SealedDoor : SealedConformance
         {
             int count = wire.Socket.Receive(some, 0, some.Length, SocketFlags.None, out var error);
             if (error is SocketError.TimedOut or SocketError.WouldBlock)
+            {
                 throw new Violation("expected  the end of the connection\nreceived  nothing; it stays open");
+            }
+
             if (error != SocketError.Success)
+            {
                 throw new Violation($"expected  the end of the connection\nreceived  {error}, after "
                     + Notation.Show(all.ToArray()));
-            if (count == 0) return all.ToArray();
+            }
+
+            if (count == 0)
+            {
+                return all.ToArray();
+            }
+
             all.Write(some, 0, count);
         }
     }
 
     // ---- who does not speak TLS at all ----
 
-    static readonly string[] plain =
+    private static readonly string[] _plain =
     [
         "LIST\n", "GET|cat.png|digest=sha256\n", "PUT|dog.png\n", "STATUS\n", "LIST\nLIST\nLIST\n",
         "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
         "\0\0\0\0\0\0\0\0", "\u0015\u0003\u0003\0\u0002\u0002\n",
     ];
 
-    [TestCaseSource(nameof(plain)), Clause("SEAL-5")]
+    [TestCaseSource(nameof(_plain)), Clause("SEAL-5")]
     public void Plain_text_gets_the_alert_and_nothing_else(string said)
     {
         Server.Has("cat.png", Notation.Bytes(9));
@@ -540,24 +642,37 @@ public sealed class SealedDoor : SealedConformance
             wire.Tls.Write([.. "PUT|dog.png\n"u8, .. Notation.U64(100_000), .. Notation.Bytes(100_000)]);
             Assert.That(Convert.ToHexString(Raw(wire)), Is.EqualTo("1503030002020A"));
         }
+
         StillServes();
     }
 
     // ---- half of a handshake ----
 
     // The steps at which a client may stop: before its first octet, inside its hello, behind it, inside its proof.
-    SealedWire HalfMade(int step, RunningServer? server = null)
+    private SealedWire HalfMade(int step, RunningServer? server = null)
     {
         var wire = Dial(server);
-        if (step == 0) return wire;
-        if (step == 1) wire.Tls.Write(Tls.HelloRecord().AsSpan(0, 50));
-        else wire.Tls.SendHello();
+        if (step == 0)
+        {
+            return wire;
+        }
+
+        if (step == 1)
+        {
+            wire.Tls.Write(Tls.HelloRecord().AsSpan(0, 50));
+        }
+        else
+        {
+            wire.Tls.SendHello();
+        }
+
         if (step == 3)
         {
             wire.Tls.HearServer();
             byte[] certificate = wire.Tls.Proof(Ours).First();
             wire.Tls.Write(wire.Tls.Record(Tls.Handshake, certificate));
         }
+
         return wire;
     }
 
@@ -567,12 +682,20 @@ public sealed class SealedDoor : SealedConformance
         StillServes();
         var half = Enumerable.Range(0, 90).Select(i => HalfMade(i % 4)).ToArray();
         var clock = Stopwatch.StartNew();
-        for (int i = 0; i < 10; i++) StillServes();
+        for (int i = 0; i < 10; i++)
+        {
+            StillServes();
+        }
+
         var wire = Enter();
         wire.Put("cat.png", Notation.Bytes(100_000));
         Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
         Assert.That(clock.ElapsedMilliseconds, Is.LessThan(Settings.Milliseconds(8_000)), "they were waited for");
-        foreach (var one in half) one.Dispose();
+        foreach (var one in half)
+        {
+            one.Dispose();
+        }
+
         wire.List();
     }
 
@@ -586,17 +709,26 @@ public sealed class SealedDoor : SealedConformance
         for (int at = 0; clock.Elapsed < TimeSpan.FromSeconds(40); at++)
         {
             dribbled.Tls.Write(hello.AsSpan(Math.Min(at, hello.Length - 2), 1));            // an octet every 200 ms
-            if (dribbled.Socket.Poll(200_000, SelectMode.SelectRead)) break;
+            if (dribbled.Socket.Poll(200_000, SelectMode.SelectRead))
+            {
+                break;
+            }
         }
+
         double slack = Settings.Milliseconds(10_000) / 1000.0;
         Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(8.5, 12 + slack), "an octet every 200 ms");
         ExpectNothing(dribbled);
         foreach (var (wire, step) in steps.Select((wire, step) => (wire, step)))
         {
-            if (step == 2) wire.Tls.HearServer();
+            if (step == 2)
+            {
+                wire.Tls.HearServer();
+            }
+
             ExpectNothing(wire);
             Assert.That(clock.Elapsed.TotalSeconds, Is.LessThan(14 + slack), $"step {step}");
         }
+
         StillServes();
     }
 
@@ -608,13 +740,17 @@ public sealed class SealedDoor : SealedConformance
         {
             var wire = Dial();
             wire.Tls.Write(hello.AsSpan(0, cut));
-            if (cut % 2 == 0) wire.Reset();
+            if (cut % 2 == 0)
+            {
+                wire.Reset();
+            }
             else
             {
                 wire.Socket.Shutdown(SocketShutdown.Send);
                 Raw(wire);
             }
         }
+
         for (int cut = 1, length = 2; cut < length; cut += 23)
         {
             var wire = Dial();
@@ -623,13 +759,17 @@ public sealed class SealedDoor : SealedConformance
             byte[] proof = [.. wire.Tls.Proof(Ours).SelectMany(message => wire.Tls.Record(Tls.Handshake, message))];
             length = proof.Length;
             wire.Tls.Write(proof.AsSpan(0, cut));
-            if (cut % 2 == 0) wire.Reset();
+            if (cut % 2 == 0)
+            {
+                wire.Reset();
+            }
             else
             {
                 wire.Socket.Shutdown(SocketShutdown.Send);
                 ExpectNothing(wire);
             }
         }
+
         StillServes();
     }
 
@@ -637,6 +777,7 @@ public sealed class SealedDoor : SealedConformance
     public void A_bit_flipped_in_the_proof_opens_nothing()
     {
         for (int message = 0; message < 3; message++)
+        {
             foreach (int at in (int[])[0, 2, 4, 9, 30, -1])
             {
                 var wire = Dial();
@@ -644,10 +785,16 @@ public sealed class SealedDoor : SealedConformance
                 wire.Tls.HearServer();
                 var proof = wire.Tls.Proof(Ours).ToArray();
                 proof[message][at < 0 ? ^1 : at] ^= 1;                  // and sealed then: the record is a good one
-                foreach (byte[] each in proof) wire.Tls.Write(wire.Tls.Record(Tls.Handshake, each));
+                foreach (byte[] each in proof)
+                {
+                    wire.Tls.Write(wire.Tls.Record(Tls.Handshake, each));
+                }
+
                 wire.Socket.Shutdown(SocketShutdown.Send);
                 ExpectNothing(wire);
             }
+        }
+
         StillServes();
     }
 
@@ -658,20 +805,29 @@ public sealed class SealedDoor : SealedConformance
     {
         var server = Start(with: "max-clients=2", key: KeyFile);
         SealedWire[] running = [Enter(server), Enter(server)];
-        foreach (var wire in running) wire.List();
+        foreach (var wire in running)
+        {
+            wire.List();
+        }
+
         for (int i = 0; i < 5; i++)
         {
             var outside = Dial(server);
             outside.Tls.SendHello();
             outside.Tls.HearServer();
-            outside.Tls.SendProof(stranger);
+            outside.Tls.SendProof(_stranger);
             ExpectNothing(outside);
             var inside = Enter(server);
             inside.Send("LIST\nLIST\n");
             inside.ExpectError("busy", closes: true);
             inside.Dispose();
         }
-        foreach (var wire in running) wire.List();
+
+        foreach (var wire in running)
+        {
+            wire.List();
+        }
+
         running[0].Dispose();
         Eventually(() =>
         {
@@ -687,7 +843,10 @@ public sealed class SealedDoor : SealedConformance
         var server = Start(key: KeyFile);
         var picture = Notation.Bytes(8 << 20);
         server.Has("cat.png", picture);
-        SealedWire idle = Enter(server), half = Enter(server), upload = Enter(server), download = Enter(server);
+        SealedWire idle = Enter(server);
+        SealedWire half = Enter(server);
+        SealedWire upload = Enter(server);
+        SealedWire download = Enter(server);
         idle.List();
         half.List();
         half.Send("LIS");
@@ -701,7 +860,11 @@ public sealed class SealedDoor : SealedConformance
         idle.List();
         var clock = Stopwatch.StartNew();
         server.Program.Signal("TERM");
-        foreach (var wire in shaking) ExpectNothing(wire);
+        foreach (var wire in shaking)
+        {
+            ExpectNothing(wire);
+        }
+
         Assert.That(clock.ElapsedMilliseconds, Is.LessThan(Settings.Milliseconds(3_000)), "handshakes went on");
         idle.ExpectError("stopping", closes: true);
         half.ExpectError("stopping", closes: true);
@@ -710,7 +873,11 @@ public sealed class SealedDoor : SealedConformance
         upload.ExpectError("stopping", closes: true);
         Assert.That(download.ReceiveBlock().AsSpan().SequenceEqual(picture));
         download.ExpectError("stopping", closes: true);
-        foreach (var wire in (SealedWire[])[idle, half, upload, download, .. shaking]) wire.Dispose();
+        foreach (var wire in (SealedWire[])[idle, half, upload, download, .. shaking])
+        {
+            wire.Dispose();
+        }
+
         Assert.That(server.Program.WaitForExit(Settings.Milliseconds(15_000)), Is.Zero);
         var left = Directory.GetFileSystemEntries(server.Folder).Select(Path.GetFileName);
         Assert.That(left, Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
@@ -738,7 +905,9 @@ public sealed class SealedDoor : SealedConformance
     [Test, Clause("SEAL-7", "LIMIT-1", "LIMIT-3", "P8")]
     public void What_dribbles_inside_is_cut_as_in_the_open()
     {
-        SealedWire line = Enter(), block = Enter(), record = Enter();
+        SealedWire line = Enter();
+        SealedWire block = Enter();
+        SealedWire record = Enter();
         block.Send("PUT|cat.png\n");
         block.Expect("OK\n");
         block.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1000)]);
@@ -748,13 +917,31 @@ public sealed class SealedDoor : SealedConformance
         for (int turn = 0; clock.Elapsed < TimeSpan.FromSeconds(60) && (ended[0] == 0 || ended[1] == 0); turn++)
         {
             for (int i = 0; i < all.Length; i++)
+            {
                 if (ended[i] == 0 && all[i].Socket.Poll(0, SelectMode.SelectRead) && HasNews(all[i]))
+                {
                     ended[i] = clock.Elapsed.TotalSeconds;
-            if (ended[0] == 0) line.Send("X");
-            if (ended[1] == 0) block.Send("XXXX");
-            if (turn < half.Length / 2) record.Tls.Write(half.AsSpan(turn, 1));
+                }
+            }
+
+            if (ended[0] == 0)
+            {
+                line.Send("X");
+            }
+
+            if (ended[1] == 0)
+            {
+                block.Send("XXXX");
+            }
+
+            if (turn < half.Length / 2)
+            {
+                record.Tls.Write(half.AsSpan(turn, 1));
+            }
+
             Thread.Sleep(100);
         }
+
         double slack = Settings.Milliseconds(10_000) / 1000.0;
         Assert.That(ended[0], Is.InRange(9, 12 + slack), "the line");
         Assert.That(ended[1], Is.InRange(18, 42 + slack), "the block");
@@ -764,11 +951,17 @@ public sealed class SealedDoor : SealedConformance
     }
 
     // TLS brings octets of its own, tickets, when a handshake is over.
-    static bool HasNews(SealedWire wire)
+    private static bool HasNews(SealedWire wire)
     {
         wire.Socket.ReceiveTimeout = 50;
-        try { return wire.HasOctets; }
-        finally { wire.Socket.ReceiveTimeout = Settings.Patience; }
+        try
+        {
+            return wire.HasOctets;
+        }
+        finally
+        {
+            wire.Socket.ReceiveTimeout = Settings.Patience;
+        }
     }
 
     // ---- memory, and rest ----
@@ -780,19 +973,42 @@ public sealed class SealedDoor : SealedConformance
         StillServes();
         long before = Memory();
         var wires = Enumerable.Range(0, 90).Select(_ => Enter()).ToArray();
-        foreach (var wire in wires) wire.List();
-        foreach (var wire in wires.Take(30)) wire.Send("GET|big.png\nGET|big.png\n");
-        foreach (var wire in wires.Take(30)) wire.Expect("OK\n");
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
+
+        foreach (var wire in wires.Take(30))
+        {
+            wire.Send("GET|big.png\nGET|big.png\n");
+        }
+
+        foreach (var wire in wires.Take(30))
+        {
+            wire.Expect("OK\n");
+        }
+
         foreach (var wire in wires.Skip(30).Take(30))
         {
             wire.Send($"PUT|{Array.IndexOf(wires, wire)}.png\n");
             wire.Expect("OK\n");
             wire.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(100_000)]);
         }
+
         wires[^1].List();
-        if (before == 0) return;
-        if (Settings.IsReference) Assert.That(Memory(), Is.LessThan(100 << 20), "resident octets");
-        else Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
+        if (before == 0)
+        {
+            return;
+        }
+
+        if (Settings.IsReference)
+        {
+            Assert.That(Memory(), Is.LessThan(100 << 20), "resident octets");
+        }
+        else
+        {
+            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
+        }
     }
 
     [Test, Clause("SEAL-4", "P6"), Reference]
@@ -800,8 +1016,13 @@ public sealed class SealedDoor : SealedConformance
     {
         var server = Start(with: "max-clients=20", key: KeyFile);
         server.Has("big.png", Notation.Bytes(32 << 20));
-        SealedWire idle = Enter(server), half = Enter(server), upload = Enter(server), stalled = Enter(server);
-        SealedWire ended = Enter(server), closing = Enter(server), record = Enter(server);
+        SealedWire idle = Enter(server);
+        SealedWire half = Enter(server);
+        SealedWire upload = Enter(server);
+        SealedWire stalled = Enter(server);
+        SealedWire ended = Enter(server);
+        SealedWire closing = Enter(server);
+        SealedWire record = Enter(server);
         idle.List();
         half.Send("LIS");
         upload.Send("PUT|cat.png\n");
@@ -818,6 +1039,9 @@ public sealed class SealedDoor : SealedConformance
         var before = server.Program.CpuTime;
         Thread.Sleep(2000);
         Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(400));
-        foreach (var wire in shaking) wire.Dispose();
+        foreach (var wire in shaking)
+        {
+            wire.Dispose();
+        }
     }
 }

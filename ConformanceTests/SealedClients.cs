@@ -6,46 +6,55 @@ using System.Security.Cryptography.X509Certificates;
 
 public sealed class SealedClients : ClientConformance
 {
-    static readonly Identity ours = SealedConformance.Ours, stranger = Identity.New();
+    private static readonly Identity _ours = SealedConformance.Ours;
+    private static readonly Identity _stranger = Identity.New();
 
-    string PathOf(string name) => Path.Combine(Folder, name);
+    private string PathOf(string name) => Path.Combine(Folder, name);
 
-    Program Start(string command, string? file = null, string? key = null) =>
+    private Program Start(string command, string? file = null, string? key = null) =>
         Own(Player.StartClient(Folder, Port, command, file, key: key ?? SealedConformance.KeyFile));
 
     // The client's connection, before anything is said on it.
-    SealedWire Answer()
+    private SealedWire Answer()
     {
         var socket = Own(Player.Accept(Listener, Delivery.Whole)).Socket;
         return Own(new SealedWire(socket, Side.Server, new Tls(socket, Side.Server)));
     }
 
-    SealedWire LetIn()
+    private SealedWire LetIn()
     {
         var wire = Answer();
-        wire.Tls.AsServer(ours);
+        wire.Tls.AsServer(_ours);
         using var shown = X509CertificateLoader.LoadCertificate(wire.Tls.PeersCertificate);
-        Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(ours.PublicKey), "the client's key");
+        Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(_ours.PublicKey), "the client's key");
         return wire;
     }
 
     // Whichever options the client asks for, but the digest: the suite is a server without them.
-    static bool Takes(Wire wire, string request)
+    private static bool Takes(Wire wire, string request)
     {
         while (true)
         {
             string line = wire.ReceiveLine(request + "\\n");
-            if (line == request || line == request + "|digest=sha256") return line != request;
-            if (!line.StartsWith(request + "|")) throw wire.Wrong(request + "\\n", null, line);
+            if (line == request || line == request + "|digest=sha256")
+            {
+                return line != request;
+            }
+
+            if (!line.StartsWith(request + "|"))
+            {
+                throw wire.Wrong(request + "\\n", null, line);
+            }
+
             wire.Send("ER|unsupported|this server does not know that\n");
         }
     }
 
-    static byte[] Block(byte[] octets, bool digest) =>
+    private static byte[] Block(byte[] octets, bool digest) =>
         [.. Notation.U64((ulong)octets.Length), .. octets, .. digest ? SHA256.HashData(octets) : []];
 
     // It says close_notify when it leaves; the FIN behind it is the end of its process.
-    static void ExpectLeaving(Wire wire, Program client)
+    private static void ExpectLeaving(Wire wire, Program client)
     {
         wire.ExpectEnd();
         wire.Dispose();
@@ -81,7 +90,11 @@ public sealed class SealedClients : ClientConformance
         var client = Start("GET", "cat.png");
         var wire = LetIn();
         bool digest = Takes(wire, "GET|cat.png");
-        foreach (byte octet in (byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(40), digest)]) wire.Send([octet]);
+        foreach (byte octet in (byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(40), digest)])
+        {
+            wire.Send([octet]);
+        }
+
         ExpectLeaving(wire, client);
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(Notation.Bytes(40)));
     }
@@ -101,28 +114,35 @@ public sealed class SealedClients : ClientConformance
 
     // ---- whom it does not speak to ----
 
-    static readonly (string Name, Func<Identity> Shown)[] strangers =
+    private static readonly (string Name, Func<Identity> Shown)[] _strangers =
     [
-        ("another key", () => stranger),
-        ("the certificate without its key", () => new Identity(ours.Certificate, stranger.Key)),
+        ("another key", () => _stranger),
+        ("the certificate without its key", () => new Identity(_ours.Certificate, _stranger.Key)),
     ];
 
-    static IEnumerable<string> Strangers() => strangers.Select(row => row.Name);
+    private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
 
     // Not one octet of a request comes, sealed or plain, on this connection or on another.
-    void ExpectNothing(SealedWire wire, Program client)
+    private void ExpectNothing(SealedWire wire, Program client)
     {
-        void expectNothing(Tls tls)
+        void ExpectNothingFrom(Tls tls)
         {
             while (tls.NextRecord(out var error) is var (type, octets))
             {
                 if (type == Tls.Data)
+                {
                     throw new Violation("expected  not one octet of a request\n"
                         + $"received  {Notation.Show(octets)}");
-                if (error != SocketError.Success) break;
+                }
+
+                if (error != SocketError.Success)
+                {
+                    break;
+                }
             }
         }
-        expectNothing(wire.Tls);
+
+        ExpectNothingFrom(wire.Tls);
         wire.Dispose();
         bool ended = false;
         Eventually(() => (ended = client.HasEnded) || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
@@ -130,8 +150,9 @@ public sealed class SealedClients : ClientConformance
         {
             using var again = Listener.Accept();
             again.ReceiveTimeout = Settings.Patience;
-            expectNothing(new Tls(again, Side.Server));
+            ExpectNothingFrom(new Tls(again, Side.Server));
         }
+
         Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
     }
 
@@ -141,8 +162,12 @@ public sealed class SealedClients : ClientConformance
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
         var client = Start("PUT", "cat.png");
         var wire = Answer();
-        try { wire.Tls.AsServer(strangers.Single(row => row.Name == whom).Shown()); }
+        try
+        {
+            wire.Tls.AsServer(_strangers.Single(row => row.Name == whom).Shown());
+        }
         catch (Violation) { }                           // however it says no: what counts is what comes
+
         ExpectNothing(wire, client);
     }
 
@@ -157,14 +182,20 @@ public sealed class SealedClients : ClientConformance
             Demand(first == 0x16, "\\x16, with which a handshake begins",
                 $"{Notation.Show([first])}: it speaks plainly");
         }
+
         wire.Send("ER|bad-request|what is this?\n");
         wire.HalfClose();
         Assert.That(Encoding.Latin1.GetString(wire.ReceiveRest()), Does.Not.Contain("GET|"));
         wire.Dispose();
         Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
         while (Listener.Poll(0, SelectMode.SelectRead))                 // no retreat: what it says now is TLS as well
+        {
             using (var again = Own(Player.Accept(Listener, Delivery.Whole)))
+            {
                 Assert.That(again.Receive(1), Is.EqualTo(new byte[] { 0x16 }), "what it says once more");
+            }
+        }
+
         Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
     }
 
@@ -177,8 +208,15 @@ public sealed class SealedClients : ClientConformance
         var wire = LetIn();
         wire.Expect("LIST\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(62), .. "cat.png|9|2026-01-31T23:59:59Z\n"u8]);
-        if (closeNotify) wire.HalfClose();
-        else wire.Dispose();
+        if (closeNotify)
+        {
+            wire.HalfClose();
+        }
+        else
+        {
+            wire.Dispose();
+        }
+
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
@@ -196,13 +234,16 @@ public sealed class SealedClients : ClientConformance
         {
             tls.AuthenticateAsServer(new System.Net.Security.SslServerAuthenticationOptions
             {
-                ServerCertificate = usable, EnabledSslProtocols = System.Security.Authentication.SslProtocols.Tls12,
-                ClientCertificateRequired = true, RemoteCertificateValidationCallback = (_, _, _, _) => true,
+                ServerCertificate = usable,
+                EnabledSslProtocols = System.Security.Authentication.SslProtocols.Tls12,
+                ClientCertificateRequired = true,
+                RemoteCertificateValidationCallback = (_, _, _, _) => true,
             });
             var octets = new byte[100];
             heard = Encoding.UTF8.GetString(octets, 0, tls.Read(octets));
         }
         catch (Exception e) when (e is IOException or System.Security.Authentication.AuthenticationException) { }
+
         Demand(heard == "", "nothing, on a connection that speaks TLS 1.2", heard);
         socket.Dispose();
         Listener.Dispose();
@@ -243,7 +284,11 @@ public sealed class SealedClients : ClientConformance
         bool digest = Takes(wire, "PUT|cat.png");
         wire.Send("OK\n");
         wire.Receive(8 + 9 + (digest ? 32 : 0));
-        if (saysClose) wire.HalfClose();
+        if (saysClose)
+        {
+            wire.HalfClose();
+        }
+
         wire.Dispose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
@@ -270,7 +315,13 @@ public sealed class SealedClients : ClientConformance
         var client = Start("LIST", key: path);
         for (var clock = System.Diagnostics.Stopwatch.StartNew();
             !client.HasEnded && clock.ElapsedMilliseconds < 2 * Settings.Patience;)
-            if (Listener.Poll(20_000, SelectMode.SelectRead)) Listener.Accept().Dispose();
+        {
+            if (Listener.Poll(20_000, SelectMode.SelectRead))
+            {
+                Listener.Accept().Dispose();
+            }
+        }
+
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         Assert.That(File.Exists(path), Is.False);
     }
@@ -279,19 +330,26 @@ public sealed class SealedClients : ClientConformance
 // The key file, as a server makes it and takes it.
 public sealed class KeyFiles : SealedConformance
 {
-    static void SetMode(string path, UnixFileMode mode)
+    private static void SetMode(string path, UnixFileMode mode)
     {
-        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(path, mode);
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, mode);
+        }
     }
 
     [Test, Clause("SEAL-1")]
     public void A_server_makes_the_file_that_is_missing_for_its_owner_alone_and_keeps_one_that_is_there()
     {
-        string folder = NewFolder("key"), path = Path.Combine(folder, "new.key");
+        string folder = NewFolder("key");
+        string path = Path.Combine(folder, "new.key");
         var server = Start(key: path);
         Eventually(() => File.Exists(path), "there is no key file");
         if (!OperatingSystem.IsWindows())
+        {
             Assert.That(File.GetUnixFileMode(path), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite));
+        }
+
         string pem = File.ReadAllText(path);
         Assert.That(pem.Length, Is.LessThanOrEqualTo(8 << 10));
         Assert.That(pem.IndexOf("-----BEGIN PRIVATE KEY-----"), Is.GreaterThanOrEqualTo(0));
@@ -309,6 +367,7 @@ public sealed class KeyFiles : SealedConformance
             wire.Tls.AsClient(new Identity(certificate.RawData, key));
             wire.List();
         }
+
         server.Dispose();
         var next = Start(key: path);
         Assert.That(File.ReadAllText(path), Is.EqualTo(pem));
@@ -338,7 +397,7 @@ public sealed class KeyFiles : SealedConformance
 
     // ---- what the reference says ----
 
-    (int Exit, string Output, string Errors) Client(RunningServer server, string? key, string words)
+    private (int Exit, string Output, string Errors) Client(RunningServer server, string? key, string words)
     {
         string command = $"dotnet {Plug.Dll} client 127.0.0.1 {server.Port} {words}";
         using var client = new Program("client",
@@ -357,6 +416,7 @@ public sealed class KeyFiles : SealedConformance
                 (Server, null, "this server wants --key"),
                 (plain, KeyFile, "this server has no key; leave --key away"),
             ])
+        {
             foreach (string words in (string[])["LIST", "GET cat.png", "STATUS"])
             {
                 var clock = System.Diagnostics.Stopwatch.StartNew();
@@ -367,6 +427,7 @@ public sealed class KeyFiles : SealedConformance
                 long late = Settings.Milliseconds(9_000);
                 Assert.That(clock.ElapsedMilliseconds, Is.LessThan(late), $"{says} to {words}, and late");
             }
+        }
     }
 
     [Test, Clause("SEAL-2", "P4"), Reference]
@@ -374,15 +435,20 @@ public sealed class KeyFiles : SealedConformance
     {
         string folder = NewFolder();
         for (int i = 0; i < 60; i++)
+        {
             File.WriteAllBytes(Path.Combine(folder, $"{i}.png"), [.. Notation.Bytes(100 + i * 3700), (byte)i]);
+        }
+
         Assert.That(Client(Server, KeyFile, $"PUT {folder}").Exit, Is.Zero);
         Assert.That(Client(Server, KeyFile, "GET '*.png' --quiet"), Is.EqualTo((0, "", "")));
         foreach (string path in Directory.GetFiles(folder))
+        {
             Assert.That(File.ReadAllBytes(Server.PathOf(Path.GetFileName(path)))
                 .AsSpan().SequenceEqual(File.ReadAllBytes(path)));
+        }
     }
 
-    static (string Name, string? Text)[] NoKeys()
+    private static (string Name, string? Text)[] NoKeys()
     {
         using var rsa = RSA.Create(2048);
         using var p384 = ECDsa.Create(ECCurve.NamedCurves.nistP384);
@@ -409,7 +475,7 @@ public sealed class KeyFiles : SealedConformance
     }
 
     // P-256 as ever, but its parameters are written out and it is not named.
-    static string SpelledOut()
+    private static string SpelledOut()
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         using var same = ECDsa.Create(key.ExportExplicitParameters(true));
@@ -417,7 +483,7 @@ public sealed class KeyFiles : SealedConformance
     }
 
     // Either half: one line on stderr, nothing else, and its exit code.
-    static void AssertRefused(string folder, string half, string path, string says, int[] exits)
+    private static void AssertRefused(string folder, string half, string path, string says, int[] exits)
     {
         string words = half == "server" ? "server 0 --dir images" : "client 127.0.0.1 1 LIST";
         using var program = new Program(half, [.. Plug.Words($"dotnet {Plug.Dll} {words}"), "--key", path], folder);
@@ -440,7 +506,10 @@ public sealed class KeyFiles : SealedConformance
             File.WriteAllText(path, text);
             SetMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             foreach (string half in (string[])["server", "client"])
+            {
                 AssertRefused(folder, half, path, "there is no P-256 key in it", [1]);
+            }
+
             Assert.That(File.ReadAllText(path), Is.EqualTo(text), $"{name}: it was overwritten");
         }
     }
@@ -448,23 +517,38 @@ public sealed class KeyFiles : SealedConformance
     [Test, Clause("SEAL-1"), Reference]
     public void What_cannot_be_used_is_refused_in_one_line()
     {
-        string folder = NewFolder(), open = Ours.WriteTo(Path.Combine(folder, "open.key"));
+        string folder = NewFolder();
+        string open = Ours.WriteTo(Path.Combine(folder, "open.key"));
         foreach (var mode in (UnixFileMode[])[UnixFileMode.GroupRead, UnixFileMode.OtherRead, UnixFileMode.GroupWrite])
+        {
             foreach (string half in (string[])["server", "client"])
             {
                 SetMode(open, UnixFileMode.UserRead | UnixFileMode.UserWrite | mode);
                 AssertRefused(folder, half, open, $"others can read {open}; chmod 600 it", [1]);
             }
+        }
+
         AssertRefused(folder, "client", Path.Combine(folder, "missing.key"), "missing.key", [1]);
         Assert.That(File.Exists(Path.Combine(folder, "missing.key")), Is.False);
-        string inNoFolder = Path.Combine(folder, "nowhere", "a.key"), isAFolder = Path.Combine(folder, "images.key");
+        string inNoFolder = Path.Combine(folder, "nowhere", "a.key");
+        string isAFolder = Path.Combine(folder, "images.key");
         Directory.CreateDirectory(isAFolder);
-        string dangling = Path.Combine(folder, "link.key"), pipe = Path.Combine(folder, "pipe.key");
+        string dangling = Path.Combine(folder, "link.key");
+        string pipe = Path.Combine(folder, "pipe.key");
         File.CreateSymbolicLink(dangling, Path.Combine(folder, "nothing"));
-        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", ["-m", "600", pipe])) mkfifo.WaitForExit();
+        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", ["-m", "600", pipe]))
+        {
+            mkfifo.WaitForExit();
+        }
+
         foreach (string half in (string[])["server", "client"])
+        {
             foreach (string path in (string[])[inNoFolder, isAFolder, dangling, pipe, "/dev/null", "/dev/zero"])
+            {
                 AssertRefused(folder, half, path, "", [1, 2]);
+            }
+        }
+
         AssertRefused(folder, "server", "/proc/new.key", "", [1, 2]);                   // where nobody can make a file
         AssertRefused(folder, "server", "", "--key needs a value", [2]);
         Assert.That(Directory.Exists(Path.Combine(folder, "nowhere")), Is.False);
@@ -481,6 +565,7 @@ public sealed class KeyFiles : SealedConformance
             wire.Tls.AsClient(new Identity(certificate.RawData, certificate.GetECDsaPrivateKey()!));
             wire.List();
         }
+
         server.Program.Signal("TERM");
         Assert.That(server.Program.WaitForExit(), Is.Zero);
         string secret = string.Concat(File.ReadAllLines(path)[1..3]);
@@ -497,7 +582,11 @@ public sealed class KeyFiles : SealedConformance
             [("", null, false), ("--listen 0.0.0.0", null, true), ("--listen 0.0.0.0", KeyFile, false)])
         {
             using var server = new RunningServer(options, key: key);
-            using (var wire = key is null ? server.Connect() : Enter(server)) wire.List();
+            using (var wire = key is null ? server.Connect() : Enter(server))
+            {
+                wire.List();
+            }
+
             server.Program.Signal("TERM");
             Assert.That(server.Program.WaitForExit(), Is.Zero);
             Assert.That(server.Program.Errors.Split(Warning), Has.Length.EqualTo(warns ? 2 : 1), options);

@@ -9,16 +9,20 @@ using VerifyTests;
 [assembly: LevelOfParallelism(10)]                      // most of a test's time is waiting for a process or a deadline
 [assembly: FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 
-static class Settings
+internal static class Settings
 {
     public static readonly string Root = typeof(Settings).Assembly
         .GetCustomAttributes<AssemblyMetadataAttribute>()
         .Single(attribute => attribute.Key == "Root").Value!;
 
     // The implementation under test; empty is the reference.  Where only one half is given, only that half is tested.
-    public static readonly string Server = Variable("SERVER"), Client = Variable("CLIENT");
+    public static readonly string Server = Variable("SERVER");
+    public static readonly string Client = Variable("CLIENT");
+
     public static bool TestsServer => Server != "" || Client == "";
+
     public static bool TestsClient => Client != "" || Server == "";
+
     public static bool IsReference => Server == "" && Client == "";
 
     // Whether the server sees its folder through Windows: make windows says so.
@@ -37,9 +41,10 @@ static class Settings
 
     // A run may be given so many minutes: what it has not reached by then is not asked any more.
     public static readonly int Minutes = Number("MINUTES", or: 0);
-    static readonly System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
+    private static readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
     public const string NotReached = "\nNot reached: ";
-    public static bool TimeIsUp => Minutes > 0 && clock.Elapsed.TotalMinutes > Minutes;
+
+    public static bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
 
     // One failure is enough, and what comes behind it is not asked: for mutants.
     public static readonly bool OneIsEnough = Variable("ONE_IS_ENOUGH") == "1";
@@ -47,15 +52,17 @@ static class Settings
     public static readonly int Stage = Number("STAGE", or: 0);
     public static readonly bool Strict = Variable("STRICT") == "1";
     public static readonly int Seed = Number("SEED", or: 1);
+
     public static int Number(string name, int or) => int.TryParse(Variable(name), out int number) ? number : or;
 
     // Every wait has an end.  Nothing that works ever comes near it.
-    static readonly double TimeoutScale =
+    private static readonly double _timeoutScale =
         double.TryParse(Variable("TIMEOUT_SCALE"), CultureInfo.InvariantCulture, out double scale) ? scale : 1;
     public static readonly int Patience = Milliseconds(6_000);
-    public static int Milliseconds(double unscaled) => (int)(unscaled * TimeoutScale);
 
-    static string Variable(string name, string or = "") =>
+    public static int Milliseconds(double unscaled) => (int)(unscaled * _timeoutScale);
+
+    private static string Variable(string name, string or = "") =>
         Environment.GetEnvironmentVariable(name)?.Trim() is { Length: > 0 } value ? value : or;
 
     [ModuleInitializer]

@@ -22,10 +22,11 @@ namespace VerifyNUnit
 
     public static class Verifier
     {
-        static Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> derive = null!;
-        static readonly System.Collections.Concurrent.ConcurrentDictionary<string, bool> used = [];
+        private static Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> _derive = null!;
+        private static readonly System.Collections.Concurrent.ConcurrentDictionary<string, bool> _used = [];
+
         public static void DerivePathInfo(Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> function) =>
-            derive = function;
+            _derive = function;
 
         // Compares with Type.Method[_param=value].verified.txt; what differs is left beside it as .received.txt.
         public static async Task Verify(string text, [CallerFilePath] string sourceFile = "")
@@ -34,22 +35,35 @@ namespace VerifyNUnit
             var test = NUnit.Framework.Internal.TestExecutionContext.CurrentContext.CurrentTest;
             var method = test.Method!.MethodInfo;
             string projectDirectory = Path.GetDirectoryName(sourceFile)! + Path.DirectorySeparatorChar;
-            var info = derive(sourceFile, projectDirectory, test.TypeInfo!.Type, method);
-            string argument(ParameterInfo parameter, object? value) =>
+            var info = _derive(sourceFile, projectDirectory, test.TypeInfo!.Type, method);
+            string Argument(ParameterInfo parameter, object? value) =>
                 $"_{parameter.Name}={Clean($"{value ?? "null"}")}";
-            string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, argument));
+
+            string arguments = string.Concat(method.GetParameters().Zip(test.Arguments, Argument));
             string stem = Path.Combine(info.Directory, $"{info.TypeName}.{info.MethodName}{arguments}");
-            string received = $"{stem}.received.txt", verified = $"{stem}.verified.txt";
+            string received = $"{stem}.received.txt";
+            string verified = $"{stem}.verified.txt";
 
             // Not ReplaceLineEndings: that takes form feeds and U+2028 for line ends, too.
             text = text.Replace("\r\n", "\n").Replace('\r', '\n');
             text = text.TrimStart('\uFEFF');
-            if (text == "") text = "emptyString";
-            if (!used.TryAdd(stem, true)) throw new VerifyException($"The prefix has already been used: {stem}");
+            if (text == "")
+            {
+                text = "emptyString";
+            }
+
+            if (!_used.TryAdd(stem, true))
+            {
+                throw new VerifyException($"The prefix has already been used: {stem}");
+            }
+
             Directory.CreateDirectory(info.Directory);
             File.Delete(received);
             string? expected = File.Exists(verified) ? await File.ReadAllTextAsync(verified) : null;
-            if (expected == text) return;
+            if (expected == text)
+            {
+                return;
+            }
 
             await File.WriteAllTextAsync(received, text);
             string header = $"Received: {Path.GetFileName(received)}\n";
@@ -60,7 +74,7 @@ namespace VerifyNUnit
         }
 
         // Only what stands before the space is a control character for Verify.
-        static string Clean(string value) =>
+        private static string Clean(string value) =>
             string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || c < ' ' ? '-' : c));
     }
 }

@@ -28,22 +28,39 @@ public static partial class Spec
         string section = "";
         for (int i = 0; i < Lines.Length; i++)
         {
-            if (Heading().Match(Lines[i]) is { Success: true } heading) section = heading.Groups[1].Value;
+            if (Heading().Match(Lines[i]) is { Success: true } heading)
+            {
+                section = heading.Groups[1].Value;
+            }
+
             if (Lines[i].StartsWith("```"))
             {
                 int start = i;
-                for (i++; i < Lines.Length && !Lines[i].StartsWith("```");) i++;
+                for (i++; i < Lines.Length && !Lines[i].StartsWith("```");)
+                {
+                    i++;
+                }
+
                 if (Lines[start].StartsWith("```transcript "))
                 {
                     string header = Lines[start]["```transcript ".Length..];
                     Transcripts.Add(Transcript.Parse(header, Lines[(start + 1)..i], start + 1));
                 }
+
                 continue;
             }
-            if (Lines[i] is "" or ['|', ..] or ['#', ..]) continue;
+
+            if (Lines[i] is "" or ['|', ..] or ['#', ..])
+            {
+                continue;
+            }
 
             int first = i;
-            while (i + 1 < Lines.Length && Lines[i + 1] is not ("" or ['|', ..] or ['`', '`', '`', ..])) i++;
+            while (i + 1 < Lines.Length && Lines[i + 1] is not ("" or ['|', ..] or ['`', '`', '`', ..]))
+            {
+                i++;
+            }
+
             string paragraph = string.Join(' ', Lines[first..(i + 1)].Select(line => line.Trim()));
             string words = CodeSpan().Replace(paragraph, "");
             bool normative = Keyword().IsMatch(words) && !words.StartsWith("The words MUST");
@@ -51,22 +68,35 @@ public static partial class Spec
             {
                 var level = words.Contains("MUST") ? Level.Must : words.Contains("SHOULD") ? Level.Should : Level.May;
                 var clause = new Clause(match.Groups[1].Value, level, first + 1, match.Groups[2].Value.Trim())
-                    { Section = section };
+                { Section = section };
                 if (!Clauses.TryAdd(clause.Id, clause))
+                {
                     Mistakes.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
+                }
             }
-            else if (normative) Mistakes.Add($"Protocol.md:{first + 1}: MUST, SHOULD or MAY without an id");
+            else if (normative)
+            {
+                Mistakes.Add($"Protocol.md:{first + 1}: MUST, SHOULD or MAY without an id");
+            }
         }
+
         foreach (var transcript in Transcripts)
+        {
             foreach (string id in transcript.Ids.Where(id => !Clauses.ContainsKey(id)))
+            {
                 Mistakes.Add($"Protocol.md:{transcript.Line}: there is no {id}");
+            }
+        }
     }
 
     public static Clause Find(string id) =>
         Clauses.TryGetValue(id, out var clause) ? clause : throw new ArgumentException($"Protocol.md has no [{id}]");
 
     [GeneratedRegex(@"^\*\*\[([A-Z]+-?\d+)\][^*]*\*\*(.*)$")] private static partial Regex Id();
+
     [GeneratedRegex(@"\b(MUST|SHOULD|MAY)\b")] private static partial Regex Keyword();
+
     [GeneratedRegex(@"^#+ ([\d.]*\d)\.? ")] private static partial Regex Heading();
+
     [GeneratedRegex("`[^`]*`")] private static partial Regex CodeSpan();
 }

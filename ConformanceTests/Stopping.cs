@@ -4,24 +4,24 @@ using System.Diagnostics;
 
 public sealed class Stopping : ServerConformance
 {
-    const int Large = 32 << 20;                         // more than kernels buffer
+    private const int Large = 32 << 20;                         // more than kernels buffer
 
     // In the order of their asking, all of them by one moment: when this comes back, the server knows.
-    static void Stop(RunningServer server, Wire idle, string signal = "TERM")
+    private static void Stop(RunningServer server, Wire idle, string signal = "TERM")
     {
         server.Program.TellToStop(signal);
         idle.ExpectError("stopping", closes: true);
         idle.Dispose();
     }
 
-    static void ExpectCleanEnd(RunningServer server)
+    private static void ExpectCleanEnd(RunningServer server)
     {
         int code = server.Program.WaitForExit(Settings.Milliseconds(15_000));
         Demand(code == 0, "exit code 0 from a server that was told to stop",
             code > 128 ? $"{code}: the signal {code - 128} has ended it" : $"{code}");
     }
 
-    static void ExpectInFolder(RunningServer server, params string[] names)
+    private static void ExpectInFolder(RunningServer server, params string[] names)
     {
         var there = Entries(server.Folder).Order().ToArray();
         Demand(there.SequenceEqual(names.Order()), $"in the folder: {string.Join(", ", names)}",
@@ -45,7 +45,9 @@ public sealed class Stopping : ServerConformance
     public void Those_who_wait_are_told_so([Values("INT", "TERM")] string signal)
     {
         var server = Start();
-        Wire silent = Connect(server), idle = Connect(server), half = Connect(server);
+        Wire silent = Connect(server);
+        Wire idle = Connect(server);
+        Wire half = Connect(server);
         idle.List();
         half.List();
         half.Send("LIS");
@@ -61,8 +63,10 @@ public sealed class Stopping : ServerConformance
             wire.ExpectError("stopping", closes: true);
             wire.Dispose();
         }
+
         ExpectCleanEnd(server);
-        double took = clock.Elapsed.TotalSeconds, atMost = 5 + Settings.Milliseconds(5_000) / 1000.0;
+        double took = clock.Elapsed.TotalSeconds;
+        double atMost = 5 + Settings.Milliseconds(5_000) / 1000.0;
         Demand(took < atMost, "the end soon after the last client has closed: nothing runs", $"it took {took:0.0} s");
     }
 
@@ -73,12 +77,23 @@ public sealed class Stopping : ServerConformance
         var server = Start();
         var picture = Notation.Bytes(Large);
         server.Has("cat.png", picture);
-        Wire idle = Connect(server), download = ConnectSlow(server), upload = Connect(server), begun = Connect(server);
+        Wire idle = Connect(server);
+        Wire download = ConnectSlow(server);
+        Wire upload = Connect(server);
+        Wire begun = Connect(server);
         Wire digested = ConnectSlow(server);
         bool digests = Offers.Missing("DIGEST-1") is null;
         idle.List();
-        if (digests) digested.Send("GET|cat.png|digest=sha256\n");
-        if (digests) digested.Expect("OK\n");
+        if (digests)
+        {
+            digested.Send("GET|cat.png|digest=sha256\n");
+        }
+
+        if (digests)
+        {
+            digested.Expect("OK\n");
+        }
+
         upload.Send("PUT|dog.png\n");
         upload.Expect("OK\n");
         upload.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
@@ -103,7 +118,12 @@ public sealed class Stopping : ServerConformance
             digested.ExpectOctets(System.Security.Cryptography.SHA256.HashData(picture));
             digested.ExpectError("stopping", closes: true);
         }
-        foreach (var wire in (Wire[])[upload, begun, download, digested]) wire.Dispose();
+
+        foreach (var wire in (Wire[])[upload, begun, download, digested])
+        {
+            wire.Dispose();
+        }
+
         ExpectCleanEnd(server);
         ExpectInFolder(server, "cat.png", "dog.png", "bird.png");
         Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the octets of dog.png", "others");
@@ -115,7 +135,10 @@ public sealed class Stopping : ServerConformance
         var server = Start();
         var picture = Notation.Bytes(Large);
         server.Has("cat.png", picture);
-        Wire idle = Connect(server), stalled = Connect(server), slow = Connect(server), unread = ConnectSlow(server);
+        Wire idle = Connect(server);
+        Wire stalled = Connect(server);
+        Wire slow = Connect(server);
+        Wire unread = ConnectSlow(server);
         var dribbles = Connect(server);
         idle.List();
         foreach (var (wire, name) in ((Wire, string)[])[(stalled, "never"), (slow, "late"), (dribbles, "dribbles")])
@@ -124,6 +147,7 @@ public sealed class Stopping : ServerConformance
             wire.Expect("OK\n");
             wire.Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
         }
+
         unread.Send("GET|cat.png\n");
         unread.Expect("OK\n");
         var clock = Stopwatch.StartNew();
@@ -134,6 +158,7 @@ public sealed class Stopping : ServerConformance
             dribbles.Send("x");
             early = stalled.Socket.Poll(500_000, SelectMode.SelectRead);
         }
+
         double waited = clock.Elapsed.TotalSeconds;
         Demand(!early, "10 s for a running upload to end", $"something comes after {waited:0.0} s");
         if (clock.Elapsed.TotalSeconds < 9)             // else this machine has slept, and not the client
@@ -142,6 +167,7 @@ public sealed class Stopping : ServerConformance
             slow.Expect("OK\n");
             slow.ExpectError("stopping", closes: true);
         }
+
         slow.Dispose();
         bool came = false;
         for (int i = 0; i < Settings.Milliseconds(24) && !came; i++)
@@ -149,6 +175,7 @@ public sealed class Stopping : ServerConformance
             dribbles.Send("x");
             came = stalled.Socket.Poll(500_000, SelectMode.SelectRead);
         }
+
         Demand(came, "`stopping` inside the stalled upload, 10 s after the signal", "nothing in 19 s");
         stalled.ExpectError("stopping", closes: true);
         stalled.Dispose();
@@ -162,7 +189,8 @@ public sealed class Stopping : ServerConformance
         unread.ExpectEnd();
         unread.Dispose();
         ExpectCleanEnd(server);
-        double took = clock.Elapsed.TotalSeconds, atMost = 13 + Settings.Milliseconds(6_000) / 1000.0;
+        double took = clock.Elapsed.TotalSeconds;
+        double atMost = 13 + Settings.Milliseconds(6_000) / 1000.0;
         Demand(took < atMost, "the end within 13 s", $"it took {took:0.0} s");
         string[] late = server.Shows("late.png") ? ["late.png"] : [];
         ExpectInFolder(server, ["cat.png", .. late]);
@@ -172,7 +200,8 @@ public sealed class Stopping : ServerConformance
     public void Told_to_stop_it_takes_nobody_any_more()
     {
         var server = Start();
-        Wire idle = Connect(server), upload = Connect(server);
+        Wire idle = Connect(server);
+        Wire upload = Connect(server);
         upload.Send("PUT|cat.png\n");
         upload.Expect("OK\n");
         idle.List();
@@ -198,11 +227,16 @@ public sealed class Stopping : ServerConformance
     public void It_starts_again_at_once_on_the_same_port_and_folder([Values("TERM", "KILL")] string signal)
     {
         var server = Start();
-        Wire open = Connect(server), upload = Connect(server);
+        Wire open = Connect(server);
+        Wire upload = Connect(server);
         open.Put("cat.png", Notation.Bytes(5000));
         upload.Send("PUT|dog.png\n");
         upload.Expect("OK\n");
-        if (signal == "KILL") upload.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        if (signal == "KILL")
+        {
+            upload.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        }
+
         Connect(server).List();
         server.Program.TellToStop(signal);
         if (signal == "TERM")
@@ -210,10 +244,18 @@ public sealed class Stopping : ServerConformance
             open.ExpectError("stopping", closes: true);         // the server has closed first: its port rests a while
             upload.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
             upload.Expect("OK\n");
-            foreach (var wire in (Wire[])[open, upload]) wire.Dispose();
+            foreach (var wire in (Wire[])[open, upload])
+            {
+                wire.Dispose();
+            }
+
             ExpectCleanEnd(server);
         }
-        else server.Program.WaitForExit();
+        else
+        {
+            server.Program.WaitForExit();
+        }
+
         var next = Start(folder: server.Folder, port: server.Port);
         var listed = Connect(next).List().Select(line => line.Split('|')[0]);
         string[] expected = signal == "TERM" ? ["cat.png", "dog.png"] : ["cat.png"];
@@ -239,9 +281,11 @@ public sealed class Stopping : ServerConformance
                 wire.Expect("OK\n");
                 wire.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
             }
+
             Connect(server).List();
             before.Add([.. Entries(folder).Except(before.SelectMany(names => names))]);
         }
+
         servers[0].Program.TellToStop("KILL");
         servers[0].Program.WaitForExit();
         Connect(Start(folder: folder)).List();
@@ -256,7 +300,11 @@ public sealed class Stopping : ServerConformance
     public void What_is_planted_under_the_name_of_a_temporary_stops_no_start(
         [Values("folder", "pipe", "link")] string what)
     {
-        if (Settings.OnWindows) NotLookedAt.Skip("needs links and pipes");
+        if (Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs links and pipes");
+        }
+
         var server = Start();
         var wire = Connect(server);
         wire.Send("PUT|cat.png\n");
@@ -265,13 +313,31 @@ public sealed class Stopping : ServerConformance
         Connect(server).List();
         server.Program.TellToStop("KILL");
         server.Program.WaitForExit();
-        if (server.Hidden() is not [var temporary]) return;             // it lies elsewhere, as it may
-        string path = server.PathOf(temporary), outside = Path.Combine(NewFolder(), "outside.png");
+        if (server.Hidden() is not [var temporary])
+        {
+            return;             // it lies elsewhere, as it may
+        }
+
+        string path = server.PathOf(temporary);
+        string outside = Path.Combine(NewFolder(), "outside.png");
         File.Delete(path);
         File.WriteAllBytes(outside, Notation.Bytes(100));
-        if (what == "folder") Directory.CreateDirectory(path);
-        else if (what == "link") File.CreateSymbolicLink(path, outside);
-        else using (var mkfifo = Process.Start("mkfifo", [path])) mkfifo.WaitForExit();
+        if (what == "folder")
+        {
+            Directory.CreateDirectory(path);
+        }
+        else if (what == "link")
+        {
+            File.CreateSymbolicLink(path, outside);
+        }
+        else
+        {
+            using (var mkfifo = Process.Start("mkfifo", [path]))
+            {
+                mkfifo.WaitForExit();
+            }
+        }
+
         var listed = Connect(Start(folder: server.Folder)).List();
         Demand(listed is [], "an empty listing", string.Join(", ", listed));
         Demand(File.Exists(outside) && Disk.Read(outside).AsSpan().SequenceEqual(Notation.Bytes(100)),
@@ -282,7 +348,11 @@ public sealed class Stopping : ServerConformance
     [Test, Clause("P5", "P12")]
     public void What_has_its_name_keeps_its_octets_when_its_temporary_file_is_removed()
     {
-        if (Settings.OnWindows) NotLookedAt.Skip("needs hard links");
+        if (Settings.OnWindows)
+        {
+            NotLookedAt.Skip("needs hard links");
+        }
+
         var server = Start();
         var wire = Connect(server);
         wire.Send("PUT|cat.png\n");
@@ -293,9 +363,21 @@ public sealed class Stopping : ServerConformance
             "nothing is written");
         server.Program.TellToStop("KILL");
         server.Program.WaitForExit();
-        if (server.Hidden() is not [var temporary]) return;             // it lies elsewhere, as it may
-        using (var ln = Process.Start("ln", [server.PathOf(temporary), server.PathOf("cat.png")])) ln.WaitForExit();
-        if (!server.Shows("cat.png")) NotLookedAt.Skip("needs hard links");
+        if (server.Hidden() is not [var temporary])
+        {
+            return;             // it lies elsewhere, as it may
+        }
+
+        using (var ln = Process.Start("ln", [server.PathOf(temporary), server.PathOf("cat.png")]))
+        {
+            ln.WaitForExit();
+        }
+
+        if (!server.Shows("cat.png"))
+        {
+            NotLookedAt.Skip("needs hard links");
+        }
+
         byte[] stored = server.Stored("cat.png");
         Connect(Start(folder: server.Folder)).List();
         Demand(server.Shows("cat.png") && server.Stored("cat.png").AsSpan().SequenceEqual(stored),
@@ -308,10 +390,14 @@ public sealed class Stopping : ServerConformance
     [Test, Clause("P10", "P12")]
     public void It_starts_on_a_folder_with_everything_in_it()
     {
-        string folder = NewFolder(), outside = NewFolder();
+        string folder = NewFolder();
+        string outside = NewFolder();
         HostileFolder.Fill(folder, outside);
         foreach (string name in (string[])[".keep", ".keep.png", ".png"])
+        {
             File.WriteAllBytes(Path.Combine(folder, name), []);         // other people's, and empty
+        }
+
         string[] before = [.. HostileFolder.Look(folder, outside).Where(entry => !entry.Contains("/.imagetransfer-"))];
         var wire = Connect(Start(folder: folder));
         wire.Put("cat.png", Notation.Bytes(9));
@@ -328,7 +414,8 @@ public sealed class Stopping : ServerConformance
     {
         string folder = NewFolder();
         var first = Start(folder: folder);
-        Wire upload = Connect(first), begun = Connect(first);
+        Wire upload = Connect(first);
+        Wire begun = Connect(first);
         begun.Send("PUT|dog.png\n");                    // no octet of it yet
         begun.Expect("OK\n");
         var picture = Notation.Bytes(2 << 20);
@@ -352,6 +439,7 @@ public sealed class Stopping : ServerConformance
                 "the temporary files of a running upload left alone by another server that ends",
                 $"gone: {string.Join(", ", before.Except(after))}");
         }
+
         begun.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
         begun.Expect("OK\n");
         upload.Send(picture.AsSpan(1 << 20));
@@ -359,6 +447,6 @@ public sealed class Stopping : ServerConformance
         Demand(first.Stored("cat.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");
     }
 
-    static string[] Entries(string folder) =>
+    private static string[] Entries(string folder) =>
         [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path))];
 }

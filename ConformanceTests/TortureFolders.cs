@@ -33,8 +33,10 @@ public sealed class TortureFolders : ServerConformance
             var server = Start(folder: folder);
             double start = clock.Elapsed.TotalSeconds;
             server.Has("cat.png", Notation.Bytes(1000));
-            using Wire probe = server.Connect(), uploader = server.Connect();
-            long before = Resident(server), most = 0;
+            using Wire probe = server.Connect();
+            using Wire uploader = server.Connect();
+            long before = Resident(server);
+            long most = 0;
             int listings = 0;
 
             // They ask for as long as they are answered.
@@ -44,19 +46,23 @@ public sealed class TortureFolders : ServerConformance
                 var sink = new byte[1 << 20];
                 try
                 {
-                    while (TakeListing(socket, sink)) Interlocked.Increment(ref listings);
+                    while (TakeListing(socket, sink))
+                    {
+                        Interlocked.Increment(ref listings);
+                    }
                 }
                 catch (SocketException) { }
             }, TaskCreationOptions.LongRunning)).ToArray();
             Eventually(() => Volatile.Read(ref listings) >= 10, "they are not answered");
 
-            double get()
+            double Get()
             {
                 Thread.Sleep(5);
                 most = Math.Max(most, Resident(server));
                 return Milliseconds(() => probe.Get("cat.png"));
             }
-            double worst = Enumerable.Range(0, 400).Max(_ => get());
+
+            double worst = Enumerable.Range(0, 400).Max(_ => Get());
             double put = Enumerable.Range(0, 20).Max(i =>
                 Milliseconds(() => uploader.Put($"z{i}.png", Notation.Bytes(1000))));
 
@@ -77,22 +83,45 @@ public sealed class TortureFolders : ServerConformance
             Assert.That(end, Is.LessThan(13.5), figures);
             Assert.That(Hidden(folder), Is.Empty);
         }
-        finally { Directory.Delete(folder, true); }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
     }
 
     // False: it was told that the server stops, or nothing more at all.
-    static bool TakeListing(Socket socket, byte[] sink)
+    private static bool TakeListing(Socket socket, byte[] sink)
     {
         socket.Send("LIST\n"u8);
         var head = sink.AsSpan(0, 3 + 8);
-        for (int have = 0, count; have < head.Length; have += count)
+        int have = 0;
+        while (have < head.Length)
         {
-            if ((count = socket.Receive(head[have..])) == 0) return false;
-            if (have == 0 && head[0] != 'O') return false;
+            int count = socket.Receive(head[have..]);
+            if (count == 0)
+            {
+                return false;
+            }
+
+            have += count;
+            if (head[0] != 'O')
+            {
+                return false;
+            }
         }
+
         long left = (long)System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(head[3..]);
-        for (int count; left > 0; left -= count)
-            if ((count = socket.Receive(sink, (int)Math.Min(left, sink.Length), SocketFlags.None)) == 0) return false;
+        while (left > 0)
+        {
+            int count = socket.Receive(sink, (int)Math.Min(left, sink.Length), SocketFlags.None);
+            if (count == 0)
+            {
+                return false;
+            }
+
+            left -= count;
+        }
+
         return true;
     }
 
@@ -104,10 +133,16 @@ public sealed class TortureFolders : ServerConformance
         // What is left of the block when the kernels are full fits in what a reader takes out of them just before the
         // deadline, and yet that is not enough for the kernel to call the socket ready: only whoever tries can tell.
         // Many sizes, because at the first deadline the kernel takes some more of it, nobody knows how much.
-        const int ReceiveBuffer = 1 << 18, Taken = 400 << 10, Head = 3 + 8;
+        const int ReceiveBuffer = 1 << 18;
+        const int Taken = 400 << 10;
+        const int Head = 3 + 8;
         var rests = Enumerable.Range(0, 20).Select(i => (8 + i * 64) << 10).ToArray();
         var server = Start();
-        using (var file = File.Create(server.PathOf("huge.png"))) file.SetLength(64 << 20);
+        using (var file = File.Create(server.PathOf("huge.png")))
+        {
+            file.SetLength(64 << 20);
+        }
+
         var probe = Connect(server);
         long held = 0;
         using (var stalled = Dial(server.Port, ReceiveBuffer))
@@ -124,7 +159,10 @@ public sealed class TortureFolders : ServerConformance
         }
 
         var pictures = rests.Select(rest => Notation.Bytes((int)held - Head + rest)).ToArray();
-        for (int i = 0; i < pictures.Length; i++) server.Has($"{i}.png", pictures[i]);
+        for (int i = 0; i < pictures.Length; i++)
+        {
+            server.Has($"{i}.png", pictures[i]);
+        }
 
         var clock = Stopwatch.StartNew();
         var wires = new List<(Wire Wire, byte[] Picture)>();
@@ -134,6 +172,7 @@ public sealed class TortureFolders : ServerConformance
             wire.Send($"GET|{wires.Count}.png{(digest ? "|digest=sha256" : "\nLIST")}\n");
             wires.Add((wire, picture));
         }
+
         // A block that has moved enough in its first 20 s has 20 s more; the digest is to be cut off in these.
         int until = digest ? 38_500 : 18_500;
         Thread.Sleep(until - (int)clock.ElapsedMilliseconds);
@@ -144,21 +183,31 @@ public sealed class TortureFolders : ServerConformance
             wire.ExpectOctets(Notation.U64((ulong)picture.Length));
             Assert.That(wire.Receive(Taken).AsSpan().SequenceEqual(picture.AsSpan(0, Taken)));
         }
+
         Thread.Sleep(4_000);
         foreach (var (wire, picture) in wires)
         {
             Assert.That(wire.Receive(picture.Length - Taken).AsSpan().SequenceEqual(picture.AsSpan(Taken)));
-            if (digest) wire.ExpectOctets(SHA256.HashData(picture));
-            if (digest) wire.Send("LIST\n");
+            if (digest)
+            {
+                wire.ExpectOctets(SHA256.HashData(picture));
+            }
+
+            if (digest)
+            {
+                wire.Send("LIST\n");
+            }
+
             wire.Expect("OK\n");
             Assert.That(wire.ReceiveBlock(), Is.Not.Empty);
         }
+
         string what = digest ? "and its digest" : "and the answer behind it";
         Say("P8", $"{wires.Count} readers slow to the deadline, {full} with a rest to come: all of it, {what}");
     }
 
     // How many octets the server has handed to the kernel for this client.
-    static long SentTo(Socket client, Wire probe)
+    private static long SentTo(Socket client, Wire probe)
     {
         probe.Send("STATUS\n");
         probe.Expect("OK\n");
@@ -170,20 +219,30 @@ public sealed class TortureFolders : ServerConformance
     // ---- calls that take long ----
 
     // From now on this call of that server takes so long; false where nobody may look on.
-    bool Delay(RunningServer server, string call, int milliseconds, string promises)
+    private bool Delay(RunningServer server, string call, int milliseconds, string promises)
     {
-        string calls = Path.Combine(NewFolder("calls"), "calls.txt"), id = $"{server.Program.Id}";
+        string calls = Path.Combine(NewFolder("calls"), "calls.txt");
+        string id = $"{server.Program.Id}";
         string inject = $"inject={call}:delay_enter={Settings.Milliseconds(milliseconds)}000";
         try
         {
             string[] command = ["strace", "-f", "-qq", "-o", calls, "-e", $"trace={call}", "-e", inject, "-p", id];
             var strace = Own(new Program("strace", command, server.Folder));
-            bool looksOn() => !File.ReadAllText($"/proc/{id}/status").Contains("TracerPid:\t0\n");
-            Eventually(() => strace.HasEnded || looksOn(), "strace hangs");
-            if (!strace.HasEnded) return true;
+            bool LooksOn() => !File.ReadAllText($"/proc/{id}/status").Contains("TracerPid:\t0\n");
+
+            Eventually(() => strace.HasEnded || LooksOn(), "strace hangs");
+            if (!strace.HasEnded)
+            {
+                return true;
+            }
+
             Say(promises, "skipped: strace may not look on");
         }
-        catch (Violation) { Say(promises, "skipped: no strace"); }
+        catch (Violation)
+        {
+            Say(promises, "skipped: no strace");
+        }
+
         return false;
     }
 
@@ -195,7 +254,11 @@ public sealed class TortureFolders : ServerConformance
         var slow = Start(folder: folder);
         using var wire = Connect(slow);
         wire.List();
-        if (!Delay(slow, "flock", Long, "P12")) return;
+        if (!Delay(slow, "flock", Long, "P12"))
+        {
+            return;
+        }
+
         wire.Send("PUT|cat.png\n");
         Eventually(() => Hidden(folder).Length == 1, "it makes no temporary file");
         var second = Start(folder: folder);                 // takes it for what a dead server left, and so it looks
@@ -219,18 +282,31 @@ public sealed class TortureFolders : ServerConformance
             // .NET keeps a socket of its own there unless told otherwise.
             string temporary = NewFolder("tmp");
             var server = Start(launcher: $"env TMPDIR={temporary} DOTNET_EnableDiagnostics=0");
-            for (int i = 0; i < 1000; i++) server.Has($"{new string('x', 200)}{i}.png", [1]);
+            for (int i = 0; i < 1000; i++)
+            {
+                server.Has($"{new string('x', 200)}{i}.png", [1]);
+            }
+
             var wires = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
-            if (!Delay(server, "pwrite64", 1_000, "P12")) return;
+            if (!Delay(server, "pwrite64", 1_000, "P12"))
+            {
+                return;
+            }
+
             foreach (var wire in wires)
+            {
                 wire.Send(string.Concat(Enumerable.Repeat(kill % 2 == 0 ? "LIST\n" : "LIST\nSTATUS\n", 50)));
-            bool writes() => Opened(server.Program.Id).Any(path => path.StartsWith(temporary));
-            Eventually(writes, "it puts nothing on the disk");
+            }
+
+            bool Writes() => Opened(server.Program.Id).Any(path => path.StartsWith(temporary));
+
+            Eventually(Writes, "it puts nothing on the disk");
             Thread.Sleep(100 + 300 * kill / kills);         // the write is what is delayed, and it has begun now
             server.Program.Signal("KILL");
             server.Program.WaitForExit();
             Assert.That(Directory.GetFileSystemEntries(temporary), Is.Empty);
         }
+
         Say("P12", $"{kills} kills while listings are written for slow readers: nothing left in the temporary folder");
     }
 
@@ -240,14 +316,17 @@ public sealed class TortureFolders : ServerConformance
         {
             return [.. Directory.GetFiles($"/proc/{process}/fd").Select(link => new FileInfo(link).LinkTarget ?? "")];
         }
-        catch (IOException) { return []; }                  // it has ended
+        catch (IOException)
+        {
+            return [];
+        }                  // it has ended
     }
 }
 
 [Category("Torture"), Reference, NonParallelizable]
 public sealed class TortureClients : ClientConformance
 {
-    const string Strace = "/usr/bin/strace";
+    private const string Strace = "/usr/bin/strace";
 
     [SetUp]
     public void OnlyTheReferenceOnLinux() =>
@@ -256,14 +335,14 @@ public sealed class TortureClients : ClientConformance
     [TearDown]
     public void SayWhatFailed() => SayIfItFailed();
 
-    string PathOf(string name) => Path.Combine(Folder, name);
+    private string PathOf(string name) => Path.Combine(Folder, name);
 
-    Program RunTraced(string trace, params string[] words) =>
+    private Program RunTraced(string trace, params string[] words) =>
         Own(new Program("client",
             [.. Plug.Words($"{Strace} -f -qq {trace} dotnet {Plug.Dll} client 127.0.0.1 {Port}"), .. words], Folder));
 
     // What a cut download has left, made as long as it is wanted.
-    string Keep(string name, long length)
+    private string Keep(string name, long length)
     {
         var client = Run("GET", name);
         var wire = Accept();
@@ -280,7 +359,12 @@ public sealed class TortureClients : ClientConformance
     [Test, Order(1), Clause("CLI-4", "CLI-6")]
     public void A_second_client_that_is_slow_to_lock_never_touches_what_the_first_has_published()
     {
-        if (!File.Exists(Strace)) { Say("P2", "skipped: no strace"); return; }
+        if (!File.Exists(Strace))
+        {
+            Say("P2", "skipped: no strace");
+            return;
+        }
+
         var picture = Notation.Bytes(100_000);
         var first = Run("GET", "cat.png");
         var wire = Accept();
@@ -314,9 +398,15 @@ public sealed class TortureClients : ClientConformance
     [Test, Order(2), Clause("CLI-10", "CLI-9", "LIMIT-3")]
     public void What_was_kept_is_read_before_anything_is_asked()
     {
-        if (!File.Exists(Strace)) { Say("P8", "skipped: no strace"); return; }
+        if (!File.Exists(Strace))
+        {
+            Say("P8", "skipped: no strace");
+            return;
+        }
+
         const int Kept = 5_000_000;
-        string hidden = Keep("cat.png", Kept), calls = Path.Combine(NewFolder("calls"), "calls.txt");
+        string hidden = Keep("cat.png", Kept);
+        string calls = Path.Combine(NewFolder("calls"), "calls.txt");
         var client = RunTraced($"-P {hidden} -o {calls} -e trace=pread64 "
             + "-e inject=pread64:delay_exit=100000", "GET", "cat.png", "--resume");
         var wire = Accept();
@@ -349,6 +439,7 @@ public sealed class TortureClients : ClientConformance
             Assert.That(client.HasEnded, Is.False, $"given up after {clock.Elapsed.TotalSeconds:0} s\n{client.Said()}");
             Thread.Sleep(200);
         }
+
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(new FileInfo(PathOf("cat.png")).Length, Is.EqualTo(whole.Length));

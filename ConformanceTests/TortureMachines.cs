@@ -12,8 +12,13 @@ public sealed partial class Torture
     [Test, Order(20)]
     public void On_two_machines_one_of_eight_racers_wins()
     {
-        if (Share("P2 P3") is not { } shared) return;
-        string here = shared.Mounts[0], there = shared.Mounts[1];
+        if (Share("P2 P3") is not { } shared)
+        {
+            return;
+        }
+
+        string here = shared.Mounts[0];
+        string there = shared.Mounts[1];
         RunningServer[] servers = [Start(folder: here), Start("--sync", there)];
         Race(here, "machines", i => Connect(servers[i % 2]));
         string[] raced = [.. Visible(here).Select(path => Path.GetFileName(path))];
@@ -29,7 +34,8 @@ public sealed partial class Torture
         for (int i = 0; i < passes; i++)
         {
             string name = $"seen-{i}-{8 + i * 997}.png";
-            Wire writer = wires[i % 2], reader = wires[(i + 1) % 2];
+            Wire writer = wires[i % 2];
+            Wire reader = wires[(i + 1) % 2];
             reader.Send($"GET|{name}\n");
             reader.ExpectError("not-found");
             Assert.That(Put(writer, name, Picture(name), digest: i % 4 < 2, () => reader.List()), Is.EqualTo("OK"));
@@ -37,21 +43,28 @@ public sealed partial class Torture
             Assert.That(listed, Does.StartWith($"{name}|{8 + i * 997}|"), "in the other machine's list");
             Assert.That(reader.Get(name).AsSpan().SequenceEqual(Picture(name)), name);
         }
+
         Say("P1 P3", $"{passes} uploads, each listed and fetched through the other machine right after its OK");
     }
 
     [Test, Order(21)]
     public void A_brick_that_is_killed_among_uploads_costs_nothing()
     {
-        if (Share("P1 P2 P3") is not { } shared) return;
+        if (Share("P1 P2 P3") is not { } shared)
+        {
+            return;
+        }
+
         RunningServer[] servers = [Start(folder: shared.Mounts[0]), Start("--sync", shared.Mounts[1])];
         var acknowledged = new ConcurrentDictionary<string, int>();
         var random = new Random(Settings.Seed);
-        int kills = Times(6), refused = 0;
-        double healed = 0, stalled = 0;
+        int kills = Times(6);
+        int refused = 0;
+        double healed = 0;
+        double stalled = 0;
 
         // Two writers on each machine; each has a rival on the other one, who uploads under the same names.
-        void write(int phase, int writer, Func<bool> isEnough)
+        void Write(int phase, int writer, Func<bool> isEnough)
         {
             using var wire = servers[writer % 2].Connect();
             var sizes = new Random(Mixed(phase, writer / 2));
@@ -60,17 +73,30 @@ public sealed partial class Torture
                 string name = $"{phase}-{writer / 2}-{i}-{sizes.Next(8, 1 << sizes.Next(4, 20))}.png";
                 var clock = Stopwatch.StartNew();
                 string answer = PutPatiently(wire, name, Picture(name));
-                lock (random) stalled = Math.Max(stalled, clock.Elapsed.TotalSeconds);
-                if (answer == "OK") acknowledged.AddOrUpdate(name, 1, (_, count) => count + 1);
-                else if (answer.StartsWith("ER|storage|")) Interlocked.Increment(ref refused);
-                else if (!answer.StartsWith("ER|exists|")) throw new Violation($"{name}: {answer}");
+                lock (random)
+                {
+                    stalled = Math.Max(stalled, clock.Elapsed.TotalSeconds);
+                }
+
+                if (answer == "OK")
+                {
+                    acknowledged.AddOrUpdate(name, 1, (_, count) => count + 1);
+                }
+                else if (answer.StartsWith("ER|storage|"))
+                {
+                    Interlocked.Increment(ref refused);
+                }
+                else if (!answer.StartsWith("ER|exists|"))
+                {
+                    throw new Violation($"{name}: {answer}");
+                }
             }
         }
 
-        void among(int phase, Action happens)
+        void Among(int phase, Action happens)
         {
             bool enough = false;
-            var writers = Task.Run(() => Together(4, writer => write(phase, writer, () => Volatile.Read(ref enough))));
+            var writers = Task.Run(() => Together(4, writer => Write(phase, writer, () => Volatile.Read(ref enough))));
             Thread.Sleep(300 + random.Next(500));
             happens();
             Thread.Sleep(500);
@@ -78,7 +104,7 @@ public sealed partial class Torture
             Assert.That(writers.Wait(Settings.Milliseconds(60_000)), "the writers hang");
         }
 
-        string[] look(string when)
+        string[] Look(string when)
         {
             string[][] lists = [.. servers.Select(server => Listed(server))];
             Assert.That(lists[1], Is.EqualTo(lists[0]), $"the two machines list the same {when}");
@@ -88,26 +114,29 @@ public sealed partial class Torture
                 Assert.That(lists[0].Where(name => !Intact(mount, name)), Is.Empty, $"not whole {when}");
                 Assert.That(Hidden(mount).Where(name => name.EndsWith(".up")), Is.Empty, when);
             }
+
             return lists[0];
         }
 
         for (int i = 0; i < kills; i++)
         {
-            among(2 * i, () => shared.KillBrick(i % 3));
-            look($"while brick {i % 3} is missing");
-            among(2 * i + 1, shared.StartBricks);
+            Among(2 * i, () => shared.KillBrick(i % 3));
+            Look($"while brick {i % 3} is missing");
+            Among(2 * i + 1, shared.StartBricks);
             var clock = Stopwatch.StartNew();
-            string[] names = look($"after brick {i % 3} came back");
+            string[] names = Look($"after brick {i % 3} came back");
             shared.WaitUntilHealed(names, Intact);
             healed = Math.Max(healed, clock.Elapsed.TotalSeconds);
-            Assert.That(look($"when brick {i % 3} has healed"), Is.EqualTo(names));
+            Assert.That(Look($"when brick {i % 3} has healed"), Is.EqualTo(names));
         }
+
         Assert.That(acknowledged.Where(one => one.Value > 1), Is.Empty, "acknowledged twice");
         foreach (var server in servers)
         {
             server.Program.Signal("TERM");
             Assert.That(server.Program.WaitForExit(Settings.Milliseconds(15_000)), Is.Zero);
         }
+
         Say("P1 P2 P3", $"{kills} bricks of three killed among uploads to two machines, "
             + $"{acknowledged.Count:N0} acknowledged once, 0 lost, 0 half, {refused} refused (storage), "
             + $"{stalled:0.0} s the slowest; every copy whole {healed:0.0} s after a brick is back, at the latest");
@@ -116,9 +145,15 @@ public sealed partial class Torture
     [Test, Order(22)]
     public void A_start_on_one_machine_sweeps_what_is_dead_on_the_other_and_nothing_else()
     {
-        if (Share("P12") is not { } shared) return;
-        string here = shared.Mounts[0], there = shared.Mounts[1], slowName = "slow-2000000.png";
-        Wire begin(RunningServer server, string name)
+        if (Share("P12") is not { } shared)
+        {
+            return;
+        }
+
+        string here = shared.Mounts[0];
+        string there = shared.Mounts[1];
+        string slowName = "slow-2000000.png";
+        Wire Begin(RunningServer server, string name)
         {
             var wire = Connect(server);
             wire.Send($"PUT|{name}\n");
@@ -126,31 +161,40 @@ public sealed partial class Torture
             wire.Send([.. Notation.U64((ulong)Picture(name).Length), .. Picture(name).AsSpan(0, 1_000)]);
             return wire;
         }
-        var slow = begin(Start(folder: here), slowName);
-        string[] temporaries() => [.. Hidden(here).Where(name => name.EndsWith(".up"))];
-        string[] living = temporaries();
+
+        var slow = Begin(Start(folder: here), slowName);
+        string[] Temporaries() => [.. Hidden(here).Where(name => name.EndsWith(".up"))];
+
+        string[] living = Temporaries();
         Assert.That(living, Has.Length.EqualTo(1));
 
         int kills = Times(10);
         for (int i = 0; i < kills; i++)
         {
-            string mine = shared.Mounts[i % 2], other = shared.Mounts[(i + 1) % 2];
+            string mine = shared.Mounts[i % 2];
+            string other = shared.Mounts[(i + 1) % 2];
             using var victim = new RunningServer(folder: mine);
-            begin(victim, $"{i}-100000.png");
+            Begin(victim, $"{i}-100000.png");
             using (new RunningServer(folder: other))
-                Assert.That(temporaries(), Has.Length.EqualTo(2), "both uploads are running");
+            {
+                Assert.That(Temporaries(), Has.Length.EqualTo(2), "both uploads are running");
+            }
+
             victim.Program.Signal("KILL");
             victim.Program.WaitForExit();
-            using (new RunningServer(folder: other)) Assert.That(temporaries(), Is.EqualTo(living), "one is dead");
+            using (new RunningServer(folder: other))
+            {
+                Assert.That(Temporaries(), Is.EqualTo(living), "one is dead");
+            }
         }
 
         // A whole machine: what it held is free as soon as the volume misses it.
-        begin(Start(folder: there), "lost-100000.png");
-        Assert.That(temporaries(), Has.Length.EqualTo(2));
+        Begin(Start(folder: there), "lost-100000.png");
+        Assert.That(Temporaries(), Has.Length.EqualTo(2));
         shared.LoseMount(1);
         Thread.Sleep(1000);
         Start(folder: here);
-        Assert.That(temporaries(), Is.EqualTo(living), "its machine is gone");
+        Assert.That(Temporaries(), Is.EqualTo(living), "its machine is gone");
 
         slow.Send(Picture(slowName).AsSpan(1_000));
         slow.Expect("OK\n");
@@ -160,25 +204,29 @@ public sealed partial class Torture
             + "other's next start, a running upload's never does");
     }
 
-    static byte[] OctetsOf(string folder, string name) => File.ReadAllBytes(Path.Combine(folder, name));
+    private static byte[] OctetsOf(string folder, string name) => File.ReadAllBytes(Path.Combine(folder, name));
 
     // A volume that misses a brick makes its users wait, all of them that use this mount.
-    static Wire Answered(Wire wire)
+    private static Wire Answered(Wire wire)
     {
         wire.Socket.Poll(Settings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);
         return wire;
     }
 
-    static string PutPatiently(Wire wire, string name, byte[] content)
+    private static string PutPatiently(Wire wire, string name, byte[] content)
     {
         wire.Send($"PUT|{name}\n");
-        if (Answered(wire).ReceiveLine() is var refused && refused != "OK") return refused;
+        if (Answered(wire).ReceiveLine() is var refused && refused != "OK")
+        {
+            return refused;
+        }
+
         wire.Send([.. Notation.U64((ulong)content.Length), .. content]);
         return Answered(wire).ReceiveLine();
     }
 
     // The names that a server lists, each with the size that belongs to it.
-    static string[] Listed(RunningServer server)
+    private static string[] Listed(RunningServer server)
     {
         using var wire = server.Connect();
         wire.Send("LIST\n");
@@ -191,28 +239,30 @@ public sealed partial class Torture
     }
 
     // Null, and a line in the report, where this machine cannot have such a folder.
-    SharedFolder? Share(string promises)
+    private SharedFolder? Share(string promises)
     {
         if (SharedFolder.Missing() is { } missing)
         {
             Say(promises, $"skipped: {missing}");
             return null;
         }
+
         var shared = Own(new SharedFolder(NewFolder("machines")));
         shared.Begin();
         return shared;
     }
 
     // A volume of three replicas and its two mounts.  A glusterd that runs already is used, and keeps running.
-    sealed class SharedFolder(string root) : IDisposable
+    private sealed class SharedFolder(string root) : IDisposable
     {
-        static readonly int patience = Settings.Milliseconds(60_000);
-        readonly string volume = $"torture{Environment.ProcessId}", host = Dns.GetHostName();
-        readonly Program?[] mounted = new Program?[2];
-        readonly string[] sockets = Sockets();
-        Program? glusterd;
+        private static readonly int _patience = Settings.Milliseconds(60_000);
+        private readonly string _volume = $"torture{Environment.ProcessId}";
+        private readonly string _host = Dns.GetHostName();
+        private readonly Program?[] _mounted = new Program?[2];
+        private readonly string[] _sockets = Sockets();
+        private Program? _glusterd;
 
-        static string[] Sockets() =>
+        private static string[] Sockets() =>
         [
             .. Directory.GetFiles("/run", "glusterd.socket"),
             .. Directory.Exists("/run/gluster") ? Directory.GetFiles("/run/gluster", "*.socket") : [],
@@ -223,14 +273,26 @@ public sealed partial class Torture
 
         public static string? Missing()
         {
-            if (!File.Exists("/usr/sbin/glusterd")) return "no glusterfs-server";
-            if (!Environment.IsPrivilegedProcess) return "a volume and its mounts take root";
-            if (!File.Exists("/dev/fuse")) return "no /dev/fuse";
+            if (!File.Exists("/usr/sbin/glusterd"))
+            {
+                return "no glusterfs-server";
+            }
+
+            if (!Environment.IsPrivilegedProcess)
+            {
+                return "a volume and its mounts take root";
+            }
+
+            if (!File.Exists("/dev/fuse"))
+            {
+                return "no /dev/fuse";
+            }
+
             return Address() is null ? "the host's name is not that of a loopback address (see /etc/hosts)" : null;
         }
 
         // .NET would add those of all network cards, where the volume would not be reached.
-        static string? Address()
+        private static string? Address()
         {
             using var names = new Program("getent", ["getent", "ahostsv4", Dns.GetHostName()], "/");
             names.WaitForExit();
@@ -240,14 +302,25 @@ public sealed partial class Torture
 
         public void Begin()
         {
-            foreach (string folder in Bricks.Concat(Mounts)) Directory.CreateDirectory(folder);
-            if (Gluster("pool", "list").Exit != 0) StartGlusterd();
-            Must(["volume", "create", volume, "replica", "3", .. Bricks.Select(brick => $"{host}:{brick}"), "force"]);
-            Must("volume", "start", volume);
-            for (int i = 0; i < Mounts.Length; i++) Mount(i);
+            foreach (string folder in Bricks.Concat(Mounts))
+            {
+                Directory.CreateDirectory(folder);
+            }
+
+            if (Gluster("pool", "list").Exit != 0)
+            {
+                StartGlusterd();
+            }
+
+            Must(["volume", "create", _volume, "replica", "3", .. Bricks.Select(brick => $"{_host}:{brick}"), "force"]);
+            Must("volume", "start", _volume);
+            for (int i = 0; i < Mounts.Length; i++)
+            {
+                Mount(i);
+            }
         }
 
-        void StartGlusterd()
+        private void StartGlusterd()
         {
             Directory.CreateDirectory($"{root}/work");
             File.WriteAllText($"{root}/glusterd.vol", $"""
@@ -267,27 +340,27 @@ public sealed partial class Torture
                 "/usr/sbin/glusterd", "--no-daemon", "-f", $"{root}/glusterd.vol",
                 "-l", $"{root}/glusterd.log", "-p", $"{root}/glusterd.pid",
             ];
-            glusterd = new Program("glusterd", command, root);
-            Until(() => Gluster("pool", "list").Exit == 0, () => $"glusterd does not answer\n{glusterd.Said()}");
+            _glusterd = new Program("glusterd", command, root);
+            Until(() => Gluster("pool", "list").Exit == 0, () => $"glusterd does not answer\n{_glusterd.Said()}");
         }
 
-        void Mount(int i)
+        private void Mount(int i)
         {
             string[] command =
             [
                 "/usr/sbin/glusterfs", "--no-daemon", "-l", $"{root}/mount{i}.log",
-                $"--volfile-server={host}", $"--volfile-id=/{volume}", Mounts[i],
+                $"--volfile-server={_host}", $"--volfile-id=/{_volume}", Mounts[i],
             ];
-            mounted[i] = new Program("mount", command, root);
-            Until(() => IsMounted(Mounts[i]) && Directory.Exists(Mounts[i]), () => $"no mount\n{mounted[i]!.Said()}");
+            _mounted[i] = new Program("mount", command, root);
+            Until(() => IsMounted(Mounts[i]) && Directory.Exists(Mounts[i]), () => $"no mount\n{_mounted[i]!.Said()}");
         }
 
-        static bool IsMounted(string folder) => File.ReadAllText("/proc/mounts").Contains($" {folder} ");
+        private static bool IsMounted(string folder) => File.ReadAllText("/proc/mounts").Contains($" {folder} ");
 
         public void LoseMount(int i)
         {
-            mounted[i]!.Signal("KILL");
-            mounted[i]!.WaitForExit();
+            _mounted[i]!.Signal("KILL");
+            _mounted[i]!.WaitForExit();
         }
 
         public void KillBrick(int i)
@@ -300,8 +373,12 @@ public sealed partial class Torture
         // Once is not enough: for a moment it takes a killed one for one that runs.
         public void StartBricks() => Until(() =>
         {
-            if (Pids().Values.All(pid => pid is not null)) return true;
-            Gluster("volume", "start", volume, "force");
+            if (Pids().Values.All(pid => pid is not null))
+            {
+                return true;
+            }
+
+            Gluster("volume", "start", _volume, "force");
             return false;
         }, () => "the bricks do not come back");
 
@@ -317,53 +394,86 @@ public sealed partial class Torture
             }, () => $"{left.Count} copies do not heal: {string.Join(", ", left.Take(5))}");
         }
 
-        Dictionary<string, int?> Pids()
+        private Dictionary<string, int?> Pids()
         {
-            string status = Gluster("volume", "status", volume, "--xml").Said;
+            string status = Gluster("volume", "status", _volume, "--xml").Said;
             var nodes = Regex.Matches(status, "<path>(.*?)</path>.*?<status>(.)</status>.*?<pid>(.*?)</pid>",
                 RegexOptions.Singleline);
             var pids = Bricks.ToDictionary(brick => brick, _ => (int?)null);
             foreach (Match node in nodes)
+            {
                 if (pids.ContainsKey(node.Groups[1].Value) && node.Groups[2].Value == "1")
+                {
                     pids[node.Groups[1].Value] = int.Parse(node.Groups[3].Value);
+                }
+            }
+
             return pids;
         }
 
-        static void Until(Func<bool> condition, Func<string> otherwise)
+        private static void Until(Func<bool> condition, Func<string> otherwise)
         {
             for (var clock = Stopwatch.StartNew(); !condition(); Thread.Sleep(200))
-                if (clock.ElapsedMilliseconds > patience) throw new Violation(otherwise());
+            {
+                if (clock.ElapsedMilliseconds > _patience)
+                {
+                    throw new Violation(otherwise());
+                }
+            }
         }
 
-        static void Must(params string[] words)
+        private static void Must(params string[] words)
         {
             var (exit, said) = Gluster(words);
-            if (exit != 0) throw new Violation($"gluster {string.Join(' ', words)}\n{said}");
+            if (exit != 0)
+            {
+                throw new Violation($"gluster {string.Join(' ', words)}\n{said}");
+            }
         }
 
-        static (int Exit, string Said) Gluster(params string[] words)
+        private static (int Exit, string Said) Gluster(params string[] words)
         {
             using var gluster = new Program("gluster", ["/usr/sbin/gluster", "--mode=script", .. words], "/");
-            return (gluster.WaitForExit(patience), gluster.Output + gluster.Errors);
+            return (gluster.WaitForExit(_patience), gluster.Output + gluster.Errors);
         }
 
         public void Dispose()
         {
             for (int i = 0; i < Mounts.Length; i++)
             {
-                if (IsMounted(Mounts[i]) && Execute("umount", Mounts[i]) != 0) Execute("umount", "-l", Mounts[i]);
-                mounted[i]?.Dispose();
+                if (IsMounted(Mounts[i]) && Execute("umount", Mounts[i]) != 0)
+                {
+                    Execute("umount", "-l", Mounts[i]);
+                }
+
+                _mounted[i]?.Dispose();
             }
-            Gluster("volume", "stop", volume, "force");
-            Gluster("volume", "delete", volume);
-            glusterd?.Dispose();
-            if (glusterd is not null)
+
+            Gluster("volume", "stop", _volume, "force");
+            Gluster("volume", "delete", _volume);
+            _glusterd?.Dispose();
+            if (_glusterd is not null)
+            {
                 foreach (string left in Directory.GetFiles(root, "*.pid", SearchOption.AllDirectories))
+                {
                     Execute("kill", "-KILL", File.ReadAllText(left).Trim());
+                }
+            }
+
             foreach (string brick in Bricks)
+            {
                 File.Delete($"/var/log/glusterfs/bricks/{brick[1..].Replace('/', '-')}.log");
-            if (glusterd is null) return;
-            foreach (string socket in Sockets().Except(sockets)) File.Delete(socket);
+            }
+
+            if (_glusterd is null)
+            {
+                return;
+            }
+
+            foreach (string socket in Sockets().Except(_sockets))
+            {
+                File.Delete(socket);
+            }
         }
     }
 }

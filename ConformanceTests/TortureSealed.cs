@@ -16,25 +16,31 @@ public sealed class TortureSealed : SealedConformance
     [TearDown]
     public void SayWhatFailed() => SayIfItFailed();
 
-    static readonly byte[] picture = Notation.Bytes(2_000);
+    private static readonly byte[] _picture = Notation.Bytes(2_000);
 
     // A server whose log goes into a file, and what it has and uses before anybody is unkind to it.
-    sealed class Target
+    private sealed class Target
     {
         public readonly RunningServer Server;
-        readonly string log;
-        readonly int descriptors;
-        readonly long resident;
+        private readonly string _log;
+        private readonly int _descriptors;
+        private readonly long _resident;
         public double Worst;                    // milliseconds that a good client has waited, its handshake included
 
         public Target(TortureSealed test)
         {
-            log = Path.Combine(test.NewFolder("log"), "stderr");
-            string launcher = $"sh -c 'exec \"$@\" 2>{log}' sh";
+            _log = Path.Combine(test.NewFolder("log"), "stderr");
+            string launcher = $"sh -c 'exec \"$@\" 2>{_log}' sh";
             Server = test.Start("--max-clients 2000", key: KeyFile, launcher: launcher);
-            Server.Has("cat.png", picture);
-            for (int i = 0; i < 300; i++) AskWell(Ours);
-            (descriptors, resident, Worst) = (Descriptors(Server), Resident(Server), 0);
+            Server.Has("cat.png", _picture);
+            for (int i = 0; i < 300; i++)
+            {
+                AskWell(Ours);
+            }
+
+            _descriptors = Descriptors(Server);
+            _resident = Resident(Server);
+            Worst = 0;
         }
 
         public Tls Dial(out Socket socket) => new(socket = Torture.Dial(Server.Port), Side.Client);
@@ -44,7 +50,10 @@ public sealed class TortureSealed : SealedConformance
             var tls = Dial(out var socket);
             using var wire = new SealedWire(socket, Side.Client, tls);
             tls.AsClient(me);
-            if (!wire.Get("cat.png").AsSpan().SequenceEqual(picture)) throw new Violation("not what is there");
+            if (!wire.Get("cat.png").AsSpan().SequenceEqual(_picture))
+            {
+                throw new Violation("not what is there");
+            }
         }));
 
         // What was stored is whole; then it is taken away.
@@ -53,26 +62,37 @@ public sealed class TortureSealed : SealedConformance
             var stored = Directory.GetFiles(Server.Folder, "up*.png");
             foreach (string path in stored)
             {
-                Assert.That(File.ReadAllBytes(path).AsSpan().SequenceEqual(picture), $"{path} is not what was sent");
+                Assert.That(File.ReadAllBytes(path).AsSpan().SequenceEqual(_picture), $"{path} is not what was sent");
                 File.Delete(path);
             }
+
             return stored.Length;
         }
 
         public string AsBefore()
         {
-            string[] entries() => [.. Directory.GetFileSystemEntries(Server.Folder).Select(Path.GetFileName)!];
-            bool clean() => Descriptors(Server) <= descriptors && entries() is ["cat.png"];
-            for (var clock = Stopwatch.StartNew(); !clean() && clock.ElapsedMilliseconds < Settings.Patience;)
+            string[] Entries() => [.. Directory.GetFileSystemEntries(Server.Folder).Select(Path.GetFileName)!];
+
+            bool Clean() => Descriptors(Server) <= _descriptors && Entries() is ["cat.png"];
+
+            for (var clock = Stopwatch.StartNew(); !Clean() && clock.ElapsedMilliseconds < Settings.Patience;)
+            {
                 Thread.Sleep(20);
-            Assert.That(entries(), Is.EqualTo(new[] { "cat.png" }));
-            Assert.That(Descriptors(Server), Is.LessThanOrEqualTo(descriptors), "descriptors");
+            }
+
+            Assert.That(Entries(), Is.EqualTo(new[] { "cat.png" }));
+            Assert.That(Descriptors(Server), Is.LessThanOrEqualTo(_descriptors), "descriptors");
             double rest = Processor(Server);            // of a busy machine .NET's compiler asks for more than one look
-            for (int looks = 3; rest >= 5 && looks > 0; looks--) rest = Processor(Server);
+            for (int looks = 3; rest >= 5 && looks > 0; looks--)
+            {
+                rest = Processor(Server);
+            }
+
             Assert.That(rest, Is.LessThan(5), "% of a processor with nothing to do");
-            long grown = Resident(Server) - resident;
+            long grown = Resident(Server) - _resident;
             Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
-            string[] lines = File.ReadAllLines(log), mishaps = ["   at ", "Unhandled", "internal"];
+            string[] lines = File.ReadAllLines(_log);
+            string[] mishaps = ["   at ", "Unhandled", "internal"];
             Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
             return $"a good client waits {Worst:0} ms at worst; descriptors as before, {Mebi(grown)} MiB more, "
                 + $"{rest:0.0} % CPU, nothing amiss in {lines.Length:N0} lines of log";
@@ -82,7 +102,7 @@ public sealed class TortureSealed : SealedConformance
     // ---- almost right ----
 
     // What a client does that had the best intentions, up to a point.
-    enum Spoilt { Hello, Proof, Records, Kinds }
+    private enum Spoilt { Hello, Proof, Records, Kinds }
 
     [Test, Order(1), Clause("SEAL-4", "SEAL-6", "P11")]
     public void Mutated_handshakes_and_records()
@@ -91,11 +111,14 @@ public sealed class TortureSealed : SealedConformance
         byte[] recorded;
         using (var good = Enter(target.Server))
         {
-            good.Put("up.png", picture);
+            good.Put("up.png", _picture);
             recorded = good.Tls.Sent.ToArray();
         }
+
         target.Sweep();
-        int inputs = Times(20_000), judged = 0, stored = 0;
+        int inputs = Times(20_000);
+        int judged = 0;
+        int stored = 0;
         var (counts, clock) = (new int[4], Stopwatch.StartNew());
         var identities = Enumerable.Range(0, 4).Select(_ => Identity.Copy(Ours)).ToArray();
         for (int first = 0; first < inputs; first += 1000)
@@ -110,16 +133,27 @@ public sealed class TortureSealed : SealedConformance
                     try
                     {
                         if (Try(target, identities[thread], recorded, how, random, i, silent))
+                        {
                             Interlocked.Increment(ref judged);
+                        }
                     }
-                    catch (Violation e) { throw new Violation($"input {i}, {how}: {e.Message}"); }
+                    catch (Violation e)
+                    {
+                        throw new Violation($"input {i}, {how}: {e.Message}");
+                    }
+
                     Interlocked.Increment(ref counts[(int)how]);
                 }
             });
             target.AskWell(Ours);
-            while (silent.TryTake(out var socket)) socket.Dispose();
+            while (silent.TryTake(out var socket))
+            {
+                socket.Dispose();
+            }
+
             stored += target.Sweep();
         }
+
         double seconds = clock.Elapsed.TotalSeconds;
         Eventually(() => Hidden(target.Server.Folder).Length == 0, "temporary files are left behind");
         stored += target.Sweep();
@@ -130,7 +164,7 @@ public sealed class TortureSealed : SealedConformance
     }
 
     // True: what came back was judged.
-    static bool Try(Target target, Identity me, byte[] recorded, Spoilt how, Random random, int number,
+    private static bool Try(Target target, Identity me, byte[] recorded, Spoilt how, Random random, int number,
         ConcurrentBag<Socket> silent)
     {
         var tls = target.Dial(out var socket);
@@ -149,13 +183,21 @@ public sealed class TortureSealed : SealedConformance
                     int spoilt = random.Next(proof.Length);
                     byte[] before = proof[spoilt];
                     proof[spoilt] = Mutated(before, random);
-                    if (proof[spoilt].AsSpan().SequenceEqual(before)) proof[spoilt] = [];
-                    foreach (byte[] message in proof) tls.Write(tls.Record(Tls.Handshake, Cut(message)));
+                    if (proof[spoilt].AsSpan().SequenceEqual(before))
+                    {
+                        proof[spoilt] = [];
+                    }
+
+                    foreach (byte[] message in proof)
+                    {
+                        tls.Write(tls.Record(Tls.Handshake, Cut(message)));
+                    }
+
                     break;
                 case Spoilt.Records:
                     tls.AsClient(me);
                     byte[] request = tls.Record(Tls.Data, Encoding.ASCII.GetBytes($"PUT|up{number}.png\n"));
-                    byte[] block = tls.Record(Tls.Data, [.. Notation.U64((ulong)picture.Length), .. picture]);
+                    byte[] block = tls.Record(Tls.Data, [.. Notation.U64((ulong)_picture.Length), .. _picture]);
                     tls.Write(Mutated([.. request, .. block], random));
                     break;
                 default:
@@ -165,13 +207,18 @@ public sealed class TortureSealed : SealedConformance
                         var octets = new byte[random.Next(1 << random.Next(1, 13))];
                         random.NextBytes(octets);
                         byte type = (byte)(random.Next(3) == 0 ? random.Next(256) : random.Next(20, 25));
-                        if (type == Tls.Data) octets = "LIST\n"u8.ToArray();
+                        if (type == Tls.Data)
+                        {
+                            octets = "LIST\n"u8.ToArray();
+                        }
+
                         tls.Write(tls.Record(type, octets));
                     }
                     break;
             }
         }
         catch (SocketException) { }             // it has been ended meanwhile, which is what it deserves
+
         switch (random.Next(3))
         {
             case 0:
@@ -182,23 +229,40 @@ public sealed class TortureSealed : SealedConformance
                 socket.Dispose();
                 return false;
         }
+
         using (socket)
         {
-            try { socket.Shutdown(SocketShutdown.Send); } catch (SocketException) { return false; }
-            if (how == Spoilt.Hello) JudgeRaw(socket);
-            else Judge(tls, mayAnswer);
+            try
+            {
+                socket.Shutdown(SocketShutdown.Send);
+            }
+            catch (SocketException)
+            {
+                return false;
+            }
+
+            if (how == Spoilt.Hello)
+            {
+                JudgeRaw(socket);
+            }
+            else
+            {
+                Judge(tls, mayAnswer);
+            }
         }
+
         return true;
     }
 
-    static byte[] Cut(byte[] octets) => octets[..Math.Min(octets.Length, 1 << 14)];
+    private static byte[] Cut(byte[] octets) => octets[..Math.Min(octets.Length, 1 << 14)];
 
     // Octets changed, left out, put in, or said twice.
-    static byte[] Mutated(byte[] octets, Random random)
+    private static byte[] Mutated(byte[] octets, Random random)
     {
         for (int times = random.Next(1, 4); times > 0; times--)
         {
-            int at = random.Next(octets.Length + 1), end = Math.Min(at + random.Next(1, 40), octets.Length);
+            int at = random.Next(octets.Length + 1);
+            int end = Math.Min(at + random.Next(1, 40), octets.Length);
             var raw = new byte[random.Next(1, 1 << random.Next(1, 9))];
             random.NextBytes(raw);
             octets = random.Next(6) switch
@@ -212,34 +276,55 @@ public sealed class TortureSealed : SealedConformance
                 _ => [.. octets[..at], .. octets[at..end].Select(_ => (byte)random.Next(256)), .. octets[end..]],
             };
         }
+
         return octets;
     }
 
-    static void Judge(Tls tls, bool mayAnswer)
+    private static void Judge(Tls tls, bool mayAnswer)
     {
         while (tls.NextRecord(out var error) is var (type, octets))
         {
             bool isAnswer = type == Tls.Data;
-            if (isAnswer && !mayAnswer) throw new Violation($"an answer: {Notation.Show(octets)}");
-            if (error != SocketError.Success) return;
+            if (isAnswer && !mayAnswer)
+            {
+                throw new Violation($"an answer: {Notation.Show(octets)}");
+            }
+
+            if (error != SocketError.Success)
+            {
+                return;
+            }
         }
     }
 
     // Records of TLS, or nothing, until the end; a reset is one, where octets of ours could not be read.
-    static void JudgeRaw(Socket socket)
+    private static void JudgeRaw(Socket socket)
     {
         var octets = new byte[1 << 14];
         int count = 0;
         while (true)
         {
             int received = socket.Receive(octets, count, octets.Length - count, SocketFlags.None, out var error);
-            if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new Violation("it is not ended");
-            if (received == 0 || error != SocketError.Success) break;
+            if (error is SocketError.TimedOut or SocketError.WouldBlock)
+            {
+                throw new Violation("it is not ended");
+            }
+
+            if (received == 0 || error != SocketError.Success)
+            {
+                break;
+            }
+
             count += received;
         }
+
         for (int at = 0; at + 5 <= count; at += 5 + (octets[at + 3] << 8 | octets[at + 4]))
+        {
             if (octets[at] is < 20 or > 23)
+            {
                 throw new Violation($"no TLS: {Notation.Show(octets.AsSpan(0, count))}");
+            }
+        }
     }
 
     // ---- half way ----
@@ -257,7 +342,10 @@ public sealed class TortureSealed : SealedConformance
             var tls = target.Dial(out var socket);
             Own(socket);
             half.Add((socket, Stopwatch.StartNew()));
-            if (i % 2 == 0) tls.Write(hello.AsSpan(0, random.Next(hello.Length + 1)));
+            if (i % 2 == 0)
+            {
+                tls.Write(hello.AsSpan(0, random.Next(hello.Length + 1)));
+            }
             else
             {
                 tls.SendHello();
@@ -266,21 +354,29 @@ public sealed class TortureSealed : SealedConformance
                 tls.Write(proof.AsSpan(0, random.Next(proof.Length)));
             }
         }
+
         long most = 0;
         var took = new List<double>();
         for (var clock = Stopwatch.StartNew(); half.Count > 0; Thread.Sleep(20))
         {
             target.AskWell(Ours);
             most = Math.Max(most, Resident(target.Server));
-            if (clock.ElapsedMilliseconds > Settings.Milliseconds(30_000)) Assert.Fail($"{half.Count} are not ended");
+            if (clock.ElapsedMilliseconds > Settings.Milliseconds(30_000))
+            {
+                Assert.Fail($"{half.Count} are not ended");
+            }
+
             foreach (var one in half.ToArray())
+            {
                 if (one.Socket.Poll(0, SelectMode.SelectRead) && HasEnded(one.Socket))
                 {
                     took.Add(one.Since.Elapsed.TotalSeconds);
                     one.Socket.Dispose();
                     half.Remove(one);
                 }
+            }
         }
+
         double late = Settings.Milliseconds(3_000) / 1000.0;
         Assert.That(took, Is.All.InRange(9.5, 10 + late));
         Assert.That(most, Is.LessThan(100 << 20), "resident octets");
@@ -289,7 +385,7 @@ public sealed class TortureSealed : SealedConformance
     }
 
     // Takes what is there: hellos and alerts on the way to the end.
-    static bool HasEnded(Socket socket)
+    private static bool HasEnded(Socket socket)
     {
         var some = new byte[4096];
         int received = socket.Receive(some, 0, some.Length, SocketFlags.None, out var error);
@@ -319,6 +415,7 @@ public sealed class TortureSealed : SealedConformance
                     socket.Shutdown(SocketShutdown.Send);
                     Judge(tls, mayAnswer: false);
                 }
+
                 Interlocked.Increment(ref knocks);
             }
         }));
@@ -330,6 +427,7 @@ public sealed class TortureSealed : SealedConformance
             waits.Add(Milliseconds(() => inside.Get("cat.png")));
             target.AskWell(Ours);
         }
+
         double rate = knocks / clock.Elapsed.TotalSeconds;
         Volatile.Write(ref enough, true);
         Assert.That(knocking.Wait(60_000), "the strangers hang");

@@ -7,9 +7,18 @@ public sealed record Utterance(
     public string Show(int most)
     {
         // Of what is no text its ends are enough.
-        if (First.Count(octet => octet is >= 32 and < 127 or 10) < First.Length / 2) most = Math.Min(most, 36);
-        if (Length <= most) return Notation.Show(First);
-        int first = Math.Min(most * 2 / 3, First.Length), last = most / 3;
+        if (First.Count(octet => octet is >= 32 and < 127 or 10) < First.Length / 2)
+        {
+            most = Math.Min(most, 36);
+        }
+
+        if (Length <= most)
+        {
+            return Notation.Show(First);
+        }
+
+        int first = Math.Min(most * 2 / 3, First.Length);
+        int last = most / 3;
         byte[] ends = Last.Length >= last ? Last : [.. First, .. Last];
         return $"{Notation.Show(First.AsSpan(0, first))} …({Length - first - last:N0} more)… "
             + Notation.Show(ends.AsSpan()[^Math.Min(last, ends.Length)..]);
@@ -19,7 +28,7 @@ public sealed record Utterance(
 // A connection as a failure shows it.  Unread: what came from there last, and is what was expected up to Same.
 public sealed record Talk(Utterance[] Lines, bool FailedHere, Side Peer, byte[] Unread, int Same)
 {
-    const int Ends = 15;                                // lines at the start and at the end of a long one
+    private const int Ends = 15;                                // lines at the start and at the end of a long one
 
     public string Text()
     {
@@ -39,24 +48,31 @@ public sealed record Talk(Utterance[] Lines, bool FailedHere, Side Peer, byte[] 
                 string pieces = cut ? $"      [in {line.Cuts.Length + 1:N0} pieces]" : "";
                 text.Append($"  {line.Offset,6}  {(side == Side.Client ? 'C' : 'S')}: {line.Show(100)}{pieces}\n");
             }
-            else text.Append($"          {line.Event}\n");
+            else
+            {
+                text.Append($"          {line.Event}\n");
+            }
         }
+
         return text.Length == 0 ? "          (nothing)\n" : text.ToString();
     }
 }
 
 public sealed class Trace
 {
-    const int Head = 600, Tail = 200, MostCuts = 2000;
-    readonly List<Entry> entries = [];
-    readonly long[] offsets = [0, 0];
-    readonly List<long>[] cuts = [[], []];
+    private const int Head = 600;
+    private const int Tail = 200;
+    private const int MostCuts = 2000;
+    private readonly List<Entry> _entries = [];
+    private readonly long[] _offsets = [0, 0];
+    private readonly List<long>[] _cuts = [[], []];
 
-    sealed class Entry
+    private sealed class Entry
     {
         public Side? Side;
         public string Event = "";
-        public long Offset, Length;
+        public long Offset;
+        public long Length;
         public byte Latest;
         public readonly List<byte> First = [];
         public byte[] Last = [];
@@ -74,50 +90,76 @@ public sealed class Trace
 
     public void Add(Side side, ReadOnlySpan<byte> octets)
     {
-        if (octets.IsEmpty) return;
-        lock (entries)
+        if (octets.IsEmpty)
         {
-            bool goesOn = entries.Count > 0 && entries[^1].Side == side && entries[^1].Latest != '\n';
-            if (!goesOn) entries.Add(new Entry { Side = side, Offset = offsets[(int)side] });
-            entries[^1].Add(octets);
-            offsets[(int)side] += octets.Length;
+            return;
+        }
+
+        lock (_entries)
+        {
+            bool goesOn = _entries.Count > 0 && _entries[^1].Side == side && _entries[^1].Latest != '\n';
+            if (!goesOn)
+            {
+                _entries.Add(new Entry { Side = side, Offset = _offsets[(int)side] });
+            }
+
+            _entries[^1].Add(octets);
+            _offsets[(int)side] += octets.Length;
         }
     }
 
     // One send, or one receive, ended at this many octets.
     public void Cut(Side side, long at)
     {
-        lock (entries) if (cuts[(int)side].Count < MostCuts) cuts[(int)side].Add(at);
+        lock (_entries)
+        {
+            if (_cuts[(int)side].Count < MostCuts)
+            {
+                _cuts[(int)side].Add(at);
+            }
+        }
     }
 
     public void Happens(string what)
     {
-        lock (entries) entries.Add(new Entry { Event = what });
+        lock (_entries)
+        {
+            _entries.Add(new Entry { Event = what });
+        }
     }
 
     // What a reader took by mistake, given back: it is the last.
     public void TakeBack(int octets)
     {
-        lock (entries)
+        lock (_entries)
         {
-            var last = entries[^1];
+            var last = _entries[^1];
             last.Length -= octets;
             last.First.RemoveRange((int)last.Length, octets);
-            offsets[(int)last.Side!] -= octets;
-            if (last.Length == 0) entries.RemoveAt(entries.Count - 1);
+            _offsets[(int)last.Side!] -= octets;
+            if (last.Length == 0)
+            {
+                _entries.RemoveAt(_entries.Count - 1);
+            }
         }
     }
 
     public Utterance[] Lines
     {
-        get { lock (entries) return [.. entries.Select(Shown)]; }
+        get
+        {
+            lock (_entries)
+            {
+                return [.. _entries.Select(Shown)];
+            }
+        }
     }
 
-    Utterance Shown(Entry entry)
+    private Utterance Shown(Entry entry)
     {
         long end = entry.Offset + entry.Length;
         long[] inside = entry.Side is { } side
-            ? [.. cuts[(int)side].Where(at => at > entry.Offset && at < end).Select(at => at - entry.Offset)]
+            ? [.. _cuts[(int)side].Where(at => at > entry.Offset && at < end).Select(at => at - entry.Offset)]
             : [];
         return new Utterance(
             entry.Side, entry.Offset, entry.Length, [.. entry.First], entry.Last, inside, entry.Event);
@@ -127,38 +169,79 @@ public sealed class Trace
 // Everything that the test that runs now has connected and started.
 public sealed class Watch : IDisposable
 {
-    static readonly AsyncLocal<Watch?> current = new();
-    readonly Watch? outer = current.Value;
-    readonly List<Wire> wires = [];
-    readonly List<(Program Program, int Output, int Errors)> programs = [];
-    readonly List<Violation> violations = [];
+    private static readonly AsyncLocal<Watch?> _current = new();
+    private readonly Watch? _outer = _current.Value;
+    private readonly List<Wire> _wires = [];
+    private readonly List<(Program Program, int Output, int Errors)> _programs = [];
+    private readonly List<Violation> _violations = [];
     public readonly Clause[] Clauses;
     public readonly string Test;
 
     public Watch(Clause[] clauses, string test)
     {
-        (Clauses, Test) = (clauses, test);
-        current.Value = this;
+        Clauses = clauses;
+        Test = test;
+        _current.Value = this;
     }
 
-    public void Dispose() => current.Value = outer;
+    public void Dispose() => _current.Value = _outer;
 
-    public static Watch? Current => current.Value;
-    public Wire[] Wires { get { lock (wires) return [.. wires]; } }
-    public Violation[] Violations { get { lock (violations) return [.. violations]; } }
+    public static Watch? Current => _current.Value;
+
+    public Wire[] Wires
+    {
+        get
+        {
+            lock (_wires)
+            {
+                return [.. _wires];
+            }
+        }
+    }
+
+    public Violation[] Violations
+    {
+        get
+        {
+            lock (_violations)
+            {
+                return [.. _violations];
+            }
+        }
+    }
+
     public string? Command { get; set; }                // what a client was last started for
+
     public string RunAs { get; set; } = "";             // the same with its files
+
     public int? ClientExit { get; set; }
 
-    public void Add(Wire wire) { lock (wires) wires.Add(wire); }
-    public void Add(Violation violation) { lock (violations) violations.Add(violation); }
+    public void Add(Wire wire)
+    {
+        lock (_wires)
+        {
+            _wires.Add(wire);
+        }
+    }
+
+    public void Add(Violation violation)
+    {
+        lock (_violations)
+        {
+            _violations.Add(violation);
+        }
+    }
 
     // From here on what it says is said during this test.
     public void Add(Program program)
     {
-        lock (programs)
-            if (!programs.Any(entry => entry.Program == program))
-                programs.Add((program, program.Output.Length, program.Errors.Length));
+        lock (_programs)
+        {
+            if (!_programs.Any(entry => entry.Program == program))
+            {
+                _programs.Add((program, program.Output.Length, program.Errors.Length));
+            }
+        }
     }
 
     // The last program, if all that the test has started have ended.
@@ -166,28 +249,53 @@ public sealed class Watch : IDisposable
     {
         get
         {
-            lock (programs)
-                return programs.All(entry => entry.Program.HasEnded) ? programs.LastOrDefault().Program : null;
+            lock (_programs)
+            {
+                return _programs.All(entry => entry.Program.HasEnded) ? _programs.LastOrDefault().Program : null;
+            }
         }
     }
 
-    string? saidInTime;
+    private string? _saidInTime;
 
     // What is said from here on is said of what the test does to the program when it ends.
     public void Ends()
     {
-        for (int i = 0; i < 5 && Said() == ""; i++) Thread.Sleep(10);           // it may be on its way
-        if (Said() != "") Thread.Sleep(20);
-        saidInTime ??= Said();
+        for (int i = 0; i < 5 && Said() == ""; i++)
+        {
+            Thread.Sleep(10);           // it may be on its way
+        }
+
+        if (Said() != "")
+        {
+            Thread.Sleep(20);
+        }
+
+        _saidInTime ??= Said();
     }
 
     public string Said()
     {
-        if (saidInTime is not null) return saidInTime;
-        lock (programs)
-            return string.Concat(programs.Select(entry =>
+        if (_saidInTime is not null)
+        {
+            return _saidInTime;
+        }
+
+        lock (_programs)
+        {
+            return string.Concat(_programs.Select(entry =>
                 entry.Program.Output[entry.Output..] + entry.Program.Errors[entry.Errors..]));
+        }
     }
 
-    public string? Who { get { lock (programs) return programs.Count > 0 ? programs[^1].Program.Name : null; } }
+    public string? Who
+    {
+        get
+        {
+            lock (_programs)
+            {
+                return _programs.Count > 0 ? _programs[^1].Program.Name : null;
+            }
+        }
+    }
 }

@@ -26,7 +26,9 @@ public sealed record Shape(string Name) : Piece         // line, time, digits
 }
 
 public abstract record Step(int Line);
+
 public sealed record Says(int Line, Side Side, int Connection, Piece[] Pieces) : Step(Line);
+
 public sealed record Acts(int Line, Side Side, int Connection, string Event) : Step(Line);  // close, half-close, reset
 
 // What a folder holds; null for what it lacks.
@@ -44,7 +46,8 @@ public sealed record Transcript(
         string[] words = header.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         var ids = words[1..].Where(word => word.StartsWith('[')).Select(word => word.Trim('[', ']')).ToArray();
         var files = new Dictionary<string, byte[]>();
-        List<Holding> before = [], after = [];
+        List<Holding> before = [];
+        List<Holding> after = [];
         var steps = new List<Step>();
         string? command = null;
         int? exit = null;
@@ -53,16 +56,30 @@ public sealed record Transcript(
         {
             int number = line + 1 + i;
             string text = body[i];
-            if (text is "" or ['#', ..]) continue;
-            if (text.StartsWith("$ ")) command = text[2..];
-            else if (text.StartsWith("exit ")) exit = int.Parse(text[5..]);
+            if (text is "" or ['#', ..])
+            {
+                continue;
+            }
+
+            if (text.StartsWith("$ "))
+            {
+                command = text[2..];
+            }
+            else if (text.StartsWith("exit "))
+            {
+                exit = int.Parse(text[5..]);
+            }
             else if (HoldingLine().Match(text) is { Success: true } match)
             {
                 string name = match.Groups[3].Value;
                 var side = match.Groups[1].Value == "client" ? Side.Client : Side.Server;
                 bool has = match.Groups[2].Value == "has";
                 byte[]? content = has ? Known(Pieces(match.Groups[4].Value, files, number)) : null;
-                if (content is not null) files.TryAdd(name, content);
+                if (content is not null)
+                {
+                    files.TryAdd(name, content);
+                }
+
                 (steps.Count == 0 ? before : after).Add(new Holding(number, side, name, content));
             }
             else if (SayingLine().Match(text) is { Success: true } said)
@@ -74,40 +91,57 @@ public sealed record Transcript(
                     ? new Acts(number, side, connection, what.Trim('<', '>'))
                     : new Says(number, side, connection, Pieces(what, files, number)));
             }
-            else throw new FormatException($"Protocol.md:{number}: no line of a transcript: {text}");
+            else
+            {
+                throw new FormatException($"Protocol.md:{number}: no line of a transcript: {text}");
+            }
         }
+
         return new Transcript(
             words[0], ids, line, words.Contains("client-only"),
             command, exit,
             [.. before], [.. steps], [.. after]);
     }
 
-    static byte[] Known(Piece[] pieces) => [.. pieces.SelectMany(piece => ((Octets)piece).Value)];
+    private static byte[] Known(Piece[] pieces) => [.. pieces.SelectMany(piece => ((Octets)piece).Value)];
 
-    static Piece[] Pieces(string text, Dictionary<string, byte[]> files, int line)
+    private static Piece[] Pieces(string text, Dictionary<string, byte[]> files, int line)
     {
         var pieces = new List<Piece>();
         var octets = new List<byte>();
-        void flush() { if (octets.Count > 0) pieces.Add(new Octets([.. octets])); octets.Clear(); }
-        byte[] file(string name) => files.TryGetValue(name, out var content)
+        void Flush()
+        {
+            if (octets.Count > 0)
+            {
+                pieces.Add(new Octets([.. octets]));
+            }
+
+            octets.Clear();
+        }
+
+        byte[] FileOf(string name) => files.TryGetValue(name, out var content)
             ? content
             : throw new FormatException($"Protocol.md:{line}: no file {name} is given");
 
         for (int i = 0; i < text.Length; i++)
+        {
             if (text[i] == '\\')
             {
                 i++;
                 octets.Add(text[i] switch
                 {
-                    'n'  => 10,
-                    'r'  => 13,
-                    't'  => 9,
+                    'n' => 10,
+                    'r' => 13,
+                    't' => 9,
                     '\\' => 92,
-                    '<'  => 60,
-                    'x'  => Convert.FromHexString(text.AsSpan(i + 1, 2))[0],
-                    _    => throw new FormatException($"Protocol.md:{line}: \\{text[i]}"),
+                    '<' => 60,
+                    'x' => Convert.FromHexString(text.AsSpan(i + 1, 2))[0],
+                    _ => throw new FormatException($"Protocol.md:{line}: \\{text[i]}"),
                 });
-                if (text[i] == 'x') i += 2;
+                if (text[i] == 'x')
+                {
+                    i += 2;
+                }
             }
             else if (text[i] == '<')
             {
@@ -116,15 +150,34 @@ public sealed record Transcript(
                 i = end;
                 switch (parts)
                 {
-                    case ["u64", var n]:     octets.AddRange(Notation.U64(ulong.Parse(n))); break;
-                    case ["hex", var digits]: octets.AddRange(Convert.FromHexString(digits.Replace(" ", ""))); break;
-                    case ["bytes", var n]:   octets.AddRange(Notation.Bytes(int.Parse(n))); break;
-                    case ["file", var name]: octets.AddRange(file(name)); break;
-                    case ["size", var name]: octets.AddRange(Notation.U64((ulong)file(name).Length)); break;
-                    case ["sha256", var name]: octets.AddRange(SHA256.HashData(file(name))); break;
-                    case ["any", var n]:     flush(); pieces.Add(new AnyOctets(int.Parse(n))); break;
-                    case ["line" or "time" or "digits"]: flush(); pieces.Add(new Shape(parts[0])); break;
-                    default: throw new FormatException($"Protocol.md:{line}: <{string.Join(':', parts)}>");
+                    case ["u64", var n]:
+                        octets.AddRange(Notation.U64(ulong.Parse(n)));
+                        break;
+                    case ["hex", var digits]:
+                        octets.AddRange(Convert.FromHexString(digits.Replace(" ", "")));
+                        break;
+                    case ["bytes", var n]:
+                        octets.AddRange(Notation.Bytes(int.Parse(n)));
+                        break;
+                    case ["file", var name]:
+                        octets.AddRange(FileOf(name));
+                        break;
+                    case ["size", var name]:
+                        octets.AddRange(Notation.U64((ulong)FileOf(name).Length));
+                        break;
+                    case ["sha256", var name]:
+                        octets.AddRange(SHA256.HashData(FileOf(name)));
+                        break;
+                    case ["any", var n]:
+                        Flush();
+                        pieces.Add(new AnyOctets(int.Parse(n)));
+                        break;
+                    case ["line" or "time" or "digits"]:
+                        Flush();
+                        pieces.Add(new Shape(parts[0]));
+                        break;
+                    default:
+                        throw new FormatException($"Protocol.md:{line}: <{string.Join(':', parts)}>");
                 }
             }
             else
@@ -133,7 +186,9 @@ public sealed record Transcript(
                 octets.AddRange(Encoding.UTF8.GetBytes(text[i..next]));
                 i = next - 1;
             }
-        flush();
+        }
+
+        Flush();
         return [.. pieces];
     }
 
@@ -141,8 +196,9 @@ public sealed record Transcript(
     public static Transcript From(string name, string text) =>
         Parse(name, text.ReplaceLineEndings("\n").Split('\n'), 0);
 
-    static Regex HoldingLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
-    static Regex SayingLine() => new(@"^([CS])(\d?): (.*)$");
+    private static Regex HoldingLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
+
+    private static Regex SayingLine() => new(@"^([CS])(\d?): (.*)$");
 }
 
 public static class Notation
@@ -168,27 +224,40 @@ public static class Notation
     {
         if (octets.Length > most)
         {
-            string first = Show(octets[..(most * 2 / 3)]), last = Show(octets[^(most / 3)..]);
+            string first = Show(octets[..(most * 2 / 3)]);
+            string last = Show(octets[^(most / 3)..]);
             return $"{first} …({octets.Length - most} more)… {last}";
         }
+
         var shown = new StringBuilder();
         while (octets.Length > 0)
         {
             bool isRune = Rune.DecodeFromUtf8(octets, out var rune, out int used) == OperationStatus.Done;
-            if (isRune && rune.Value is >= 32 and not (>= 127 and < 160 or '\\' or '<')) shown.Append(rune);
-            else foreach (byte octet in octets[..used]) shown.Append(Escaped(octet));
+            if (isRune && rune.Value is >= 32 and not (>= 127 and < 160 or '\\' or '<'))
+            {
+                shown.Append(rune);
+            }
+            else
+            {
+                foreach (byte octet in octets[..used])
+                {
+                    shown.Append(Escaped(octet));
+                }
+            }
+
             octets = octets[used..];
         }
+
         return shown.ToString();
     }
 
-    static string Escaped(byte octet) => octet switch
+    private static string Escaped(byte octet) => octet switch
     {
         10 => "\\n",
         13 => "\\r",
-        9  => "\\t",
+        9 => "\\t",
         92 => "\\\\",
         60 => "\\<",
-        _  => $"\\x{octet:X2}",
+        _ => $"\\x{octet:X2}",
     };
 }

@@ -10,7 +10,7 @@ public sealed class Transcripts : ServerConformance
         transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id))
             .SetProperty(PropertyNames.Order, Stages.Of([.. transcript.Ids.Select(Spec.Find)]));
 
-    static IEnumerable<TestCaseData> Cases() =>
+    private static IEnumerable<TestCaseData> Cases() =>
         from transcript in Spec.Transcripts
         where !transcript.ClientOnly
         from delivery in Enum.GetValues<Delivery>()
@@ -21,13 +21,13 @@ public sealed class Transcripts : ServerConformance
         Player.AgainstServer(transcript, NeedsItsOwn(transcript) ? Start() : Server, delivery);
 
     // STATUS tells of every connection that a server has had.
-    static bool NeedsItsOwn(Transcript transcript) => transcript.Ids.Any(id => id.StartsWith("STATUS"));
+    private static bool NeedsItsOwn(Transcript transcript) => transcript.Ids.Any(id => id.StartsWith("STATUS"));
 }
 
 [Order(2)]
 public sealed class ClientTranscripts : ClientConformance
 {
-    static IEnumerable<TestCaseData> Cases() =>
+    private static IEnumerable<TestCaseData> Cases() =>
         from transcript in Spec.Transcripts
         where transcript.Command is not null
         from delivery in Enum.GetValues<Delivery>()

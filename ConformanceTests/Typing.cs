@@ -6,7 +6,7 @@ public sealed class Typing : ServerConformance
     // At the command line, and at the prompt: the same words.
     public enum At { CommandLine, Prompt }
 
-    (int Exit, string Output, string Errors) Type(
+    private (int Exit, string Output, string Errors) Type(
         string folder, string words, At at = At.CommandLine, string options = "", string? home = null)
     {
         string[] command =
@@ -20,31 +20,38 @@ public sealed class Typing : ServerConformance
         return (client.WaitForExit(), client.Output, client.Errors);
     }
 
-    static string[] Names(string folder) =>
+    private static string[] Names(string folder) =>
         [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path)).Order()];
 
-    static void Put(string folder, params string[] names)
+    private static void Put(string folder, params string[] names)
     {
-        foreach (string name in names) File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
+        foreach (string name in names)
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
+        }
     }
 
     // Pictures, and what is passed over where a folder or a pattern stands for pictures.
-    string FolderOfAllKinds()
+    private string FolderOfAllKinds()
     {
-        string folder = NewFolder(), pictures = Path.Combine(folder, "pictures");
+        string folder = NewFolder();
+        string pictures = Path.Combine(folder, "pictures");
         Directory.CreateDirectory(Path.Combine(pictures, "inside"));
         Directory.CreateDirectory(Path.Combine(pictures, "folder.png"));
         Put(pictures, "a1.png", "a2.JPG", "b.jpeg", ".hidden.png", "notes.txt", "a3.gif", "inside/deep.png");
         return folder;
     }
 
-    static readonly string[] threePictures = ["a1.png", "a2.JPG", "b.jpeg"];
+    private static readonly string[] _threePictures = ["a1.png", "a2.JPG", "b.jpeg"];
 
     [Test, Clause("GET-1", "CLI-5")]
     public void A_pattern_fetches_what_fits_it([Values] At at)
     {
         foreach (string name in (string[])["a1.png", "a2.png", "abc.png", "b.png", "a3.jpg"])
+        {
             Server.Has(name, Notation.Bytes(9));
+        }
+
         string folder = NewFolder();
         var (exit, _, errors) = Type(folder, "GET 'a?.png'", at);
         Assert.That(exit, Is.Zero, errors);
@@ -70,6 +77,7 @@ public sealed class Typing : ServerConformance
             Assert.That(exit, Is.EqualTo(1), words);
             Assert.That(errors, Does.Contain($"{words.Split(' ')[1].Trim('\'')}: there is no picture that fits"));
         }
+
         Assert.That(Names(folder), Is.EqualTo(new[] { "pictures" }));
         Assert.That(Type(folder, "GET 'z*.png' a.png", at).Exit, Is.EqualTo(1));
         Assert.That(Names(folder), Is.EqualTo(new[] { "a.png", "pictures" }), "the others are fetched");
@@ -83,7 +91,7 @@ public sealed class Typing : ServerConformance
         string folder = FolderOfAllKinds();
         var (exit, _, errors) = Type(path[0] == '~' ? NewFolder() : folder, $"PUT '{path}'", at, home: folder);
         Assert.That(exit, Is.Zero, errors);
-        Assert.That(Names(Server.Folder), Is.EqualTo(threePictures));
+        Assert.That(Names(Server.Folder), Is.EqualTo(_threePictures));
         Assert.That(errors, Does.Contain("3 files: 3 done, 0 passed over, 0 failed; 27 octets in"));
     }
 
@@ -95,7 +103,7 @@ public sealed class Typing : ServerConformance
         var (exit, _, errors) = Type(path[0] == '~' ? NewFolder() : folder, $"send '{path}'", at, home: folder);
         bool fits = !path.Contains('[');                // no shell is being played: only * and ? stand for others
         Assert.That(exit, Is.EqualTo(fits ? 0 : 1), errors);
-        string[] sent = path.EndsWith("png") ? ["a1.png"] : fits ? threePictures[..2] : [];
+        string[] sent = path.EndsWith("png") ? ["a1.png"] : fits ? _threePictures[..2] : [];
         Assert.That(Names(Server.Folder), Is.EqualTo(sent));
     }
 
@@ -105,7 +113,7 @@ public sealed class Typing : ServerConformance
         string pictures = Path.Combine(FolderOfAllKinds(), "pictures");
         var (exit, _, errors) = Type(pictures, $"PUT '{path}'", at, home: pictures);
         Assert.That(exit, Is.Zero, errors);
-        Assert.That(Names(Server.Folder), Is.EqualTo(threePictures));
+        Assert.That(Names(Server.Folder), Is.EqualTo(_threePictures));
     }
 
     [Test, Clause("TYPE-1", "CLI-6")]
@@ -124,7 +132,8 @@ public sealed class Typing : ServerConformance
     [Test, Clause("CLI-5", "CLI-6")]
     public void New_passes_over_what_is_there([Values] At at)
     {
-        string folder = FolderOfAllKinds(), down = NewFolder();
+        string folder = FolderOfAllKinds();
+        string down = NewFolder();
         Server.Has("a1.png", Notation.Bytes(20));
         Put(down, "b.jpeg");
         var (exit, _, errors) = Type(folder, "PUT pictures", at, "--new");
@@ -132,12 +141,15 @@ public sealed class Typing : ServerConformance
         Assert.That(errors, Does.Not.Contain("exists"));
         (exit, _, errors) = Type(down, "GET '*'", at, "--new");
         Assert.That((exit, errors.Contains("3 files: 2 done, 1 passed over, 0 failed")), Is.EqualTo((0, true)), errors);
-        Assert.That(Names(down), Is.EqualTo(threePictures));
+        Assert.That(Names(down), Is.EqualTo(_threePictures));
         Assert.That(File.ReadAllBytes(Path.Combine(down, "a1.png")), Has.Length.EqualTo(20));
         Assert.That(File.ReadAllBytes(Server.PathOf("a1.png")), Has.Length.EqualTo(20));
 
         foreach (string words in (string[])["PUT pictures", "PUT pictures/a1.png"])
+        {
             Assert.That(Type(folder, words, at, "--new").Exit, Is.Zero, words);
+        }
+
         Assert.That(Type(down, "GET a1.png", at, "--new").Exit, Is.Zero);
         Assert.That(Type(down, "GET a1.png", at).Exit, Is.EqualTo(1), "without it that is a failure, as ever");
     }
@@ -158,7 +170,7 @@ public sealed class Typing : ServerConformance
         Assert.That(errors, Does.Contain("2 files: 2 done, 0 passed over, 0 failed; 18 octets"), "each counts afresh");
     }
 
-    static readonly (string Typed, string Says)[] mistyped =
+    private static readonly (string Typed, string Says)[] _mistyped =
     [
         ("hello world",     "there is no command hello;"),
         ("hello",           "there is no command hello;"),
@@ -173,7 +185,7 @@ public sealed class Typing : ServerConformance
         ("\u001b[2J x",     "there is no command \\x1B[2J;"),
     ];
 
-    [TestCaseSource(nameof(mistyped)), Clause("CLI-5", "CLI-11")]
+    [TestCaseSource(nameof(_mistyped)), Clause("CLI-5", "CLI-11")]
     public void The_prompt_names_what_was_typed((string Typed, string Says) row)
     {
         var (exit, output, errors) = Type(NewFolder(), $"{row.Typed}\nlist", At.Prompt);
@@ -187,21 +199,25 @@ public sealed class Typing : ServerConformance
 [Reference]
 public sealed class OnlyNew : ClientConformance
 {
-    void Give(string name) => File.WriteAllBytes(Path.Combine(Folder, name), Notation.Bytes(9));
+    private void Give(string name) => File.WriteAllBytes(Path.Combine(Folder, name), Notation.Bytes(9));
 
-    static void SendListing(Wire wire, params string[] names)
+    private static void SendListing(Wire wire, params string[] names)
     {
         wire.Expect("LIST\n");
         byte[] lines = [.. names.SelectMany(name => Encoding.UTF8.GetBytes($"{name}|9|2026-01-31T23:59:59Z\n"))];
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)lines.Length), .. lines]);
     }
 
-    static byte[] Block => [.. Notation.U64(9), .. Notation.Bytes(9)];
+    private static byte[] Block => [.. Notation.U64(9), .. Notation.Bytes(9)];
 
     [Test, Clause("CLI-1", "CLI-5")]
     public void Nothing_is_asked_about_what_is_there()
     {
-        foreach (string name in (string[])["a.png", "b.png", "c.png"]) Give(name);
+        foreach (string name in (string[])["a.png", "b.png", "c.png"])
+        {
+            Give(name);
+        }
+
         var client = Run("PUT", "a.png", "b.png c.png --new --no-digest");
         var wire = Accept();
         SendListing(wire, "a.png", "c.png", "z.png");
@@ -228,7 +244,11 @@ public sealed class OnlyNew : ClientConformance
     [Test, Clause("CLI-5", "P2")]
     public void What_appears_there_meanwhile_is_passed_over()
     {
-        foreach (string name in (string[])["a.png", "b.png", "c.png"]) Give(name);
+        foreach (string name in (string[])["a.png", "b.png", "c.png"])
+        {
+            Give(name);
+        }
+
         var client = Run("PUT", "a.png", "b.png c.png --new --no-digest");
         var wire = Accept();
         SendListing(wire);
@@ -241,6 +261,7 @@ public sealed class OnlyNew : ClientConformance
             wire.Expect($"PUT|{name}|ahead\n");
             wire.ExpectOctets(Block);
         }
+
         wire.Send("OK\nER|exists|since a moment\nOK\nOK\n");
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());

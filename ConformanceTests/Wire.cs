@@ -8,18 +8,22 @@ public enum Delivery { Whole, OctetByOctet, ThreeOctets }
 
 public class Wire : IDisposable
 {
-    readonly Socket socket;
-    readonly Side self;
-    readonly Delivery delivery;
-    readonly byte[] buffer = new byte[1 << 16];
-    int start, count;
-    readonly Trace trace = new();
-    long arrived, sentOctets;
-    int repliesTaken;
+    private readonly Socket _socket;
+    private readonly Side _self;
+    private readonly Delivery _delivery;
+    private readonly byte[] _buffer = new byte[1 << 16];
+    private int _start;
+    private int _count;
+    private readonly Trace _trace = new();
+    private long _arrived;
+    private long _sentOctets;
+    private int _repliesTaken;
 
     public Wire(Socket socket, Side self, Delivery delivery = Delivery.Whole)
     {
-        (this.socket, this.self, this.delivery) = (socket, self, delivery);
+        _socket = socket;
+        _self = self;
+        _delivery = delivery;
         socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent octet by octet
         socket.SendTimeout = socket.ReceiveTimeout = Settings.Patience;
         Watch.Current?.Add(this);
@@ -28,16 +32,20 @@ public class Wire : IDisposable
     // How long one waits for what never comes.
     public int Patience { get; init; } = Settings.Patience;
 
-    public Socket Socket => socket;
-    public Delivery Delivery => delivery;
-    public Trace Trace => trace;
+    public Socket Socket => _socket;
+
+    public Delivery Delivery => _delivery;
+
+    public Trace Trace => _trace;
 
     public void ToldToStop(string signal)
     {
         Asked.ToldToStop = true;
-        trace.Happens($"(the server is sent SIG{signal})");
+        _trace.Happens($"(the server is sent SIG{signal})");
     }
+
     public Asked Asked { get; } = new();
+
     public bool SendingFailed { get; private set; }
 
     // ---- sending ----
@@ -46,9 +54,9 @@ public class Wire : IDisposable
 
     public void Send(ReadOnlySpan<byte> octets)
     {
-        trace.Add(self, octets);
+        _trace.Add(_self, octets);
         Asked.Sends(octets);
-        int size = delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => octets.Length };
+        int size = _delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => octets.Length };
         try
         {
             for (int sent = 0; sent < octets.Length;)
@@ -58,37 +66,40 @@ public class Wire : IDisposable
                 int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
                 SendPiece(octets.Slice(sent, piece));
                 sent += piece;
-                trace.Cut(self, sentOctets += piece);
+                _trace.Cut(_self, _sentOctets += piece);
             }
         }
         catch (SocketException e)
         {
-            trace.Happens(e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
+            _trace.Happens(e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
                 ? $"({Name(Other)} takes nothing more for {Seconds(Patience)})"
-                : $"({Name(self)} cannot send: {Name(Other)} has closed the connection)");
+                : $"({Name(_self)} cannot send: {Name(Other)} has closed the connection)");
             SendingFailed = true;
         }
     }
 
     public void HalfClose()
     {
-        trace.Happens($"{Name(self)} ends its sending (half-close)");
+        _trace.Happens($"{Name(_self)} ends its sending (half-close)");
         Asked.HalfClosed = HasEnded = true;
-        try { EndSending(); }
+        try
+        {
+            EndSending();
+        }
         catch (SocketException) { }                     // reset by the peer: what it said can still be read
     }
 
     public void Reset()
     {
-        trace.Happens($"{Name(self)} resets the connection");
-        socket.LingerState = new LingerOption(true, 0);
+        _trace.Happens($"{Name(_self)} resets the connection");
+        _socket.LingerState = new LingerOption(true, 0);
         Dispose();
     }
 
     public void Dispose()
     {
         HasEnded = true;
-        socket.Dispose();
+        _socket.Dispose();
     }
 
     public bool HasEnded { get; private set; }          // our side of it
@@ -96,76 +107,110 @@ public class Wire : IDisposable
     // Time that belongs to the conversation.
     public void RestsFor(int milliseconds)
     {
-        trace.Happens($"({Name(self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
+        _trace.Happens($"({Name(_self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
         Thread.Sleep(milliseconds);
     }
 
-    static string Name(Side side) => side == Side.Client ? "the client" : "the server";
-    static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
+    private static string Name(Side side) => side == Side.Client ? "the client" : "the server";
+
+    private static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
 
     // What is below: the socket, or TLS in it (Tls.cs).
-    protected virtual void SendPiece(ReadOnlySpan<byte> piece) => socket.Send(piece);
-    protected virtual void EndSending() => socket.Shutdown(SocketShutdown.Send);
+    protected virtual void SendPiece(ReadOnlySpan<byte> piece) => _socket.Send(piece);
+
+    protected virtual void EndSending() => _socket.Shutdown(SocketShutdown.Send);
+
     protected virtual int ReceiveSome(byte[] into, int at, int most, out SocketError error) =>
-        socket.Receive(into, at, most, SocketFlags.None, out error);
+        _socket.Receive(into, at, most, SocketFlags.None, out error);
 
     // ---- receiving ----
 
     // More octets into the buffer: false at the end of the stream.  A reset is an end, too.
-    bool Fill(int timeout)
+    private bool Fill(int timeout)
     {
-        if (start > 0) { buffer.AsSpan(start, count).CopyTo(buffer); start = 0; }
-        socket.ReceiveTimeout = timeout;
-        int received = ReceiveSome(buffer, count, buffer.Length - count, out var error);
-        if (error is SocketError.TimedOut or SocketError.WouldBlock) throw new TimeoutException();
-        if (error == SocketError.ConnectionReset) trace.Happens($"({Name(Other)} has reset the connection)");
-        else if (error != SocketError.Success) trace.Happens("(the connection is lost)");
-        reset |= error == SocketError.ConnectionReset;
+        if (_start > 0)
+        {
+            _buffer.AsSpan(_start, _count).CopyTo(_buffer);
+            _start = 0;
+        }
+
+        _socket.ReceiveTimeout = timeout;
+        int received = ReceiveSome(_buffer, _count, _buffer.Length - _count, out var error);
+        if (error is SocketError.TimedOut or SocketError.WouldBlock)
+        {
+            throw new TimeoutException();
+        }
+
+        if (error == SocketError.ConnectionReset)
+        {
+            _trace.Happens($"({Name(Other)} has reset the connection)");
+        }
+        else if (error != SocketError.Success)
+        {
+            _trace.Happens("(the connection is lost)");
+        }
+
+        _reset |= error == SocketError.ConnectionReset;
         IsAtItsEnd |= received == 0;
-        count += received;
-        if (received > 0) trace.Cut(Other, arrived += received);
+        _count += received;
+        if (received > 0)
+        {
+            _trace.Cut(Other, _arrived += received);
+        }
+
         return received > 0;
     }
 
     public bool IsAtItsEnd { get; private set; }        // the other side of it
 
     // Whether something has come that nobody has asked for yet.
-    public bool HasMore => count > 0 || socket.Poll(0, SelectMode.SelectRead);
+    public bool HasMore => _count > 0 || _socket.Poll(0, SelectMode.SelectRead);
 
     // The same, where what has come may be TLS's own affair.
     public bool HasOctets
     {
         get
         {
-            try { return count > 0 || !Fill(50) || count > 0; }
-            catch (TimeoutException) { return false; }
+            try
+            {
+                return _count > 0 || !Fill(50) || _count > 0;
+            }
+            catch (TimeoutException)
+            {
+                return false;
+            }
         }
     }
 
-    byte[] Take(int size)
+    private byte[] Take(int size)
     {
-        var octets = buffer.AsSpan(start, size).ToArray();
-        start += size;
-        count -= size;
-        trace.Add(Other, octets);
+        var octets = _buffer.AsSpan(_start, size).ToArray();
+        _start += size;
+        _count -= size;
+        _trace.Add(Other, octets);
         Asked.Hears(octets);
         return octets;
     }
 
-    Side Other => self == Side.Client ? Side.Server : Side.Client;
+    private Side Other => _self == Side.Client ? Side.Server : Side.Client;
 
     public byte[] Receive(int size, string what = "")
     {
         var all = new byte[size];
         for (int have = 0; have < size;)
         {
-            if (count == 0 && !Ensure(() => count > 0))
+            if (_count == 0 && !Ensure(() => _count > 0))
+            {
+                string came = _waited ? "nothing more" : _reset ? "a reset" : "the end";
                 throw Wrong(what == "" ? $"{size:N0} octets" : what, null,
-                    $"{(waited ? "nothing more" : reset ? "a reset" : "the end")} after {have:N0} of {size:N0} octets");
-            int piece = Math.Min(size - have, count);
+                    $"{came} after {have:N0} of {size:N0} octets");
+            }
+
+            int piece = Math.Min(size - have, _count);
             Take(piece).CopyTo(all, have);
             have += piece;
         }
+
         return all;
     }
 
@@ -174,102 +219,182 @@ public class Wire : IDisposable
     {
         for (long left = size; left > 0;)
         {
-            if (count == 0 && !Ensure(() => count > 0))
+            if (_count == 0 && !Ensure(() => _count > 0))
+            {
                 throw Wrong($"{size} more octets", null, $"the end after {size - left} of them");
-            int piece = (int)Math.Min(left, count);
-            (start, count, left) = (start + piece, count - piece, left - piece);
+            }
+
+            int piece = (int)Math.Min(left, _count);
+            _start += piece;
+            _count -= piece;
+            left -= piece;
         }
     }
 
     // One line without its LF.
     public string ReceiveLine(string expected = "a line")
     {
-        int end() => buffer.AsSpan(start, count).IndexOf((byte)'\n');
-        if (!Ensure(() => end() >= 0 || count > 1024))
-            throw Wrong(expected, null, count == 0 && !waited && !reset ? "the end of the connection" : null);
-        if (end() is < 0 or >= 1024) throw Wrong(expected, null, "1,024 octets without a line end");
-        return Encoding.UTF8.GetString(Take(end() + 1)[..^1]);
+        int End() => _buffer.AsSpan(_start, _count).IndexOf((byte)'\n');
+
+        if (!Ensure(() => End() >= 0 || _count > 1024))
+        {
+            throw Wrong(expected, null, _count == 0 && !_waited && !_reset ? "the end of the connection" : null);
+        }
+
+        if (End() is < 0 or >= 1024)
+        {
+            throw Wrong(expected, null, "1,024 octets without a line end");
+        }
+
+        return Encoding.UTF8.GetString(Take(End() + 1)[..^1]);
     }
 
-    bool Ensure(Func<bool> enough)
+    private bool Ensure(Func<bool> enough)
     {
         try
         {
             while (!enough())
-                if (!Fill(Patience)) return false;
+            {
+                if (!Fill(Patience))
+                {
+                    return false;
+                }
+            }
+
             return true;
         }
-        catch (TimeoutException) { return TimedOut(); }
+        catch (TimeoutException)
+        {
+            return TimedOut();
+        }
     }
 
     // Nothing came.  Does it come once the others have gone, or once we end our side?
     // That tells a server that serves one after the other, and one that reads until the end, from one that hangs.
-    bool TimedOut()
+    private bool TimedOut()
     {
-        trace.Happens($"(nothing for {Seconds(Patience)})");
+        _trace.Happens($"(nothing for {Seconds(Patience)})");
         GiveUp();
-        if (count > 0 || self == Side.Server) return false;
-        foreach (var other in Watch.Current?.Wires ?? [])
-            if (other != this && other.self == self)
-                try { other.socket.Shutdown(SocketShutdown.Both); others++; }
-                catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
-        answersAfterOthers = others > 0 && Comes(Soon);
-        if (answersAfterOthers) trace.Happens("(the test closed its other connections, and the answer came)");
-        else try
+        if (_count > 0 || _self == Side.Server)
         {
-            EndSending();
-            answersAfterEnd = Comes(2 * Soon);
-            if (answersAfterEnd) trace.Happens("(the test ended its sending, and the answer came)");
+            return false;
         }
-        catch (SocketException) { }                     // it was closed meanwhile
+
+        foreach (var other in Watch.Current?.Wires ?? [])
+        {
+            if (other != this && other._self == _self)
+            {
+                try
+                {
+                    other._socket.Shutdown(SocketShutdown.Both);
+                    _others++;
+                }
+                catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
+            }
+        }
+
+        _answersAfterOthers = _others > 0 && Comes(_soon);
+        if (_answersAfterOthers)
+        {
+            _trace.Happens("(the test closed its other connections, and the answer came)");
+        }
+        else
+        {
+            try
+            {
+                EndSending();
+                _answersAfterEnd = Comes(2 * _soon);
+                if (_answersAfterEnd)
+                {
+                    _trace.Happens("(the test ended its sending, and the answer came)");
+                }
+            }
+            catch (SocketException) { }                     // it was closed meanwhile
+        }
+
         return false;
     }
 
     // From here on an error of the program is what we do to it, not what it did.
-    void GiveUp()
+    private void GiveUp()
     {
-        waited = true;
-        givenUp = Wording.Crash(Watch.Current?.Said() ?? "", 0) is null;
+        _waited = true;
+        _givenUp = Wording.Crash(Watch.Current?.Said() ?? "", 0) is null;
     }
 
-    bool Comes(int within)
+    private bool Comes(int within)
     {
-        try { return Fill(within) && count > 0; }
-        catch (TimeoutException) { return false; }
+        try
+        {
+            return Fill(within) && _count > 0;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
     }
 
-    static readonly int Soon = Settings.Milliseconds(1500);
-    int others;
-    bool waited, givenUp, reset, answersAfterEnd, answersAfterOthers;
+    private static readonly int _soon = Settings.Milliseconds(1500);
+    private int _others;
+    private bool _waited;
+    private bool _givenUp;
+    private bool _reset;
+    private bool _answersAfterEnd;
+    private bool _answersAfterOthers;
 
     public void Expect(params Piece[] pieces)
     {
         foreach (var piece in pieces)
+        {
             switch (piece)
             {
-                case Octets(var value): ExpectOctets(value); break;
-                case AnyOctets(var size): Receive(size); break;
-                case Shape("line"): ReceiveLine(); break;
-                case Shape("time"): ReceiveTime(); break;
-                case Shape("digits"): ReceiveDigits(); break;
+                case Octets(var value):
+                    ExpectOctets(value);
+                    break;
+                case AnyOctets(var size):
+                    Receive(size);
+                    break;
+                case Shape("line"):
+                    ReceiveLine();
+                    break;
+                case Shape("time"):
+                    ReceiveTime();
+                    break;
+                case Shape("digits"):
+                    ReceiveDigits();
+                    break;
             }
-        repliesTaken++;
+        }
+
+        _repliesTaken++;
     }
 
-    void ReceiveTime()
+    private void ReceiveTime()
     {
-        const string What = "a time such as 2026-01-31T23:59:59Z", Format = "yyyy-MM-dd'T'HH:mm:ss'Z'";
+        const string What = "a time such as 2026-01-31T23:59:59Z";
+        const string Format = "yyyy-MM-dd'T'HH:mm:ss'Z'";
         string time = Encoding.ASCII.GetString(Receive(20, What));
-        if (!DateTime.TryParseExact(time, Format, null, DateTimeStyles.None, out _)) throw Wrong(What, null, time);
+        if (!DateTime.TryParseExact(time, Format, null, DateTimeStyles.None, out _))
+        {
+            throw Wrong(What, null, time);
+        }
     }
 
-    void ReceiveDigits()
+    private void ReceiveDigits()
     {
-        int end() => buffer.AsSpan(start, count).IndexOfAnyExceptInRange((byte)'0', (byte)'9');
-        if (!Ensure(() => end() >= 0)) throw Wrong("digits", null, "the end");
-        if (end() is 0 or > 20)
-            throw Wrong("1 to 20 digits", null, Notation.Show(buffer.AsSpan(start, Math.Min(count, 20))));
-        Take(end());
+        int End() => _buffer.AsSpan(_start, _count).IndexOfAnyExceptInRange((byte)'0', (byte)'9');
+
+        if (!Ensure(() => End() >= 0))
+        {
+            throw Wrong("digits", null, "the end");
+        }
+
+        if (End() is 0 or > 20)
+        {
+            throw Wrong("1 to 20 digits", null, Notation.Show(_buffer.AsSpan(_start, Math.Min(_count, 20))));
+        }
+
+        Take(End());
     }
 
     public void Expect(string text) => ExpectOctets(Encoding.UTF8.GetBytes(text));
@@ -278,10 +403,17 @@ public class Wire : IDisposable
     {
         for (int at = 0; at < expected.Length;)
         {
-            if (!Ensure(() => count > 0)) throw Wrong(null, expected, null, at);
-            int piece = Math.Min(count, expected.Length - at);
-            if (!buffer.AsSpan(start, piece).SequenceEqual(expected.AsSpan(at, piece)))
+            if (!Ensure(() => _count > 0))
+            {
                 throw Wrong(null, expected, null, at);
+            }
+
+            int piece = Math.Min(_count, expected.Length - at);
+            if (!_buffer.AsSpan(_start, piece).SequenceEqual(expected.AsSpan(at, piece)))
+            {
+                throw Wrong(null, expected, null, at);
+            }
+
             Take(piece);
             at += piece;
         }
@@ -296,35 +428,51 @@ public class Wire : IDisposable
             GiveBack(line + "\n");
             throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null);
         }
+
         if (line.Any(char.IsControl))
+        {
             throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
-        if (!closes) return;
+        }
+
+        if (!closes)
+        {
+            return;
+        }
+
         ExpectEnd();
-        if (reset)
+        if (_reset)
+        {
             throw Wrong("the end of the connection", null,
                 "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
+        }
     }
 
-    void GiveBack(string line)
+    private void GiveBack(string line)
     {
         int size = Encoding.UTF8.GetByteCount(line);
-        start -= size;
-        count += size;
-        trace.TakeBack(size);
+        _start -= size;
+        _count += size;
+        _trace.TakeBack(size);
     }
 
     public void ExpectEnd()
     {
         bool more;
-        try { more = count > 0 || Fill(Patience); }
+        try
+        {
+            more = _count > 0 || Fill(Patience);
+        }
         catch (TimeoutException)
         {
             GiveUp();
             throw Wrong("the connection to be closed", null, $"it stays open, for {Seconds(Patience)}");
         }
+
         if (more)
+        {
             throw Wrong("the connection to be closed, with nothing more on it", null,
-                Notation.Show(buffer.AsSpan(start, count)));
+                Notation.Show(_buffer.AsSpan(_start, _count)));
+        }
     }
 
     // Whatever comes until the end; or, where what came is to be judged first, until nothing more comes.
@@ -333,16 +481,26 @@ public class Wire : IDisposable
         var all = new MemoryStream();
         try
         {
-            do { all.Write(buffer, start, count); trace.Add(Other, buffer.AsSpan(start, count)); start = count = 0; }
+            do
+            {
+                all.Write(_buffer, _start, _count);
+                _trace.Add(Other, _buffer.AsSpan(_start, _count));
+                _start = _count = 0;
+            }
             while (Fill(Patience));
         }
         catch (TimeoutException)
         {
-            if (orSilence) return all.ToArray();
+            if (orSilence)
+            {
+                return all.ToArray();
+            }
+
             GiveUp();
             throw Wrong("the connection to be closed", null, $"it stays open, with nothing on it for "
                 + Seconds(Patience));
         }
+
         return all.ToArray();
     }
 
@@ -350,7 +508,11 @@ public class Wire : IDisposable
     public byte[] ReceiveBlock()
     {
         ulong length = BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight octets of a length"));
-        if (length > 1 << 28) throw Wrong("a length that is not absurd", null, $"{length}");
+        if (length > 1 << 28)
+        {
+            throw Wrong("a length that is not absurd", null, $"{length}");
+        }
+
         return Receive((int)length);
     }
 
@@ -381,48 +543,68 @@ public class Wire : IDisposable
 
     public Violation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
     {
-        if (!waited) TakeWhatIsThere();
-        var received = buffer.AsSpan(start, count).ToArray();
+        if (!_waited)
+        {
+            TakeWhatIsThere();
+        }
+
+        var received = _buffer.AsSpan(_start, _count).ToArray();
         byte[] tail = expected?[at..] ?? [];
         int same = tail.AsSpan().CommonPrefixLength(received);
         string prefix = at > 24 ? "…" : Notation.Show(expected.AsSpan(0, expected is null ? 0 : at));
 
-        string end = waited ? $"  (nothing more, for {Seconds(Patience)})"
-            : reset ? "  (a reset)"
+        string end = _waited ? $"  (nothing more, for {Seconds(Patience)})"
+            : _reset ? "  (a reset)"
             : "  (the end of the connection)";
         string came = received.Length == 0 ? end : Notation.Show(received, 80);
-        bool isLate = (answersAfterOthers || answersAfterEnd) && same == Math.Min(tail.Length, received.Length);
+        bool isLate = (_answersAfterOthers || _answersAfterEnd) && same == Math.Min(tail.Length, received.Length);
         if (isLate)
         {
-            string when = answersAfterOthers ? "the test had closed its other connections"
+            string when = _answersAfterOthers ? "the test had closed its other connections"
                 : "the test had ended its sending";
             instead ??= $"nothing for {Seconds(Patience)}; then, when {when}: {prefix}{came}";
         }
+
         var notes = new List<string>();
         if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
         {
             byte[] seen = [.. expected[..at], .. received];
-            string number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
-            string came64 = seen.Length < 8 ? "" : $"; received is {number(seen)}";
-            notes.Add($"(expected is the length {number(expected)}{came64})");
+            string Number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
+
+            string came64 = seen.Length < 8 ? "" : $"; received is {Number(seen)}";
+            notes.Add($"(expected is the length {Number(expected)}{came64})");
         }
 
         // Of several replies, the one that is another.
         int reply = expected.AsSpan(0, expected is null ? 0 : at + same).LastIndexOf("\n"u8) + 1;
-        if (!expected.AsSpan(reply).StartsWith("OK"u8) && !expected.AsSpan(reply).StartsWith("ER|"u8)) reply = 0;
+        if (!expected.AsSpan(reply).StartsWith("OK"u8) && !expected.AsSpan(reply).StartsWith("ER|"u8))
+        {
+            reply = 0;
+        }
+
         var evidence = new Evidence
         {
-            Self = self, What = what, Delivery = delivery,
-            Expected = expected?[reply..], At = Math.Max(at - reply, 0), Received = received[Math.Max(reply - at, 0)..],
-            Waited = waited, Reset = reset, Taken = repliesTaken, Asked = Asked,
-            AnswersAfterEnd = answersAfterEnd, AnswersAfterOthers = answersAfterOthers,
+            Self = _self,
+            What = what,
+            Delivery = _delivery,
+            Expected = expected?[reply..],
+            At = Math.Max(at - reply, 0),
+            Received = received[Math.Max(reply - at, 0)..],
+            Waited = _waited,
+            Reset = _reset,
+            Taken = _repliesTaken,
+            Asked = Asked,
+            AnswersAfterEnd = _answersAfterEnd,
+            AnswersAfterOthers = _answersAfterOthers,
             Clauses = [.. Watch.Current?.Clauses.Select(clause => clause.Id) ?? []],
         };
         FailedHere = true;
-        (unread, agreed) = (received, same);
+        _unread = received;
+        _agreed = same;
         var failure = new Failure(what ?? prefix + Notation.Show(tail, 80), (instead ?? prefix + came).Trim())
         {
-            Notes = [.. notes], GivenUp = givenUp,
+            Notes = [.. notes],
+            GivenUp = _givenUp,
             Caret = expected is not null && instead is null && received.Length > 0
                 ? prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length
                 : null,
@@ -432,16 +614,21 @@ public class Wire : IDisposable
     }
 
     public bool FailedHere { get; private set; }
-    byte[] unread = [];
-    int agreed;
-    public Talk Talk => new(trace.Lines, FailedHere, Other, unread, agreed);
 
-    void TakeWhatIsThere()
+    private byte[] _unread = [];
+    private int _agreed;
+
+    public Talk Talk => new(_trace.Lines, FailedHere, Other, _unread, _agreed);
+
+    private void TakeWhatIsThere()
     {
         try
         {
-            socket.ReceiveTimeout = 100;
-            if (count < 64) Fill(100);
+            _socket.ReceiveTimeout = 100;
+            if (_count < 64)
+            {
+                Fill(100);
+            }
         }
         catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }
     }
@@ -452,18 +639,25 @@ public class Wire : IDisposable
 // What the client's side of a connection has asked for, as far as a hint needs it.  A server's wire has none.
 public sealed class Asked
 {
-    readonly List<byte> partial = [];                   // a request without its end
-    readonly List<byte> block = [];                     // the start of what followed the last request
-    long blockOctets = -1;
+    private readonly List<byte> _partial = [];                   // a request without its end
+    private readonly List<byte> _block = [];                     // the start of what followed the last request
+    private long _blockOctets = -1;
 
     public string Last { get; private set; } = "";      // the last request line
+
     public int Together { get; private set; }           // so many requests without an answer between them
+
     public bool HalfClosed { get; set; }
+
     public bool ToldToStop { get; set; }                // the server was, by a signal
+
     public int Blocks { get; private set; }
+
     public long Heard { get; private set; }             // octets that have come back
+
     public bool WithDigest { get; private set; }        // asked for with any request
-    bool heardSince = true;
+
+    private bool _heardSince = true;
 
     public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
 
@@ -472,41 +666,77 @@ public sealed class Asked
     public void Sends(ReadOnlySpan<byte> octets)
     {
         if (!InsideBlock && octets.IndexOf((byte)'\n') is >= 0 and var lf)
-            Line = Encoding.UTF8.GetString([.. partial, .. octets[..lf]]);
-        if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n')) { partial.AddRange(octets); return; }
-        Uneven = partial.Count > 0;
-        byte[] all = [.. partial, .. octets];
-        partial.Clear();
-        int requests = 0, used = 0;
+        {
+            Line = Encoding.UTF8.GetString([.. _partial, .. octets[..lf]]);
+        }
+
+        if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n'))
+        {
+            _partial.AddRange(octets);
+            return;
+        }
+
+        Uneven = _partial.Count > 0;
+        byte[] all = [.. _partial, .. octets];
+        _partial.Clear();
+        int requests = 0;
+        int used = 0;
         for (var rest = all.AsSpan(); rest.IndexOf((byte)'\n') is >= 0 and var end; rest = rest[(end + 1)..])
         {
-            if (!IsRequest(rest[..end])) break;
-            (Last, requests, blockOctets) = (Encoding.UTF8.GetString(rest[..end]), requests + 1, -1);
+            if (!IsRequest(rest[..end]))
+            {
+                break;
+            }
+
+            Last = Encoding.UTF8.GetString(rest[..end]);
+            requests++;
+            _blockOctets = -1;
             used += end + 1;
             WithDigest |= Last.Contains("|digest=");
-            block.Clear();
+            _block.Clear();
             var next = rest[(end + 1)..];
             bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
-            if (Last.StartsWith("PUT|") && !another) break;             // what follows is its block
+            if (Last.StartsWith("PUT|") && !another)
+            {
+                break;             // what follows is its block
+            }
         }
-        if (requests > 0) (Together, heardSince) = (heardSince ? requests : Together + requests, false);
+
+        if (requests > 0)
+        {
+            Together = _heardSince ? requests : Together + requests;
+            _heardSince = false;
+        }
+
         var left = all.AsSpan(used);
         Uneven |= requests > 0 && !left.IsEmpty;
-        if (left.IsEmpty || !Last.StartsWith("PUT|")) return;
-        if (blockOctets < 0) (blockOctets, Blocks) = (0, Blocks + 1);
-        blockOctets += left.Length;
-        if (block.Count < 8) block.AddRange(left[..Math.Min(left.Length, 8 - block.Count)]);
+        if (left.IsEmpty || !Last.StartsWith("PUT|"))
+        {
+            return;
+        }
+
+        if (_blockOctets < 0)
+        {
+            _blockOctets = 0;
+            Blocks++;
+        }
+
+        _blockOctets += left.Length;
+        if (_block.Count < 8)
+        {
+            _block.AddRange(left[..Math.Min(left.Length, 8 - _block.Count)]);
+        }
     }
 
     // Before a block is due: what may become a request.
-    bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
-        partial.Count > 0
+    private bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
+        _partial.Count > 0
         || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
-            && (!Last.StartsWith("PUT|") || !InsideBlock && blockOctets >= 0);
+            && (!Last.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
 
-    public void Hears(ReadOnlySpan<byte> octets) => (Heard, heardSince) = (Heard + octets.Length, true);
+    public void Hears(ReadOnlySpan<byte> octets) => (Heard, _heardSince) = (Heard + octets.Length, true);
 
-    static bool IsRequest(ReadOnlySpan<byte> line)
+    private static bool IsRequest(ReadOnlySpan<byte> line)
     {
         int verb = line.IndexOfAnyExceptInRange((byte)'A', (byte)'Z') is >= 0 and var end ? end : line.Length;
         return verb is >= 3 and <= 8 && (verb == line.Length || line[verb] == '|');
@@ -517,13 +747,22 @@ public sealed class Asked
     {
         get
         {
-            if (blockOctets < 0) return null;
-            if (block.Count < 8) return 8 - block.Count;
-            ulong length = BinaryPrimitives.ReadUInt64BigEndian(block.ToArray());
-            return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - blockOctets;
+            if (_blockOctets < 0)
+            {
+                return null;
+            }
+
+            if (_block.Count < 8)
+            {
+                return 8 - _block.Count;
+            }
+
+            ulong length = BinaryPrimitives.ReadUInt64BigEndian(_block.ToArray());
+            return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - _blockOctets;
         }
     }
 
     public bool InsideBlock => BlockLeft is > 0;
+
     public bool BlockComplete => BlockLeft is <= 0;
 }

@@ -13,12 +13,12 @@ public static partial class Wording
     public const string ExitZero = "exit 0";
 
     // What a programmed test is about, as its name says it.
-    static string About() => Watch.Current?.Test is { } test && test.Contains('_') ? $": {InWords(test)}" : "";
+    private static string About() => Watch.Current?.Test is { } test && test.Contains('_') ? $": {InWords(test)}" : "";
 
     public static Failure Exit(bool wantedZero, int exit, params Talk[] talks)
     {
         var failure = new Failure($"exit code {(wantedZero ? "0: it is done" : "other than 0")}", $"exit code {exit}")
-            { Talks = talks };
+        { Talks = talks };
         return wantedZero ? failure : failure with
         {
             HintName = ExitZero,
@@ -33,7 +33,8 @@ public static partial class Wording
         new($"{name} is not in the {side.ToString().ToLowerInvariant()}'s folder",
             $"it is there, with {octets:N0} octets")
         {
-            HintName = "shows too early", Sentence = side == Side.Server ? "P1" : "CLI-4",
+            HintName = "shows too early",
+            Sentence = side == Side.Server ? "P1" : "CLI-4",
             Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when "
                 + "all octets are there (link, or a move that fails if the name is taken: rename replaces); what is "
                 + "left of a failed one is removed.",
@@ -73,7 +74,7 @@ public static partial class Wording
     }
 
     // So many octets has the suite sent as a server; null: a line that does not end.
-    static long? Heard()
+    private static long? Heard()
     {
         var lines = (Watch.Current?.Wires.LastOrDefault()?.Talk.Lines ?? []).Where(line => line.Side == Side.Server);
         return lines.FirstOrDefault() is { Length: > 1024 } first && !first.First.Contains((byte)'\n') ? null
@@ -93,10 +94,14 @@ public static partial class Wording
         };
 
     // The first thing that the suite has said as a server, if it is no reply.
-    static string? NoReply()
+    private static string? NoReply()
     {
         var first = Watch.Current?.Wires.LastOrDefault()?.Talk.Lines.FirstOrDefault(line => line.Side == Side.Server);
-        if (first is null) return null;
+        if (first is null)
+        {
+            return null;
+        }
+
         string said = Encoding.UTF8.GetString(first.First);
         return said.StartsWith("OK\n") || Regex.IsMatch(said, @"^ER\|[a-z-]+\|.*\n") ? null : first.Show(60);
     }
@@ -104,8 +109,16 @@ public static partial class Wording
     // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
     public static string? Crash(string said, int exit)
     {
-        if (exit is > 128 and < 160) return $"it was ended by signal {exit - 128}: a crash";
-        if (Unhandled().Match(said) is not { Success: true } match) return null;
+        if (exit is > 128 and < 160)
+        {
+            return $"it was ended by signal {exit - 128}: a crash";
+        }
+
+        if (Unhandled().Match(said) is not { Success: true } match)
+        {
+            return null;
+        }
+
         bool isPython = match.Value.StartsWith("Traceback");
         string error = isPython && PythonError().Matches(said, match.Index) is [_, .., var last]
             ? last.Value.Trim() : match.Value.Trim();
@@ -126,12 +139,20 @@ public static partial class Wording
     {
         var shown = new StringBuilder();
         foreach (var rune in text.EnumerateRunes())
+        {
             if (Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format
                     or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.PrivateUse
                 || rune.Value is 0xA0 or 0x3000 or 0xFFFD)
+            {
                 shown.Append(rune.Value < 0x100 ? $"\\x{rune.Value:X2}"
                     : rune.Value < 0x10000 ? $"\\u{rune.Value:X4}" : $"\\U{rune.Value:X8}");
-            else shown.Append(rune);
+            }
+            else
+            {
+                shown.Append(rune);
+            }
+        }
+
         return shown.ToString();
     }
 
@@ -139,8 +160,17 @@ public static partial class Wording
     {
         var lines = new List<string> { "" };
         foreach (string word in text.Split(' '))
-            if (lines[^1].Length + word.Length > 96) lines.Add(word);
-            else lines[^1] += (lines[^1] == "" ? "" : " ") + word;
+        {
+            if (lines[^1].Length + word.Length > 96)
+            {
+                lines.Add(word);
+            }
+            else
+            {
+                lines[^1] += (lines[^1] == "" ? "" : " ") + word;
+            }
+        }
+
         return string.Join('\n', lines);
     }
 
@@ -155,7 +185,8 @@ public static partial class Wording
     public static string InWords(string test)
     {
         int end = test.IndexOf('(');
-        string name = end < 0 ? test : test[..end], arguments = end < 0 ? "" : test[(end + 1)..^1];
+        string name = end < 0 ? test : test[..end];
+        string arguments = end < 0 ? "" : test[(end + 1)..^1];
         arguments = arguments is "" or "\"\"" ? "" : $", with {arguments}";
         name = name.Replace('_', ' ');
         bool isWord = name.Length < 2 || !char.IsUpper(name[1]);
@@ -165,7 +196,7 @@ public static partial class Wording
     // ---- a test's own checks ----
 
     // What a check looks at.  Two texts: what is so and what is not so, where the check is a yes or no.
-    static readonly (string Look, string Words, string Not)[] subjects =
+    private static readonly (string Look, string Words, string Not)[] _subjects =
     [
         (@"File\.Exists\(PathOf\(""(.+?)""\)\)", "$1 is in the client's folder", "$1 is not in the client's folder"),
         (@"\w*[Ss]erver\.Shows\(""(.+?)""\)",
@@ -203,7 +234,7 @@ public static partial class Wording
     ];
 
     // The words of NUnit, in those of people.
-    static readonly (string Look, string Words)[] values =
+    private static readonly (string Look, string Words)[] _values =
     [
         (@"^<empty>$", "nothing"), (@"^<string\.Empty>$", "nothing"), (@"^null$", "nothing"),
         (@"^String starting with ", "begins with "), (@"^String ending with ", "ends with "),
@@ -222,17 +253,24 @@ public static partial class Wording
         violation ??= message.Contains("AggregateException") ? watch.Violations.FirstOrDefault() : null;
         var failure = violation?.Failure
             ?? Checked(result.AssertionResults.FirstOrDefault()?.Message ?? message, watch);
-        if (failure.Expected == "") failure = failure with { Expected = InWords(watch.Test) };
+        if (failure.Expected == "")
+        {
+            failure = failure with { Expected = InWords(watch.Test) };
+        }
+
         string[] ended = [.. result.AssertionResults.Select(one => one.Message).Where(one => one.StartsWith(Ended))];
         if (ended.Length > 0 && !failure.Received.StartsWith(Ended))
+        {
             failure = failure with { Notes = [.. failure.Notes, Ended], Sentence = "P11" };
+        }
+
         return Complete(failure, watch);
     }
 
     public const string Ended = "The server has ended; nothing that a client sends may end it.";
 
     // All connections, what the program wrote, and no hint that its own error explains better.
-    static Failure Complete(Failure failure, Watch watch)
+    private static Failure Complete(Failure failure, Watch watch)
     {
         watch.Ends();
         string said = watch.Said();
@@ -242,47 +280,66 @@ public static partial class Wording
             .Select(line => Printable(line.TrimEnd().Replace("\t", "    ")))];
         failure = failure with
         {
-            Expected = Lines(failure.Expected), Received = Lines(failure.Received),
+            Expected = Lines(failure.Expected),
+            Received = Lines(failure.Received),
             Talks = talks.Length > 0 ? talks : failure.Talks,
-            Who = watch.Who ?? "program", RunAs = Printable(watch.RunAs),
+            Who = watch.Who ?? "program",
+            RunAs = Printable(watch.RunAs),
             Said = lines.Length > 25 ? [.. lines[..5], $"… {lines.Length - 25} more lines …", .. lines[^20..]] : lines,
         };
-        if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed")) return failure;
+        if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed"))
+        {
+            return failure;
+        }
+
         if (failure.GivenUp)
         {
             const string Late = "(the error below came when the test ended the connection)";
             return failure with { Notes = [.. failure.Notes, Late] };
         }
+
         string note = crash.Replace("it crashed", $"an error ended what the {failure.Who} was doing");
         failure = failure with { Notes = [.. failure.Notes, note] };
         return Hints.IsQuiet(failure.HintName) ? failure with { HintName = "", Hint = "", Sentence = null } : failure;
     }
 
-    static string Lines(string text) => string.Join('\n', text.Split('\n').Select(Printable));
+    private static string Lines(string text) => string.Join('\n', text.Split('\n').Select(Printable));
 
     // An assertion's message, or an error's, taken apart.
     public static Failure Checked(string message, Watch watch)
     {
-        if (message.Contains("TearDown : ") && message.Contains("\n")) message = message.Split("\nTearDown : ")[0];
+        if (message.Contains("TearDown : ") && message.Contains("\n"))
+        {
+            message = message.Split("\nTearDown : ")[0];
+        }
+
         string[] lines = [.. message.Split('\n').Select(line => line.TrimEnd())];
         int of(string start) => Array.FindIndex(lines, line => line.TrimStart().StartsWith(start));
-        int check = of("Assert.That("), expected = of("Expected:"), was = of("But was:");
+
+        int check = of("Assert.That(");
+        int expected = of("Expected:");
+        int was = of("But was:");
         // Of lists of another length there is nothing but that.
         string[] differences = [.. Differences(lines)];
         if ((expected < 0 || was < 0) && differences is [_, ..])
         {
             string looked = check < 0 ? "" : Subject(lines[check].Trim());
-            var row = subjects.FirstOrDefault(row => Regex.IsMatch(looked, row.Look));
+            var row = _subjects.FirstOrDefault(row => Regex.IsMatch(looked, row.Look));
             string what = row.Look is null ? "what came" : Regex.Match(looked, row.Look).Result(row.Words);
             return new Failure($"{what}: the same as was sent or stored", string.Join("; ", differences));
         }
-        if (expected < 0 || was < 0) return Error(message, watch);
+
+        if (expected < 0 || was < 0)
+        {
+            return Error(message, watch);
+        }
 
         string look = check < 0 ? "" : lines[check].Trim();
         string words = string.Join(' ', lines[..(check < 0 ? expected : check)]
             .Where(line => line != "" && !line.StartsWith("[your ")).Select(line => line.Trim()));
-        string due = Value(lines[expected]), came = Value(lines[was]);
-        var subject = subjects.FirstOrDefault(row => Regex.IsMatch(Subject(look), row.Look));
+        string due = Value(lines[expected]);
+        string came = Value(lines[was]);
+        var subject = _subjects.FirstOrDefault(row => Regex.IsMatch(Subject(look), row.Look));
         string about = subject.Look is null ? ""
             : Regex.Match(Subject(look), subject.Look) is var match ? match.Result(subject.Words) : "";
         string not = subject.Look is null ? "" : Regex.Match(Subject(look), subject.Look).Result(subject.Not);
@@ -301,11 +358,12 @@ public static partial class Wording
             var notes = Differences(lines).Append(words).Where(note => note != "");
             failure = new($"{label}{due}", came) { Notes = [.. notes] };
         }
+
         return Explained(failure, look, due, came, watch);
     }
 
     // Assert.That(wire.List(), Is.Empty) → wire.List()
-    static string Subject(string look)
+    private static string Subject(string look)
     {
         string inside = look.Replace("Assert.That(", "");
         int end = new[] { ", Is.", ", Has.", ", Does.", ", Throws." }
@@ -314,13 +372,20 @@ public static partial class Wording
         return inside[..end];
     }
 
-    static string Value(string line)
+    private static string Value(string line)
     {
         string value = line[(line.IndexOf(':') + 1)..].Trim();
         if (Octets().IsMatch(value))
+        {
             return Notation.Show([.. Regex.Matches(value, @"\d+").Select(number => byte.Parse(number.Value))], 60)
                 + (value.Contains("...") ? "…" : "");
-        foreach (var (look, words) in values) value = Regex.Replace(value, look, words);
+        }
+
+        foreach (var (look, words) in _values)
+        {
+            value = Regex.Replace(value, look, words);
+        }
+
         value = Regex.Replace(value, @"(.)\1{20,}", run => $"{run.Value[..3]}…({run.Length} of them)");
         return value.Length > 300 ? $"{value[..200]} … {value[^80..]}" : value;
     }
@@ -328,22 +393,32 @@ public static partial class Wording
     [GeneratedRegex(@"^< (?:\d{1,3}(?:, |\.\.\.)?)+ ?>$")]
     private static partial Regex Octets();
 
-    static IEnumerable<string> Differences(string[] lines)
+    private static IEnumerable<string> Differences(string[] lines)
     {
         foreach (string line in lines.Select(line => line.Trim()))
+        {
             if (Regex.Match(line, @"^Expected is <[\w.]+\[(\d+)\]>, actual is <[\w.]+\[(\d+)\]>")
                 is { Success: true } sizes)
+            {
                 yield return $"{sizes.Groups[1]} are due, {sizes.Groups[2]} came";
+            }
             else if (Regex.Match(line, @"^Values differ at index \[(\d+)\]") is { Success: true } at)
+            {
                 yield return $"they differ first at number {at.Groups[1]}, counted from 0";
+            }
+        }
     }
 
     // An error that reached the test: what it means, not what it is called.
-    static Failure Error(string message, Watch watch)
+    private static Failure Error(string message, Watch watch)
     {
         string expected = InWords(watch.Test);
         var type = Regex.Match(message, @"^([\w.]+Exception) : ");
-        if (!type.Success) return new Failure(expected, message.Trim());
+        if (!type.Success)
+        {
+            return new Failure(expected, message.Trim());
+        }
+
         string said = message[type.Length..].Split('\n')[0].Trim();
         return new Failure(expected, type.Groups[1].Value.Split('.')[^1] switch
         {
@@ -362,58 +437,72 @@ public static partial class Wording
     }
 
     // What a test's own check says about the mistake.
-    static Failure Explained(Failure failure, string look, string due, string came, Watch watch)
+    private static Failure Explained(Failure failure, string look, string due, string came, Watch watch)
     {
-        bool about(string id) => watch.Clauses.Any(clause => clause.Id == id);
+        bool IsAbout(string id) => watch.Clauses.Any(clause => clause.Id == id);
+
         bool client = look.Contains("PathOf(\"") && !look.Contains("erver.PathOf");
         if (look.Contains("WaitForExit") && due == "other than 0" && came == "0")
         {
             var exit = Exit(false, 0, [.. watch.Wires.Select(wire => wire.Talk)]);
             return failure with { HintName = exit.HintName, Hint = exit.Hint, Sentence = exit.Sentence };
         }
+
         bool early = due == "False" && came == "True"
                 && (look.Contains(".Shows(") || look.Contains("File.Exists(PathOf"))
-            || about("P1") && look.Contains("List()")
-            || look.Contains("List()") && due == "nothing" && came.Contains('|') && (about("P6") || about("P7"));
+            || IsAbout("P1") && look.Contains("List()")
+            || look.Contains("List()") && due == "nothing" && came.Contains('|') && (IsAbout("P6") || IsAbout("P7"));
         if (early)
         {
             var shows = Shows(client ? Side.Client : Side.Server, "", 0);
             return failure with { HintName = shows.HintName, Hint = shows.Hint, Sentence = shows.Sentence };
         }
+
         if (look.Contains("Elapsed") && double.TryParse(came, CultureInfo.InvariantCulture, out double took))
         {
             var range = Regex.Match(due, @"between ([\d.]+) and ([\d.]+)");
             double.TryParse(range.Groups[1].Value, CultureInfo.InvariantCulture, out double least);
-            string what = about("LIMIT-1") ? "the line dribbled"
-                : about("LIMIT-3") ? "the block dribbled"
+            string what = IsAbout("LIMIT-1") ? "the line dribbled"
+                : IsAbout("LIMIT-3") ? "the block dribbled"
                 : "it was idle";
             bool late = took > least;
             return failure with
             {
-                Expected = $"{what}, and is ended {due} s after its start", Received = late
+                Expected = $"{what}, and is ended {due} s after its start",
+                Received = late
                     ? $"it still went on after {took:0.#} s" : $"an answer, or the end, after {took:0.#} s",
                 HintName = "deadline",
                 Hint = !late
                     ? "nothing is due before the deadline: is half a line taken for a request, or did an error end it?"
-                    : about("LIMIT-1") ? "one deadline for the line, from its first octet on, not one for each receive."
-                    : about("LIMIT-3")
+                    : IsAbout("LIMIT-1")
+                    ? "one deadline for the line, from its first octet on, not one for each receive."
+                    : IsAbout("LIMIT-3")
                     ? "one deadline for every 80 KiB, not one for each receive: what counts is how much came."
                     : "a deadline that starts at the end of the last reply.",
             };
         }
+
         if (look.Contains("answer == \"OK\"") && int.TryParse(came, out int winners) && winners > 1)
+        {
             return failure with
             {
-                HintName = "looks first", Sentence = "P2",
+                HintName = "looks first",
+                Sentence = "P2",
                 Hint = "looking whether the name is free and taking it are two steps, and others come between: take it "
                     + "in one that fails if it is taken (a hard link, O_EXCL).",
             };
+        }
+
         if (look.Contains("Memory()"))
+        {
             return failure with
             {
-                HintName = "memory", Sentence = "P7",
+                HintName = "memory",
+                Sentence = "P7",
                 Hint = "what is kept for a client grows with what it asks: read no more requests while answers wait.",
             };
+        }
+
         return failure;
     }
 }
