@@ -7,14 +7,14 @@ TOTALS  = $(if $(SERVER)$(CLIENT)$(STAGE),> ConformanceTests/dotnet.txt 2>&1)
 FAIL    = test $$status -eq 0 || kill -PIPE $$PPID
 
 help:              ## this list
-	@sed -n 's/^\([a-z]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 22
 
 test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours
 	$(if $(SERVER)$(CLIENT),,@test -e Server.cs || { echo "Whose?  make test SERVER='python3 my_server.py {port} {dir}'"; exit 2; })
 	@rm -f ConformanceTests/report.txt ConformanceTests/report.html; : > ConformanceTests/stages.txt
 	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
 	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
-	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=Torture" $(TOTALS); status=$$?; \
+	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=MutantsCheck&TestCategory!=Torture" $(TOTALS); status=$$?; \
 	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; \
 	! grep -q '^Nothing was tested' ConformanceTests/report.txt || status=1; $(FAIL)
 
@@ -35,7 +35,7 @@ EXE     = wine bin/windows/ImageTransfer.exe
 WINDOWS_TIME = 330
 
 # Tests of the program itself and of the suite, and what quotes the program.
-KEPT_BACK = Mutant*.cs Torture*.cs Reference.cs CommandLine.cs Typing.cs Traceability.cs HintTests.cs SnapshotTests.cs
+KEPT_BACK = Torture*.cs Reference.cs CommandLine.cs Typing.cs Traceability.cs HintTests.cs SnapshotTests.cs
 
 run:               ## serve the folder images on port 7005, on this machine only
 	dotnet run -- server
@@ -57,6 +57,10 @@ mutants:           ## the suite's own test: the program with one mistake at a ti
 	@rm -f ConformanceTests/mutants.txt
 	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Mutants"; status=$$?; \
 	echo; cat ConformanceTests/mutants.txt || { echo "No mutant ran."; status=1; }; exit $$status
+
+mutants-check:     ## whether each mutant still applies and compiles, without a run: after a change to the program
+	@dotnet build ConformanceTests --nologo -v quiet
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "FullyQualifiedName~MutantListTests"
 
 torture:           ## the promises under fire, for some minutes; SEED= and ROUNDS= change it
 	@dotnet build ConformanceTests --nologo -v quiet
@@ -91,4 +95,4 @@ demo: build        ## a tour in five seconds: serve, upload, list, download, com
 accept:            ## take what the failed snapshots received as right
 	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
 
-.PHONY: run build handout mutants torture windows width demo accept
+.PHONY: run build handout mutants mutants-check torture windows width demo accept

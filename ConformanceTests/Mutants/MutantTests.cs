@@ -3,20 +3,10 @@
 
 using System.Diagnostics;
 using System.Text.RegularExpressions;
-using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
 using static VerifyNUnit.Verifier;
 
-// A one-line edit: Find stands in the file exactly once, so that the list cannot rot.  It is graded as a stranger's
-// program is, through the plug; only what the reference's own options can show is graded as the reference.
-public sealed record Mutant(
-    string Name, string KilledBy, string File, string Find, string Replace, bool AsReference = false)
-{
-    public override string ToString() => Name;
-}
-
 [Category("Mutants"), Reference]
-public sealed partial class Mutants
+public sealed partial class MutantTests
 {
     private static readonly SemaphoreSlim _aFewAtATime = new(3);
     private static readonly List<string> _rows = [];
@@ -24,7 +14,7 @@ public sealed partial class Mutants
     [TestCaseSource(typeof(MutantList), nameof(MutantList.All))]
     public void Is_caught(Mutant mutant)
     {
-        var (caughtBy, _) = Run(mutant);
+        var (caughtBy, _) = Run(mutant.KilledBy, mutant, mutant.AsReference);
         string fate = caughtBy.Length == 0 ? "LIVES" : $"caught by {caughtBy[0]}";
         string graded = mutant.AsReference ? "reference" : "stranger";
         lock (_rows)
@@ -41,22 +31,9 @@ public sealed partial class Mutants
     {
         foreach (string id in (string[])["GET-1", "PUT-2", "CLI-7"])
         {
-            Assert.That(Run(new Mutant($"none {id}", id, "Server.cs", "", "")).CaughtBy, Is.Empty);
+            Assert.That(Run(id, mutant: null).CaughtBy, Is.Empty);
         }
     }
-
-    [Test]
-    public void Every_MUST_has_a_mutant_or_a_reason()
-    {
-        var required = Spec.Clauses.Values.Where(clause => clause.Level == Level.Must).Select(clause => clause.Id);
-        var shown = MutantList.All.Select(mutant => mutant.KilledBy);
-        var excused = MutantList.ShownByNoMutant.Select(row => row.Id);
-        Assert.That(required.Except(shown).Except(excused), Is.Empty);
-    }
-
-    [Test]
-    public void Every_mutant_names_a_sentence() =>
-        Assert.That(MutantList.All.Select(mutant => mutant.KilledBy).Except(Spec.Clauses.Keys), Is.Empty);
 
     // What somebody reads whose implementation has this mistake.
     [Test]
@@ -68,7 +45,7 @@ public sealed partial class Mutants
             "LF missing behind OK",
             "closes after each request",
             "client keeps a file cut short")] string mutant) =>
-        await Verify(Neutral(Run(Named(mutant) with { AsReference = true }, transcriptsOnly: true).Report));
+        await Verify(Neutral(Run("", Named(mutant), asReference: true).Report));
 
     private static Mutant Named(string name) => MutantList.All.Single(mutant => mutant.Name == name);
 
@@ -91,7 +68,11 @@ public sealed partial class Mutants
 
     [GeneratedRegex(@"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")] private static partial Regex Times();
 
-    private static (string[] CaughtBy, string Report) Run(Mutant mutant, bool transcriptsOnly = false)
+    /// <summary>Grades the program with the mistake, or without if there is none, in a process of its own.</summary>
+    /// <param name="clause">The clause whose tests are run; if empty, all transcripts are.</param>
+    /// <param name="mutant">The mistake, or null.</param>
+    /// <param name="asReference">True if the tests of the program's own options are to be run, too.</param>
+    private static (string[] CaughtBy, string Report) Run(string clause, Mutant? mutant, bool asReference = false)
     {
         _aFewAtATime.Wait();
         string folder = Plug.NewFolder("mutant");
@@ -102,11 +83,12 @@ public sealed partial class Mutants
 
         try
         {
-            Build(mutant, folder);
-            string filter = transcriptsOnly
+            MutantBuild.Write(mutant, folder);
+            string filter = clause == ""
                 ? "FullyQualifiedName~Transcripts"
-                : $"TestCategory={mutant.KilledBy}&TestCategory!=Mutants&TestCategory!=Torture";
-            string[] words = ["vstest", typeof(Mutants).Assembly.Location, "--nologo", $"--TestCaseFilter:{filter}"];
+                : $"TestCategory={clause}&TestCategory!=Mutants&TestCategory!=Torture";
+            string suite = typeof(MutantTests).Assembly.Location;
+            string[] words = ["vstest", suite, "--nologo", $"--TestCaseFilter:{filter}"];
             var start = new ProcessStartInfo("dotnet", words)
             {
                 WorkingDirectory = folder,
@@ -120,8 +102,8 @@ public sealed partial class Mutants
             }
 
             start.Environment["REPORT"] = folder;
-            start.Environment["ONE_IS_ENOUGH"] = transcriptsOnly ? "" : "1";
-            if (mutant.AsReference)
+            start.Environment["ONE_IS_ENOUGH"] = clause == "" ? "" : "1";
+            if (asReference)
             {
                 start.Environment["PROGRAM"] = program;
             }
@@ -137,14 +119,14 @@ public sealed partial class Mutants
             if (!run.WaitForExit(TimeSpan.FromMinutes(5)))
             {
                 run.Kill(true);
-                throw new TimeoutException($"{mutant.Name}: the suite does not end");
+                throw new TimeoutException($"{mutant?.Name}: the suite does not end");
             }
 
             string report = Path.Combine(folder, "report.json");
             if (!File.Exists(report))
             {
                 throw new InvalidOperationException(
-                    $"{mutant.Name}: nothing was tested\n{output.Result}{errors.Result}");
+                    $"{mutant?.Name}: nothing was tested\n{output.Result}{errors.Result}");
             }
 
             return (Failed(report), File.ReadAllText(Path.Combine(folder, "report.txt")));
@@ -164,61 +146,6 @@ public sealed partial class Mutants
             from verdict in json.RootElement.GetProperty("Verdicts").EnumerateArray()
             where verdict.GetProperty("Outcome").GetString() is "failed" or "advice"
             select verdict.GetProperty("Test").GetString()!];
-    }
-
-    private const string Usings =
-        """
-        global using System;
-        global using System.Collections.Generic;
-        global using System.IO;
-        global using System.Linq;
-        global using System.Threading;
-        global using System.Threading.Tasks;
-
-        """;
-
-    private static void Build(Mutant mutant, string folder)
-    {
-        var options = new CSharpParseOptions(LanguageVersion.Preview);
-        string project = File.ReadAllText(Path.Combine(Settings.Root, "ImageTransfer.csproj"));
-        var own = Regex.Matches(project, "<Using Include=\"(.*?)\"( Static)?")
-            .Select(use => $"global using {(use.Groups[2].Success ? "static " : "")}{use.Groups[1]};\n");
-        var trees = new List<SyntaxTree> { CSharpSyntaxTree.ParseText(Usings + string.Concat(own), options) };
-        foreach (string file in (string[])["Server.cs", "Client.cs"])
-        {
-            string source = File.ReadAllText(Path.Combine(Settings.Root, file));
-            if (file == mutant.File && mutant.Find != "")
-            {
-                int times = Regex.Count(source, Regex.Escape(mutant.Find));
-                Assert.That(times, Is.EqualTo(1),
-                    $"{mutant.Name}: what it changes has to stand in {file} exactly once");
-                source = source.Replace(mutant.Find, mutant.Replace);
-            }
-
-            trees.Add(CSharpSyntaxTree.ParseText(source, options, path: file));
-        }
-
-        var compilation = CSharpCompilation.Create("ImageTransfer", trees, Libraries(),
-            new CSharpCompilationOptions(
-                OutputKind.ConsoleApplication,
-                optimizationLevel: OptimizationLevel.Release,
-                nullableContextOptions: NullableContextOptions.Enable));
-        var result = compilation.Emit(Path.Combine(folder, "ImageTransfer.dll"));
-        var errors = result.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
-        Assert.That(result.Success, $"{mutant.Name} does not compile: {string.Join('\n', errors.Take(3))}");
-        File.Copy(
-            Path.ChangeExtension(Plug.Dll, ".runtimeconfig.json"),
-            Path.Combine(folder, "ImageTransfer.runtimeconfig.json"));
-    }
-
-    // What comes with .NET, and nothing of the suite.
-    private static IEnumerable<MetadataReference> Libraries()
-    {
-        string trusted = (string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!;
-        string? framework = Path.GetDirectoryName(typeof(object).Assembly.Location);
-        return trusted.Split(Path.PathSeparator)
-            .Where(path => Path.GetDirectoryName(path) == framework)
-            .Select(path => MetadataReference.CreateFromFile(path));
     }
 
     [OneTimeTearDown]
