@@ -34,8 +34,8 @@ PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
 EXE     = wine bin/windows/ImageTransfer.exe
 WINDOWS_TIME = 330
 
-# Tests of the program itself and of the suite, and what quotes the program.
-KEPT_BACK = Torture*.cs Reference.cs CommandLine.cs Typing.cs Traceability.cs HintTests.cs SnapshotTests.cs
+# What a class is given of the suite.  The other folders test this program and the suite itself, and quote the program.
+HANDED_OUT = Harness Sections Report Class
 
 run:               ## serve the folder images on port 7005, on this machine only
 	dotnet run -- server
@@ -48,7 +48,7 @@ handout:           ## DIR=…: what a class is given: the specification and the 
 	@test ! -e "$(DIR)" || { echo "$(DIR) is there already."; exit 2; }
 	@mkdir -p "$(DIR)"; case "$$(cd "$(DIR)"; pwd)" in "$$PWD"/*) rmdir "$(DIR)"; echo "Not inside this folder."; exit 2;; esac
 	@mkdir "$(DIR)/ConformanceTests"; cp Protocol.md .editorconfig .gitattributes .gitignore "$(DIR)"
-	@cp ConformanceTests/*.cs ConformanceTests/*.csproj "$(DIR)/ConformanceTests"; cd "$(DIR)/ConformanceTests"; rm $(KEPT_BACK)
+	@cp -r $(addprefix ConformanceTests/,$(HANDED_OUT) ConformanceTests.csproj) "$(DIR)/ConformanceTests"
 	@sed '/^# ---- the program ----/,$$d' Makefile > "$(DIR)/Makefile"; cp ConformanceTests/Handout.md "$(DIR)/README.md"
 	@echo "$(DIR) is ready to be given away."
 

@@ -1,3 +1,6 @@
+
+namespace ConformanceTests.Mutants;
+
 /// <summary>The mistakes that are put into Client.cs, grouped by the member that they are in.</summary>
 internal static class ClientMistakes
 {

@@ -1,3 +1,6 @@
+
+namespace ConformanceTests.Mutants;
+
 /// <summary>The program with one mistake, which the suite has to catch.</summary>
 /// <param name="Name">What the mistake is, in a few words.</param>
 /// <param name="KilledBy">The id of the clause whose tests have to catch it.</param>
@@ -21,7 +24,9 @@ public static class MutantList
 {
     public static readonly Mutant[] All = [.. ClientMistakes.All, .. ServerMistakes.All];
 
-    /// <summary>Clauses that no change to a few tokens of this program violates in a way that a test could see.</summary>
+    /// <summary>
+    /// Clauses that no change to a few tokens of this program violates in a way that a test could see.
+    /// </summary>
     public static readonly (string Id, string Reason)[] ShownByNoMutant =
     [
         ("CONF-1", "this server leaves no extension out; REQ-1 shows what it says to what it does not know"),

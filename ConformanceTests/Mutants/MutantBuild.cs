@@ -1,7 +1,11 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
-using Microsoft.CodeAnalysis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
 using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis;
+
+namespace ConformanceTests.Mutants;
 
 /// <summary>Compiles the program in memory, with a mistake or without.</summary>
 public static class MutantBuild
@@ -18,7 +22,7 @@ public static class MutantBuild
 
         """;
 
-    private static readonly Lazy<ProgramSource> _source = new(() => new ProgramSource(Settings.Root));
+    private static readonly Lazy<ProgramSource> _source = new(() => new ProgramSource(RunSettings.Root));
     private static readonly Lazy<CSharpCompilation> _program = new(Compilation);
     private static readonly Lazy<GeneratorDriver> _generators = new(Generators);
 
@@ -42,7 +46,7 @@ public static class MutantBuild
         }
 
         File.Copy(
-            Path.ChangeExtension(Plug.Dll, ".runtimeconfig.json"),
+            Path.ChangeExtension(CommandTemplates.Dll, ".runtimeconfig.json"),
             Path.Combine(folder, "ImageTransfer.runtimeconfig.json"));
     }
 
@@ -61,7 +65,7 @@ public static class MutantBuild
 
     private static CSharpCompilation Compilation()
     {
-        string project = File.ReadAllText(Path.Combine(Settings.Root, "ImageTransfer.csproj"));
+        string project = File.ReadAllText(Path.Combine(RunSettings.Root, "ImageTransfer.csproj"));
         var own = Regex.Matches(project, "<Using Include=\"(.*?)\"( Static)?")
             .Select(use => $"global using {(use.Groups[2].Success ? "static " : "")}{use.Groups[1]};\n");
         SyntaxTree usings = ProgramSource.Parse(ImplicitUsings + string.Concat(own), "GlobalUsings.cs");

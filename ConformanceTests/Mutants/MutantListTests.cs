@@ -1,3 +1,8 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Mutants;
+
 /// <summary>Checks the list of mutants without a run of the suite.</summary>
 [Reference]
 public sealed class MutantListTests
@@ -25,12 +30,15 @@ public sealed class MutantListTests
 
     [Test]
     public void Every_mutant_names_a_clause() =>
-        Assert.That(MutantList.All.Select(mutant => mutant.KilledBy).Except(Spec.Clauses.Keys), Is.Empty);
+        Assert.That(
+            MutantList.All.Select(mutant => mutant.KilledBy).Except(ProtocolSpecification.Clauses.Keys), Is.Empty);
 
     [Test]
     public void Every_MUST_has_a_mutant_or_a_reason()
     {
-        var required = Spec.Clauses.Values.Where(clause => clause.Level == Level.Must).Select(clause => clause.Id);
+        var required = ProtocolSpecification.Clauses.Values
+            .Where(clause => clause.Level == Level.Must)
+            .Select(clause => clause.Id);
         var shown = MutantList.All.Select(mutant => mutant.KilledBy);
         var excused = MutantList.ShownByNoMutant.Select(row => row.Id);
         Assert.That(required.Except(shown).Except(excused), Is.Empty);

@@ -1,9 +1,13 @@
-// The suite is tested, too: the program with one mistake in it, built beside the real one and started in its place.
-// The tests of the sentence that the mistake violates have to fail.  A mutant that lives shows a test that is missing.
-
 using System.Diagnostics;
 using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
 using static VerifyNUnit.Verifier;
+
+namespace ConformanceTests.Mutants;
+
+// The suite is tested, too: the program with one mistake in it, built beside the real one and started in its place.
+// The tests of the sentence that the mistake violates have to fail.  A mutant that lives shows a test that is missing.
 
 [Category("Mutants"), Reference]
 public sealed partial class MutantTests
@@ -75,7 +79,7 @@ public sealed partial class MutantTests
     private static (string[] CaughtBy, string Report) Run(string clause, Mutant? mutant, bool asReference = false)
     {
         _aFewAtATime.Wait();
-        string folder = Plug.NewFolder("mutant");
+        string folder = CommandTemplates.NewFolder("mutant");
         if (!OperatingSystem.IsWindows())
         {
             File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);    // for anybody
@@ -109,8 +113,8 @@ public sealed partial class MutantTests
             }
             else
             {
-                start.Environment["SERVER"] = Plug.ReferenceServer(program);
-                start.Environment["CLIENT"] = Plug.ReferenceClient(program);
+                start.Environment["SERVER"] = CommandTemplates.ReferenceServer(program);
+                start.Environment["CLIENT"] = CommandTemplates.ReferenceClient(program);
             }
 
             using var run = Process.Start(start)!;
@@ -155,7 +159,7 @@ public sealed partial class MutantTests
         string table = $"{"mistake",-64} {"sentence",-10} {"graded as",-10} caught\n{string.Concat(sorted)}";
         if (_rows.Count > 0)
         {
-            File.WriteAllText(Path.Combine(Settings.ReportFolder, "mutants.txt"), table);
+            File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "mutants.txt"), table);
         }
     }
 }

@@ -1,7 +1,9 @@
-using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.Text;
+using Microsoft.CodeAnalysis;
+
+namespace ConformanceTests.Mutants;
 
 /// <summary>A mutant that cannot be made. The message says which one, in which member, and why.</summary>
 public sealed class MutantException(string message) : Exception(message);
@@ -157,7 +159,10 @@ public sealed class ProgramSource
 
     /// <summary>The tokens of a piece of source text, which need not be a complete expression or statement.</summary>
     private static SyntaxToken[] Tokens(string text) =>
-        [.. SyntaxFactory.ParseTokens(text, options: _options).Where(token => token.RawKind != (int)SyntaxKind.EndOfFileToken)];
+        [
+            .. SyntaxFactory.ParseTokens(text, options: _options)
+                .Where(token => token.RawKind != (int)SyntaxKind.EndOfFileToken),
+        ];
 
     private static bool Same(ReadOnlySpan<SyntaxToken> some, ReadOnlySpan<SyntaxToken> others)
     {

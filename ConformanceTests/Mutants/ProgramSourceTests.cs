@@ -1,3 +1,7 @@
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Mutants;
+
 /// <summary>Tests how a mutant's place in the program is found.</summary>
 [Reference]
 public sealed class ProgramSourceTests
@@ -43,7 +47,8 @@ public sealed class ProgramSourceTests
     [TestCase("Loop.Wait", "1", "2", "Give(2)")]
     [TestCase("Loop.Next", "Next = 1", "Next = 2", "Last = 0, Next = 2;")]
     [TestCase("Loop", "void Run(int i) {", "void Run(int i) { i++;", "void Run(int i) { i++; if (i > 1)")]
-    public void A_mutant_is_found_by_its_tokens_in_the_member(string member, string find, string replace, string line) =>
+    public void A_mutant_is_found_by_its_tokens_in_the_member(
+        string member, string find, string replace, string line) =>
         Assert.That(Apply(member, find, replace), Does.Contain(line));
 
     [TestCase("Loop.Go", "Stop()", "", "there is no such member in One.cs or Two.cs; it occurs in Loop.Run (2)")]

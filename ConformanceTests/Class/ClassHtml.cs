@@ -1,0 +1,251 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Report;
+
+namespace ConformanceTests.Class;
+
+/// <summary>
+/// class.html: the same as class.txt as a page. It is one file without a script, and loads nothing.
+/// </summary>
+public static class ClassHtml
+{
+    private static string E(string text) => WebUtility.HtmlEncode(Wording.Printable(text));
+
+    private static string Lines(string text) => string.Join('\n', text.Split('\n').Select(E));
+
+    public static string Of(Grade[] grades)
+    {
+        var page = new StringBuilder();
+        int[] stages = ClassText.StagesOf(grades);
+        page.Append("<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n")
+            .Append("<meta name=viewport content='width=device-width, initial-scale=1'>\n")
+            .Append("<meta http-equiv=Content-Security-Policy ")
+            .Append("content=\"default-src 'none'; style-src 'unsafe-inline'\">\n")
+            .Append($"<title>ImageTransfer: the class</title>\n<style>\n{Style}</style>\n")
+            .Append($"<h1>A class of {grades.Length}</h1>\n<p class=quiet>{Under(grades)}</p>\n");
+        Table(page, grades, stages);
+        Lesson(page, grades);
+        page.Append("<h2>One by one</h2>\n");
+        for (int i = 0; i < grades.Length; i++)
+        {
+            One(page, grades[i], i);
+        }
+
+        Matrix(page, grades);
+        return page.ToString();
+    }
+
+    private static string Under(Grade[] grades)
+    {
+        int all = grades.Count(grade => grade.Started && grade.Stages is var (kept, of) && kept == of);
+        int none = grades.Count(grade => !grade.Started);
+        string advice = RunSettings.Strict ? "SHOULD counts" : "SHOULD is advice and does not count";
+        return $"{all} all green, {grades.Length - all - none} on the way, {none} not graded · "
+            + $"pictures of seed {RunSettings.Seed}, {advice} · a failure counts if it came twice";
+    }
+
+    private static string Kind((int Kept, int Of) share) =>
+        share.Of == 0 ? "none" : share.Kept == share.Of ? "all" : 2 * share.Kept >= share.Of ? "most" : "few";
+
+    private static void Table(StringBuilder page, Grade[] grades, int[] stages)
+    {
+        page.Append("<div class=wide>\n<table>\n<tr><th>student</th><th>stages</th><th>sentences</th>");
+        foreach (int stage in stages)
+        {
+            page.Append($"<th>{stage}<br><small>{E(Stages.All[stage].Name)}</small></th>");
+        }
+
+        page.Append("</tr>\n");
+        for (int i = 0; i < grades.Length; i++)
+        {
+            var grade = grades[i];
+            page.Append($"<tr><th scope=row><a href='#student-{i}'>{E(grade.Student.Name)}</a></th>");
+            if (grade.Started)
+            {
+                page.Append($"<td>{ClassText.Of(grade.Stages)}</td><td>{ClassText.Of(grade.Sentences)}</td>");
+                foreach (int stage in stages)
+                {
+                    page.Append($"<td class={Kind(grade.InStage(stage))}>{ClassText.Cell(grade.InStage(stage))}</td>");
+                }
+            }
+            else
+            {
+                page.Append($"<td class=not colspan={stages.Length + 2}>")
+                    .Append($"not graded: {E(ClassText.First(grade.WhyNot))}</td>");
+            }
+
+            page.Append("</tr>\n");
+        }
+
+        page.Append("</table>\n</div>\n<p class=quiet>Sentences of Protocol.md that are kept, of those looked at, ")
+            .Append("each counted once however many tests it has. <b>ok</b>: all of them; ")
+            .Append("<b>-</b>: not offered, or not of this half.</p>\n");
+    }
+
+    private static void Lesson(StringBuilder page, Grade[] grades)
+    {
+        var lesson = ClassText.NextLesson(grades);
+        page.Append("<h2>The next lesson</h2>\n");
+        page.Append(lesson.Length == 0
+            ? "<p>No sentence is broken by more than half of the class.</p>\n"
+            : "<p>What more than half of the class breaks, most of it first:</p>\n");
+        foreach (var (clause, by, of) in lesson)
+        {
+            string words = RunReport.Short(clause)[(clause.Id.Length + 3)..];
+            page.Append($"<details><summary><b>{clause.Id}</b> <span>{ReportHtml.Prose(words)}</span> ")
+                .Append($"<em>{by.Length} of {of}</em><i><b style='width:{100 * by.Length / of}%'></b></i></summary>\n")
+                .Append($"<blockquote>{ReportHtml.Prose(clause.Text)} ")
+                .Append($"<small>Protocol.md:{clause.Line}</small></blockquote>\n")
+                .Append($"<p class=quiet>{string.Join(", ", by.Select(grade => E(grade.Student.Name)))}</p>\n")
+                .Append("</details>\n");
+        }
+    }
+
+    // One student: what is broken, sentence by sentence, and where the whole report lies.
+    private static void One(StringBuilder page, Grade grade, int number)
+    {
+        string name = grade.Student.Name;
+        string score = grade.Started
+            ? $"{ClassText.Of(grade.Stages)} stages" : "not graded";
+        page.Append($"<details id=student-{number}><summary><b>{E(name)}</b> ")
+            .Append($"<span>{Summary(grade)}</span> <em>{score}</em></summary>\n");
+        foreach (var (half, template) in new[] { ("server", grade.Student.Server), ("client", grade.Student.Client) })
+        {
+            if (template != "")
+            {
+                page.Append($"<p class=quiet>{half}: <code>{E(template)}</code></p>\n");
+            }
+        }
+
+        if (!grade.Started)
+        {
+            page.Append($"<pre>{Lines(grade.WhyNot)}</pre>\n");
+        }
+
+        string at = $"class/{Uri.EscapeDataString(name)}/report";
+        if (grade.Started)
+        {
+            page.Append($"<p>The whole report: <a href='{at}.html'>as a page</a>, ")
+                .Append($"<a href='{at}.txt'>as text</a></p>\n");
+        }
+
+        if (grade.Races.Length > 0)
+        {
+            page.Append("<p>Failed, and passed when it was repeated. A race?</p>\n<ul>")
+                .Append(string.Concat(grade.Races.Select(test => $"<li>{E(Wording.Named(test))}</li>")))
+                .Append("</ul>\n");
+        }
+
+        var broken = grade.Marks.Where(mark => mark.Failed).GroupBy(mark => (mark.Stage, mark.Clause))
+            .OrderBy(group => group.Key.Stage).ThenBy(group => ProtocolSpecification.Find(group.Key.Clause).Line);
+        foreach (var sentence in broken)
+        {
+            var tests = sentence.Select(mark => Wording.Named(mark.Test)).ToArray();
+            string others = tests.Length <= 4 ? "" : $" and {tests.Length - 3} more";
+            page.Append($"<p class=broken><b>{sentence.Key.Clause}</b> <small>stage {sentence.Key.Stage}</small> ")
+                .Append(string.Join(" · ", tests.Take(others == "" ? 4 : 3).Select(E))).Append($"{others}</p>\n");
+        }
+
+        page.Append("</details>\n");
+    }
+
+    private static string Summary(Grade grade)
+    {
+        if (!grade.Started)
+        {
+            return E(ClassText.First(grade.WhyNot));
+        }
+
+        return $"{ClassText.Of(grade.Sentences)} sentences{ClassText.Races(grade)}";
+    }
+
+    // Sentences down, students across.
+    private static void Matrix(StringBuilder page, Grade[] grades)
+    {
+        var shown = grades.Where(grade => grade.Started).ToArray();
+        var ids = shown.SelectMany(grade => grade.Judged).ToHashSet();
+        if (ids.Count == 0)
+        {
+            return;
+        }
+
+        page.Append("<h2>Sentence by sentence</h2>\n<details class=plain><summary>all that were looked at</summary>\n")
+            .Append("<div class=wide>\n<table>\n<tr><th>sentence</th>")
+            .Append(string.Concat(shown.Select(grade => $"<th>{E(grade.Student.Name)}</th>"))).Append("</tr>\n");
+        foreach (var clause in ProtocolSpecification.Clauses.Values.Where(clause => ids.Contains(clause.Id)))
+        {
+            page.Append($"<tr><th scope=row title='{E(clause.Text)}'>{clause.Id}</th>");
+            foreach (var grade in shown)
+            {
+                page.Append(!grade.Judged.Contains(clause.Id) ? "<td class=none>-</td>"
+                    : grade.Broken.Contains(clause.Id) ? "<td class=few>no</td>"
+                    : "<td class=all>ok</td>");
+            }
+
+            page.Append("</tr>\n");
+        }
+
+        page.Append("</table>\n</div>\n</details>\n");
+    }
+
+    private const string Style =
+        """
+        :root {
+          color-scheme: light dark;
+          --ground: #fff; --text: #1d2026; --quiet: #5b6370; --line: #dfe2e7; --box: #f5f6f8; --link: #1f5fbf;
+          --all: #d3efdb; --most: #fdf0c4; --few: #fbd9d6; --red: #c2362c; --empty: #e3e6ea;
+        }
+        @media (prefers-color-scheme: dark) {
+          :root {
+            --ground: #16181d; --text: #e3e6eb; --quiet: #98a1ae; --line: #333842; --box: #1e2128; --link: #84b1f5;
+            --all: #1d3d2a; --most: #443a17; --few: #4d2523; --red: #f0776c; --empty: #30353f;
+          }
+        }
+        * { box-sizing: border-box; }
+        body {
+          margin: 0 auto; padding: 1rem; max-width: 72rem; background: var(--ground); color: var(--text);
+          font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
+        }
+        h1 { font-size: 1.4rem; margin: .5rem 0 0; }
+        h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; }
+        a { color: var(--link); }
+        .quiet, small { color: var(--quiet); }
+        .quiet { margin: .3rem 0 .8rem; font-size: .9rem; }
+        .wide { overflow-x: auto; margin: 1rem 0 .4rem; }
+        table { border-collapse: separate; border-spacing: 2px; overflow-wrap: normal; }
+        td { font-variant-numeric: tabular-nums; }
+        th, td { padding: .25rem .5rem; text-align: center; white-space: nowrap; border-radius: .25rem; }
+        th { font-weight: 600; vertical-align: bottom; }
+        th small { font-weight: 400; display: inline-block; max-width: 5rem; white-space: normal; line-height: 1.2; }
+        tr > :first-child { position: sticky; left: 0; background: var(--ground); text-align: left; max-width: 14rem; }
+        tr > :first-child { overflow: hidden; text-overflow: ellipsis; }
+        .all { background: var(--all); } .most { background: var(--most); } .few { background: var(--few); }
+        .none { color: var(--quiet); background: var(--box); }
+        .not { text-align: left; white-space: normal; background: var(--box); }
+        details { border-top: 1px solid var(--line); }
+        summary { display: grid; grid-template-columns: 9rem 1fr auto; gap: .2rem .7rem; }
+        summary { cursor: pointer; padding: .45rem .2rem; }
+        summary::-webkit-details-marker { display: none; }
+        summary > b::before { content: "▸ "; color: var(--quiet); }
+        [open] > summary > b::before { content: "▾ "; }
+        summary em { font-style: normal; font-weight: 600; font-variant-numeric: tabular-nums; }
+        summary i { grid-column: 1 / -1; height: .3rem; border-radius: .2rem; overflow: hidden; }
+        summary i { background: var(--empty); }
+        summary i b { display: block; height: 100%; background: var(--red); }
+        .plain > summary { display: list-item; }
+        details > :not(summary) { margin-left: 1rem; }
+        blockquote { margin: .2rem 0 .8rem; padding-left: .8rem; border-left: 3px solid var(--line); }
+        .broken { margin: .2rem 0; font-size: .92rem; }
+        code, pre { font-family: ui-monospace, monospace; font-size: .85rem; }
+        pre { margin: .3rem 0 .8rem; padding: .6rem .8rem; overflow-x: auto; background: var(--box); }
+        @media (max-width: 40rem) {
+          body { padding: .7rem; font-size: .95rem; }
+          th, td { padding: .2rem .4rem; }
+          tr > :first-child { max-width: 7rem; }
+          summary { grid-template-columns: 6rem 1fr auto; gap: .2rem .4rem; }
+          details > :not(summary) { margin-left: .2rem; }
+        }
+
+        """;
+}

@@ -1,0 +1,103 @@
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Class;
+
+/// <summary>
+/// A student's folder, and the commands in it that start the programs. Wrong says why they cannot be started.
+/// </summary>
+public sealed record Student(string Name, string Folder)
+{
+    public string Server { get; private init; } = "";
+
+    public string Client { get; private init; } = "";
+
+    public string Build { get; private init; } = "";
+
+    public string Wrong { get; private init; } = "";
+
+    public const string File = "imagetransfer.txt";
+
+    // The lines SERVER=…, CLIENT=… and BUILD=… of the folder's imagetransfer.txt; without one, what make was told.
+    public static Student In(string name, string folder)
+    {
+        var student = new Student(name, folder);
+        string file = Path.Combine(folder, File);
+        if (!Directory.Exists(folder))
+        {
+            return student with { Wrong = "there is no such folder" };
+        }
+
+        if (!System.IO.File.Exists(file))
+        {
+            return RunSettings.IsReference
+                ? student with { Wrong = $"no {File} says how it is started, and neither do SERVER= and CLIENT=" }
+                : student with { Server = RunSettings.Server, Client = RunSettings.Client };
+        }
+
+        foreach (string line in System.IO.File.ReadLines(file).Select(line => line.Trim('\uFEFF', ' ', '\t', '\r')))
+        {
+            if (line is "" or ['#', ..])
+            {
+                continue;
+            }
+
+            int equals = line.IndexOf('=');
+            string value = line[(equals + 1)..].Trim();
+            Student? read = (equals < 0 ? "" : line[..equals].TrimEnd()) switch
+            {
+                "SERVER" => student with { Server = value },
+                "CLIENT" => student with { Client = value },
+                "BUILD" => student with { Build = value },
+                _ => null,
+            };
+            if (read is null)
+            {
+                return student with { Wrong = $"{File}: this is no SERVER=…, CLIENT=… or BUILD=…:\n  {line}" };
+            }
+
+            student = read;
+        }
+
+        return student.Server + student.Client != ""
+            ? student
+            : student with { Wrong = $"{File} has neither SERVER=… nor CLIENT=…" };
+    }
+}
+
+// What report.json has a line for.
+public sealed record Mark(int Stage, string Clause, string Test, string Outcome, string Message)
+{
+    public bool Failed => Outcome == "failed";
+
+    public bool IsJudged => Outcome is "passed" or "failed" or "advice";
+}
+
+// One student's row.  Races: what failed first and passed when it was repeated.
+public sealed record Grade(Student Student, Mark[] Marks, string[] Races, string WhyNot, TimeSpan Took)
+{
+    public bool Started => WhyNot == "";
+
+    public (int Kept, int Of) Sentences => Kept(Marks);
+
+    public readonly HashSet<string> Judged = [.. Marks.Where(mark => mark.IsJudged).Select(mark => mark.Clause)];
+    public readonly HashSet<string> Broken = [.. Marks.Where(mark => mark.Failed).Select(mark => mark.Clause)];
+
+    public (int Kept, int Of) InStage(int stage) => Kept(Marks.Where(mark => mark.Stage == stage));
+
+    public (int Kept, int Of) Stages
+    {
+        get
+        {
+            var stages = Marks.Where(mark => mark.IsJudged).Select(mark => mark.Stage).Distinct();
+            var all = stages.Select(InStage).ToArray();
+            return (all.Count(stage => stage.Kept == stage.Of), all.Length);
+        }
+    }
+
+    // A sentence counts once, however many tests it has: many of them are the same conversation in other pieces.
+    private static (int, int) Kept(IEnumerable<Mark> marks)
+    {
+        var sentences = marks.Where(mark => mark.IsJudged).GroupBy(mark => mark.Clause).ToArray();
+        return (sentences.Count(sentence => !sentence.Any(mark => mark.Failed)), sentences.Length);
+    }
+}

@@ -1,0 +1,181 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Harness.Diagnosis;
+
+// Caret: under which column of Received they differ.  Sentence: what is broken, where that is not what the test is
+// about.
+public sealed record Failure(string Expected, string Received)
+{
+    public string Where { get; init; } = "";
+
+    public int? Caret { get; init; }
+
+    public string[] Notes { get; init; } = [];
+
+    public string HintName { get; init; } = "";
+
+    public string Hint { get; init; } = "";
+
+    public string? Sentence { get; init; }
+
+    public string RunAs { get; init; } = "";            // a client: LIST, GET cat.png
+
+    public bool IsAdvice { get; init; }                 // what is broken is a SHOULD of that sentence
+
+    public Failure? InPieces { get; init; }             // the same with the hint that holds if one piece had passed
+
+    public bool GivenUp { get; init; }                  // the test waited; what the program says after that is no cause
+
+    public RecordedConnection[] Talks { get; init; } = [];
+
+    public string Who { get; init; } = "";
+
+    public string[] Said { get; init; } = [];
+
+    public Failure Settled(bool wholePassed) =>
+        (wholePassed && InPieces is { } pieces
+            ? this with { HintName = pieces.HintName, Hint = pieces.Hint, Sentence = pieces.Sentence } : this)
+        with
+        { InPieces = null };
+
+    public static Failure From(string text)
+    {
+        string[] lines = text.Split('\n');
+        string Of(string label) =>
+            lines.FirstOrDefault(line => line.StartsWith(label))?[label.Length..].Trim() ?? "";
+
+        string expected = Of("expected  ");
+        string received = Of("received  ");
+        if (expected != "" && received != "")
+        {
+            return new Failure(expected, received);
+        }
+
+        return new Failure("", string.Join('\n', lines.Where(line => !line.StartsWith("[your "))).Trim());
+    }
+
+    // The part that other deliveries of the same conversation may share.
+    public string Core() => Rows(hint: true);
+
+    public string Rows(bool hint)
+    {
+        var text = new StringBuilder();
+        if (Expected != "")
+        {
+            text.Append(Row("expected", Expected));
+        }
+
+        text.Append(Row("received", Received));
+        if (Caret is { } column)
+        {
+            text.Append($"{new string(' ', 10 + column)}^\n");
+        }
+
+        foreach (string note in Notes)
+        {
+            text.Append(Row("", Wording.Wrapped(note)));
+        }
+
+        if (hint && Hint != "")
+        {
+            text.Append(Row("hint", Wording.Wrapped(Hint)));
+        }
+
+        if (RunAs != "")
+        {
+            text.Append(Row("run as", RunAs));
+        }
+
+        return text.ToString();
+    }
+
+    private static string Row(string label, string text) =>
+        $"{label,-10}{text.TrimEnd().Replace("\n", $"\n{"",10}")}\n";
+
+    // Connections that had the same fate are shown once, and of many kinds the first; More: so many are not shown.
+    public ((string Title, RecordedConnection Talk)[] Shown, int More) Connections()
+    {
+        var all = Kinds().ToArray();
+        return ([.. all.Take(MostConnections).Select(kind => (kind.Title, kind.Talk))],
+            all.Skip(MostConnections).Sum(kind => kind.Count));
+    }
+
+    private IEnumerable<(string Title, RecordedConnection Talk, int Count)> Kinds()
+    {
+        if (Talks.Length == 1)
+        {
+            yield return ("so far", Talks[0], 1);
+            yield break;
+        }
+
+        var groups = Talks.Select((talk, i) => (talk, Number: i + 1))
+            .GroupBy(row => (row.talk.FailedHere, row.talk.Text()))
+            .OrderByDescending(group => group.Key.FailedHere);
+        foreach (var group in groups)
+        {
+            var numbers = group.Select(row => row.Number).ToArray();
+            string which = numbers.Length == 1 ? $"connection {numbers[0]} of {Talks.Length}"
+                : numbers[^1] - numbers[0] == numbers.Length - 1
+                    ? $"connections {numbers[0]} to {numbers[^1]} of {Talks.Length}, each"
+                    : $"connections {string.Join(", ", numbers.Take(8))}{(numbers.Length > 8 ? ", …" : "")} "
+                        + $"of {Talks.Length}, each";
+            string here = group.Key.FailedHere ? ": here it failed" : "";
+            yield return ($"so far, on {which}{here}", group.First().talk, numbers.Length);
+        }
+    }
+
+    private const int MostConnections = 8;
+
+    public static string AndMore(int more) => $"and {more} more connection{(more == 1 ? "" : "s")}";
+
+    public string Text(bool hint = true)
+    {
+        var text = new StringBuilder(Where == "" ? "" : Where + "\n");
+        text.Append(Rows(hint));
+        var (shown, more) = Connections();
+        foreach (var (title, talk) in shown)
+        {
+            text.Append($"{title}\n   octet\n{talk.Text()}");
+        }
+
+        if (more > 0)
+        {
+            text.Append($"{AndMore(more)}\n");
+        }
+
+        if (Said.Length > 0)
+        {
+            text.Append($"your {Who} wrote\n");
+        }
+
+        foreach (string line in Said)
+        {
+            text.Append($"          {line}\n");
+        }
+
+        return text.ToString();
+    }
+}
+
+// A failure as somebody will read it who has to find the mistake: what was expected, what was received, what was sent
+// on which connection, what the program said.  report.txt and report.html show the same one.
+
+// The implementation did not say or do what the specification wants.
+public sealed class Violation : Exception
+{
+    public readonly Failure Failure;
+
+    public Violation(Failure failure) : base(failure.Text())
+    {
+        Failure = failure;
+        TestScope.Current?.Add(this);
+    }
+
+    // "expected  …\nreceived  …\nso far\n…", or words.
+    public Violation(string text) : base(text)
+    {
+        Failure = Failure.From(text);
+        TestScope.Current?.Add(this);
+    }
+}

@@ -1,0 +1,205 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using NUnit.Framework.Internal;
+
+namespace ConformanceTests.Harness.Diagnosis;
+
+/// <summary>
+/// Puts crashes, exit codes and failed checks into words for somebody who has read Protocol.md and none of these
+/// files.
+/// </summary>
+public static partial class Wording
+{
+    // ---- failures that are worded here because several places find them ----
+
+    public const string ExitZero = "exit 0";
+
+    // What a programmed test is about, as its name says it.
+    private static string About() =>
+        TestScope.Current?.Test is { } test && test.Contains('_') ? $": {InWords(test)}" : "";
+
+    public static Failure Exit(bool wantedZero, int exit, params RecordedConnection[] talks)
+    {
+        var failure = new Failure($"exit code {(wantedZero ? "0: it is done" : "other than 0")}", $"exit code {exit}")
+        { Talks = talks };
+        return wantedZero ? failure : failure with
+        {
+            HintName = ExitZero,
+            Hint = talks.Any(talk => talk.Lines.LastOrDefault(line => line.Side == Side.Server)
+                    ?.Show(200).Contains("ER|") == true)
+                ? "the last thing that the server said is a refusal: is it read before the client ends?"
+                : $"0 says that everything was done; here it was not{About()}.",
+        };
+    }
+
+    public static Failure Shows(Side side, string name, long octets) =>
+        new($"{name} is not in the {side.ToString().ToLowerInvariant()}'s folder",
+            $"it is there, with {octets:N0} octets")
+        {
+            HintName = "shows too early",
+            Sentence = side == Side.Server ? "P1" : "CLI-4",
+            Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when "
+                + "all octets are there (link, or a move that fails if the name is taken: rename replaces); what is "
+                + "left of a failed one is removed.",
+        };
+
+    public static Failure OtherOctets(string name, byte[] wanted, byte[] there)
+    {
+        int same = wanted.AsSpan().CommonPrefixLength(there);
+        return new($"{name} with {wanted.Length:N0} octets: {Notation.Show(wanted, 30)}",
+            $"{there.Length:N0} octets: {Notation.Show(there, 30)}")
+        {
+            Notes = [same == Math.Min(wanted.Length, there.Length)
+                ? there.Length < wanted.Length ? $"the end is missing, from octet {same:N0} on"
+                : "there is more behind it"
+                : $"they differ from octet {same:N0} on"],
+        };
+    }
+
+    public static Failure Hangs(string name, int milliseconds)
+    {
+        var failure = new Failure($"the {name} to end", $"it still runs after {milliseconds / 1000.0:0.#} s");
+        return name != "client" ? failure : failure with
+        {
+            HintName = "client hangs",
+            Hint = Heard() == 0
+                ? "the server says nothing, and the client waits for ever: give each receive 60 s, then give up and "
+                    + "say so."
+                : Heard() is null ? "a line has at most 1,024 octets: without an LF by then this is no server of this "
+                    + "protocol; give up."
+                : TestScope.Current?.Wires.All(wire => wire.HasEnded) == true
+                ? "the server has closed, and it still waits: a receive of 0 octets is the end, not a piece; a loop "
+                    + "that "
+                    + "waits for the rest never ends."
+                : "everything has been sent; it still waits: did its first receive swallow the length, or does it ask "
+                    + "for more than the length says?",
+        };
+    }
+
+    // So many octets has the suite sent as a server; null: a line that does not end.
+    private static long? Heard()
+    {
+        var lines = (TestScope.Current?.Wires.LastOrDefault()?.Talk.Lines ?? [])
+            .Where(line => line.Side == Side.Server);
+        return lines.FirstOrDefault() is { Length: > 1024 } first && !first.First.Contains((byte)'\n') ? null
+            : lines.Sum(line => line.Length);
+    }
+
+    public static Failure Crashed(string crash) =>
+        new("the client to end by itself, and to say what went wrong", crash)
+        {
+            HintName = "crash",
+            Hint = NoReply() is { } line
+                ? $"the reply was {line}, neither OK nor ER|code|text, and the client went on. Read the line up to its "
+                    + "LF, compare the whole of it, and only then read a length. (To catch the error would only hide "
+                    + "that.)"
+                : "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with an "
+                    + "exit code of your own, 1 for example.",
+        };
+
+    // The first thing that the suite has said as a server, if it is no reply.
+    private static string? NoReply()
+    {
+        var first = TestScope.Current?.Wires.LastOrDefault()?.Talk.Lines
+            .FirstOrDefault(line => line.Side == Side.Server);
+        if (first is null)
+        {
+            return null;
+        }
+
+        string said = Encoding.UTF8.GetString(first.First);
+        return said.StartsWith("OK\n") || Regex.IsMatch(said, @"^ER\|[a-z-]+\|.*\n") ? null : first.Show(60);
+    }
+
+    // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
+    public static string? Crash(string said, int exit)
+    {
+        if (exit is > 128 and < 160)
+        {
+            return $"it was ended by signal {exit - 128}: a crash";
+        }
+
+        if (Unhandled().Match(said) is not { Success: true } match)
+        {
+            return null;
+        }
+
+        bool isPython = match.Value.StartsWith("Traceback");
+        string error = isPython && PythonError().Matches(said, match.Index) is [_, .., var last]
+            ? last.Value.Trim() : match.Value.Trim();
+        return $"it crashed: {Printable(error)}";
+    }
+
+    [GeneratedRegex(@"^(Traceback \(most recent call last\):|Unhandled exception.*|Exception in thread "".*"".*"
+        + @"|panic: .*|thread '.*' panicked at.*|Segmentation fault.*|Uncaught .*|.*: uncaught exception.*"
+        + @"|terminate called.*|PHP Fatal error.*|\*\*\* Error in .*|.*AddressSanitizer.*)", RegexOptions.Multiline)]
+    private static partial Regex Unhandled();
+
+    [GeneratedRegex(@"^[A-Za-z_][\w.]*( \(most.*|:.*)?$", RegexOptions.Multiline)]
+    private static partial Regex PythonError();
+
+    // ---- what a terminal, or a reader, would not see as it is ----
+
+    public static string Printable(string text)
+    {
+        var shown = new StringBuilder();
+        foreach (var rune in text.EnumerateRunes())
+        {
+            if (Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format
+                    or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.PrivateUse
+                || rune.Value is 0xA0 or 0x3000 or 0xFFFD)
+            {
+                shown.Append(rune.Value < 0x100 ? $"\\x{rune.Value:X2}"
+                    : rune.Value < 0x10000 ? $"\\u{rune.Value:X4}" : $"\\U{rune.Value:X8}");
+            }
+            else
+            {
+                shown.Append(rune);
+            }
+        }
+
+        return shown.ToString();
+    }
+
+    public static string Wrapped(string text)
+    {
+        var lines = new List<string> { "" };
+        foreach (string word in text.Split(' '))
+        {
+            if (lines[^1].Length + word.Length > 96)
+            {
+                lines.Add(word);
+            }
+            else
+            {
+                lines[^1] += (lines[^1] == "" ? "" : " ") + word;
+            }
+        }
+
+        return string.Join('\n', lines);
+    }
+
+    // As a reader sees a test's name: Malformed((CR, System.Byte[])) → Malformed(CR)
+    public static string Named(string test)
+    {
+        test = Regex.Replace(test, @"\(\((.*?)(, System\.[\w.\[\]`]+)*\)\)$", "($1)");
+        return Printable(Regex.Replace(test, @"(?<=\d)UL\b", ""));
+    }
+
+    // Nothing_shows_before_the_last_octet → nothing shows before the last octet
+    public static string InWords(string test)
+    {
+        int end = test.IndexOf('(');
+        string name = end < 0 ? test : test[..end];
+        string arguments = end < 0 ? "" : test[(end + 1)..^1];
+        arguments = arguments is "" or "\"\"" ? "" : $", with {arguments}";
+        name = name.Replace('_', ' ');
+        bool isWord = name.Length < 2 || !char.IsUpper(name[1]);
+        return (isWord ? char.ToLowerInvariant(name[0]) + name[1..] : name) + arguments;
+    }
+
+    private static string Lines(string text) => string.Join('\n', text.Split('\n').Select(Printable));
+}

@@ -1,0 +1,150 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Report;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal.Commands;
+using NUnit.Framework.Internal;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>
+/// Names the clauses that a test is about, the main one first. It also decides whether the test belongs to this
+/// run, words its failure and adds its verdict to the report.
+/// </summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrapSetUpTearDown, IApplyToTest
+{
+    public string[] Ids => ids;
+
+    // --filter TestCategory=GET-3 runs what proves that sentence.
+    public void ApplyToTest(Test test)
+    {
+        foreach (string id in ids)
+        {
+            test.Properties.Add(PropertyNames.Category, id);
+        }
+
+        // The first stages first, so that there is something to read early.
+        if (ids.Length > 0)
+        {
+            test.Properties.Set(PropertyNames.Order, Stages.Of([.. ids.Select(ProtocolSpecification.Find)]));
+        }
+
+        test.Name = Wording.Printable(test.Name);       // one of them would clear the screen
+        test.FullName = Wording.Printable(test.FullName);
+    }
+
+    public TestCommand Wrap(TestCommand command) => new Judged(command, ids);
+
+    public static Clause[] ClausesOf(string[] ids, Transcript? transcript) =>
+        [.. (ids.Length > 0 ? ids : transcript!.Ids).Select(ProtocolSpecification.Find)];
+
+    private sealed class Judged(TestCommand inner, string[] ids) : DelegatingTestCommand(inner)
+    {
+        public override TestResult Execute(TestExecutionContext context)
+        {
+            var transcript = context.CurrentTest.Arguments.OfType<Transcript>().FirstOrDefault();
+            var clauses = ClausesOf(ids, transcript);
+            var fixture = context.CurrentTest.Method!.TypeInfo.Type;
+            int stage = Stages.Of(clauses);
+            // What a server has to do is no client's fault.
+            if (typeof(ClientFixture).IsAssignableFrom(fixture))
+            {
+                clauses = [.. clauses.OrderByDescending(Stages.IsOfClients)];
+            }
+
+            string name = transcript is null
+                ? context.CurrentTest.Name
+                : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
+            void Note(string outcome, string message = "", Failure? failure = null) => RunReport.Add(
+                new Verdict(stage, clauses[0].Id, name, outcome, message)
+                { Failure = failure, Fixture = fixture.Name }, clauses);
+
+            string? why = (RunSettings.OneIsEnough && RunReport.HasFailed ? "one failure is enough" : null)
+                ?? NotForThisRun(fixture, stage, clauses)
+                ?? (WindowsLimits.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
+            if (why is not null)
+            {
+                if (why.StartsWith("not offered"))
+                {
+                    Note("not offered", why);
+                }
+                else
+                {
+                    RunReport.Skip(stage);
+                }
+
+                context.CurrentResult.SetResult(ResultState.Ignored, why);
+                return context.CurrentResult;
+            }
+
+            if (PreviousRun.Stands(fixture, name) is { } earlier)
+            {
+                Note(earlier.Outcome, earlier.Message);
+                context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
+                return context.CurrentResult;
+            }
+
+            if (RunSettings.TimeIsUp)
+            {
+                Note("failed", $"{RunSettings.NotReached}{RunSettings.Minutes} minutes were over.\n");
+                context.CurrentResult.SetResult(ResultState.Failure, "not reached");
+                return context.CurrentResult;
+            }
+
+            using var watch = new TestScope(clauses, name);
+            var result = context.CurrentResult = innerCommand.Execute(context);
+            Failure? failure = result.ResultState.Status == TestStatus.Failed ? Wording.Of(result, watch)
+                : result.ResultState.Status == TestStatus.Passed ? ClientBaseline.ShowsNothing(watch) : null;
+            if (failure is not null)
+            {
+                var clause = ProtocolSpecification.Find(failure.Sentence ?? clauses[0].Id);
+                string text = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n";
+                bool advice = (failure.IsAdvice || clauses[0].Level < Level.Must) && !RunSettings.Strict;
+                Note(advice ? "advice" : "failed", text, failure);
+                result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
+            }
+            else if (result.ResultState.Status == TestStatus.Skipped)
+            {
+                Note(result.Message.StartsWith("not offered") ? "not offered" : "not looked at",
+                    Skip.Why(result.Message));
+            }
+            else
+            {
+                Note("passed");
+            }
+
+            return result;
+        }
+
+        private static string? NotForThisRun(Type fixture, int stage, Clause[] clauses)
+        {
+            if (RunSettings.Stage != 0 && RunSettings.Stage != stage)
+            {
+                return $"not of stage {RunSettings.Stage}";
+            }
+
+            bool client = typeof(ClientFixture).IsAssignableFrom(fixture);
+            if (client ? !RunSettings.TestsClient : !RunSettings.TestsServer)
+            {
+                return "the other half is tested";
+            }
+
+            string template = client ? CommandTemplates.ClientTemplate : CommandTemplates.ServerTemplate;
+            bool isSealed = clauses.Any(clause => clause.Id.StartsWith("SEAL"));
+            if (isSealed && !template.Contains("{key}"))
+            {
+                return "not offered: key";
+            }
+
+            if (client)
+            {
+                return null;
+            }
+
+            return clauses.Select(clause => Extensions.Missing(clause.Id))
+                .FirstOrDefault(missing => missing is not null);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using NUnit.Framework.Internal;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>
+/// Whether a client does the simple case, asked once for each command. If it does not, an exit code other than 0
+/// where something is refused proves nothing.
+/// </summary>
+public static class ClientBaseline
+{
+    private static readonly Dictionary<string, Lazy<Failure?>> _lacks = new()
+    {
+        ["LIST"] = new(() => Try("list-an-empty-folder")),
+        ["GET"] = new(() => Try("get-a-picture")),
+        ["PUT"] = new(() => Try("put-a-picture")),
+    };
+
+    public static Failure? ShowsNothing(TestScope watch)
+    {
+        if (RunSettings.Client == "" || watch.ClientExit is null or 0)
+        {
+            return null;
+        }
+
+        if (!_lacks.TryGetValue(watch.Command ?? "", out var trial) || trial.Value is not { } lack)
+        {
+            return null;
+        }
+
+        return new Failure($"exit code other than 0 where it is due, and 0 for a {watch.Command} that is in order",
+            $"exit code {watch.ClientExit} here, but the one that is in order fails, too")
+        {
+            Notes = [$"mend that first, it is a transcript of Protocol.md: expected {lack.Expected.Split('\n')[0]}, "
+                + $"received {lack.Received.Split('\n')[0]}"],
+            Sentence = "CLI-5",
+        };
+    }
+
+    private static Failure? Try(string name)
+    {
+        using var apart = new TestScope([], name);
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(8);
+        string folder = CommandTemplates.NewFolder("client");
+        var transcript = ProtocolSpecification.Transcripts.Single(one => one.Name == name);
+        try
+        {
+            TranscriptPlayer.AgainstClient(transcript, listener, folder, Delivery.Whole);
+            return null;
+        }
+        catch (Violation violation)
+        {
+            return violation.Failure is { IsAdvice: true } ? null : violation.Failure;
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using NUnit.Framework.Internal;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>Tests of a client: the suite is the server, and answers whatever the test wants.</summary>
+public abstract class ClientFixture : Fixture
+{
+    protected Socket Listener = null!;
+    protected int Port;
+    private string? _folder;
+
+    protected string Folder => _folder ??= NewFolder("client");
+
+    [SetUp]
+    public void Listen()
+    {
+        Listener = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        Listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        Listener.Listen(8);
+        Port = ((IPEndPoint)Listener.LocalEndPoint!).Port;
+    }
+
+    // Starts the client as a person would, in its folder.
+    protected ChildProgram Run(
+        string command, string? file = null, string options = "", string? input = null, string with = "") =>
+        Own(TranscriptPlayer.StartClient(Folder, Port, command, file, options, input, with));
+
+    protected ProtocolConnection Accept(Delivery delivery = Delivery.Whole) =>
+        Own(TranscriptPlayer.Accept(Listener, delivery));
+
+    protected string PathOf(string name) => Path.Combine(Folder, name);
+
+    protected void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+
+    protected string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
+
+    // The request line of whichever form the client uses; a digest it asks for is then part of the answer.  `ahead` is
+    // tested elsewhere: here the server does not know it.
+    protected static bool Takes(ProtocolConnection wire, string request)
+    {
+        string line = wire.ReceiveLine(request + "\\n");
+        if (line.Split('|').Contains("ahead"))
+        {
+            wire.Send("ER|unsupported|this server does not know ahead\n");
+            line = wire.ReceiveLine(request + "\\n");
+        }
+
+        if (line == request)
+        {
+            return false;
+        }
+
+        Demand(line == request + "|digest=sha256", $"{request}\\n, with |digest=sha256 or without", $"{line}\\n");
+        return true;
+    }
+
+    // What becomes of cat.png while a client runs, as Linux notes it down: also what is there for a moment only.
+    protected void ExpectNeverThere(FolderWatch watch, string why)
+    {
+        var done = watch.DoneTo("cat.png");
+        Demand(done is [], $"no cat.png at any moment, {why}", $"it was {string.Join(", then ", done.Take(6))}");
+    }
+
+    // A block, with the digest behind it if that is part of the answer.
+    protected static byte[] Block(byte[] octets, bool digest = false) =>
+        [.. Notation.U64((ulong)octets.Length), .. octets, .. digest ? SHA256.HashData(octets) : []];
+}

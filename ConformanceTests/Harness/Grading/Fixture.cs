@@ -1,0 +1,71 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Programs;
+using NUnit.Framework.Interfaces;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>What all fixtures have in common: things that end with the test, waits, checks.</summary>
+public abstract class Fixture
+{
+    private readonly List<IDisposable> _owned = [];
+
+    // Disposed of when the test ends, last first.
+    protected T Own<T>(T thing) where T : IDisposable
+    {
+        lock (_owned)
+        {
+            _owned.Add(thing);
+        }
+
+        return thing;
+    }
+
+    // For what happens a moment later, by itself: waits until it is so, and no longer.
+    protected static void Eventually(Func<bool> condition, string otherwise) =>
+        Eventually(condition, () => otherwise);
+
+    protected static void Eventually(Func<bool> condition, Func<string> otherwise)
+    {
+        for (var clock = System.Diagnostics.Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
+        {
+            if (clock.ElapsedMilliseconds > 5 * RunSettings.Patience)
+            {
+                throw new Violation(otherwise());
+            }
+        }
+    }
+
+    // A verdict in words: what was due, and what was there instead.
+    protected static void Demand(bool holds, string expected, string received)
+    {
+        if (!holds)
+        {
+            throw new Violation($"expected  {expected}\nreceived  {received}");
+        }
+    }
+
+    protected string NewFolder(string kind = "files")
+    {
+        string folder = CommandTemplates.NewFolder(kind);
+        Own(new Cleanup(() => Directory.Delete(folder, true)));
+        return folder;
+    }
+
+    private sealed class Cleanup(Action action) : IDisposable { public void Dispose() => action(); }
+
+    [TearDown]
+    public void LetGo()
+    {
+        if (TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed)
+        {
+            TestScope.Current?.Ends();
+        }
+
+        for (int i = _owned.Count - 1; i >= 0; i--)
+        {
+            _owned[i].Dispose();
+        }
+
+        _owned.Clear();
+    }
+}

@@ -1,0 +1,62 @@
+using System.Globalization;
+using System.Reflection;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>The settings of this run, from the environment.</summary>
+internal static class RunSettings
+{
+    public static readonly string Root = typeof(RunSettings).Assembly
+        .GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(attribute => attribute.Key == "Root").Value!;
+
+    // The implementation under test; empty is the reference.  Where only one half is given, only that half is tested.
+    public static readonly string Server = Variable("SERVER");
+    public static readonly string Client = Variable("CLIENT");
+
+    public static bool TestsServer => Server != "" || Client == "";
+
+    public static bool TestsClient => Client != "" || Server == "";
+
+    public static bool IsReference => Server == "" && Client == "";
+
+    // Whether the server sees its folder through Windows: make windows says so.
+    public static readonly bool OnWindows = Variable("ON_WINDOWS") == "1" || OperatingSystem.IsWindows();
+
+    // Another build of the reference in its place, and another folder for what the run writes: for mutants.
+    public static readonly string Program =
+        Variable("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));
+    public static readonly string ReportFolder =
+        Variable("REPORT", or: Path.Combine(Root, "ConformanceTests"));
+
+    // Where the commands are to be understood and servers are started, and whether only what failed before is asked
+    // again, the rest of the report being kept: for classes.
+    public static readonly string Here = Variable("HERE", or: Root);
+    public static readonly bool Again = Variable("AGAIN") == "1";
+
+    // A run may be given so many minutes: what it has not reached by then is not asked any more.
+    public static readonly int Minutes = Number("MINUTES", or: 0);
+    private static readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
+    public const string NotReached = "\nNot reached: ";
+
+    public static bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
+
+    // One failure is enough, and what comes behind it is not asked: for mutants.
+    public static readonly bool OneIsEnough = Variable("ONE_IS_ENOUGH") == "1";
+
+    public static readonly int Stage = Number("STAGE", or: 0);
+    public static readonly bool Strict = Variable("STRICT") == "1";
+    public static readonly int Seed = Number("SEED", or: 1);
+
+    public static int Number(string name, int or) => int.TryParse(Variable(name), out int number) ? number : or;
+
+    // Every wait has an end.  Nothing that works ever comes near it.
+    private static readonly double _timeoutScale =
+        double.TryParse(Variable("TIMEOUT_SCALE"), CultureInfo.InvariantCulture, out double scale) ? scale : 1;
+    public static readonly int Patience = Milliseconds(6_000);
+
+    public static int Milliseconds(double unscaled) => (int)(unscaled * _timeoutScale);
+
+    private static string Variable(string name, string or = "") =>
+        Environment.GetEnvironmentVariable(name)?.Trim() is { Length: > 0 } value ? value : or;
+}

@@ -1,0 +1,119 @@
+using System.Collections.Concurrent;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>Tests of a server that has the suite's key, over TLS.</summary>
+public abstract class SealedFixture : ServerFixture
+{
+    public static readonly KeyAndCertificate Ours = KeyAndCertificate.New();
+    private static readonly Lazy<string> _keyFile =
+        new(() => Ours.WriteTo(Path.Combine(CommandTemplates.NewFolder("key"), "pictures.key")));
+
+    public static string KeyFile => _keyFile.Value;
+
+    private static readonly ConcurrentBag<RunningServer> _idle = [];
+
+    protected override ConcurrentBag<RunningServer> Idle => _idle;
+
+    protected override RunningServer Launch() => new(key: KeyFile);
+
+    public static void Forget()
+    {
+        if (_keyFile.IsValueCreated)
+        {
+            Directory.Delete(Path.GetDirectoryName(KeyFile)!, true);
+        }
+    }
+
+    // A connection on which nothing has been said yet.
+    protected SealedConnection Dial(RunningServer? server = null, Delivery delivery = Delivery.Whole)
+    {
+        int piece = delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => 0 };
+        var socket = (server ?? Server).Connect().Socket;
+        return Own(new SealedConnection(socket, Side.Client, new Tls(socket, Side.Client) { Piece = piece }, delivery));
+    }
+
+    // One that is let in.
+    protected SealedConnection Enter(RunningServer? server = null, Delivery delivery = Delivery.Whole)
+    {
+        var wire = Dial(server, delivery);
+        wire.Tls.AsClient(Ours);
+        return wire;
+    }
+
+    protected void StillServes(RunningServer? server = null)
+    {
+        using var good = Enter(server);
+        good.List();
+    }
+
+    // Resident octets of the server's process; 0 where the system does not tell.
+    protected long Memory()
+    {
+        string statm = $"/proc/{Server.Program.Id}/statm";
+        return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
+    }
+
+    // Handshakes, alerts, then the end: and not one octet of the conversation.
+    protected static void ExpectNothing(SealedConnection wire)
+    {
+        while (true)
+        {
+            var record = wire.Tls.NextRecord(out var error);
+            if (error is SocketError.TimedOut or SocketError.WouldBlock)
+            {
+                throw new Violation("expected  the end of the connection\nreceived  nothing; it stays open");
+            }
+
+            if (error != SocketError.Success)
+            {
+                throw new Violation($"expected  the end of the connection\nreceived  {error}, which eats alerts");
+            }
+
+            if (record is not var (type, octets))
+            {
+                return;
+            }
+
+            if (type == Tls.Data)
+            {
+                throw new Violation("expected  not one octet of the conversation\n"
+                    + $"received  {Notation.Show(octets)}");
+            }
+        }
+    }
+
+    // ---- half of a handshake ----
+
+    // The steps at which a client may stop: before its first octet, inside its hello, behind it, inside its proof.
+    protected SealedConnection HalfMade(int step, RunningServer? server = null)
+    {
+        var wire = Dial(server);
+        if (step == 0)
+        {
+            return wire;
+        }
+
+        if (step == 1)
+        {
+            wire.Tls.Write(Tls.HelloRecord().AsSpan(0, 50));
+        }
+        else
+        {
+            wire.Tls.SendHello();
+        }
+
+        if (step == 3)
+        {
+            wire.Tls.HearServer();
+            byte[] certificate = wire.Tls.Proof(Ours).First();
+            wire.Tls.Write(wire.Tls.Record(Tls.Handshake, certificate));
+        }
+
+        return wire;
+    }
+}

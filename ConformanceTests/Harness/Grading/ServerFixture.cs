@@ -1,0 +1,150 @@
+using System.Collections.Concurrent;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>
+/// Tests of a server. Most share servers that are already running, one test at a time on each, with an emptied
+/// folder.
+/// </summary>
+public abstract class ServerFixture : Fixture
+{
+    private static readonly ConcurrentBag<RunningServer> _idle = [];
+    private RunningServer? _server;
+
+    protected virtual ConcurrentBag<RunningServer> Idle => _idle;
+
+    protected virtual RunningServer Launch() => new();
+
+    protected RunningServer Server
+    {
+        get
+        {
+            if (_server is not null)
+            {
+                return _server;
+            }
+
+            if (Idle.TryTake(out _server) && !_server.Program.HasEnded)
+            {
+                _server.Empty();
+            }
+            else
+            {
+                _server?.Dispose();
+                _server = Launch();
+            }
+
+            return _server;
+        }
+    }
+
+    // One of its own, where it is ended, counted or given options.
+    // `with` is for everybody's: values for the placeholders of the template.  `options` are the reference's own.
+    protected RunningServer Start(
+        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
+        string with = "", string? key = null) =>
+        Own(new RunningServer(options, folder, port, drain, launcher, with, key));
+
+    protected ProtocolConnection Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
+
+    protected ProtocolConnection Connect(RunningServer other) => Own(other.Connect());
+
+    protected ProtocolConnection ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
+
+    // CLOSE-1: behind its last word a server reads on and drops it, for 2 s.  Closed, it would answer with a reset,
+    // and the second send fail.  The clock runs since before the request: on a machine that slept nothing is said.
+    protected static void ExpectItReadsOn(ProtocolConnection wire, System.Diagnostics.Stopwatch clock)
+    {
+        bool takes = true;
+        for (int i = 0; i < 3 && takes; i++)
+        {
+            try
+            {
+                wire.Socket.Send(new byte[100]);
+            }
+            catch (SocketException)
+            {
+                takes = false;
+            }
+        }
+
+        Demand(takes || clock.ElapsedMilliseconds > 1500,
+            "the server to read on, and drop what comes, until the client's end or for 2 s",
+            "a reset: it has closed right behind its reply, which a reset can destroy on its way");
+    }
+
+    protected void ExpectNothingHidden(string after) => Eventually(() => Server.Hidden() is [],
+        () => $"expected  no temporary file in the folder {after}\nreceived  {string.Join(", ", Server.Hidden())}");
+
+    // Connections that say nothing and leave, few enough at a time for any limit.
+    protected static void PassBy(RunningServer server, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            using var passing = server.Connect();
+            if (i % 20 == 0)
+            {
+                passing.List();            // the server has accepted all so far
+            }
+        }
+    }
+
+    // What is due behind the last octet does not come before it.  Nothing can be waited for here but time.
+    protected static void ExpectNothingYet(ProtocolConnection wire)
+    {
+        wire.RestsFor(1500);
+        if (wire.HasMore)
+        {
+            throw wire.Wrong("nothing, since the last octet of the block has not been sent", null, null);
+        }
+    }
+
+    // In the open, or sealed.
+    protected static void ServesFiftyAtOnce(Func<ProtocolConnection> connect)
+    {
+        var wires = Enumerable.Range(0, 50).Select(_ => connect()).ToArray();
+        Parallel.For(0, wires.Length, new ParallelOptions { MaxDegreeOfParallelism = 50 }, i =>
+        {
+            var picture = Notation.Bytes(10_000 + i);
+            wires[i].Put($"{i}.png", picture);
+            Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
+        });
+        Assert.That(connect().List(), Has.Length.EqualTo(50));
+    }
+
+    // A conversation in the notation of Protocol.md.
+    protected void Play(string transcript) =>
+        TranscriptPlayer.AgainstServer(Transcript.From("", transcript), Server, Delivery.Whole);
+
+    [TearDown]
+    public void GiveBack()
+    {
+        LetGo();
+        if (_server is null)
+        {
+            return;
+        }
+
+        bool passed = TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Passed;
+        bool ended = _server.Program.HasEnded;
+        if (passed && !ended)
+        {
+            Idle.Add(_server);
+        }
+        else
+        {
+            _server.Dispose();
+        }
+
+        if (ended)
+        {
+            Assert.Fail(Wording.Ended);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>
+/// What cannot be tested on a server that sees its folder through Windows (`make windows`, under Wine), and why:
+/// a whole test, or something that tests put into a folder.
+/// </summary>
+public static class WindowsLimits
+{
+    private static readonly (string What, string Why)[] _absent =
+    [
+        ("Octets_on_disk_that_are_no_UTF_8_have_no_name",
+            "a name on its disks is made of characters, never of octets that are none"),
+        ("links and pipes",
+            "its folders hold no pipes, and its links cannot be made from outside: those of Unix show as what they\n"
+            + "  lead to.  A_hostile_folder_is_listed_at_once, What_is_not_listed_is_not_there and\n"
+            + "  Whatever_has_the_name_keeps_it run without them"),
+    ];
+
+    public static bool Lacks(string what) => RunSettings.OnWindows && _absent.Any(row => row.What == what);
+
+    public static string Report() => !RunSettings.OnWindows || !RunSettings.TestsServer ? ""
+        : "\n\nNot there on Windows:" + string.Concat(_absent.Select(row => $"\n- {row.What}: {row.Why}"));
+
+    // NAME-4: where the file system folds case (on a Mac as well) what has the other name answers this request.
+    private static readonly bool _folds =
+        RunSettings.OnWindows || File.Exists(Path.Combine(RunSettings.Root, "PROTOCOL.MD"));
+
+    public static Piece[]? Folded(Transcript transcript, byte[] request)
+    {
+        string line = _folds ? Encoding.UTF8.GetString(request) : "";
+        bool IsMeant(string name) => $"GET|{name}\n" != line
+            && $"GET|{name}\n".Equals(line, StringComparison.OrdinalIgnoreCase);
+
+        var held = transcript.Before.FirstOrDefault(file => file.Side == Side.Server && IsMeant(file.Name));
+        if (held?.Content is not { } content)
+        {
+            return null;
+        }
+
+        return [new Octets([.. "OK\n"u8, .. Notation.U64((ulong)content.Length), .. content])];
+    }
+}

@@ -1,0 +1,245 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>
+/// A process that the suite has started: a server or a client. Its output is collected, and it is ended with its
+/// test.
+/// </summary>
+public sealed class ChildProgram : IDisposable
+{
+    private readonly Process _process;
+    private readonly List<string> _output = [];
+    private readonly List<string> _errors = [];
+    private readonly ManualResetEventSlim _outputEnded = new();
+    private readonly ManualResetEventSlim _errorsEnded = new();
+    public readonly string Name;
+
+    public ChildProgram(string name, string[] command, string folder, string? input = null, bool drain = true)
+    {
+        Name = name;
+        var start = new ProcessStartInfo(command[0], command[1..])
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
+        };
+        if (RunSettings.IsReference)
+        {
+            start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
+        }
+
+        start.Environment["DOTNET_TieredPGO"] = "0";
+        start.Environment["LC_ALL"] = "C.UTF-8";
+        start.Environment["TZ"] = "Asia/Kathmandu";     // where local time is never UTC, be it by a whole hour
+        try
+        {
+            _process = Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new Violation($"The {name} cannot be started: {e.Message}\n  {string.Join(' ', command)}");
+        }
+
+        if (drain)
+        {
+            Drain();
+        }
+
+        if (input is not null)
+        {
+            _process.StandardInput.Write(input);
+        }
+
+        _process.StandardInput.Close();
+        lock (_running)
+        {
+            _running.Add(this);
+        }
+
+        TestScope.Current?.Add(this);
+    }
+
+    // From now on what it says is read; before, it waits as soon as its pipes are full.
+    public void Drain()
+    {
+        _process.OutputDataReceived += (_, line) => Collect(line.Data, _output, _outputEnded);
+        _process.ErrorDataReceived += (_, line) => Collect(line.Data, _errors, _errorsEnded);
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+    }
+
+    private static void Collect(string? line, List<string> lines, ManualResetEventSlim ended)
+    {
+        if (line is null)
+        {
+            ended.Set();
+        }
+        else
+        {
+            lock (lines)
+            {
+                lines.Add(line);
+            }
+        }
+    }
+
+    public int Id => _process.Id;
+
+    public bool HasEnded => _disposed || _process.HasExited;
+
+    private bool _disposed;
+
+    public TimeSpan CpuTime
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.TotalProcessorTime;
+        }
+    }
+
+    public string Output
+    {
+        get
+        {
+            lock (_output)
+            {
+                return string.Concat(_output.Select(line => line + "\n"));
+            }
+        }
+    }
+
+    public string Errors
+    {
+        get
+        {
+            lock (_errors)
+            {
+                return string.Concat(_errors.Select(line => line + "\n"));
+            }
+        }
+    }
+
+    public int WaitForExit(int? milliseconds = null)
+    {
+        int patience = milliseconds ?? RunSettings.Patience * 2;
+        if (!_process.WaitForExit(patience))
+        {
+            throw new Violation(Wording.Hangs(Name, patience));
+        }
+
+        _outputEnded.Wait(RunSettings.Patience);
+        _errorsEnded.Wait(RunSettings.Patience);
+        // A crash is no refusal, whatever the exit code: nobody decided anything.
+        if (Name == "client" && !_told && Wording.Crash(Output + Errors, _process.ExitCode) is { } crash)
+        {
+            throw new Violation(Wording.Crashed(crash));
+        }
+
+        if (Name == "client" && TestScope.Current is { } watch)
+        {
+            watch.ClientExit = _process.ExitCode;
+        }
+
+        return _process.ExitCode;
+    }
+
+    private bool _told;                              // to end, by a test
+
+    // A shell that starts a job in the background turns SIGINT off for it, and for all that it starts.
+    private static readonly Lazy<bool> _ignoresInterrupts = new(() =>
+    {
+        if (!File.Exists("/proc/self/status"))
+        {
+            return false;
+        }
+
+        var start = new ProcessStartInfo("cat", ["/proc/self/status"]) { RedirectStandardOutput = true };
+        using var cat = Process.Start(start)!;
+        var ignored = Regex.Match(cat.StandardOutput.ReadToEnd(), @"SigIgn:\s*([0-9a-f]+)");
+        return ignored.Success && (Convert.ToUInt64(ignored.Groups[1].Value, 16) & 2) != 0;
+    });
+
+    public void Signal(string name)
+    {
+        if (name == "INT" && _ignoresInterrupts.Value)
+        {
+            Skip.Because("needs SIGINT, which is turned off in a job that a shell runs in the background");
+        }
+
+        _told = true;
+        using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]))!;
+        kill.WaitForExit();
+        if (Name != "server" || name is not ("INT" or "TERM"))
+        {
+            return;
+        }
+
+        foreach (var wire in TestScope.Current?.Wires ?? [])
+        {
+            wire.ToldToStop(name);
+        }
+    }
+
+    // As a server is told to stop, and a person would stop one.
+    public void TellToStop(string signal = "TERM")
+    {
+        if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs signals, which Windows has not");
+        }
+
+        Signal(signal);
+    }
+
+    public void Kill()
+    {
+        try
+        {
+            _process.Kill(entireProcessTree: true);
+            _process.WaitForExit(RunSettings.Patience);
+        }
+        catch (InvalidOperationException) { }           // it has ended already
+    }
+
+    public string Said()
+    {
+        var lines = $"{Output}{Errors}".Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(15);
+        return string.Concat(lines.Select(line => $"[your {Name}] {line}\n")).TrimEnd();
+    }
+
+    public void Dispose()
+    {
+        lock (_running)
+        {
+            _running.Remove(this);
+        }
+
+        Kill();
+        _disposed = true;
+        _process.Dispose();
+    }
+
+    private static readonly HashSet<ChildProgram> _running = [];
+
+    public static void KillAll()
+    {
+        ChildProgram[] left;
+        lock (_running)
+        {
+            left = [.. _running];
+        }
+
+        foreach (var program in left)
+        {
+            program.Dispose();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>
+/// The command lines that start the server and the client under test, with placeholders such as {port}. The
+/// program of this repository is started in the same way as any other.
+/// </summary>
+public static class CommandTemplates
+{
+    public static string Dll => RunSettings.Program;
+
+    public static string ServerTemplate =>
+        RunSettings.Server != "" ? RunSettings.Server : ReferenceServer(Dll);
+
+    public static string ClientTemplate =>
+        RunSettings.Client != "" ? RunSettings.Client : ReferenceClient(Dll);
+
+    public static string ReferenceServer(string dll) => $"dotnet {dll} server {{port}} --dir {{dir}} "
+        + "--max-clients={max-clients} --max-size={max-size} --idle={idle} --types={types} {read-only} --key={key}";
+
+    public static string ReferenceClient(string dll) =>
+        $"dotnet {dll} client {{host}} {{port}} {{command}} {{file}} {{resume}} --key={{key}}";
+
+    // What a test may want, and a template may say how to have.  The last ones are told by being there:
+    // `{read-only}` stands for the word `--read-only`.
+    private static readonly string[] _optional =
+        ["max-clients", "max-size", "idle", "types", "key", "read-only", "resume"];
+
+    private static bool IsFlag(string name) => name is "read-only" or "resume";
+
+    // "max-clients=2 read-only", as the values of those placeholders; all the others have none.
+    public static (string Name, string? Value)[] Values(string template, string with)
+    {
+        var given = with.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(one => one.Split('='))
+            .ToDictionary(one => one[0], one => one is [_, var value] ? value : $"--{one[0]}");
+        foreach (string name in given.Keys)
+        {
+            if (!template.Contains($"{{{name}}}"))
+            {
+                Skip.Because($"needs {{{name}}}");
+            }
+        }
+
+        return [.. _optional.Select(name => (name, given.GetValueOrDefault(name)))];
+    }
+
+    // Words as a shell would cut them; a word that names a file here is made absolute, since the program runs
+    // elsewhere.  A word that holds a placeholder without a value is left out; where it is nothing but that, so is
+    // the option in front of it: `--limit {max-clients}` goes as a whole.
+    public static string[] Words(string template, params (string Name, string? Value)[] values)
+    {
+        var words = new List<string>();
+        foreach (Match match in Regex.Matches(template, "\"([^\"]*)\"|'([^']*)'|(\\S+)"))
+        {
+            string word = match.Groups.Values.Skip(1).First(group => group.Success).Value;
+            var missing = values.Where(value => value.Value is null && word.Contains($"{{{value.Name}}}"));
+            if (missing.FirstOrDefault().Name is { } none)
+            {
+                bool isItsValue = word == $"{{{none}}}" && !IsFlag(none) && words is [.., ['-', ..]];
+                if (isItsValue)
+                {
+                    words.RemoveAt(words.Count - 1);
+                }
+
+                continue;
+            }
+
+            foreach (var (name, value) in values)
+            {
+                word = word.Replace($"{{{name}}}", value);
+            }
+
+            string here = Path.Combine(RunSettings.Here, word);
+            bool mayBeAFile = word.Contains('/')
+                ? !Path.IsPathRooted(word)
+                : words.Count > 0 && !word.StartsWith('{');
+            words.Add(mayBeAFile && File.Exists(here) ? Path.GetFullPath(here) : word);
+        }
+
+        return [.. words];
+    }
+
+    // Ports below the range that outgoing connections are given, so that no other test's connection is in the way;
+    // and 500 of them for this run alone, so that no other run's server is: whoever has the first of them has them all.
+    private const int FirstPort = 20_000;
+    private const int PortsEach = 500;
+    private const int Runs = 22;
+    private static readonly Socket? _guard = Enumerable.Range(0, Runs).OrderBy(_ => Random.Shared.Next())
+        .Select(run => TryToHold(FirstPort + run * PortsEach)).FirstOrDefault(held => held is not null);
+    private static readonly int _firstPort = (_guard?.LocalEndPoint as IPEndPoint)?.Port ?? FirstPort;
+    private static int _portsTaken;
+
+    private static Socket? TryToHold(int port)
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            socket.Listen(1);                           // .NET sets SO_REUSEADDR: two may bind, and one of them listen
+            return socket;
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            return null;
+        }
+    }
+
+    public static int FreePort()
+    {
+        while (true)
+        {
+            int port = _firstPort + 1 + Interlocked.Increment(ref _portsTaken) % (PortsEach - 1);
+            using var probe = TryToHold(port);
+            if (probe is not null)
+            {
+                return port;
+            }
+        }
+    }
+
+    public static string NewFolder(string kind) =>
+        Directory.CreateTempSubdirectory($"imagetransfer-test-{kind}-").FullName;
+}

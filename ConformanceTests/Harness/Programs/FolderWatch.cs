@@ -1,0 +1,72 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>
+/// Tells what was done to the entries of a folder, in order, also to those that existed only for a moment. It
+/// uses inotify, so it needs Linux.
+/// </summary>
+public sealed class FolderWatch : IDisposable
+{
+    private static readonly (uint Bit, string Word)[] _words =
+    [
+        (0x002, "written"), (0x040, "renamed away"), (0x080, "renamed to"), (0x100, "created"), (0x200, "removed"),
+    ];
+
+    private readonly int _handle;
+    private readonly List<(string Name, string Done)> _all = [];
+
+    public FolderWatch(string folder)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            Skip.Because("needs Linux, which tells what is done in a folder");
+        }
+
+        _handle = inotify_init1(0x800 | 0x80000);        // never waits · not for children
+        uint mask = _words.Aggregate(0u, (sum, word) => sum | word.Bit);
+        if (_handle < 0 || inotify_add_watch(_handle, folder, mask) < 0)
+        {
+            Skip.Because("needs inotify, and there is none to be had");
+        }
+    }
+
+    public string[] DoneTo(string name)
+    {
+        var buffer = new byte[1 << 16];
+        while (read(_handle, buffer, buffer.Length) is > 0 and var count)
+        {
+            for (int at = 0; at < count;)
+            {
+                uint mask = BinaryPrimitives.ReadUInt32LittleEndian(buffer.AsSpan(at + 4));
+                int size = BinaryPrimitives.ReadInt32LittleEndian(buffer.AsSpan(at + 12));
+                string entry = Encoding.UTF8.GetString(buffer.AsSpan(at + 16, size)).TrimEnd('\0');
+                foreach (var (bit, word) in _words)
+                {
+                    if ((mask & bit) != 0)
+                    {
+                        _all.Add((entry, word));
+                    }
+                }
+
+                at += 16 + size;
+            }
+        }
+
+        string[] done = [.. _all.Where(one => one.Name == name).Select(one => one.Done)];
+        _all.Clear();
+        return done;
+    }
+
+    public void Dispose() => close(_handle);
+
+    [DllImport("libc")] private static extern int inotify_init1(int flags);
+
+    [DllImport("libc")] private static extern int inotify_add_watch(int handle, string path, uint mask);
+
+    [DllImport("libc")] private static extern nint read(int handle, byte[] buffer, nint size);
+
+    [DllImport("libc")] private static extern int close(int handle);
+}

@@ -1,0 +1,26 @@
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>Reads and writes files that other processes have open, too.</summary>
+public static class LocalFiles
+{
+    // As nearly every program opens a file: without a lock, and not hindered by one.  .NET would ask for it, if the
+    // project did not tell it otherwise (System.IO.DisableFileLocking).
+    public static FileStream Open(string path, FileAccess access = FileAccess.Read) =>
+        new(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
+
+    public static byte[] Read(string path)
+    {
+        using var file = Open(path);
+        var octets = new MemoryStream();
+        file.CopyTo(octets);
+        return octets.ToArray();
+    }
+
+    // By whatever means, and without a lock.
+    public static void SetLength(string path, long length)
+    {
+        using var file = Open(path, FileAccess.Write);
+        file.SetLength(length);
+    }
+}

@@ -1,0 +1,43 @@
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>Memory and file descriptors of a process and its children, as Linux counts them.</summary>
+public static class ProcessFigures
+{
+    // Octets, of a process and of all that it has started.  Fields are those of /proc/…/status.
+    public static long Sum(int root, params string[] fields)
+    {
+        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs Linux, which tells what memory a process has");
+        }
+
+        var parents = new Dictionary<int, int>();
+        foreach (string folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(folder), out int id) && Text(id, "stat") is { Length: > 0 } stat)
+            {
+                parents[id] = int.Parse(stat[(stat.LastIndexOf(')') + 1)..].Split(' ')[2]);
+            }
+        }
+
+        bool IsOurs(int id) => id == root || parents.TryGetValue(id, out int parent) && parent > 1 && IsOurs(parent);
+
+        return parents.Keys.Where(IsOurs).Sum(id => Text(id, "status").Split('\n')
+            .Where(line => fields.Contains(line.Split(':')[0]))
+            .Sum(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]) << 10));
+    }
+
+    private static string Text(int id, string file)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{id}/{file}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }   // it has ended
+    }
+}

@@ -1,0 +1,192 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>A server that runs, with its folder and port.</summary>
+public sealed class RunningServer : IDisposable
+{
+    public readonly string Folder;
+    public readonly int Port;
+    public readonly ChildProgram Program;
+    private readonly string? _ownFolder;
+    private Socket? _first;         // the connection that showed that it listens: the first one asked for
+
+    public RunningServer(
+        string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
+        string with = "", string? key = null)
+    {
+        var values = CommandTemplates.Values(CommandTemplates.ServerTemplate, key is null ? with : $"{with} key={key}");
+        _ownFolder = folder is null ? CommandTemplates.NewFolder("server") : null;
+        Folder = folder ?? _ownFolder!;
+        for (bool again = port is null; ; again = false)
+        {
+            Port = port ?? CommandTemplates.FreePort();
+            string[] command =
+            [
+                .. CommandTemplates.Words(launcher),
+                .. CommandTemplates.Words(
+                    CommandTemplates.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
+                .. CommandTemplates.Words(options),
+            ];
+            Program = new ChildProgram("server", command, RunSettings.Here, drain: drain);
+            try
+            {
+                if (Listens(command, isOldPort: port is not null, mayEnd: again))
+                {
+                    break;
+                }
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
+
+            Program.Dispose();                          // the port may have been somebody else's
+        }
+
+        if (key is not null)
+        {
+            LetGoOfTheFirst();
+        }
+    }
+
+    // Its handshake would be late.  Once the server has closed it, it takes no place any more.
+    private void LetGoOfTheFirst()
+    {
+        using var socket = Interlocked.Exchange(ref _first, null)!;
+        socket.ReceiveTimeout = RunSettings.Patience;
+        try
+        {
+            socket.Shutdown(SocketShutdown.Send);
+            while (socket.Receive(new byte[100]) > 0)
+            {
+            }
+        }
+        catch (SocketException) { }                     // it has let go by a reset, or its own test will show that not
+    }
+
+    // Waits until it does.  False: it has ended, where it may.
+    private bool Listens(string[] command, bool isOldPort, bool mayEnd)
+    {
+        Violation Wrong(string what) => !isOldPort ? new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}")
+            : new(new Failure($"a server that listens on 127.0.0.1:{Port}, where another one has just ended", what)
+            {
+                HintName = "port of the one before",
+                Hint = "connections of the one before are not quite over (TIME-WAIT), and the port counts as taken "
+                    + "until they are: set SO_REUSEADDR before bind (§12).",
+            });
+
+        int patience = RunSettings.Milliseconds(20_000);
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            _first = TryConnect();
+            if (_first is not null && !Program.HasEnded)
+            {
+                return true;
+            }
+
+            Interlocked.Exchange(ref _first, null)?.Dispose();           // somebody else's server
+            if (Program.HasEnded && mayEnd)
+            {
+                return false;
+            }
+
+            if (Program.HasEnded)
+            {
+                Program.WaitForExit();
+                throw Wrong($"The server ended before it listened on 127.0.0.1:{Port}.");
+            }
+
+            if (clock.ElapsedMilliseconds > patience)
+            {
+                Program.Kill();
+                throw Wrong($"The server does not listen on 127.0.0.1:{Port} within {patience / 1000} s.");
+            }
+
+            Thread.Sleep(20);
+        }
+    }
+
+    private Socket? TryConnect(bool slow = false)
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        if (slow)
+        {
+            socket.ReceiveBufferSize = 1 << 16;
+        }
+
+        try
+        {
+            socket.Connect(IPAddress.Loopback, Port);
+            return socket;
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            return null;
+        }
+    }
+
+    // Slow: this side's kernel takes little before somebody asks for it.  Else it may be 32 MiB.
+    public ProtocolConnection Connect(Delivery delivery = Delivery.Whole, bool slow = false)
+    {
+        var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow)
+            ?? throw new Violation(new Failure("the server to accept a connection", "it does not, any more"));
+        TestScope.Current?.Add(Program);
+        return new ProtocolConnection(socket, Side.Client, delivery);
+    }
+
+    // Null: nobody listens there.
+    public ProtocolConnection? TryToConnect() =>
+        TryConnect() is { } socket ? new ProtocolConnection(socket, Side.Client) : null;
+
+    // What was stored, read as any other program would that stands in nobody's way: without a lock.
+    public byte[] Stored(string name) => LocalFiles.Read(PathOf(name));
+
+    public string PathOf(string name) => Path.Combine(Folder, name);
+
+    public void Has(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
+
+    public bool Shows(string name) => File.Exists(PathOf(name));
+
+    public string[] Hidden() =>
+        [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))
+            .Where(name => name.StartsWith('.'))];
+
+    // As new, for the next test.
+    public void Empty()
+    {
+        Interlocked.Exchange(ref _first, null)?.Dispose();
+        foreach (string entry in Directory.GetFileSystemEntries(Folder))
+        {
+            if (Directory.Exists(entry) && new DirectoryInfo(entry).LinkTarget is null)
+            {
+                Directory.Delete(entry, true);
+            }
+            else
+            {
+                File.Delete(entry);
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        Interlocked.Exchange(ref _first, null)?.Dispose();
+        Program.Dispose();
+        if (_ownFolder is not null)
+        {
+            try
+            {
+                Directory.Delete(_ownFolder, true);
+            }
+            catch (DirectoryNotFoundException) { }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>Plays a transcript over real sockets, as the client of a server or as the server of a client.</summary>
+public static class TranscriptPlayer
+{
+    public static void AgainstServer(
+        Transcript transcript, RunningServer server, Delivery delivery, Func<ProtocolConnection>? connect = null)
+    {
+        foreach (var (name, content) in HeldBefore(transcript, Side.Server))
+        {
+            server.Has(name, content);
+        }
+
+        bool IsHeld((string Name, byte[] Content) file) =>
+            new FileInfo(server.PathOf(file.Name)).Length == file.Content.Length;
+
+        if (!HeldBefore(transcript, Side.Server).All(IsHeld))
+        {
+            Skip.Because("needs a folder that tells upper from lower case");
+        }
+
+        var wires = new Dictionary<int, ProtocolConnection>();
+        var ended = new HashSet<int>();
+        byte[] asked = [];
+        try
+        {
+            foreach (var step in transcript.Steps)
+            {
+                int connection = step switch { Says says => says.Connection, Acts acts => acts.Connection, _ => 1 };
+                if (!wires.TryGetValue(connection, out var wire))
+                {
+                    wires[connection] = wire = connect?.Invoke() ?? server.Connect(delivery);
+                }
+
+                switch (step)
+                {
+                    case Says { Side: Side.Client } says:
+                        wire.Send(asked = Joined(says));
+                        break;
+                    case Says when WindowsLimits.Folded(transcript, asked) is { } answer:
+                        wire.Expect(answer);
+                        break;
+                    case Says says:
+                        wire.Expect(says.Pieces);
+                        break;
+                    case Acts { Side: Side.Client, Event: "half-close" }:
+                        wire.HalfClose();
+                        break;
+                    case Acts { Side: Side.Client, Event: "reset" }:
+                        wire.Reset();
+                        ended.Add(connection);
+                        break;
+                    case Acts { Side: Side.Server }:
+                        wire.ExpectEnd();
+                        ended.Add(connection);
+                        break;
+                }
+            }
+
+            foreach (var (connection, wire) in wires)           // a polite end, and nothing behind what was expected
+            {
+                if (ended.Add(connection))
+                {
+                    wire.HalfClose();
+                    wire.ExpectEnd();
+                }
+            }
+
+            Check(transcript.After, Side.Server, server.Folder);
+        }
+        catch (Violation violation)
+        {
+            throw Located(violation, transcript, delivery);
+        }
+        finally
+        {
+            foreach (var wire in wires.Values)
+            {
+                wire.Dispose();
+            }
+        }
+    }
+
+    public static void AgainstClient(Transcript transcript, Socket listener, string folder, Delivery delivery)
+    {
+        foreach (var (name, content) in HeldBefore(transcript, Side.Client))
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), content);
+        }
+
+        string[] words = transcript.Command!.Split(' ');
+        int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
+        using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
+        var wire = Accept(listener, delivery);
+        try
+        {
+            foreach (var step in transcript.Steps)
+            {
+                switch (step)
+                {
+                    case Says { Side: Side.Server } says:
+                        wire.Send(Joined(says));
+                        break;
+                    case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
+                        ExpectRequest(ref wire, listener, line);
+                        break;
+                    case Says says:
+                        wire.Expect(says.Pieces);
+                        break;
+                    case Acts { Side: Side.Server, Event: "reset" }:
+                        wire.Reset();
+                        break;
+                    case Acts { Side: Side.Server, Event: "half-close" }:
+                        wire.HalfClose();
+                        break;
+                    case Acts { Side: Side.Server }:
+                        wire.HalfClose();
+                        wire.Dispose();
+                        break;
+                    case Acts:
+                        wire.ExpectEnd();
+                        break;
+                }
+            }
+
+            wire.Dispose();
+            int exit = client.WaitForExit();
+            if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0))
+            {
+                throw new Violation(Wording.Exit(wanted == 0, exit, wire.Talk));
+            }
+
+            Check(transcript.After, Side.Client, folder);
+        }
+        catch (Violation violation)
+        {
+            throw Located(violation, transcript, delivery);
+        }
+        finally
+        {
+            wire.Dispose();
+        }
+    }
+
+    // What lies in the folder of one side when the conversation begins.
+    private static IEnumerable<(string Name, byte[] Content)> HeldBefore(Transcript transcript, Side side) =>
+        from holding in transcript.Before
+        where holding.Side == side && holding.Content is not null
+        select (holding.Name, holding.Content!);
+
+    private static Violation Located(Violation violation, Transcript transcript, Delivery delivery) =>
+        new((delivery == Delivery.Whole ? violation.Failure : Hints.InPieces(violation.Failure))
+            with
+        { Where = Where(transcript, delivery) });
+
+    // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
+    // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
+    public static void ExpectRequest(ref ProtocolConnection wire, Socket listener, byte[] line)
+    {
+        string expected = Encoding.UTF8.GetString(line[..^1]);
+        string received = wire.ReceiveLine(expected + "\\n");
+        for (int options = 3; options > 0 && AsksForMore(received, expected); options--)
+        {
+            wire.Send("ER|unsupported|this server has no extensions\n");
+            try
+            {
+                received = wire.ReceiveLine(expected + "\\n");
+            }
+            catch (Violation)
+            {
+                wire.Dispose();
+                if (!Comes(listener))
+                {
+                    throw GivesUp(received, expected, wire.Talk);
+                }
+
+                wire = new ProtocolConnection(listener.Accept(), Side.Server, wire.Delivery);
+                received = wire.ReceiveLine(expected + "\\n");
+            }
+        }
+
+        if (received == expected)
+        {
+            return;
+        }
+
+        if (AsksForMore(expected, received))
+        {
+            Assert.Ignore("not offered: the client does not ask for it");
+        }
+
+        string came = Notation.Show(Encoding.UTF8.GetBytes(received));
+        throw new Violation(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
+    }
+
+    private static Violation GivesUp(string received, string expected, RecordedConnection talk) =>
+        new(new Failure($"{expected}\\n, after `unsupported` was the answer to {received}\\n",
+            "no other request, and no other connection")
+        {
+            HintName = "gives up at unsupported",
+            Sentence = "CLI-7",
+            IsAdvice = true,
+            Talks = [talk],
+            Hint = "this server knows no options, as it may (CONF-1): ask again without them, or there is nothing "
+                + "that such a server and this client can do for each other.",
+        });
+
+    // The same request, with more options; they stand in any order.
+    private static bool AsksForMore(string received, string expected)
+    {
+        string[] more = received.Split('|');
+        string[] fewer = expected.Split('|');
+        return more.Length > fewer.Length && more[0] == fewer[0] && !fewer.Except(more).Any();
+    }
+
+    public static ChildProgram StartClient(
+        string folder, int port, string command, string? file = null, string options = "", string? input = null,
+        string with = "", string? key = null)
+    {
+        (string, string?)[] values =
+        [
+            .. CommandTemplates.Values(CommandTemplates.ClientTemplate, key is null ? with : $"{with} key={key}"),
+            ("host", "127.0.0.1"),
+            ("port", $"{port}"),
+            ("command", command == "" ? null : command),
+            ("file", file),
+        ];
+        string[] words =
+        [
+            .. CommandTemplates.Words(CommandTemplates.ClientTemplate, values), .. CommandTemplates.Words(options),
+        ];
+        if (TestScope.Current is { } watch)
+        {
+            watch.Command = command;
+            watch.RunAs = $"client … {command} {file} {options}".TrimEnd();
+        }
+
+        return new ChildProgram("client", words, folder, input);
+    }
+
+    // Whether the client connects, before it ends.
+    private static bool Comes(Socket listener)
+    {
+        bool Comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
+
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < RunSettings.Patience * 3;)
+        {
+            if (Comes(20_000))
+            {
+                return true;
+            }
+            else if (TestScope.Current?.Ended is not null)
+            {
+                return Comes(0);
+            }
+        }
+
+        return false;
+    }
+
+    public static ProtocolConnection Accept(Socket listener, Delivery delivery)
+    {
+        if (Comes(listener))
+        {
+            return new ProtocolConnection(listener.Accept(), Side.Server, delivery);
+        }
+
+        string exit = TestScope.Current?.Ended is { } client
+            ? $": it has ended, with exit code {client.WaitForExit()}" : "";
+        throw new Violation(new Failure("a connection from the client", $"none{exit}"));
+    }
+
+    private static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch
+    {
+        Octets(var value) => value,
+        AnyOctets(var count) => new byte[count],
+        Shape("line") => Encoding.UTF8.GetBytes("in the words of this server\n"),
+        Shape("time") => Encoding.UTF8.GetBytes("2026-01-31T23:59:59Z"),
+        _ => "7"u8.ToArray(),
+    })];
+
+    private static void Check(Holding[] holdings, Side side, string folder)
+    {
+        string owner = side.ToString().ToLowerInvariant();
+        foreach (var holding in holdings.Where(holding => holding.Side == side))
+        {
+            string path = Path.Combine(folder, holding.Name);
+            if (holding.Content is null && File.Exists(path))
+            {
+                throw new Violation(Wording.Shows(side, holding.Name, new FileInfo(path).Length));
+            }
+
+            if (holding.Content is null)
+            {
+                continue;
+            }
+
+            if (!File.Exists(path))
+            {
+                throw new Violation(new Failure($"the {owner} has {holding.Name}", "it is not there"));
+            }
+
+            var (wanted, there) = (holding.Content, LocalFiles.Read(path));
+            if (!there.AsSpan().SequenceEqual(wanted))
+            {
+                throw new Violation(Wording.OtherOctets(holding.Name, wanted, there));
+            }
+        }
+    }
+
+    private static string Where(Transcript transcript, Delivery delivery)
+    {
+        if (transcript.Name == "")
+        {
+            return "";
+        }
+
+        string how = delivery switch
+        {
+            Delivery.OctetByOctet => "octet by octet",
+            Delivery.ThreeOctets => "three octets at a time",
+            _ => "whole",
+        };
+        return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}";
+    }
+}

@@ -1,0 +1,43 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>
+/// Starts a program as a user without rights. Root may do everything, so what a missing right does can be seen
+/// only as another user.
+/// </summary>
+internal static class UnprivilegedUser
+{
+    private const string Id = "65534";
+
+    // What starts a program as one who owns these paths and has no other rights; nothing where the tests are such one.
+    public static string Launcher(params string[] paths)
+    {
+        if (Environment.UserName != "root")
+        {
+            return "";
+        }
+
+        string launcher = $"setpriv --reuid={Id} --regid={Id} --clear-groups";
+        foreach (string path in paths)
+        {
+            Run("chown", Id, path);
+        }
+
+        string can = RunSettings.IsReference ? $"test -r {CommandTemplates.Dll}" : "true";
+        if (Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
+        {
+            Skip.Because("needs a server that somebody else than root can start from there");
+        }
+
+        return launcher;
+    }
+
+    private static int Run(string program, params string[] words)
+    {
+        using var process = Process.Start(program, words);
+        process.WaitForExit();
+        return process.ExitCode;
+    }
+}

@@ -1,0 +1,304 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Harness.Wire;
+
+/// <summary>What is expected to come, and the failure if something else does.</summary>
+public partial class ProtocolConnection
+{
+    public void Expect(params Piece[] pieces)
+    {
+        foreach (var piece in pieces)
+        {
+            switch (piece)
+            {
+                case Octets(var value):
+                    ExpectOctets(value);
+                    break;
+                case AnyOctets(var size):
+                    Receive(size);
+                    break;
+                case Shape("line"):
+                    ReceiveLine();
+                    break;
+                case Shape("time"):
+                    ReceiveTime();
+                    break;
+                case Shape("digits"):
+                    ReceiveDigits();
+                    break;
+            }
+        }
+
+        _repliesTaken++;
+    }
+
+    private void ReceiveTime()
+    {
+        const string What = "a time such as 2026-01-31T23:59:59Z";
+        const string Format = "yyyy-MM-dd'T'HH:mm:ss'Z'";
+        string time = Encoding.ASCII.GetString(Receive(20, What));
+        if (!DateTime.TryParseExact(time, Format, null, DateTimeStyles.None, out _))
+        {
+            throw Wrong(What, null, time);
+        }
+    }
+
+    private void ReceiveDigits()
+    {
+        int End() => _buffer.AsSpan(_start, _count).IndexOfAnyExceptInRange((byte)'0', (byte)'9');
+
+        if (!Ensure(() => End() >= 0))
+        {
+            throw Wrong("digits", null, "the end");
+        }
+
+        if (End() is 0 or > 20)
+        {
+            throw Wrong("1 to 20 digits", null, Notation.Show(_buffer.AsSpan(_start, Math.Min(_count, 20))));
+        }
+
+        Take(End());
+    }
+
+    public void Expect(string text) => ExpectOctets(Encoding.UTF8.GetBytes(text));
+
+    public void ExpectOctets(byte[] expected)
+    {
+        for (int at = 0; at < expected.Length;)
+        {
+            if (!Ensure(() => _count > 0))
+            {
+                throw Wrong(null, expected, null, at);
+            }
+
+            int piece = Math.Min(_count, expected.Length - at);
+            if (!_buffer.AsSpan(_start, piece).SequenceEqual(expected.AsSpan(at, piece)))
+            {
+                throw Wrong(null, expected, null, at);
+            }
+
+            Take(piece);
+            at += piece;
+        }
+    }
+
+    // An ER with this code; its text is anybody's.
+    public void ExpectError(string code, bool closes = false)
+    {
+        string line = ReceiveLine($"ER|{code}|…\\n");
+        if (!line.StartsWith($"ER|{code}|"))
+        {
+            GiveBack(line + "\n");
+            throw Wrong(null, Encoding.UTF8.GetBytes($"ER|{code}|"), null);
+        }
+
+        if (line.Any(char.IsControl))
+        {
+            throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
+        }
+
+        if (!closes)
+        {
+            return;
+        }
+
+        ExpectEnd();
+        if (_reset)
+        {
+            throw Wrong("the end of the connection", null,
+                "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
+        }
+    }
+
+    private void GiveBack(string line)
+    {
+        int size = Encoding.UTF8.GetByteCount(line);
+        _start -= size;
+        _count += size;
+        _trace.TakeBack(size);
+    }
+
+    public void ExpectEnd()
+    {
+        bool more;
+        try
+        {
+            more = _count > 0 || Fill(Patience);
+        }
+        catch (TimeoutException)
+        {
+            GiveUp();
+            throw Wrong("the connection to be closed", null, $"it stays open, for {Seconds(Patience)}");
+        }
+
+        if (more)
+        {
+            throw Wrong("the connection to be closed, with nothing more on it", null,
+                Notation.Show(_buffer.AsSpan(_start, _count)));
+        }
+    }
+
+    // Whatever comes until the end; or, where what came is to be judged first, until nothing more comes.
+    public byte[] ReceiveRest(bool orSilence = false)
+    {
+        var all = new MemoryStream();
+        try
+        {
+            do
+            {
+                all.Write(_buffer, _start, _count);
+                _trace.Add(Other, _buffer.AsSpan(_start, _count));
+                _start = _count = 0;
+            }
+            while (Fill(Patience));
+        }
+        catch (TimeoutException)
+        {
+            if (orSilence)
+            {
+                return all.ToArray();
+            }
+
+            GiveUp();
+            throw Wrong("the connection to be closed", null, $"it stays open, with nothing on it for "
+                + Seconds(Patience));
+        }
+
+        return all.ToArray();
+    }
+
+    // A whole listing, or any other block without a digest.
+    public byte[] ReceiveBlock()
+    {
+        ulong length = BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight octets of a length"));
+        if (length > 1 << 28)
+        {
+            throw Wrong("a length that is not absurd", null, $"{length}");
+        }
+
+        return Receive((int)length);
+    }
+
+    // The barrier: whatever was said before must have brought no answer, or this one is not the first thing to come.
+    public string[] List()
+    {
+        Send("LIST\n");
+        Expect("OK\n");
+        return Encoding.UTF8.GetString(ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    public byte[] Get(string name)
+    {
+        Send($"GET|{name}\n");
+        Expect("OK\n");
+        return ReceiveBlock();
+    }
+
+    public void Put(string name, byte[] content)
+    {
+        Send($"PUT|{name}\n");
+        Expect("OK\n");
+        Send([.. Notation.U64((ulong)content.Length), .. content]);
+        Expect("OK\n");
+    }
+
+    // ---- the failure, as somebody will read it who has to find the mistake ----
+
+    public Violation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
+    {
+        if (!_waited)
+        {
+            TakeWhatIsThere();
+        }
+
+        var received = _buffer.AsSpan(_start, _count).ToArray();
+        byte[] tail = expected?[at..] ?? [];
+        int same = tail.AsSpan().CommonPrefixLength(received);
+        string prefix = at > 24 ? "…" : Notation.Show(expected.AsSpan(0, expected is null ? 0 : at));
+
+        string end = _waited ? $"  (nothing more, for {Seconds(Patience)})"
+            : _reset ? "  (a reset)"
+            : "  (the end of the connection)";
+        string came = received.Length == 0 ? end : Notation.Show(received, 80);
+        bool isLate = (_answersAfterOthers || _answersAfterEnd) && same == Math.Min(tail.Length, received.Length);
+        if (isLate)
+        {
+            string when = _answersAfterOthers ? "the test had closed its other connections"
+                : "the test had ended its sending";
+            instead ??= $"nothing for {Seconds(Patience)}; then, when {when}: {prefix}{came}";
+        }
+
+        var notes = new List<string>();
+        if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
+        {
+            byte[] seen = [.. expected[..at], .. received];
+            string Number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
+
+            string came64 = seen.Length < 8 ? "" : $"; received is {Number(seen)}";
+            notes.Add($"(expected is the length {Number(expected)}{came64})");
+        }
+
+        // Of several replies, the one that is another.
+        int reply = expected.AsSpan(0, expected is null ? 0 : at + same).LastIndexOf("\n"u8) + 1;
+        if (!expected.AsSpan(reply).StartsWith("OK"u8) && !expected.AsSpan(reply).StartsWith("ER|"u8))
+        {
+            reply = 0;
+        }
+
+        var evidence = new Evidence
+        {
+            Self = _self,
+            What = what,
+            Delivery = _delivery,
+            Expected = expected?[reply..],
+            At = Math.Max(at - reply, 0),
+            Received = received[Math.Max(reply - at, 0)..],
+            Waited = _waited,
+            Reset = _reset,
+            Taken = _repliesTaken,
+            Asked = Asked,
+            AnswersAfterEnd = _answersAfterEnd,
+            AnswersAfterOthers = _answersAfterOthers,
+            Clauses = [.. TestScope.Current?.Clauses.Select(clause => clause.Id) ?? []],
+        };
+        FailedHere = true;
+        _unread = received;
+        _agreed = same;
+        var failure = new Failure(what ?? prefix + Notation.Show(tail, 80), (instead ?? prefix + came).Trim())
+        {
+            Notes = [.. notes],
+            GivenUp = _givenUp,
+            Caret = expected is not null && instead is null && received.Length > 0
+                ? prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length
+                : null,
+            Talks = [Talk],
+        };
+        return new Violation(Hints.Applied(failure, evidence));
+    }
+
+    public bool FailedHere { get; private set; }
+
+    private byte[] _unread = [];
+    private int _agreed;
+
+    public RecordedConnection Talk => new(_trace.Lines, FailedHere, Other, _unread, _agreed);
+
+    private void TakeWhatIsThere()
+    {
+        try
+        {
+            _socket.ReceiveTimeout = 100;
+            if (_count < 64)
+            {
+                Fill(100);
+            }
+        }
+        catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }
+    }
+
+    public string SoFar() => Talk.Text();
+}

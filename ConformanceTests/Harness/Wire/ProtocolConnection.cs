@@ -1,0 +1,349 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Harness.Wire;
+
+/// <summary>
+/// One end of a connection. It sends exactly what it is told to, in the pieces it is told to, and receives
+/// exactly the bytes that it expects. How many bytes one receive returned is never looked at.
+/// </summary>
+public partial class ProtocolConnection : IDisposable
+{
+    private readonly Socket _socket;
+    private readonly Side _self;
+    private readonly Delivery _delivery;
+    private readonly byte[] _buffer = new byte[1 << 16];
+    private int _start;
+    private int _count;
+    private readonly Recording _trace = new();
+    private long _arrived;
+    private long _sentOctets;
+    private int _repliesTaken;
+
+    public ProtocolConnection(Socket socket, Side self, Delivery delivery = Delivery.Whole)
+    {
+        _socket = socket;
+        _self = self;
+        _delivery = delivery;
+        socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent octet by octet
+        socket.SendTimeout = socket.ReceiveTimeout = RunSettings.Patience;
+        TestScope.Current?.Add(this);
+    }
+
+    // How long one waits for what never comes.
+    public int Patience { get; init; } = RunSettings.Patience;
+
+    public Socket Socket => _socket;
+
+    public Delivery Delivery => _delivery;
+
+    public Recording Trace => _trace;
+
+    public void ToldToStop(string signal)
+    {
+        Asked.ToldToStop = true;
+        _trace.Happens($"(the server is sent SIG{signal})");
+    }
+
+    public RequestTracker Asked { get; } = new();
+
+    public bool SendingFailed { get; private set; }
+
+    // ---- sending ----
+
+    public void Send(string text) => Send(Encoding.UTF8.GetBytes(text));
+
+    public void Send(ReadOnlySpan<byte> octets)
+    {
+        _trace.Add(_self, octets);
+        Asked.Sends(octets);
+        int size = _delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => octets.Length };
+        try
+        {
+            for (int sent = 0; sent < octets.Length;)
+            {
+                // Of long payloads only the ends.
+                bool middle = octets.Length > 512 && sent >= 64 && sent < octets.Length - 8;
+                int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
+                SendPiece(octets.Slice(sent, piece));
+                sent += piece;
+                _trace.Cut(_self, _sentOctets += piece);
+            }
+        }
+        catch (SocketException e)
+        {
+            _trace.Happens(e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
+                ? $"({Name(Other)} takes nothing more for {Seconds(Patience)})"
+                : $"({Name(_self)} cannot send: {Name(Other)} has closed the connection)");
+            SendingFailed = true;
+        }
+    }
+
+    public void HalfClose()
+    {
+        _trace.Happens($"{Name(_self)} ends its sending (half-close)");
+        Asked.HalfClosed = HasEnded = true;
+        try
+        {
+            EndSending();
+        }
+        catch (SocketException) { }                     // reset by the peer: what it said can still be read
+    }
+
+    public void Reset()
+    {
+        _trace.Happens($"{Name(_self)} resets the connection");
+        _socket.LingerState = new LingerOption(true, 0);
+        Dispose();
+    }
+
+    public void Dispose()
+    {
+        HasEnded = true;
+        _socket.Dispose();
+    }
+
+    public bool HasEnded { get; private set; }          // our side of it
+
+    // Time that belongs to the conversation.
+    public void RestsFor(int milliseconds)
+    {
+        _trace.Happens($"({Name(_self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
+        Thread.Sleep(milliseconds);
+    }
+
+    private static string Name(Side side) => side == Side.Client ? "the client" : "the server";
+
+    private static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
+
+    // What is below: the socket, or TLS in it (Tls.cs).
+    protected virtual void SendPiece(ReadOnlySpan<byte> piece) => _socket.Send(piece);
+
+    protected virtual void EndSending() => _socket.Shutdown(SocketShutdown.Send);
+
+    protected virtual int ReceiveSome(byte[] into, int at, int most, out SocketError error) =>
+        _socket.Receive(into, at, most, SocketFlags.None, out error);
+
+    // ---- receiving ----
+
+    // More octets into the buffer: false at the end of the stream.  A reset is an end, too.
+    private bool Fill(int timeout)
+    {
+        if (_start > 0)
+        {
+            _buffer.AsSpan(_start, _count).CopyTo(_buffer);
+            _start = 0;
+        }
+
+        _socket.ReceiveTimeout = timeout;
+        int received = ReceiveSome(_buffer, _count, _buffer.Length - _count, out var error);
+        if (error is SocketError.TimedOut or SocketError.WouldBlock)
+        {
+            throw new TimeoutException();
+        }
+
+        if (error == SocketError.ConnectionReset)
+        {
+            _trace.Happens($"({Name(Other)} has reset the connection)");
+        }
+        else if (error != SocketError.Success)
+        {
+            _trace.Happens("(the connection is lost)");
+        }
+
+        _reset |= error == SocketError.ConnectionReset;
+        IsAtItsEnd |= received == 0;
+        _count += received;
+        if (received > 0)
+        {
+            _trace.Cut(Other, _arrived += received);
+        }
+
+        return received > 0;
+    }
+
+    public bool IsAtItsEnd { get; private set; }        // the other side of it
+
+    // Whether something has come that nobody has asked for yet.
+    public bool HasMore => _count > 0 || _socket.Poll(0, SelectMode.SelectRead);
+
+    // The same, where what has come may be TLS's own affair.
+    public bool HasOctets
+    {
+        get
+        {
+            try
+            {
+                return _count > 0 || !Fill(50) || _count > 0;
+            }
+            catch (TimeoutException)
+            {
+                return false;
+            }
+        }
+    }
+
+    private byte[] Take(int size)
+    {
+        var octets = _buffer.AsSpan(_start, size).ToArray();
+        _start += size;
+        _count -= size;
+        _trace.Add(Other, octets);
+        Asked.Hears(octets);
+        return octets;
+    }
+
+    private Side Other => _self == Side.Client ? Side.Server : Side.Client;
+
+    public byte[] Receive(int size, string what = "")
+    {
+        var all = new byte[size];
+        for (int have = 0; have < size;)
+        {
+            if (_count == 0 && !Ensure(() => _count > 0))
+            {
+                string came = _waited ? "nothing more" : _reset ? "a reset" : "the end";
+                throw Wrong(what == "" ? $"{size:N0} octets" : what, null,
+                    $"{came} after {have:N0} of {size:N0} octets");
+            }
+
+            int piece = Math.Min(size - have, _count);
+            Take(piece).CopyTo(all, have);
+            have += piece;
+        }
+
+        return all;
+    }
+
+    // So many octets, whichever.  They are not kept: they may be more than fit.
+    public void Skip(long size)
+    {
+        for (long left = size; left > 0;)
+        {
+            if (_count == 0 && !Ensure(() => _count > 0))
+            {
+                throw Wrong($"{size} more octets", null, $"the end after {size - left} of them");
+            }
+
+            int piece = (int)Math.Min(left, _count);
+            _start += piece;
+            _count -= piece;
+            left -= piece;
+        }
+    }
+
+    // One line without its LF.
+    public string ReceiveLine(string expected = "a line")
+    {
+        int End() => _buffer.AsSpan(_start, _count).IndexOf((byte)'\n');
+
+        if (!Ensure(() => End() >= 0 || _count > 1024))
+        {
+            throw Wrong(expected, null, _count == 0 && !_waited && !_reset ? "the end of the connection" : null);
+        }
+
+        if (End() is < 0 or >= 1024)
+        {
+            throw Wrong(expected, null, "1,024 octets without a line end");
+        }
+
+        return Encoding.UTF8.GetString(Take(End() + 1)[..^1]);
+    }
+
+    private bool Ensure(Func<bool> enough)
+    {
+        try
+        {
+            while (!enough())
+            {
+                if (!Fill(Patience))
+                {
+                    return false;
+                }
+            }
+
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            return TimedOut();
+        }
+    }
+
+    // Nothing came.  Does it come once the others have gone, or once we end our side?
+    // That tells a server that serves one after the other, and one that reads until the end, from one that hangs.
+    private bool TimedOut()
+    {
+        _trace.Happens($"(nothing for {Seconds(Patience)})");
+        GiveUp();
+        if (_count > 0 || _self == Side.Server)
+        {
+            return false;
+        }
+
+        foreach (var other in TestScope.Current?.Wires ?? [])
+        {
+            if (other != this && other._self == _self)
+            {
+                try
+                {
+                    other._socket.Shutdown(SocketShutdown.Both);
+                    _others++;
+                }
+                catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
+            }
+        }
+
+        _answersAfterOthers = _others > 0 && Comes(_soon);
+        if (_answersAfterOthers)
+        {
+            _trace.Happens("(the test closed its other connections, and the answer came)");
+        }
+        else
+        {
+            try
+            {
+                EndSending();
+                _answersAfterEnd = Comes(2 * _soon);
+                if (_answersAfterEnd)
+                {
+                    _trace.Happens("(the test ended its sending, and the answer came)");
+                }
+            }
+            catch (SocketException) { }                     // it was closed meanwhile
+        }
+
+        return false;
+    }
+
+    // From here on an error of the program is what we do to it, not what it did.
+    private void GiveUp()
+    {
+        _waited = true;
+        _givenUp = Wording.Crash(TestScope.Current?.Said() ?? "", 0) is null;
+    }
+
+    private bool Comes(int within)
+    {
+        try
+        {
+            return Fill(within) && _count > 0;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+    }
+
+    private static readonly int _soon = RunSettings.Milliseconds(1500);
+    private int _others;
+    private bool _waited;
+    private bool _givenUp;
+    private bool _reset;
+    private bool _answersAfterEnd;
+    private bool _answersAfterOthers;
+}
+
+/// <summary>In which pieces bytes are sent.</summary>
+public enum Delivery { Whole, OctetByOctet, ThreeOctets }

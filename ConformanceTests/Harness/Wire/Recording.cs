@@ -1,0 +1,172 @@
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Harness.Wire;
+
+/// <summary>
+/// What one side sent up to the next LF, or an event such as a FIN. Of long data only both ends are kept.
+/// </summary>
+public sealed record RecordedLine(
+    Side? Side, long Offset, long Length, byte[] First, byte[] Last, long[] Cuts, string Event)
+{
+    public string Show(int most)
+    {
+        // Of what is no text its ends are enough.
+        if (First.Count(octet => octet is >= 32 and < 127 or 10) < First.Length / 2)
+        {
+            most = Math.Min(most, 36);
+        }
+
+        if (Length <= most)
+        {
+            return Notation.Show(First);
+        }
+
+        int first = Math.Min(most * 2 / 3, First.Length);
+        int last = most / 3;
+        byte[] ends = Last.Length >= last ? Last : [.. First, .. Last];
+        return $"{Notation.Show(First.AsSpan(0, first))} …({Length - first - last:N0} more)… "
+            + Notation.Show(ends.AsSpan()[^Math.Min(last, ends.Length)..]);
+    }
+}
+
+// A connection as a failure shows it.  Unread: what came from there last, and is what was expected up to Same.
+public sealed record RecordedConnection(RecordedLine[] Lines, bool FailedHere, Side Peer, byte[] Unread, int Same)
+{
+    private const int Ends = 15;                                // lines at the start and at the end of a long one
+
+    public string Text()
+    {
+        var text = new StringBuilder();
+        for (int i = 0; i < Lines.Length; i++)
+        {
+            var line = Lines[i];
+            if (Lines.Length > 2 * Ends && i == Ends)
+            {
+                text.Append($"          ({Lines.Length - 2 * Ends:N0} lines more)\n");
+                i = Lines.Length - Ends - 1;
+            }
+            else if (line.Side is { } side)
+            {
+                // Into which pieces the network cut what came is another matter each time.
+                bool cut = line.Cuts.Length > 0 && side != Peer;
+                string pieces = cut ? $"      [in {line.Cuts.Length + 1:N0} pieces]" : "";
+                text.Append($"  {line.Offset,6}  {(side == Side.Client ? 'C' : 'S')}: {line.Show(100)}{pieces}\n");
+            }
+            else
+            {
+                text.Append($"          {line.Event}\n");
+            }
+        }
+
+        return text.Length == 0 ? "          (nothing)\n" : text.ToString();
+    }
+}
+
+/// <summary>What went over one connection, in order.</summary>
+public sealed class Recording
+{
+    private const int Head = 600;
+    private const int Tail = 200;
+    private const int MostCuts = 2000;
+    private readonly List<Entry> _entries = [];
+    private readonly long[] _offsets = [0, 0];
+    private readonly List<long>[] _cuts = [[], []];
+
+    private sealed class Entry
+    {
+        public Side? Side;
+        public string Event = "";
+        public long Offset;
+        public long Length;
+        public byte Latest;
+        public readonly List<byte> First = [];
+        public byte[] Last = [];
+
+        public void Add(ReadOnlySpan<byte> octets)
+        {
+            int kept = Math.Min(Head - First.Count, octets.Length);
+            First.AddRange(octets[..kept]);
+            byte[] rest = [.. Last, .. octets[kept..][Math.Max(0, octets.Length - kept - Tail)..]];
+            Last = rest.Length > Tail ? rest[^Tail..] : rest;
+            Length += octets.Length;
+            Latest = octets[^1];
+        }
+    }
+
+    public void Add(Side side, ReadOnlySpan<byte> octets)
+    {
+        if (octets.IsEmpty)
+        {
+            return;
+        }
+
+        lock (_entries)
+        {
+            bool goesOn = _entries.Count > 0 && _entries[^1].Side == side && _entries[^1].Latest != '\n';
+            if (!goesOn)
+            {
+                _entries.Add(new Entry { Side = side, Offset = _offsets[(int)side] });
+            }
+
+            _entries[^1].Add(octets);
+            _offsets[(int)side] += octets.Length;
+        }
+    }
+
+    // One send, or one receive, ended at this many octets.
+    public void Cut(Side side, long at)
+    {
+        lock (_entries)
+        {
+            if (_cuts[(int)side].Count < MostCuts)
+            {
+                _cuts[(int)side].Add(at);
+            }
+        }
+    }
+
+    public void Happens(string what)
+    {
+        lock (_entries)
+        {
+            _entries.Add(new Entry { Event = what });
+        }
+    }
+
+    // What a reader took by mistake, given back: it is the last.
+    public void TakeBack(int octets)
+    {
+        lock (_entries)
+        {
+            var last = _entries[^1];
+            last.Length -= octets;
+            last.First.RemoveRange((int)last.Length, octets);
+            _offsets[(int)last.Side!] -= octets;
+            if (last.Length == 0)
+            {
+                _entries.RemoveAt(_entries.Count - 1);
+            }
+        }
+    }
+
+    public RecordedLine[] Lines
+    {
+        get
+        {
+            lock (_entries)
+            {
+                return [.. _entries.Select(Shown)];
+            }
+        }
+    }
+
+    private RecordedLine Shown(Entry entry)
+    {
+        long end = entry.Offset + entry.Length;
+        long[] inside = entry.Side is { } side
+            ? [.. _cuts[(int)side].Where(at => at > entry.Offset && at < end).Select(at => at - entry.Offset)]
+            : [];
+        return new RecordedLine(
+            entry.Side, entry.Offset, entry.Length, [.. entry.First], entry.Last, inside, entry.Event);
+    }
+}

@@ -1,0 +1,134 @@
+using System.Buffers.Binary;
+
+namespace ConformanceTests.Harness.Wire;
+
+/// <summary>What the client's side of a connection has asked for, as far as a hint needs it.</summary>
+public sealed class RequestTracker
+{
+    private readonly List<byte> _partial = [];                   // a request without its end
+    private readonly List<byte> _block = [];                     // the start of what followed the last request
+    private long _blockOctets = -1;
+
+    public string Last { get; private set; } = "";      // the last request line
+
+    public int Together { get; private set; }           // so many requests without an answer between them
+
+    public bool HalfClosed { get; set; }
+
+    public bool ToldToStop { get; set; }                // the server was, by a signal
+
+    public int Blocks { get; private set; }
+
+    public long Heard { get; private set; }             // octets that have come back
+
+    public bool WithDigest { get; private set; }        // asked for with any request
+
+    private bool _heardSince = true;
+
+    public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
+
+    public string Line { get; private set; } = "";      // the last line sent, be it a request or not
+
+    public void Sends(ReadOnlySpan<byte> octets)
+    {
+        if (!InsideBlock && octets.IndexOf((byte)'\n') is >= 0 and var lf)
+        {
+            Line = Encoding.UTF8.GetString([.. _partial, .. octets[..lf]]);
+        }
+
+        if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n'))
+        {
+            _partial.AddRange(octets);
+            return;
+        }
+
+        Uneven = _partial.Count > 0;
+        byte[] all = [.. _partial, .. octets];
+        _partial.Clear();
+        int requests = 0;
+        int used = 0;
+        for (var rest = all.AsSpan(); rest.IndexOf((byte)'\n') is >= 0 and var end; rest = rest[(end + 1)..])
+        {
+            if (!IsRequest(rest[..end]))
+            {
+                break;
+            }
+
+            Last = Encoding.UTF8.GetString(rest[..end]);
+            requests++;
+            _blockOctets = -1;
+            used += end + 1;
+            WithDigest |= Last.Contains("|digest=");
+            _block.Clear();
+            var next = rest[(end + 1)..];
+            bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
+            if (Last.StartsWith("PUT|") && !another)
+            {
+                break;             // what follows is its block
+            }
+        }
+
+        if (requests > 0)
+        {
+            Together = _heardSince ? requests : Together + requests;
+            _heardSince = false;
+        }
+
+        var left = all.AsSpan(used);
+        Uneven |= requests > 0 && !left.IsEmpty;
+        if (left.IsEmpty || !Last.StartsWith("PUT|"))
+        {
+            return;
+        }
+
+        if (_blockOctets < 0)
+        {
+            _blockOctets = 0;
+            Blocks++;
+        }
+
+        _blockOctets += left.Length;
+        if (_block.Count < 8)
+        {
+            _block.AddRange(left[..Math.Min(left.Length, 8 - _block.Count)]);
+        }
+    }
+
+    // Before a block is due: what may become a request.
+    private bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
+        _partial.Count > 0
+        || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
+            && (!Last.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
+
+    public void Hears(ReadOnlySpan<byte> octets) => (Heard, _heardSince) = (Heard + octets.Length, true);
+
+    private static bool IsRequest(ReadOnlySpan<byte> line)
+    {
+        int verb = line.IndexOfAnyExceptInRange((byte)'A', (byte)'Z') is >= 0 and var end ? end : line.Length;
+        return verb is >= 3 and <= 8 && (verb == line.Length || line[verb] == '|');
+    }
+
+    // How much of the block is still to come; null where there is none.
+    public decimal? BlockLeft
+    {
+        get
+        {
+            if (_blockOctets < 0)
+            {
+                return null;
+            }
+
+            if (_block.Count < 8)
+            {
+                return 8 - _block.Count;
+            }
+
+            ulong length = BinaryPrimitives.ReadUInt64BigEndian(_block.ToArray());
+            return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - _blockOctets;
+        }
+    }
+
+    public bool InsideBlock => BlockLeft is > 0;
+
+    public bool BlockComplete => BlockLeft is <= 0;
+}

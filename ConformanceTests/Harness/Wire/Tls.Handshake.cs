@@ -1,0 +1,291 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography.X509Certificates;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Harness.Wire;
+
+/// <summary>The handshake: messages, proofs and keys.</summary>
+public sealed partial class Tls
+{
+    // ---- the handshake [4], in the steps in which the two sides take turns ----
+
+    private IncrementalHash _transcript = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly ECDiffieHellman _ours = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
+    private readonly List<byte> _messages = [];                                  // received and not taken yet
+    private byte[] _handshake = [];
+    private byte[] _master = [];
+    private byte[] _clientSecret = [];
+    private byte[] _serverSecret = [];
+
+    public void AsClient(KeyAndCertificate? me)
+    {
+        SendHello();
+        HearServer();
+        SendProof(me);
+    }
+
+    public void SendHello() => Say(ClientHello, HelloBody());
+
+    // A ClientHello's record, for those who send it where it does not belong.
+    public static byte[] HelloRecord()
+    {
+        using var none = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        return new Tls(none, Side.Client).HelloAsRecord();
+    }
+
+    private byte[] HelloAsRecord() => Record(Handshake, Message(ClientHello, HelloBody()));
+
+    private byte[] HelloBody() =>
+    [
+        3, 3, .. RandomNumberGenerator.GetBytes(32), 0, .. Long(_suite), 1, 0,
+        .. Long([
+            .. Extension(Versions, [2, .. _version]),
+            .. Extension(Groups, Long(_group)),
+            .. Extension(Signatures, Long(_signature)),
+            .. Extension(KeyShare, Long([.. _group, .. Long(Point())])),
+        ]),
+    ];
+
+    // Everything from its hello to its Finished: it is asked for a certificate, shows its own, and proves to hold its
+    // key.  From here on both directions are sealed; who the client is, the server does not know yet.
+    public void HearServer()
+    {
+        var hello = Hear(ServerHello).AsSpan();
+        var extensions = hello[(2 + 32 + 1 + hello[34] + 2 + 1 + 2)..];
+        TakeHandshakeKeys(Find(extensions, KeyShare)[4..]);
+        Hear(Extensions);
+        if (Hear(CertificateRequest) is not [0, ..])
+        {
+            throw new Violation("expected  a CertificateRequest without context\nreceived  one with it");
+        }
+
+        TakeCertificate(Hear(Certificate));
+        TakeProof("server");
+        TakeFinished(_serverSecret);
+        _master = Hkdf(Derive(_handshake, "derived", SHA256.HashData([])), new byte[Size]);
+        var (client, server) = (Derive(_master, "c ap traffic", Said), Derive(_master, "s ap traffic", Said));
+        _next = new Keys(client);
+        _receiving = new Keys(server);
+    }
+
+    private Keys? _next;
+
+    // The client's certificate, the proof that it holds its key, and Finished.  Null: no certificate.
+    public void SendProof(KeyAndCertificate? me)
+    {
+        foreach (byte[] message in Proof(me))
+        {
+            Write(Record(Handshake, message));
+        }
+
+        _sending = _next;
+    }
+
+    // The messages themselves, so that somebody can spoil one before it is sealed.
+    public IEnumerable<byte[]> Proof(KeyAndCertificate? me)
+    {
+        string who = self == Side.Client ? "client" : "server";
+        byte[] secret = self == Side.Client ? _clientSecret : _serverSecret;
+        yield return Heed(Message(Certificate, me is null ? [0, 0, 0, 0]
+            : [0, .. Longer([.. Longer(me.Certificate), 0, 0])]));
+        if (me is not null)
+        {
+            yield return Heed(Message(CertificateVerify, [.. _signature, .. Long(me.Key.SignData(Signed(who),
+                HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence))]));
+        }
+
+        yield return Heed(Message(Finished, HMACSHA256.HashData(Expand(secret, "finished", [], Size), Said)));
+    }
+
+    // The other side of it.  A client that offers a key of another group first is asked for one of ours [4.1.4].
+    public void AsServer(KeyAndCertificate me)
+    {
+        byte[] hello = Hear(ClientHello);
+        if (TheirShare(hello).Length == 0)
+        {
+            byte[] first = Said;
+            _transcript = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            Heed(Message(MessageHash, first));
+            Say(ServerHello, ServerHelloBody(hello, SHA256.HashData("HelloRetryRequest"u8), _group));
+            hello = Hear(ClientHello);
+        }
+
+        byte[] share = [.. _group, .. Long(Point())];
+        Say(ServerHello, ServerHelloBody(hello, RandomNumberGenerator.GetBytes(32), share));
+        TakeHandshakeKeys(TheirShare(hello));
+        Say(Extensions, [0, 0]);
+        Say(CertificateRequest, [0, .. Long(Extension(Signatures, Long(_signature)))]);
+        foreach (byte[] message in Proof(me))
+        {
+            Write(Record(Handshake, message));
+        }
+
+        _master = Hkdf(Derive(_handshake, "derived", SHA256.HashData([])), new byte[Size]);
+        var client = Derive(_master, "c ap traffic", Said);
+        _sending = new Keys(Derive(_master, "s ap traffic", Said));
+        TakeCertificate(Hear(Certificate));
+        if (PeersCertificate.Length > 0)
+        {
+            TakeProof("client");
+        }
+
+        TakeFinished(_clientSecret);
+        _receiving = new Keys(client);
+    }
+
+    private static byte[] ServerHelloBody(byte[] hello, byte[] random, byte[] share) =>
+    [
+        3, 3, .. random, .. hello[34..(35 + hello[34])], .. _suite, 0,
+        .. Long([.. Extension(Versions, _version), .. Extension(KeyShare, share)]),
+    ];
+
+    // The point that a ClientHello offers in our group; empty: none.
+    private static ReadOnlySpan<byte> TheirShare(ReadOnlySpan<byte> hello)
+    {
+        hello = hello[(35 + hello[34])..];                              // behind version, random and session
+        hello = hello[(2 + BinaryPrimitives.ReadUInt16BigEndian(hello))..];
+        hello = hello[(1 + hello[0] + 2)..];
+        for (var shares = Find(hello, KeyShare)[2..]; shares.Length > 0;)
+        {
+            int length = BinaryPrimitives.ReadUInt16BigEndian(shares[2..]);
+            if (shares.StartsWith(_group))
+            {
+                return shares.Slice(4, length);
+            }
+
+            shares = shares[(4 + length)..];
+        }
+
+        return [];
+    }
+
+    // ---- what a handshake is made of ----
+
+    private byte[] Said => _transcript.GetCurrentHash();
+
+    private byte[] Heed(byte[] message)
+    {
+        _transcript.AppendData(message);
+        return message;
+    }
+
+    // The body of the next message, which is to be this one.
+    private byte[] Hear(byte type)
+    {
+        int Length() => _messages.Count < 4 ? 4 : 4 + (_messages[1] << 16 | _messages[2] << 8 | _messages[3]);
+
+        while (_messages.Count < Length())
+        {
+            switch (NextRecord(out var error))
+            {
+                case (Handshake, var octets):
+                    _messages.AddRange(octets);
+                    break;
+                case (Alert, [_, var what]):
+                    Heard = what;
+                    throw new Violation($"expected  a handshake that goes on\n"
+                                        + $"received  the alert {what}");
+                case var record:
+                    throw new Violation("expected  a handshake that goes on\nreceived  "
+                    + (record is var (other, _) ? $"a record of type {other}" : $"the end ({error})"));
+            }
+        }
+
+        byte[] message = [.. _messages.Take(Length())];
+        _messages.RemoveRange(0, message.Length);
+        if (message[0] != type)
+        {
+            throw new Violation($"expected  the message {type} of a handshake\nreceived  the message {message[0]}");
+        }
+
+        _before = Said;
+        Heed(message);
+        return message[4..];
+    }
+
+    private byte[] _before = [];                         // what was said up to the message that was heard last
+
+    private void TakeCertificate(byte[] body)
+    {
+        int length = body[1] << 16 | body[2] << 8 | body[3];
+        PeersCertificate = length == 0 ? [] : body[7..(7 + (body[4] << 16 | body[5] << 8 | body[6]))];
+    }
+
+    // [4.4.3] Whoever signs what both have said just now holds the key.
+    private void TakeProof(string who)
+    {
+        byte[] body = Hear(CertificateVerify);
+        using var certificate = X509CertificateLoader.LoadCertificate(PeersCertificate);
+        using var key = certificate.GetECDsaPublicKey();
+        bool holds = key is not null && body.AsSpan().StartsWith(_signature)
+            && key.VerifyData(SignedWith(who, _before), body.AsSpan(4), HashAlgorithmName.SHA256,
+                DSASignatureFormat.Rfc3279DerSequence);
+        if (!holds)
+        {
+            throw new Violation($"expected  the {who}'s proof that it holds its key\nreceived  another");
+        }
+    }
+
+    private byte[] Signed(string who) => SignedWith(who, Said);
+
+    private static byte[] SignedWith(string who, byte[] said)
+    {
+        string text = $"{new string(' ', 64)}TLS 1.3, {who} CertificateVerify\0";
+        return [.. Encoding.ASCII.GetBytes(text), .. said];
+    }
+
+    private void TakeFinished(byte[] secret)
+    {
+        byte[] body = Hear(Finished);
+        if (!body.AsSpan().SequenceEqual(HMACSHA256.HashData(Expand(secret, "finished", [], Size), _before)))
+        {
+            throw new Violation("expected  the Finished of this handshake\nreceived  another");
+        }
+    }
+
+    // ---- keys [7.1] ----
+
+    private void TakeHandshakeKeys(ReadOnlySpan<byte> point)
+    {
+        var q = new ECPoint { X = point[1..33].ToArray(), Y = point[33..65].ToArray() };
+        using var theirs = ECDiffieHellman.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = q });
+        byte[] shared = _ours.DeriveRawSecretAgreement(theirs.PublicKey);
+        byte[] early = Hkdf(new byte[Size], new byte[Size]);
+        _handshake = Hkdf(Derive(early, "derived", SHA256.HashData([])), shared);
+        (_clientSecret, _serverSecret) =
+            (Derive(_handshake, "c hs traffic", Said), Derive(_handshake, "s hs traffic", Said));
+        var (client, server) = (new Keys(_clientSecret), new Keys(_serverSecret));
+        (_sending, _receiving) = self == Side.Client ? (client, server) : (server, client);
+    }
+
+    private byte[] Point()
+    {
+        var q = _ours.ExportParameters(false).Q;
+        return [4, .. q.X!, .. q.Y!];
+    }
+
+    private static byte[] Hkdf(byte[] salt, byte[] input) => HKDF.Extract(HashAlgorithmName.SHA256, input, salt);
+
+    private static byte[] Derive(byte[] secret, string label, byte[] hash) => Expand(secret, label, hash, Size);
+
+    private static byte[] Extension(ushort type, byte[] octets) => [.. U16(type), .. Long(octets)];
+
+    // The octets of one of the extensions that a hello ends with.
+    private static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> extensions, ushort type)
+    {
+        while (extensions.Length >= 4)
+        {
+            int length = BinaryPrimitives.ReadUInt16BigEndian(extensions[2..]);
+            if (BinaryPrimitives.ReadUInt16BigEndian(extensions) == type)
+            {
+                return extensions.Slice(4, length);
+            }
+
+            extensions = extensions[(4 + length)..];
+        }
+
+        throw new Violation($"expected  the extension {type} in a hello\nreceived  none");
+    }
+}

@@ -1,0 +1,246 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Harness.Wire;
+
+/// <summary>
+/// One side of a TLS 1.3 connection (RFC 8446), written out: one cipher suite, one group, one signature
+/// algorithm, one certificate. A library would do for a program that behaves. Tests need one that can show a
+/// certificate without its key, leave out the end of a handshake, cut a record in two or flip one of its bits.
+/// Numbers in brackets are sections of the RFC.
+/// </summary>
+public sealed partial class Tls(Socket socket, Side self)
+{
+    // [5.1] what a record holds · [6] the one alert that is no complaint · [4] the messages of a handshake
+    public const byte ChangeCipherSpec = 20;
+    public const byte Alert = 21;
+    public const byte Handshake = 22;
+    public const byte Data = 23;
+    public const byte CloseNotify = 0;
+    private const byte ClientHello = 1;
+    private const byte ServerHello = 2;
+    private const byte Ticket = 4;
+    private const byte Extensions = 8;
+    private const byte Certificate = 11;
+    private const byte CertificateRequest = 13;
+    private const byte CertificateVerify = 15;
+    private const byte Finished = 20;
+    private const byte KeyUpdate = 24;
+    private const byte MessageHash = 254;
+    private const int Header = 5;
+    private const int MostInRecord = 1 << 14;
+    private const int Tag = 16;
+    private const int Size = 32;
+
+    // [B] the numbers of what this file can do, and of the extensions that say so
+    private static readonly byte[] _suite = [0x13, 0x01];
+    private static readonly byte[] _group = [0, 23];
+    private static readonly byte[] _signature = [4, 3];
+    private static readonly byte[] _version = [3, 4];
+    private const ushort Groups = 10;
+    private const ushort Signatures = 13;
+    private const ushort Versions = 43;
+    private const ushort KeyShare = 51;
+
+    // In how many octets at a time it is handed to TCP; 0: whole.
+    public int Piece { get; init; }
+
+    // All that it has sent, for those who say it once more; and the alert that ended the other side's sending.
+    public readonly MemoryStream Sent = new();
+
+    public byte? Heard { get; private set; }
+
+    public byte[] PeersCertificate { get; private set; } = [];
+
+    // ---- records ----
+
+    private Keys? _sending;
+    private Keys? _receiving;                   // null: in the clear
+    private readonly byte[] _raw = new byte[Header + MostInRecord + 256];
+    private int _count;
+    private ReadOnlyMemory<byte> _data;                  // received and not taken yet
+
+    // The octets of a record, which are then to be sent, in this order and whole.
+    public byte[] Record(byte type, ReadOnlySpan<byte> octets) =>
+        _sending?.Seal(type, octets) ?? [type, 3, 3, .. U16(octets.Length), .. octets];
+
+    public void Write(ReadOnlySpan<byte> octets)
+    {
+        lock (Sent)
+        {
+            Sent.Write(octets);
+        }
+
+        int size = Piece > 0 ? Piece : octets.Length;
+        for (int at = 0; at < octets.Length; at += size)
+        {
+            socket.Send(octets[at..Math.Min(at + size, octets.Length)]);
+        }
+    }
+
+    public void Send(ReadOnlySpan<byte> octets)
+    {
+        for (int at = 0; at < octets.Length; at += MostInRecord)
+        {
+            Write(Record(Data, octets[at..Math.Min(at + MostInRecord, octets.Length)]));
+        }
+    }
+
+    // [4.6.3] From here on this side uses other keys; and asks the other side to, or not.
+    public byte[] KeyUpdateRecord(bool asks)
+    {
+        byte[] record = Record(Handshake, Message(KeyUpdate, [(byte)(asks ? 1 : 0)]));
+        _sending = _sending!.Next();
+        return record;
+    }
+
+    public void SendCloseNotify() => Write(Record(Alert, [1, CloseNotify]));
+
+    // Null: the connection has ended, or `error` says what else.  What was received of a record is kept.
+    public (byte Type, byte[] Octets)? NextRecord(out SocketError error)
+    {
+        while (true)
+        {
+            int length = Header + (_count < Header ? 0 : BinaryPrimitives.ReadUInt16BigEndian(_raw.AsSpan(3)));
+            if (length > _raw.Length || _count > 1 && _raw[1] != 3)
+            {
+                throw new Violation($"expected  a record of TLS\nreceived  {Notation.Show(_raw.AsSpan(0, _count))}");
+            }
+
+            if (_count < Header || _count < length)
+            {
+                int received = socket.Receive(_raw, _count, _raw.Length - _count, SocketFlags.None, out error);
+                if (error != SocketError.Success || received == 0)
+                {
+                    return null;
+                }
+
+                _count += received;
+                continue;
+            }
+
+            byte[] header = _raw[..Header];
+            byte[] body = _raw[Header..length];
+            _raw.AsSpan(length, _count - length).CopyTo(_raw);
+            _count -= length;
+            error = SocketError.Success;
+            if (header[0] == ChangeCipherSpec)
+            {
+                continue;                // [D.4] says nothing
+            }
+
+            return _receiving is null || header[0] != Data ? (header[0], body) : _receiving.Open(header, body);
+        }
+    }
+
+    // Octets of the conversation.  0: there will be no more; `Heard` is CloseNotify if the other side has said so.
+    public int Receive(Span<byte> into, out SocketError error)
+    {
+        error = SocketError.Success;
+        while (_data.IsEmpty)
+        {
+            if (Heard is not null && self == Side.Server)
+            {
+                return 0;
+            }
+
+            if (NextRecord(out error) is not var (type, octets))
+            {
+                return 0;
+            }
+
+            if (Heard is not null)
+            {
+                throw new Violation("expected  nothing behind an alert but the FIN\n"
+                + $"received  a record of type {type}, {octets.Length} octets");
+            }
+
+            if (type == Alert && octets is [_, var what])
+            {
+                Heard = what;
+            }
+            else if (type == Data)
+            {
+                _data = octets;
+            }
+            else if (type == Handshake && octets is [KeyUpdate, 0, 0, 1, _])
+            {
+                _receiving = _receiving!.Next();
+            }
+            else if (type != Handshake || octets is not [Ticket, ..])
+            {
+                throw new Violation($"expected  octets of the conversation\nreceived  a record of type {type}");
+            }
+        }
+
+        int taken = Math.Min(_data.Length, into.Length);
+        _data.Span[..taken].CopyTo(into);
+        _data = _data[taken..];
+        return taken;
+    }
+
+    private static byte[] Message(byte type, byte[] body) => [type, .. Longer(body)];
+
+    private void Say(byte type, byte[] body) => Write(Record(Handshake, Heed(Message(type, body))));
+
+    private static byte[] Expand(byte[] secret, string label, byte[] context, int length)
+    {
+        byte[] name = Encoding.ASCII.GetBytes($"tls13 {label}");
+        byte[] info = [.. U16(length), (byte)name.Length, .. name, (byte)context.Length, .. context];
+        return HKDF.Expand(HashAlgorithmName.SHA256, secret, length, info);
+    }
+
+    // One direction: each record has a number, which is never sent and never comes again.
+    private sealed class Keys(byte[] secret)
+    {
+        public Keys Next() => new(Expand(secret, "traffic upd", [], Size));
+
+        private readonly AesGcm _cipher = new(Expand(secret, "key", [], 16), Tag);
+        private readonly byte[] _iv = Expand(secret, "iv", [], 12);
+        private ulong _number;
+
+        private byte[] Nonce()
+        {
+            byte[] nonce = [.. _iv];
+            var last = nonce.AsSpan(4);
+            BinaryPrimitives.WriteUInt64BigEndian(last, BinaryPrimitives.ReadUInt64BigEndian(last) ^ _number++);
+            return nonce;
+        }
+
+        // [5.2] What kind of record it is, is sealed too, behind its octets; from outside all of them look alike.
+        public byte[] Seal(byte type, ReadOnlySpan<byte> octets)
+        {
+            byte[] inner = [.. octets, type];
+            byte[] header = [Data, 3, 3, .. U16(inner.Length + Tag)];
+            var (hidden, tag) = (new byte[inner.Length], new byte[Tag]);
+            _cipher.Encrypt(Nonce(), inner, hidden, tag, header);
+            return [.. header, .. hidden, .. tag];
+        }
+
+        public (byte, byte[]) Open(byte[] header, byte[] body)
+        {
+            var inner = new byte[Math.Max(body.Length - Tag, 0)];
+            try
+            {
+                _cipher.Decrypt(Nonce(), body.AsSpan(..inner.Length), body.AsSpan(inner.Length..), inner, header);
+            }
+            catch (Exception e) when (e is CryptographicException or ArgumentException)
+            {
+                throw new Violation("expected  a record of this connection\nreceived  one that cannot be opened");
+            }
+
+            int end = Array.FindLastIndex(inner, octet => octet != 0);              // zeros may pad it
+            return (inner[end], inner[..end]);
+        }
+    }
+
+    // ---- octets ----
+
+    private static byte[] U16(int number) => [(byte)(number >> 8), (byte)number];
+
+    private static byte[] Long(byte[] octets) => [.. U16(octets.Length), .. octets];
+
+    private static byte[] Longer(byte[] octets) => [(byte)(octets.Length >> 16), .. U16(octets.Length), .. octets];
+}

@@ -1,0 +1,311 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>How far this client sends ahead, and what it does after refusals and lost connections.</summary>
+public sealed class ClientAheadDetails : ClientFixture
+{
+    private static byte[] Ahead(string name, byte[] content) =>
+        [.. Encoding.UTF8.GetBytes($"PUT|{name}|ahead\n"), .. Block(content)];
+
+    // ---- the reference's ----
+
+    // It has sent the first of its files, and is through with it: from now on blocks may come behind their requests.
+    private ProtocolConnection AcceptFirst(string name)
+    {
+        var wire = Accept();
+        wire.Expect($"PUT|{name}|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+        wire.Send("OK\n");
+        return wire;
+    }
+
+    private void ExpectAhead(ProtocolConnection wire, params string[] names)
+    {
+        foreach (string name in names)
+        {
+            wire.ExpectOctets(Ahead(name, File.ReadAllBytes(PathOf(name))));
+        }
+    }
+
+    private void GiveFour()
+    {
+        for (int i = 0; i < 4; i++)
+        {
+            Give($"{"abcd"[i]}.png", Notation.Bytes(9 + i));
+        }
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-1"), Reference]
+    public void Blocks_come_behind_their_requests_once_a_go_ahead_was_read()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png");                   // while not one of them is answered
+        wire.Send("OK\nOK\nOK\nOK\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("4 files: 4 done, 0 passed over, 0 failed; 42 octets in"));
+    }
+
+    [Test, Clause("AHEAD-3", "DIGEST-2"), Reference]
+    public void Each_block_has_its_digest_behind_it()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png");
+        var wire = Accept();
+        foreach (string name in (string[])["a.png", "b.png", "c.png"])
+        {
+            wire.Expect($"PUT|{name}|digest=sha256|ahead\n");
+            if (name == "a.png")
+            {
+                wire.Send("OK\n");
+            }
+
+            var content = File.ReadAllBytes(PathOf(name));
+            wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
+            if (name == "a.png")
+            {
+                wire.Send("OK\n");
+            }
+        }
+
+        wire.Send("OK\nOK\nOK\nOK\n");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("c.png: 11 octets in").And.Not.Contain("not verified"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    public void What_the_server_does_not_know_is_left_out_one_by_one()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|digest=sha256|ahead\n");
+        wire.Send("ER|unsupported|no\n");
+        wire.Expect("PUT|b.png|digest=sha256\n");
+        wire.Send("ER|unsupported|no\n");
+        foreach (string name in (string[])["a.png", "b.png"])
+        {
+            wire.Expect($"PUT|{name}\n");
+            wire.Send("OK\n");
+            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.Send("OK\n");
+        }
+
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("a.png: 9 octets").And.Contain("b.png: 10 octets"));
+        Assert.That(client.Errors, Does.Contain("not verified").And.Not.Contain("unsupported"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    public void A_server_that_knows_the_digest_alone_is_sent_digests()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|digest=sha256|ahead\n");
+        wire.Send("ER|unsupported|no\n");
+        foreach (string name in (string[])["b.png", "a.png"])
+        {
+            wire.Expect($"PUT|{name}|digest=sha256\n");
+            wire.Send("OK\n");
+            var content = File.ReadAllBytes(PathOf(name));
+            wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
+            wire.Send("OK\n");
+        }
+
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Not.Contain("not verified"));
+    }
+
+    [Test, Clause("AHEAD-3"), Reference]
+    public void A_large_file_is_asked_for_first()
+    {
+        GiveFour();
+        Give("large.png", Notation.Bytes((256 << 10) + 1));
+        Give("small.png", Notation.Bytes(256 << 10));
+        var client = Run("PUT", "a.png", "b.png large.png small.png c.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png");
+        wire.Send("OK\nOK\n");
+        wire.Expect("PUT|large.png\n");
+        wire.Send("ER|exists|it is here\n");                            // and costs no octets
+        ExpectAhead(wire, "small.png", "c.png");
+        wire.Send("OK\nOK\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("large.png: exists").And.Contain("5 files: 4 done"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    public void Refusals_in_the_middle_are_told_of_the_right_file()
+    {
+        GiveFour();
+        Give("e.png", Notation.Bytes(20));
+        var client = Run("PUT", "a.png", "b.png c.png d.png e.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png", "e.png");
+        wire.Send("OK\nER|exists|it is here\nOK\nOK\nOK\nER|tired|a little\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("b.png: exists: it is here").And.Contain("d.png: tired: a little"));
+        Assert.That(client.Errors, Does.Contain("c.png: 11 octets in").And.Contain("e.png: 20 octets in"));
+        Assert.That(client.Errors, Does.Contain("5 files: 3 done, 0 passed over, 2 failed"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-1"), Reference]
+    public void What_was_not_answered_is_asked_again_on_another_connection([Values] bool inWords)
+    {
+        GiveFour();
+        Give("e.png", Notation.Bytes(20));
+        var client = Run("PUT", "a.png", "b.png c.png d.png e.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png", "e.png");
+        wire.Send("OK\nOK\n");                                          // b.png
+        if (inWords)
+        {
+            wire.Send("ER|stopping|good night\n");             // to c.png
+        }
+
+        wire.HalfClose();
+        wire.ExpectEnd();
+
+        wire = Accept();
+        wire.Expect("PUT|d.png|ahead\n");                               // and no block: this may be another server
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(12)));
+        wire.Send("ER|exists|it is here\n");
+        ExpectAhead(wire, "e.png");
+        wire.Send("OK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        string lost = inWords ? "c.png: stopping: good night" : "c.png: the server closed the connection";
+        Assert.That(client.Errors, Does.Contain(lost).And.Contain("d.png: exists: perhaps stored by the try"));
+        Assert.That(client.Errors, Does.Contain("5 files: 3 done, 0 passed over, 2 failed"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    public void What_one_connection_has_shown_says_nothing_of_the_next()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
+        var wire = AcceptFirst("a.png");
+        ExpectAhead(wire, "b.png", "c.png", "d.png");
+        wire.HalfClose();
+        wire.ExpectEnd();
+        wire = Accept();                                                // an older server, that has come in its place
+        wire.Expect("PUT|c.png|ahead\n");
+        wire.Send("ER|unsupported|no\n");
+        foreach (string name in (string[])["d.png", "c.png"])           // not an octet of a block between them
+        {
+            wire.Expect($"PUT|{name}\n");
+            wire.Send("OK\n");
+            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.Send("OK\n");
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("4 files: 3 done, 0 passed over, 1 failed"));
+    }
+
+    [Test, Clause("AHEAD-3"), Reference]
+    public void No_more_than_128_are_unanswered()
+    {
+        string[] names = [.. Enumerable.Range(0, 300).Select(i => $"{i:D3}.png")];
+        foreach (string name in names)
+        {
+            Give(name, Notation.Bytes(100));
+        }
+
+        var client = Run("PUT", "000.png", $"{string.Join(' ', names[1..])} --no-digest");
+        var wire = AcceptFirst("000.png");
+        ExpectAhead(wire, names[1..129]);
+        wire.HalfClose();
+        wire.ExpectEnd();                                               // and nothing behind the 128th
+        wire = Accept();                                                // where all goes on, but for the first of them
+        wire.Expect("PUT|002.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(100)));
+        wire.Send("OK\n");
+        int read = 3;
+        int answered = 3;
+        while (answered < 300)
+        {
+            for (; read < 300 && read - answered < 33; read++)
+            {
+                ExpectAhead(wire, names[read]);
+            }
+
+            wire.Send("OK\nOK\n");
+            answered++;
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("300 files: 299 done, 0 passed over, 1 failed; 29,900 octets"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    public void A_file_that_goes_meanwhile_costs_itself_alone()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png --no-digest");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|ahead\n");
+        File.Delete(PathOf("b.png"));
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(9)));
+        wire.Send("OK\n");
+        wire.Expect("PUT|b.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectEnd();                                               // a block is due, and there is none
+        wire = Accept();
+        wire.Expect("PUT|c.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(11)));
+        wire.Send("OK\n");
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("3 files: 2 done, 0 passed over, 1 failed"));
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    public void A_file_that_grows_meanwhile_is_sent_as_it_is_then()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "b.png c.png --no-digest");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|ahead\n");
+        Give("b.png", Notation.Bytes(3 << 20));                         // more than is ever sent ahead
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(9)));
+        wire.Send("OK\n");
+        string request = wire.ReceiveLine("PUT|b.png\\n");
+        Assert.That(request, Is.EqualTo("PUT|b.png").Or.EqualTo("PUT|b.png|ahead"));
+        wire.Send("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(3 << 20)));
+        wire.Send("OK\n");
+        ExpectAhead(wire, "c.png");
+        wire.Send("OK\nOK\n");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("AHEAD-3"), Reference]
+    public void A_single_file_is_asked_for_first()
+    {
+        GiveFour();
+        var client = Run("PUT", "a.png", "--no-digest");
+        var wire = Accept();
+        wire.Expect("PUT|a.png\n");
+        wire.Send("ER|exists|it is here\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Not.Contain("files:"), "a summary of one");
+    }
+}

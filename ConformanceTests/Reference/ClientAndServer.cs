@@ -1,0 +1,102 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>This client and this server together, as people use them.</summary>
+[Reference]
+public sealed class ClientAndServer : ServerFixture
+{
+    private (int Exit, string Output, string Errors) Client(string folder, string options, string? input = null)
+    {
+        string reference = $"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Server.Port}";
+        string[] words = [.. CommandTemplates.Words(reference), .. CommandTemplates.Words(options)];
+        using var client = new ChildProgram("client", words, folder, input);
+        return (client.WaitForExit(), client.Output, client.Errors);
+    }
+
+    [Test, Clause("P4", "CONN-1")]
+    public void Five_hundred_files_up_and_down()
+    {
+        string up = NewFolder();
+        string down = NewFolder();
+        for (int i = 0; i < 500; i++)
+        {
+            File.WriteAllBytes(Path.Combine(up, $"{i}.png"), [.. Notation.Bytes(100 + i * 37), (byte)i]);
+        }
+
+        string names = string.Join(' ', Enumerable.Range(0, 500).Select(i => $"{i}.png"));
+        Assert.That(Client(up, $"send {names}").Exit, Is.Zero);
+        Assert.That(Client(down, $"download {names} --quiet"), Is.EqualTo((0, "", "")));
+        foreach (string path in Directory.GetFiles(up))
+        {
+            var copy = File.ReadAllBytes(Path.Combine(down, Path.GetFileName(path)));
+            Assert.That(copy.AsSpan().SequenceEqual(File.ReadAllBytes(path)));
+        }
+
+        Assert.That(Directory.GetFileSystemEntries(down), Has.Length.EqualTo(500));
+    }
+
+    [Test, Clause("GET-1", "CLI-6")]
+    public void Output_names_a_folder_or_a_file()
+    {
+        Server.Has("my cat.png", Notation.Bytes(100));
+        string folder = NewFolder();
+        Directory.CreateDirectory(Path.Combine(folder, "into"));
+        Assert.That(Client(folder, "GET 'my cat.png' --output into").Exit, Is.Zero);
+        Assert.That(Client(folder, "GET 'my cat.png' --output=other.dat").Exit, Is.Zero);
+        Assert.That(File.ReadAllBytes(Path.Combine(folder, "into", "my cat.png")), Is.EqualTo(Notation.Bytes(100)));
+        Assert.That(File.ReadAllBytes(Path.Combine(folder, "other.dat")), Is.EqualTo(Notation.Bytes(100)));
+        Assert.That(Client(folder, "GET 'my cat.png' --output nowhere/x.png").Errors, Does.Contain("no folder"));
+        Assert.That(Client(folder, "GET a.png b.png --output other.dat").Exit, Is.EqualTo(2));
+    }
+
+    [Test, Clause("CONN-4", "CLI-5")]
+    public void The_prompt_takes_the_same_commands()
+    {
+        Server.Has("my cat.png", Notation.Bytes(100));
+        string folder = NewFolder();
+        File.WriteAllBytes(Path.Combine(folder, "dog.png"), Notation.Bytes(50));
+        var (exit, output, errors) = Client(folder, "", "upload dog.png\nlist\nmy cat.png\nHELP\nquit\nlist\n");
+        Assert.That(exit, Is.Zero, errors);
+        Assert.That(output.Split('\n').Count(line => line.StartsWith("dog.png|50|")), Is.EqualTo(1));
+        Assert.That(File.Exists(Path.Combine(folder, "my cat.png")));
+        (exit, _, errors) = Client(folder, "", "get \"my cat.png\"\nget 'unclosed\nlst\n\nlist nothing\n");
+        Assert.That(exit, Is.EqualTo(1));
+        Assert.That(errors, Does.Contain("here already").And.Contain("quote"));
+        Assert.That(errors, Does.Contain("no command lst").And.Contain("LIST takes no file name"));
+    }
+
+    [Test, Clause("LIMIT-2", "CLOSE-3")]
+    public void A_prompt_that_was_left_alone_connects_again()
+    {
+        var server = Start("--idle 1");
+        var start = new ProcessStartInfo("dotnet", [CommandTemplates.Dll, "client", "127.0.0.1", $"{server.Port}"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using var client = Process.Start(start)!;
+        Eventually(() => Regex.IsMatch(server.Program.Errors, "#2 .*timeout"), "it is not let go");
+        client.StandardInput.Write("LIST\n");
+        client.StandardInput.Close();
+        Assert.That(client.WaitForExit(RunSettings.Patience));
+        Assert.That(client.ExitCode, Is.Zero, client.StandardError.ReadToEnd());
+    }
+
+    [Test, Clause("P2")]
+    public void Two_clients_that_fetch_the_same_file_into_one_folder()
+    {
+        var picture = Notation.Bytes(20 << 20);
+        Server.Has("big.png", picture);
+        string folder = NewFolder();
+        var runs = Enumerable.Range(0, 3).Select(_ => Task.Run(() => Client(folder, "GET big.png").Exit)).ToArray();
+        Task.WaitAll(runs);
+        Assert.That(runs.Count(run => run.Result == 0), Is.EqualTo(1));
+        Assert.That(File.ReadAllBytes(Path.Combine(folder, "big.png")).AsSpan().SequenceEqual(picture));
+    }
+}

@@ -1,0 +1,136 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>This client with several files, and with listings.</summary>
+public sealed class ClientBatches : ClientFixture
+{
+    [Test, Clause("CLI-7", "CONF-1"), Reference]
+    public void A_server_without_extensions_is_asked_once_more_and_the_result_is_called_unverified()
+    {
+        Give("dog.png", Notation.Bytes(9));
+        var client = Run("GET", "cat.png bird.png".Split(' ')[0]);
+        var wire = Accept();
+        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.Send("ER|unsupported|no\n");
+        wire.Expect("GET|cat.png\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("not verified"));
+
+        client = Run("PUT", "dog.png");
+        wire = Accept();
+        wire.Expect("PUT|dog.png|digest=sha256\n");
+        wire.Send("ER|unsupported|no\n");
+        wire.Expect("PUT|dog.png\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets([.. Notation.U64(9), .. Notation.Bytes(9)]);
+        wire.Send("OK\n");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("not verified"));
+    }
+
+    [Test, Clause("CLI-3", "CLI-5"), Reference]
+    public void A_batch_goes_on_past_refusals_and_reconnects_after_a_code_that_closes()
+    {
+        var client = Run("GET", "a.png", "b.png c.png --no-digest");
+        var wire = Accept();
+        wire.Expect("GET|a.png\nGET|b.png\nGET|c.png\n");
+        wire.Send("ER|tired|a little\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
+        wire.Send("ER|timeout|too late\n");
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(Files(), Is.EqualTo(new[] { "b.png" }));
+
+        client = Run("GET", "d.png", "e.png --no-digest");
+        wire = Accept();
+        wire.Expect("GET|d.png\nGET|e.png\n");
+        wire.Send("ER|internal|oops\n");
+        wire.Dispose();
+        wire = Accept();
+        wire.Expect("GET|e.png\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(Files(), Does.Contain("e.png"));
+    }
+
+    [Test, Clause("CLI-1", "CLI-3"), Reference]
+    public void A_block_that_is_called_unsupported_is_not_sent_under_the_next_name()
+    {
+        // An odd server: it has taken the option, and the block.
+        byte[] one = Notation.Bytes(9);
+        byte[] two = Notation.Bytes(12);
+        Give("a.png", one);
+        Give("b.png", two);
+        var client = Run("PUT", "a.png", "b.png");
+        var wire = Accept();
+        wire.Expect("PUT|a.png|digest=sha256|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(one, digest: true));
+        wire.Send("ER|unsupported|on second thoughts\n");
+        wire.Expect("PUT|b.png|digest=sha256|ahead\n");
+        wire.ExpectOctets(Block(two, digest: true));
+        wire.Send("OK\nOK\n");
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+    }
+
+    private static readonly (string Verb, string Name, string Says)[] _cannotWork =
+    [
+        ("PUT", "missing.png", "no such file"),
+        ("PUT", "text.png", "bad-type"),
+        ("PUT", "empty.png", "empty"),
+        ("PUT", "folder.png", "folder"),
+        ("PUT", "pipe.png", "empty"),
+        ("PUT", "note.txt", "bad-type"),
+        ("GET", "there.png", "here already"),
+        ("GET", "../x.png", "bad-name"),
+        ("GET", "con.png", "bad-name"),
+        ("GET", "x.exe", "bad-type"),
+    ];
+
+    [Test, Clause("CLI-5"), Reference]
+    public void What_cannot_work_is_refused_before_connecting()
+    {
+        Listener.Dispose();                             // a connection would be refused, and said to be
+        Give("text.png", "no picture"u8.ToArray());
+        Give("note.txt", "no picture"u8.ToArray());
+        Give("empty.png", []);
+        Give("there.png", Notation.Bytes(9));
+        Directory.CreateDirectory(PathOf("folder.png"));
+        using (var pipe = Process.Start("mkfifo", [PathOf("pipe.png")]))
+        {
+            pipe.WaitForExit();
+        }
+
+        foreach (var (verb, name, says) in _cannotWork)
+        {
+            var client = Run(verb, name);
+            Assert.That(client.WaitForExit(), Is.EqualTo(1), $"{verb} {name}");
+            Assert.That(client.Errors, Does.Contain(says).And.Not.Contain("connect"), $"{verb} {name}");
+        }
+    }
+
+    [Test, Clause("CLI-2", "LIMIT-3"), Reference]
+    public void It_is_taken_whole_before_anybody_has_looked_at_it()
+    {
+        // Whoever pages through it takes minutes; the server would not wait for him.
+        string[] lines = [.. Enumerable.Range(0, 60_000).Select(i => $"{i:D5}{new string('x', 200)}.png|1|{Date}")];
+        string[] command = [.. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Port} LIST")];
+        var client = Own(new ChildProgram("client", command, Folder, drain: false));
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        byte[] listing = Encoding.UTF8.GetBytes(string.Concat(lines.Select(line => line + "\n")));
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
+        Assert.That(wire.SendingFailed, Is.False, "it does not take what nobody reads yet");
+        wire.Dispose();
+        client.Drain();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).SequenceEqual(lines));
+    }
+
+    private const string Date = "2026-01-31T23:59:59Z";
+}

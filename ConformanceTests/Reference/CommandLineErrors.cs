@@ -1,0 +1,185 @@
+using System.Net.NetworkInformation;
+using System.Runtime.InteropServices;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>Mistakes on the command line: each is one line on stderr and an exit code, never a stack trace.</summary>
+[Reference]
+public sealed class CommandLineErrors : ServerFixture
+{
+    private static readonly string _letters = new('a', 300);
+
+    // Says one line, and which exit code it means by it.
+    private void Complains(string folder, int exit, string says, string launcher, params string[] words)
+    {
+        string[] command = [.. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll, .. words];
+        using var program = new ChildProgram("program", command, folder);
+        Assert.That(program.WaitForExit(), Is.EqualTo(exit), program.Said());
+        Assert.That(program.Errors.TrimEnd('\n').Split('\n'), Has.Length.EqualTo(1), program.Errors);
+        Assert.That(program.Errors, Does.Contain(says).And.Not.Contain("   at ").And.Not.Contain("Unhandled"));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void A_host_that_is_no_name() =>
+        Complains(NewFolder(), 1, "cannot connect", "", "client", _letters, "LIST");
+
+    [Test, Clause("CLI-5")]
+    public void An_empty_host_is_not_this_machine() =>
+        Complains(NewFolder(), 2, "HOST", "", "client", "", $"{Server.Port}", "LIST");
+
+    [Test, Clause("CLI-5", "CLI-6")]
+    public void An_output_that_no_file_system_holds()
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        Complains(folder, 1, "cat.png", "",
+            "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", _letters);
+        Assert.That(Directory.GetFileSystemEntries(folder), Is.Empty);
+    }
+
+    [Test, Clause("CLI-5", "CLI-6")]
+    public void An_output_folder_that_may_not_be_entered()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs Unix rights");
+            return;
+        }
+
+        Server.Has("cat.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        string closed = Directory.CreateDirectory(Path.Combine(folder, "closed")).FullName;
+        string launcher = UnprivilegedUser.Launcher(folder);
+        try
+        {
+            File.SetUnixFileMode(closed, UnixFileMode.None);
+            foreach (string output in (string[])["closed", "closed/x.png", "closed/inner/x.png"])
+            {
+                Complains(folder, 1, "cat.png", launcher,
+                    "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", output);
+            }
+        }
+        finally
+        {
+            File.SetUnixFileMode(closed, (UnixFileMode)0x1C0);
+        }
+
+        Assert.That(Directory.GetFileSystemEntries(closed), Is.Empty);
+    }
+
+    [Test, Clause("CLI-5")]
+    public void An_output_that_is_full()
+    {
+        if (!File.Exists("/dev/full"))
+        {
+            Assert.Ignore("needs /dev/full");
+        }
+
+        const string Full = "sh -c 'exec \"$@\" >/dev/full' sh";
+        Server.Has("cat.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        Complains(folder, 1, "", Full, "server", "0", "--dir", folder);
+        Complains(folder, 1, "", Full, "--help");
+        Complains(folder, 1, "", Full, "client", "127.0.0.1", $"{Server.Port}", "LIST");
+    }
+
+    [Test, Clause("P9")]
+    public void No_more_clients_than_can_be_asked_after()
+    {
+        string folder = NewFolder();
+        Complains(folder, 2, "--max-clients", "", "server", "0", "--dir", folder, "--max-clients", "65001");
+        Connect(Start("--max-clients 65000")).List();
+    }
+
+    [Test, Clause("NAME-3")]
+    public void An_ending_that_only_looks_like_a_type_is_none()
+    {
+        // U+212A is the sign of the Kelvin, whose lower case is a k.
+        var server = Start("--types mkv");
+        File.WriteAllBytes(server.PathOf("x.m\u212Av"), Notation.Bytes(9));
+        server.Has("x.MKV", Notation.Bytes(9));
+        var wire = Connect(server);
+        foreach (string verb in (string[])["GET", "PUT"])
+        {
+            wire.Send($"{verb}|x.m\u212Av\n");
+            wire.ExpectError("bad-type");
+        }
+
+        Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "x.MKV" }));
+        Assert.That(wire.Get("x.MKV"), Is.EqualTo(Notation.Bytes(9)));
+    }
+
+    [Test, Clause("STATUS-1")]
+    public void An_address_is_shown_without_the_name_of_an_interface_here()
+    {
+        var local = (
+            from card in NetworkInterface.GetAllNetworkInterfaces()
+            where card.OperationalStatus == OperationalStatus.Up
+            from address in card.GetIPProperties().UnicastAddresses
+            where address.Address.IsIPv6LinkLocal
+            select address.Address).FirstOrDefault();
+        if (local is null)
+        {
+            Assert.Ignore("no interface here has a link-local address");
+            return;
+        }
+
+        var server = Start("--listen ::");
+        using var socket = new Socket(AddressFamily.InterNetworkV6, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Connect(local, server.Port);
+        }
+        catch (SocketException e)
+        {
+            Assert.Ignore($"cannot connect to {local}: {e.Message}");
+        }
+
+        using var wire = new ProtocolConnection(socket, Side.Client);
+        wire.Send("STATUS\n");
+        wire.Expect("OK\n");
+        string mine = Encoding.UTF8.GetString(wire.ReceiveBlock()).Split('\n')[^2].Split('|')[2];
+        string plain = $"{new IPAddress(local.GetAddressBytes())}";
+        Assert.That(mine, Is.EqualTo($"[{plain}]:{((IPEndPoint)socket.LocalEndPoint!).Port}"));
+    }
+
+    [Test, Clause("P9")]
+    public void A_server_whose_program_is_replaced_goes_on_accepting()
+    {
+        // What an update does to it.  Its own program file is then not there to be opened again.
+        string program = Path.ChangeExtension(CommandTemplates.Dll, null);
+        if (OperatingSystem.IsWindows() || !File.Exists(program))
+        {
+            Assert.Ignore("needs a program that can be removed");
+        }
+
+        string folder = NewFolder();
+        string copies = Directory.CreateTempSubdirectory("imagetransfer-test-program-").FullName;
+        foreach (string part in Directory.GetFiles(Path.GetDirectoryName(program)!, "ImageTransfer*"))
+        {
+            File.Copy(part, Path.Combine(copies, Path.GetFileName(part)));
+        }
+
+        string runtime = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../.."));
+        int port = CommandTemplates.FreePort();
+        string[] command =
+        [
+            "env", $"DOTNET_ROOT={runtime}", Path.Combine(copies, "ImageTransfer"),
+            "server", $"{port}", "--dir", folder,
+        ];
+        var server = Own(new ChildProgram("server", command, folder));
+        Eventually(() => server.Output.Contains("listening on"), $"it does not start\n{server.Said()}");
+        Directory.Delete(copies, true);
+        for (int i = 0; i < 40; i++)
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            socket.Connect(IPAddress.Loopback, port);
+            using var wire = new ProtocolConnection(socket, Side.Client);
+            Assert.That(wire.List(), Is.Empty);
+        }
+    }
+}

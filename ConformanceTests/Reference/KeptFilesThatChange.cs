@@ -1,0 +1,77 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>This client, where somebody changes the part of a file that it keeps.</summary>
+public sealed class KeptFilesThatChange : ClientFixture
+{
+    [Test, Clause("CLI-4"), Reference]
+    public void A_download_whose_octets_somebody_removes_leaves_no_file()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
+        // Its octets, and not the file alone: that it would make anew.
+        Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 50,
+            "nothing is being saved");
+        File.Delete(PathOf(Files()[0]));
+        wire.Send([.. Notation.Bytes(100).AsSpan(50), .. SHA256.HashData(Notation.Bytes(100))]);
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(Files(), Is.Empty);
+    }
+
+    [Test, Clause("CLI-10", "CLI-4"), Reference]
+    public void A_kept_file_that_shrinks_while_it_is_read_ends_the_resumption()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            Assert.Ignore("needs /proc");
+        }
+
+        const long Kept = 2L << 30;
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. Notation.Bytes(50)]);
+        wire.Dispose();
+        client.WaitForExit();
+        string hidden = PathOf(Files().Single());
+        void SetLength(long length)
+        {
+            using var file = File.OpenWrite(hidden);
+            file.SetLength(length);
+        }
+
+        SetLength(Kept);                                // more than can be read before it is cut
+
+        client = Run("GET", "cat.png", "--resume");
+        bool Reads() => Directory.GetFiles($"/proc/{client.Id}/fd")
+            .Any(link => new FileInfo(link).LinkTarget == hidden);
+
+        var shrinking = Task.Run(() => Eventually(() =>
+        {
+            if (!client.HasEnded && !Reads())
+            {
+                return false;
+            }
+
+            Execute("truncate", "-s", "1000", hidden);  // without the lock that .NET would ask for
+            return true;
+        }, "the kept file is not read"));
+        wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8), .. new byte[32]]);
+        shrinking.Wait(RunSettings.Patience);
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    private static void Execute(string program, params string[] words)
+    {
+        using var process = System.Diagnostics.Process.Start(program, words);
+        process.WaitForExit();
+    }
+}

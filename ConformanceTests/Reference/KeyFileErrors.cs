@@ -1,0 +1,238 @@
+using System.Security.Cryptography.X509Certificates;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>Key files that cannot be used, and what the program says about them.</summary>
+public sealed class KeyFileErrors : SealedFixture
+{
+    private static void SetMode(string path, UnixFileMode mode)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, mode);
+        }
+    }
+
+    [Test, Clause("SEAL-1"), Reference]
+    public void A_key_alone_will_do_as_openssl_writes_it()
+    {
+        string path = Path.Combine(NewFolder("key"), "openssl.key");
+        File.WriteAllText(path, Ours.Key.ExportPkcs8PrivateKeyPem() + "\n");
+        SetMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        var server = Start(key: path);
+        Enter(server).List();
+        Assert.That(Client(server, path, "LIST").Exit, Is.Zero);
+    }
+
+    [Test, Clause("SEAL-1"), Reference]
+    public void A_file_that_may_be_read_and_not_written_will_do()
+    {
+        string path = Ours.WriteTo(Path.Combine(NewFolder("key"), "mine.key"));
+        SetMode(path, UnixFileMode.UserRead);
+        Enter(Start(key: path)).List();
+    }
+
+    // ---- what the reference says ----
+
+    private (int Exit, string Output, string Errors) Client(RunningServer server, string? key, string words)
+    {
+        string command = $"dotnet {CommandTemplates.Dll} client 127.0.0.1 {server.Port} {words}";
+        using var client = new ChildProgram("client",
+            [.. CommandTemplates.Words(command), .. key is null ? [] : (string[])["--key", key]], NewFolder());
+        return (client.WaitForExit(), client.Output, client.Errors);
+    }
+
+    [Test, Clause("SEAL-5"), Reference]
+    public void Those_who_do_not_fit_are_told_why()
+    {
+        string other = KeyAndCertificate.New().WriteTo(Path.Combine(NewFolder("key"), "other.key"));
+        var plain = Start();
+        foreach (var (server, key, says) in ((RunningServer, string?, string)[])
+            [
+                (Server, other, "the key does not fit"),
+                (Server, null, "this server wants --key"),
+                (plain, KeyFile, "this server has no key; leave --key away"),
+            ])
+        {
+            foreach (string words in (string[])["LIST", "GET cat.png", "STATUS"])
+            {
+                var clock = System.Diagnostics.Stopwatch.StartNew();
+                var (exit, output, errors) = Client(server, key, words);
+                Assert.That((exit, output), Is.EqualTo((1, "")), errors);
+                Assert.That(errors, Does.StartWith("imagetransfer: ").And.Contain(says), words);
+                Assert.That(errors.Split('\n'), Has.Length.EqualTo(2), words);
+                long late = RunSettings.Milliseconds(9_000);
+                Assert.That(clock.ElapsedMilliseconds, Is.LessThan(late), $"{says} to {words}, and late");
+            }
+        }
+    }
+
+    [Test, Clause("SEAL-2", "P4"), Reference]
+    public void Sealed_files_go_up_and_down()
+    {
+        string folder = NewFolder();
+        for (int i = 0; i < 60; i++)
+        {
+            File.WriteAllBytes(Path.Combine(folder, $"{i}.png"), [.. Notation.Bytes(100 + i * 3700), (byte)i]);
+        }
+
+        Assert.That(Client(Server, KeyFile, $"PUT {folder}").Exit, Is.Zero);
+        Assert.That(Client(Server, KeyFile, "GET '*.png' --quiet"), Is.EqualTo((0, "", "")));
+        foreach (string path in Directory.GetFiles(folder))
+        {
+            Assert.That(File.ReadAllBytes(Server.PathOf(Path.GetFileName(path)))
+                .AsSpan().SequenceEqual(File.ReadAllBytes(path)));
+        }
+    }
+
+    private static (string Name, string? Text)[] NoKeys()
+    {
+        using var rsa = RSA.Create(2048);
+        using var p384 = ECDsa.Create(ECCurve.NamedCurves.nistP384);
+        using var ours = KeyAndCertificate.Copy(Ours).Key;
+        string certificate = PemEncoding.WriteString("CERTIFICATE", Ours.Certificate);
+        string mine = ours.ExportPkcs8PrivateKeyPem();
+        var strong = new PbeParameters(PbeEncryptionAlgorithm.Aes128Cbc, HashAlgorithmName.SHA256, 1000);
+        return
+        [
+            ("empty", ""),
+            ("garbage", "this is no key\n"),
+            ("zeros", new string('\0', 20_000)),
+            ("RSA", rsa.ExportPkcs8PrivateKeyPem()),
+            ("P-384", p384.ExportPkcs8PrivateKeyPem()),
+            ("a curve spelled out", SpelledOut()),
+            ("encrypted", ours.ExportEncryptedPkcs8PrivateKeyPem("secret", strong)),
+            ("a certificate alone", certificate),
+            ("a public key", ours.ExportSubjectPublicKeyInfoPem()),
+            ("half a key", mine[..100]),
+            ("another key's certificate", KeyAndCertificate.New().Key.ExportPkcs8PrivateKeyPem() + "\n" + certificate),
+            ("a broken certificate", mine + "\n" + certificate[..200] + "\n-----END CERTIFICATE-----\n"),
+            ("a certificate cut short", mine + "\n" + certificate[..200]),
+        ];
+    }
+
+    // P-256 as ever, but its parameters are written out and it is not named.
+    private static string SpelledOut()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var same = ECDsa.Create(key.ExportExplicitParameters(true));
+        return same.ExportPkcs8PrivateKeyPem();
+    }
+
+    // Either half: one line on stderr, nothing else, and its exit code.
+    private static void AssertRefused(string folder, string half, string path, string says, int[] exits)
+    {
+        string words = half == "server" ? "server 0 --dir images" : "client 127.0.0.1 1 LIST";
+        string[] command = [.. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} {words}"), "--key", path];
+        using var program = new ChildProgram(half, command, folder);
+        int exit = program.WaitForExit();
+        string what = $"{half} --key {path}: exit {exit}\n{program.Said()}";
+        Assert.That(exits, Does.Contain(exit), what);
+        Assert.That(program.Output, Is.Empty, what);
+        Assert.That(program.Errors.Split('\n'), Has.Length.EqualTo(2), what);
+        Assert.That(program.Errors, Does.StartWith("imagetransfer: ").And.Contain(says), what);
+        Assert.That(program.Errors.Any(c => char.IsControl(c) && c != '\n'), Is.False, what);
+    }
+
+    [Test, Clause("SEAL-1"), Reference]
+    public void What_holds_no_key_is_refused_in_one_line()
+    {
+        string folder = NewFolder();
+        foreach (var (name, text) in NoKeys())
+        {
+            string path = Path.Combine(folder, name);
+            File.WriteAllText(path, text);
+            SetMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            foreach (string half in (string[])["server", "client"])
+            {
+                AssertRefused(folder, half, path, "there is no P-256 key in it", [1]);
+            }
+
+            Assert.That(File.ReadAllText(path), Is.EqualTo(text), $"{name}: it was overwritten");
+        }
+    }
+
+    [Test, Clause("SEAL-1"), Reference]
+    public void What_cannot_be_used_is_refused_in_one_line()
+    {
+        string folder = NewFolder();
+        string open = Ours.WriteTo(Path.Combine(folder, "open.key"));
+        foreach (var mode in (UnixFileMode[])[UnixFileMode.GroupRead, UnixFileMode.OtherRead, UnixFileMode.GroupWrite])
+        {
+            foreach (string half in (string[])["server", "client"])
+            {
+                SetMode(open, UnixFileMode.UserRead | UnixFileMode.UserWrite | mode);
+                AssertRefused(folder, half, open, $"others can read {open}; chmod 600 it", [1]);
+            }
+        }
+
+        AssertRefused(folder, "client", Path.Combine(folder, "missing.key"), "missing.key", [1]);
+        Assert.That(File.Exists(Path.Combine(folder, "missing.key")), Is.False);
+        string inNoFolder = Path.Combine(folder, "nowhere", "a.key");
+        string isAFolder = Path.Combine(folder, "images.key");
+        Directory.CreateDirectory(isAFolder);
+        string dangling = Path.Combine(folder, "link.key");
+        string pipe = Path.Combine(folder, "pipe.key");
+        File.CreateSymbolicLink(dangling, Path.Combine(folder, "nothing"));
+        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", ["-m", "600", pipe]))
+        {
+            mkfifo.WaitForExit();
+        }
+
+        foreach (string half in (string[])["server", "client"])
+        {
+            foreach (string path in (string[])[inNoFolder, isAFolder, dangling, pipe, "/dev/null", "/dev/zero"])
+            {
+                AssertRefused(folder, half, path, "", [1, 2]);
+            }
+        }
+
+        AssertRefused(folder, "server", "/proc/new.key", "", [1, 2]);                   // where nobody can make a file
+        AssertRefused(folder, "server", "", "--key needs a value", [2]);
+        Assert.That(Directory.Exists(Path.Combine(folder, "nowhere")), Is.False);
+    }
+
+    [Test, Clause("SEAL-1"), Reference]
+    public void It_says_that_it_made_a_key_and_shows_no_secret()
+    {
+        string path = Path.Combine(NewFolder("key"), "new.key");
+        var server = Start("--trace", key: path);
+        using var certificate = X509Certificate2.CreateFromPem(File.ReadAllText(path), File.ReadAllText(path));
+        using (var wire = Dial(server))
+        {
+            wire.Tls.AsClient(new KeyAndCertificate(certificate.RawData, certificate.GetECDsaPrivateKey()!));
+            wire.List();
+        }
+
+        server.Program.Signal("TERM");
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        string secret = string.Concat(File.ReadAllLines(path)[1..3]);
+        string said = server.Program.Output + server.Program.Errors;
+        Assert.That(said, Does.Contain($"made the key {path}: copy it to the other machine"));
+        Assert.That(said, Does.Not.Contain(secret[..40]).And.Not.Contain("PRIVATE KEY"));
+    }
+
+    [Test, Clause("SEAL-4"), Reference]
+    public void Without_a_key_everybody_is_warned_of_who_listens_beyond_this_machine()
+    {
+        const string Warning = "without --key, everybody who reaches this port can look, fetch and add";
+        foreach (var (options, key, warns) in ((string, string?, bool)[])
+            [("", null, false), ("--listen 0.0.0.0", null, true), ("--listen 0.0.0.0", KeyFile, false)])
+        {
+            using var server = new RunningServer(options, key: key);
+            using (var wire = key is null ? server.Connect() : Enter(server))
+            {
+                wire.List();
+            }
+
+            server.Program.Signal("TERM");
+            Assert.That(server.Program.WaitForExit(), Is.Zero);
+            Assert.That(server.Program.Errors.Split(Warning), Has.Length.EqualTo(warns ? 2 : 1), options);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>The option --new, with the suite as the server: what is sent for it, and what is not.</summary>
+[Reference]
+public sealed class OnlyNewOption : ClientFixture
+{
+    private void Give(string name) => File.WriteAllBytes(Path.Combine(Folder, name), Notation.Bytes(9));
+
+    private static void SendListing(ProtocolConnection wire, params string[] names)
+    {
+        wire.Expect("LIST\n");
+        byte[] lines = [.. names.SelectMany(name => Encoding.UTF8.GetBytes($"{name}|9|2026-01-31T23:59:59Z\n"))];
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)lines.Length), .. lines]);
+    }
+
+    private static byte[] NineBytes => [.. Notation.U64(9), .. Notation.Bytes(9)];
+
+    [Test, Clause("CLI-1", "CLI-5")]
+    public void Nothing_is_asked_about_what_is_there()
+    {
+        foreach (string name in (string[])["a.png", "b.png", "c.png"])
+        {
+            Give(name);
+        }
+
+        var client = Run("PUT", "a.png", "b.png c.png --new --no-digest");
+        var wire = Accept();
+        SendListing(wire, "a.png", "c.png", "z.png");
+        wire.Expect("PUT|b.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(NineBytes);
+        wire.Send("OK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("3 files: 1 done, 2 passed over, 0 failed; 9 octets in"));
+    }
+
+    [Test, Clause("CLI-1", "CLI-5")]
+    public void Nothing_is_sent_where_all_is_there()
+    {
+        Give("a.png");
+        var client = Run("PUT", "a.png", "--new");
+        var wire = Accept();
+        SendListing(wire, "a.png");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("CLI-5", "P2")]
+    public void What_appears_there_meanwhile_is_passed_over()
+    {
+        foreach (string name in (string[])["a.png", "b.png", "c.png"])
+        {
+            Give(name);
+        }
+
+        var client = Run("PUT", "a.png", "b.png c.png --new --no-digest");
+        var wire = Accept();
+        SendListing(wire);
+        wire.Expect("PUT|a.png|ahead\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(NineBytes);
+        wire.Send("ER|exists|since a moment\n");
+        foreach (string name in (string[])["b.png", "c.png"])
+        {
+            wire.Expect($"PUT|{name}|ahead\n");
+            wire.ExpectOctets(NineBytes);
+        }
+
+        wire.Send("OK\nER|exists|since a moment\nOK\nOK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("3 files: 1 done, 2 passed over, 0 failed"));
+        Assert.That(client.Errors, Does.Not.Contain("exists"));
+    }
+
+    [Test, Clause("CLI-5", "P2")]
+    public void Without_the_option_that_is_refused_at_once_too()
+    {
+        Give("a.png");
+        var client = Run("PUT", "a.png", "--new --no-digest");
+        var wire = Accept();
+        SendListing(wire);
+        wire.Expect("PUT|a.png\n");
+        wire.Send("ER|exists|since a moment\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("CLI-5", "CLI-6")]
+    public void What_is_here_is_not_fetched()
+    {
+        Give("a.png");
+        var client = Run("GET", "a.png", "b.png --new --no-digest");
+        var wire = Accept();
+        wire.Expect("GET|b.png\n");
+        wire.Send([.. "OK\n"u8, .. NineBytes]);
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+
+        Listener.Dispose();                             // nobody need be there when nothing is to be fetched
+        client = Run("GET", "a.png", "b.png --new");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("2 files: 0 done, 2 passed over, 0 failed"));
+    }
+
+    [Test, Clause("CLI-5", "CLI-2")]
+    public void A_listing_that_fails_is_a_failure()
+    {
+        Give("a.png");
+        var client = Run("PUT", "a.png", "--new --no-digest");
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        wire.Send("ER|storage|not just now\n");
+        wire.Expect("PUT|a.png\n");
+        wire.Send("OK\n");
+        wire.ExpectOctets(NineBytes);
+        wire.Send("OK\n");
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Does.Contain("LIST: storage: not just now"));
+    }
+
+    [Test, Clause("NAME-1", "CLI-6")]
+    public void A_pattern_believes_no_name()
+    {
+        var client = Run("GET", "*", "--no-digest");
+        var wire = Accept();
+        SendListing(wire, "../x.png", ".bashrc", "a.png", "b.exe", "c\u001b.png", "con.png");
+        wire.Expect("GET|a.png\n");
+        wire.Send([.. "OK\n"u8, .. NineBytes]);
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(Directory.GetFiles(Folder), Is.EqualTo(new[] { Path.Combine(Folder, "a.png") }));
+    }
+}

@@ -1,0 +1,203 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>
+/// Patterns, folders and ~ as people type them, without a shell; and local files that already exist.
+/// </summary>
+[Reference]
+public sealed class PatternsAndPrompt : ServerFixture
+{
+    // At the command line, and at the prompt: the same words.
+    public enum At { CommandLine, Prompt }
+
+    private (int Exit, string Output, string Errors) Type(
+        string folder, string words, At at = At.CommandLine, string options = "", string? home = null)
+    {
+        string[] command =
+        [
+            .. home is null ? (string[])[] : ["env", $"HOME={home}"],
+            .. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Server.Port}"),
+            .. at == At.CommandLine ? CommandTemplates.Words(words) : [],
+            .. CommandTemplates.Words(options),
+        ];
+        using var client = new ChildProgram("client", command, folder, at == At.Prompt ? $"{words}\n" : null);
+        return (client.WaitForExit(), client.Output, client.Errors);
+    }
+
+    private static string[] Names(string folder) =>
+        [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path)).Order()];
+
+    private static void Put(string folder, params string[] names)
+    {
+        foreach (string name in names)
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
+        }
+    }
+
+    // Pictures, and what is passed over where a folder or a pattern stands for pictures.
+    private string FolderOfAllKinds()
+    {
+        string folder = NewFolder();
+        string pictures = Path.Combine(folder, "pictures");
+        Directory.CreateDirectory(Path.Combine(pictures, "inside"));
+        Directory.CreateDirectory(Path.Combine(pictures, "folder.png"));
+        Put(pictures, "a1.png", "a2.JPG", "b.jpeg", ".hidden.png", "notes.txt", "a3.gif", "inside/deep.png");
+        return folder;
+    }
+
+    private static readonly string[] _threePictures = ["a1.png", "a2.JPG", "b.jpeg"];
+
+    [Test, Clause("GET-1", "CLI-5")]
+    public void A_pattern_fetches_what_fits_it([Values] At at)
+    {
+        foreach (string name in (string[])["a1.png", "a2.png", "abc.png", "b.png", "a3.jpg"])
+        {
+            Server.Has(name, Notation.Bytes(9));
+        }
+
+        string folder = NewFolder();
+        var (exit, _, errors) = Type(folder, "GET 'a?.png'", at);
+        Assert.That(exit, Is.Zero, errors);
+        Assert.That(Names(folder), Is.EqualTo(new[] { "a1.png", "a2.png" }));
+        Assert.That(errors, Does.Contain("2 files: 2 done, 0 passed over, 0 failed; 18 octets in"));
+
+        folder = NewFolder();
+        (exit, _, errors) = Type(folder, "get '*.png' a3.jpg", at);
+        Assert.That(exit, Is.Zero, errors);
+        Assert.That(Names(folder), Is.EqualTo(new[] { "a1.png", "a2.png", "a3.jpg", "abc.png", "b.png" }));
+        Assert.That(errors, Does.Contain("5 files: 5 done"));
+    }
+
+    [Test, Clause("CLI-5", "CLI-6")]
+    public void A_pattern_that_fits_nothing_says_so([Values] At at)
+    {
+        Server.Has("a.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        foreach (string words in (string[])["GET 'z*.png'", "PUT 'z*.png'", "PUT 'nowhere/*.png'", "PUT pictures"])
+        {
+            Directory.CreateDirectory(Path.Combine(folder, "pictures"));
+            var (exit, _, errors) = Type(folder, words, at);
+            Assert.That(exit, Is.EqualTo(1), words);
+            Assert.That(errors, Does.Contain($"{words.Split(' ')[1].Trim('\'')}: there is no picture that fits"));
+        }
+
+        Assert.That(Names(folder), Is.EqualTo(new[] { "pictures" }));
+        Assert.That(Type(folder, "GET 'z*.png' a.png", at).Exit, Is.EqualTo(1));
+        Assert.That(Names(folder), Is.EqualTo(new[] { "a.png", "pictures" }), "the others are fetched");
+    }
+
+    [Test, Clause("PUT-2", "CLI-6")]
+    public void A_folder_stands_for_the_pictures_directly_in_it(
+        [Values("pictures", "pictures/", "./pictures", "pictures/*", "~/pictures", "~/pictures/*")] string path,
+        [Values] At at)
+    {
+        string folder = FolderOfAllKinds();
+        var (exit, _, errors) = Type(path[0] == '~' ? NewFolder() : folder, $"PUT '{path}'", at, home: folder);
+        Assert.That(exit, Is.Zero, errors);
+        Assert.That(Names(Server.Folder), Is.EqualTo(_threePictures));
+        Assert.That(errors, Does.Contain("3 files: 3 done, 0 passed over, 0 failed; 27 octets in"));
+    }
+
+    [Test, Clause("PUT-2", "CLI-6")]
+    public void A_pattern_sends_what_fits_it(
+        [Values("pictures/a*", "~/pictures/a?.*", "pictures/?[1-2].*", "pictures/a1.png")] string path, [Values] At at)
+    {
+        string folder = FolderOfAllKinds();
+        var (exit, _, errors) = Type(path[0] == '~' ? NewFolder() : folder, $"send '{path}'", at, home: folder);
+        bool fits = !path.Contains('[');                // no shell is being played: only * and ? stand for others
+        Assert.That(exit, Is.EqualTo(fits ? 0 : 1), errors);
+        string[] sent = path.EndsWith("png") ? ["a1.png"] : fits ? _threePictures[..2] : [];
+        Assert.That(Names(Server.Folder), Is.EqualTo(sent));
+    }
+
+    [Test, Clause("PUT-2", "CLI-6")]
+    public void The_folder_one_is_in_and_home([Values(".", "*", "~", "~/")] string path, [Values] At at)
+    {
+        string pictures = Path.Combine(FolderOfAllKinds(), "pictures");
+        var (exit, _, errors) = Type(pictures, $"PUT '{path}'", at, home: pictures);
+        Assert.That(exit, Is.Zero, errors);
+        Assert.That(Names(Server.Folder), Is.EqualTo(_threePictures));
+    }
+
+    [Test, Clause("TYPE-1", "CLI-6")]
+    public void A_picture_may_have_the_ending_of_another()
+    {
+        string folder = NewFolder();
+        File.WriteAllBytes(Path.Combine(folder, "photo.jpg"), [.. "RIFF\x04\0\0\0WEBP and so on"u8]);
+        File.WriteAllText(Path.Combine(folder, "page.png"), "<!DOCTYPE html>");
+        var (exit, _, errors) = Type(folder, "PUT photo.jpg page.png");
+        Assert.That(exit, Is.EqualTo(1));
+        Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "photo.jpg" }));
+        Assert.That(errors, Does.Contain("page.png: bad-type: the content is no picture's"));
+        Assert.That(errors, Does.Contain("2 files: 1 done, 0 passed over, 1 failed"));
+    }
+
+    [Test, Clause("CLI-5", "CLI-6")]
+    public void New_passes_over_what_is_there([Values] At at)
+    {
+        string folder = FolderOfAllKinds();
+        string down = NewFolder();
+        Server.Has("a1.png", Notation.Bytes(20));
+        Put(down, "b.jpeg");
+        var (exit, _, errors) = Type(folder, "PUT pictures", at, "--new");
+        Assert.That((exit, errors.Contains("3 files: 2 done, 1 passed over, 0 failed")), Is.EqualTo((0, true)), errors);
+        Assert.That(errors, Does.Not.Contain("exists"));
+        (exit, _, errors) = Type(down, "GET '*'", at, "--new");
+        Assert.That((exit, errors.Contains("3 files: 2 done, 1 passed over, 0 failed")), Is.EqualTo((0, true)), errors);
+        Assert.That(Names(down), Is.EqualTo(_threePictures));
+        Assert.That(File.ReadAllBytes(Path.Combine(down, "a1.png")), Has.Length.EqualTo(20));
+        Assert.That(File.ReadAllBytes(Server.PathOf("a1.png")), Has.Length.EqualTo(20));
+
+        foreach (string words in (string[])["PUT pictures", "PUT pictures/a1.png"])
+        {
+            Assert.That(Type(folder, words, at, "--new").Exit, Is.Zero, words);
+        }
+
+        Assert.That(Type(down, "GET a1.png", at, "--new").Exit, Is.Zero);
+        Assert.That(Type(down, "GET a1.png", at).Exit, Is.EqualTo(1), "without it that is a failure, as ever");
+    }
+
+    [Test, Clause("CLI-5")]
+    public void The_summary_counts_a_batch_and_nothing_else()
+    {
+        string folder = FolderOfAllKinds();
+        Put(folder, "one.png");
+        Assert.That(Type(folder, "PUT one.png").Errors, Does.Not.Contain("files:"));
+        Assert.That(Type(folder, "PUT one.png").Errors, Does.Not.Contain("files:"));
+        Assert.That(Type(folder, "LIST").Errors, Does.Not.Contain("files:"));
+        var (_, _, errors) = Type(folder, "PUT one.png two.png pictures", options: "--new");
+        Assert.That(errors, Does.Contain("5 files: 3 done, 1 passed over, 1 failed; 27 octets in"));
+        Assert.That(Type(folder, "PUT pictures", options: "--quiet").Errors, Does.Not.Contain("files:"));
+        (_, _, errors) = Type(NewFolder(), "GET one.png two.png\nGET a1.png b.jpeg", At.Prompt);
+        Assert.That(errors, Does.Contain("2 files: 1 done, 0 passed over, 1 failed; 9 octets"));
+        Assert.That(errors, Does.Contain("2 files: 2 done, 0 passed over, 0 failed; 18 octets"), "each counts afresh");
+    }
+
+    private static readonly (string Typed, string Says)[] _mistyped =
+    [
+        ("hello world",     "there is no command hello;"),
+        ("hello",           "there is no command hello;"),
+        ("*.png",           "there is no command *.png;"),
+        ("gte a.png b.png", "gte a.png b.png: not-found"),             // as well a name with blanks in it
+        ("gte a/b.png",     "there is no command gte;"),
+        ("GET",             "GET which file?"),
+        ("put",             "PUT which file?"),
+        ("status now",      "STATUS takes no file name"),
+        ("missing.png",     "missing.png: not-found"),
+        ("'hello",          "a quote is not closed"),
+        ("\u001b[2J x",     "there is no command \\x1B[2J;"),
+    ];
+
+    [TestCaseSource(nameof(_mistyped)), Clause("CLI-5", "CLI-11")]
+    public void The_prompt_names_what_was_typed((string Typed, string Says) row)
+    {
+        var (exit, output, errors) = Type(NewFolder(), $"{row.Typed}\nlist", At.Prompt);
+        Assert.That(exit, Is.EqualTo(1));
+        Assert.That(errors, Does.Contain(row.Says).And.Contain("the folder is empty"), "and goes on");
+        Assert.That($"{output}{errors}", Does.Not.Contain("\u001b"));
+    }
+}

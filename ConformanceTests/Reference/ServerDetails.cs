@@ -1,0 +1,288 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using static ConformanceTests.Sections.Aheads;
+using static ConformanceTests.Sections.Listings;
+using Digest = ConformanceTests.Sections.Aheads.Digest;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>
+/// Details of this server that Protocol.md leaves open, or that need its own options and logs to be seen.
+/// </summary>
+public sealed class ServerDetails : ServerFixture
+{
+    // Without `ahead` a digest that does not match comes behind `storage`.
+    private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereNothingCanBeStored =
+    [
+        ("dog.png", Cat,  Digest.None,  "storage"),
+        ("dog.png", Cat,  Digest.Right, "storage"),
+        ("dog.png", Cat,  Digest.Wrong, "corrupt"),
+        ("dog.png", [],   Digest.None,  "empty"),
+        ("dog.png", Page, Digest.Wrong, "bad-type"),
+        ("dog.exe", Cat,  Digest.None,  "bad-type"),
+        ("a/b.png", Cat,  Digest.None,  "bad-name"),
+    ];
+
+    [Test, Clause("AHEAD-2", "AHEAD-1"), Reference]
+    public void A_folder_that_is_gone_is_told_behind_the_block()
+    {
+        var server = Start();
+        Directory.Delete(server.Folder);
+        var wire = Connect(server);
+        wire.Send("PUT|dog.png\n");
+        wire.ExpectError("storage");
+        foreach (var (name, content, digest, code) in _whereNothingCanBeStored)
+        {
+            wire.Send([.. Request(name, digest), .. Block(content, digest)]);
+            ExpectOutcome(wire, code);
+        }
+    }
+
+    [Test, Clause("CLOSE-2", "STATUS-1"), Reference]
+    public void A_line_that_is_cut_short_is_shown_and_counted_as_it_came()
+    {
+        var server = Start("--trace");
+        ProtocolConnection cut = Connect(server);
+        ProtocolConnection other = Connect(server);
+        cut.Send("LIST");
+        cut.HalfClose();
+        cut.ExpectError("bad-request", closes: true);
+        other.Send("STATUS\n");
+        other.Expect("OK\n");
+        string[] figures = Encoding.UTF8.GetString(other.ReceiveBlock()).Split('\n')[0].Split('|');
+        Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four octets");
+        Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "its end is not logged");
+        Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
+    }
+
+    [Test, Clause("NAME-3", "TYPE-1"), Reference]
+    public void An_ending_and_a_content_are_refused_in_words_of_their_own()
+    {
+        var wire = Connect(Start("--types png,webp"));
+        wire.Send("PUT|a.jpg\n");
+        string ending = wire.ReceiveLine();
+        wire.Send("GET|a.jpg\n");
+        Assert.That(wire.ReceiveLine(), Is.EqualTo(ending));
+        Assert.That(ending, Does.StartWith("ER|bad-type|").And.Contain("ending").And.Contain("png, webp"));
+        wire.Send("PUT|a.webp\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(4), .. "text"u8]);
+        string content = wire.ReceiveLine();
+        Assert.That(content, Does.StartWith("ER|bad-type|").And.Contain("content is no picture's"));
+        Assert.That(content, Does.Not.Contain("ending"));
+        wire.Send([.. "PUT|a.jpg|ahead\n"u8, .. Notation.U64(4), .. "text"u8]);
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveLine(), Is.EqualTo(ending), "what the name alone would have brought");
+    }
+
+    [Test, Clause("NAME-3"), Reference]
+    public void Any_type_where_the_server_was_told_so()
+    {
+        var wire = Connect(Start("--types any"));
+        foreach (string name in (string[])["notes.txt", "README", "a.tar.gz"])
+        {
+            wire.Put(name, "text"u8.ToArray());
+        }
+
+        wire.Send("PUT|.bashrc\n");
+        wire.ExpectError("bad-name");
+        wire.Send("PUT|a.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(4), .. "text"u8]);
+        wire.ExpectError("bad-type");
+    }
+
+    [Test, Clause("P5"), Reference]
+    public void Sync_stores_like_any_other()
+    {
+        var server = Start("--sync");
+        var wire = Connect(server);
+        wire.Put("cat.png", Notation.Bytes(100_000));
+        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
+        wire.Send("PUT|cat.png\n");
+        wire.ExpectError("exists");
+    }
+
+    [Test, Clause("P9"), Reference]
+    public void Out_of_descriptors_it_goes_on()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs ulimit");
+        }
+
+        var server = Start("--max-clients 1000", launcher: "sh -c 'ulimit -n 128; exec \"$@\"' sh");
+        server.Has("cat.png", Notation.Bytes(9));
+        var wires = new List<ProtocolConnection>();
+        for (int i = 0; i < 150; i++)
+        {
+            wires.Add(Connect(server));
+        }
+
+        Eventually(() => server.Program.Errors.Contains("cannot accept"), "the descriptors do not run out");
+        for (int i = 0; ; i++)                          // each upload that may begin takes one more
+        {
+            wires[i].Send($"PUT|{i}.png\n");
+            string answer = wires[i].ReceiveLine();
+            if (answer.StartsWith("ER|storage|"))
+            {
+                wires[i].Send("GET|cat.png\n");
+                wires[i].ExpectError("storage");
+                break;
+            }
+
+            Assert.That(answer, Is.EqualTo("OK"));
+        }
+
+        var before = server.Program.CpuTime;
+        Thread.Sleep(1000);
+        Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(500), "it spins");
+        foreach (var wire in wires.Skip(1).Take(140))
+        {
+            wire.Dispose();
+        }
+
+        wires[149].List();                              // it waited, and is served now
+        wires[0].Dispose();
+        server.Program.Signal("TERM");
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+    }
+
+    [Test, Clause("P12"), Reference]
+    public void A_second_signal_ends_it_with_exit_code_1()
+    {
+        var server = Start();
+        var upload = Connect(server);
+        upload.Send("PUT|cat.png\n");
+        upload.Expect("OK\n");
+        server.Program.Signal("TERM");
+        Eventually(() => server.Program.Errors.Contains("stopping"), "the first signal is not noticed");
+        bool EndsWhenToldAgain()
+        {
+            server.Program.Signal("INT");
+            return server.Program.HasEnded;
+        }
+
+        Eventually(EndsWhenToldAgain, "a second signal does not end it");
+        Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
+    }
+
+    [Test, Clause("P12"), Reference]
+    public void Only_temporaries_of_dead_servers_are_swept_and_a_planted_pipe_blocks_nothing()
+    {
+        string folder = NewFolder();
+        string[] others =
+        [
+            ".imagetransfer-0123456789abcdef.down",
+            ".imagetransfer-0123.up",
+            ".imagetransfer-0123456789ABCDEF.upx",
+            ".mine",
+            "x.imagetransfer-0123456789abcdef.up",
+        ];
+        foreach (string name in others)
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        }
+
+        File.WriteAllBytes(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"), [1]);
+        string planted = Path.Combine(folder, ".imagetransfer-fedcba9876543210.up");
+        using (var mkfifo = Process.Start("mkfifo", [planted]))
+        {
+            mkfifo.WaitForExit();
+        }
+
+        Connect(Start(folder: folder)).List();
+        Assert.That(Directory.GetFileSystemEntries(folder).Select(Path.GetFileName), Is.EquivalentTo(others));
+    }
+
+    [Test, Clause("LIST-1", "CONN-2"), Reference]
+    public void Read_slowly_it_comes_whole_where_there_is_no_temporary_folder()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs env");
+        }
+
+        const int Times = 40;
+        var server = Start(launcher: "env TMPDIR=/nonexistent");
+        var names = Fill(server.Folder, 1500);
+        ProtocolConnection slow = Connect(server);
+        ProtocolConnection other = Connect(server);
+        slow.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));           // more than the kernels hold
+        for (int i = 0; i < 5; i++)
+        {
+            Assert.That(NamesIn(other.List()), Is.EqualTo(names));
+        }
+
+        for (int i = 0; i < Times; i++)
+        {
+            Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names));
+        }
+    }
+
+    [Test, Clause("LIST-1"), Reference]
+    public void A_date_that_four_digits_cannot_say_is_shown_as_the_last_that_they_can()
+    {
+        if (!Directory.Exists("/dev/shm"))
+        {
+            Assert.Ignore("needs a file system that takes any date, such as /dev/shm");
+        }
+
+        string folder = Directory.CreateDirectory($"/dev/shm/{Path.GetRandomFileName()}").FullName;
+        try
+        {
+            (string Name, string Seconds)[] files =
+            [
+                ("a.png", "253402300799"),              // the last second of 9999,
+                ("b.png", "253402300800"),              // and the next
+                ("c.png", "4000000000000"),
+            ];
+            foreach (var (name, seconds) in files)
+            {
+                File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
+                using var touch = Process.Start("touch", ["-d", $"@{seconds}", Path.Combine(folder, name)]);
+                touch.WaitForExit();
+            }
+
+            using var server = new RunningServer(folder: folder);
+            using var wire = server.Connect();
+            string[] lines = [.. files.Select(file => $"{file.Name}|9|9999-12-31T23:59:59Z")];
+            Assert.That(wire.List(), Is.EqualTo(lines));
+            Assert.That(wire.Get("b.png"), Is.EqualTo(Notation.Bytes(9)));
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
+    }
+
+    [Test, Clause("ERR-1", "LIST-2"), Reference]
+    public void Nor_is_one_that_may_not_be_read()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs Unix rights");
+            return;
+        }
+
+        string folder = NewFolder();
+        var server = Start(folder: folder, launcher: UnprivilegedUser.Launcher(folder));
+        var wire = Connect(server);
+        wire.Put("cat.png", Notation.Bytes(9));
+        try
+        {
+            File.SetUnixFileMode(folder, UnixFileMode.None);
+            wire.Send("LIST\n");
+            wire.ExpectError("storage");
+        }
+        finally
+        {
+            File.SetUnixFileMode(folder, (UnixFileMode)0x1C0);
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+}

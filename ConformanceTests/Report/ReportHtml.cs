@@ -1,0 +1,360 @@
+using System.Globalization;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Report;
+
+/// <summary>
+/// report.html: the same as report.txt as a page. It is one file without a script, and loads nothing.
+/// </summary>
+public static class ReportHtml
+{
+    private static string E(string text) => WebUtility.HtmlEncode(text);
+
+    // lead and tail are what report.txt says before and behind its failures.
+    public static string Of(string under, Verdict[] verdicts, string lead, string tail)
+    {
+        var page = new StringBuilder();
+        page.Append("<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n")
+            .Append("<meta name=viewport content='width=device-width, initial-scale=1'>\n")
+            .Append($"<title>ImageTransfer conformance</title>\n<style>\n{Style}</style>\n")
+            .Append($"<h1>ImageTransfer conformance</h1>\n<p class=under>{Code(E(under))}</p>\n");
+        var groups = RunReport.Groups(verdicts);
+        var stages = verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key).ToArray();
+        page.Append("<nav>\n");
+        foreach (var stage in stages)
+        {
+            Bar(page, stage.Key, [.. stage]);
+        }
+
+        page.Append($"</nav>\n<p class=lead>{Paragraphs(lead)}</p>\n");
+        string next = groups.Length > 0 ? Anchor(groups[0].First) : "";
+        if (next != "")
+        {
+            page.Append($"<p><a class=next href='#{next}'>Mend this next</a></p>\n");
+        }
+
+        foreach (var stage in stages)
+        {
+            Stage(page, stage.Key, [.. stage], groups);
+        }
+
+        if (tail != "")
+        {
+            page.Append($"<p class=lead>{Paragraphs(tail)}</p>\n");
+        }
+
+        return page.ToString();
+    }
+
+    private static string Paragraphs(string text) => string.Join("<br>\n", text.Trim('\n').Split('\n').Select(E));
+
+    // {port} and the like may not break, other words may.
+    private static string Code(string html) => $"<code>{html}</code>";
+
+    private static void Bar(StringBuilder page, int stage, Verdict[] all)
+    {
+        var judged = all.Where(verdict => verdict.IsJudged).ToArray();
+        int passed = judged.Count(verdict => verdict.Outcome == "passed");
+        string width = judged.Length == 0 ? "0"
+            : (100.0 * passed / judged.Length).ToString("0.#", CultureInfo.InvariantCulture);
+        string score = judged.Length == 0 ? "not offered" : $"{passed}/{judged.Length}";
+        string kind = judged.Length == 0 ? "none" : passed == judged.Length ? "green" : "some";
+        page.Append($"<a class='bar {kind}' href='#stage-{stage}'><span>{stage} {E(Stages.All[stage].Name)}</span>")
+            .Append($"<i><b style='width:{width}%'></b></i><em>{score}</em></a>\n");
+    }
+
+    private static void Stage(StringBuilder page, int stage, Verdict[] all, RunReport.Group[] groups)
+    {
+        page.Append($"<section id=stage-{stage}>\n<h2>{stage} {E(Stages.All[stage].Name)}</h2>\n")
+            .Append($"<p class=read>Protocol.md {E(Stages.Sections(stage))}</p>\n");
+        var sentences = all.GroupBy(verdict => verdict.Clause)
+            .OrderBy(rows => ProtocolSpecification.Find(rows.Key).Line);
+        foreach (var sentence in sentences)
+        {
+            var clause = ProtocolSpecification.Find(sentence.Key);
+            var judged = sentence.Where(verdict => verdict.IsJudged).ToArray();
+            var wrong = sentence.Where(verdict => verdict.IsWrong).ToArray();
+            string kind = judged.Length == 0 ? "none" : wrong.Length == 0 ? "green" : "red";
+            string score = judged.Length == 0 ? sentence.First().Outcome
+                : $"{judged.Length - wrong.Length}/{judged.Length}";
+            bool isNext = groups.Length > 0 && groups[0].First is var next && wrong.Contains(next);
+            page.Append($"<details class='sentence {kind}'{(isNext ? " open" : "")}>\n<summary><b>{clause.Id}</b> ")
+                .Append($"<span>{Prose(Short(clause))}</span> <em>{score}</em></summary>\n")
+                .Append($"<blockquote>{Prose(clause.Text)} <small>Protocol.md:{clause.Line}</small></blockquote>\n");
+            foreach (var verdict in RunReport.InOrder(wrong))
+            {
+                Test(page, verdict, groups, isNext);
+            }
+
+            var passed = judged.Except(wrong).Select(verdict => E(verdict.Shown)).ToArray();
+            if (passed.Length > 0)
+            {
+                page.Append($"<details class=passed><summary>{passed.Length} passed</summary>\n")
+                    .Append($"<ul>{string.Concat(passed.Select(name => $"<li>{name}</li>"))}</ul>\n</details>\n");
+            }
+
+            foreach (var other in sentence.Where(verdict => !verdict.IsJudged))
+            {
+                page.Append($"<p class=quiet>{E(other.Shown)}: {E(other.Message.Trim())}</p>\n");
+            }
+
+            page.Append("</details>\n");
+        }
+
+        page.Append("</section>\n");
+    }
+
+    private static string Short(Clause clause) => RunReport.Short(clause)[(clause.Id.Length + 3)..];
+
+    // Protocol.md's `code` and **strong**.
+    public static string Prose(string text)
+    {
+        string html = E(text);
+        string Pair(string mark, string tag) => string.Concat(html.Split(mark).Select((part, i) =>
+            i == 0 ? part : (i % 2 == 1 ? $"<{tag}>" : $"</{tag}>") + part));
+
+        if (html.Split("**").Length % 2 == 1)
+        {
+            html = Pair("**", "strong");
+        }
+
+        if (html.Split('`').Length % 2 == 1)
+        {
+            html = Pair("`", "code");
+        }
+
+        return html;
+    }
+
+    private static string Anchor(Verdict verdict) => "t-" + string.Concat(verdict.Test.Select(c =>
+        char.IsAsciiLetterOrDigit(c) || c == '-' ? $"{c}" : $"_{(int)c:x}"));
+
+    private static void Test(StringBuilder page, Verdict verdict, RunReport.Group[] groups, bool mayOpen)
+    {
+        var group = groups.First(one =>
+            one.First == verdict || one.Deliveries.Contains(verdict) || one.Same.Contains(verdict));
+        string advice = verdict.Outcome == "advice" ? " <small>advice</small>" : "";
+        if (verdict.Failure is not { } failure)
+        {
+            return;
+        }
+
+        bool isSame = group.First != verdict
+            && (group.Same.Contains(verdict) || RunReport.Key(group.First) == RunReport.Key(verdict));
+        if (isSame)
+        {
+            page.Append($"<p class=same id='{Anchor(verdict)}'>{E(verdict.Shown)}{advice}: the same as ")
+                .Append($"<a href='#{Anchor(group.First)}'>{E(group.First.Shown)}</a></p>\n");
+            return;
+        }
+
+        bool open = mayOpen && groups[0].First == verdict;
+        page.Append($"<details class=test id='{Anchor(verdict)}'{(open ? " open" : "")}>")
+            .Append($"<summary>{E(verdict.Shown)}{advice}</summary>\n");
+        if (failure.Where != "")
+        {
+            page.Append($"<p class=quiet>{E(failure.Where)}</p>\n");
+        }
+
+        page.Append($"<pre class=rows>{Rows(failure)}</pre>\n");
+        if (failure.Hint != "")
+        {
+            page.Append($"<p class=hint>{Prose(failure.Hint)}</p>\n");
+        }
+
+        var (shown, more) = failure.Connections();
+        foreach (var (title, talk) in shown)
+        {
+            Wire(page, title, talk);
+        }
+
+        if (more > 0)
+        {
+            page.Append($"<p class=quiet>{Failure.AndMore(more)}</p>\n");
+        }
+
+        if (failure.Said.Length > 0)
+        {
+            page.Append($"<p class=quiet>your {E(failure.Who)} wrote</p>\n")
+                .Append($"<pre class=said>{E(string.Join('\n', failure.Said))}</pre>\n");
+        }
+
+        page.Append("</details>\n");
+    }
+
+    private static string Rows(Failure failure)
+    {
+        var lines = (failure with { Hint = "" }).Rows(hint: false).TrimEnd().Split('\n');
+        return string.Join('\n', lines.Select(line =>
+            line.TrimStart() == "^" ? $"{line[..^1]}<b class=caret>^</b>"
+            : line.StartsWith("expected  ") ? $"<i>expected</i>  {E(line[10..])}"
+            : line.StartsWith("received  ") ? $"<i>received</i>  {E(line[10..])}"
+            : E(line)));
+    }
+
+    // Two columns, client left, server right, the octets in the pieces in which they were sent or came.
+    private static void Wire(StringBuilder page, string title, RecordedConnection talk)
+    {
+        page.Append($"<table class=wire><caption>{E(title)}</caption>\n")
+            .Append("<tr><th>octet</th><th>client</th><th>server</th><th>octet</th></tr>\n");
+        foreach (var line in talk.Lines)
+        {
+            if (line.Side is not { } side)
+            {
+                page.Append($"<tr><td class=event colspan=4>{E(line.Event)}</td></tr>\n");
+                continue;
+            }
+
+            string cut = line.Cuts.Length > 0 ? " cut" : "";
+            string octets = $"<td class='octets{cut}'>{Pieces(line)}</td>";
+            string at = $"<td class=at>{line.Offset:N0}</td>";
+            page.Append(side == Side.Client
+                ? $"<tr>{at}{octets}<td></td><td></td></tr>\n"
+                : $"<tr><td></td><td></td>{octets}{at}</tr>\n");
+        }
+
+        if (talk.Unread.Length > 0)
+        {
+            var unread = talk.Unread.AsSpan(0, Math.Min(talk.Unread.Length, Shown));
+            int same = Math.Min(talk.Same, unread.Length);
+            int wrong = Math.Min(same + 1, unread.Length);
+            string more = talk.Unread.Length > Shown ? $" <small>…({talk.Unread.Length - Shown:N0} more)</small>" : "";
+            string octets = $"<td class='octets wrong'>{E(Notation.Show(unread[..same]))}"
+                + $"<b>{E(Notation.Show(unread[same..wrong]))}</b>{E(Notation.Show(unread[wrong..]))}{more}</td>";
+            page.Append(talk.Peer == Side.Client
+                ? $"<tr><td class=at>came</td>{octets}<td></td><td></td></tr>\n"
+                : $"<tr><td></td><td></td>{octets}<td class=at>came</td></tr>\n");
+        }
+        else if (talk.Lines.Length == 0)
+        {
+            page.Append("<tr><td class=event colspan=4>(nothing)</td></tr>\n");
+        }
+
+        page.Append("</table>\n");
+    }
+
+    private const int Shown = 120;
+    private const int ShownLast = 30;
+
+    private static string Pieces(RecordedLine line)
+    {
+        var html = new StringBuilder();
+        int end = line.Length <= Shown + ShownLast ? line.First.Length : Math.Min(Shown, line.First.Length);
+        int start = 0;
+        foreach (long cut in line.Cuts.Where(cut => cut < end).Append(end))
+        {
+            html.Append($"<span>{E(Notation.Show(line.First.AsSpan(start..(int)cut), int.MaxValue))}</span>");
+            start = (int)cut;
+        }
+
+        if (end < line.Length)
+        {
+            byte[] last = line.Last.Length >= ShownLast ? line.Last : [.. line.First, .. line.Last];
+            html.Append($" <small>…({line.Length - end - ShownLast:N0} more)…</small> ")
+                .Append($"<span>{E(Notation.Show(last.AsSpan()[^ShownLast..], int.MaxValue))}</span>");
+        }
+
+        if (line.Cuts.Length > 0)
+        {
+            html.Append($" <small>in {line.Cuts.Length + 1:N0} pieces</small>");
+        }
+
+        return html.ToString();
+    }
+
+    private const string Style =
+        """
+        :root {
+          color-scheme: light dark;
+          --ground: #fff; --text: #1d2026; --quiet: #626a76; --line: #dfe2e7; --box: #f5f6f8;
+          --green: #2a8a4a; --red: #c2362c; --empty: #e3e6ea; --hint: #fff6d6; --hint-line: #d9b43b; --link: #1f5fbf;
+          --client: #e9f1fc; --server: #f0ecfa;
+        }
+        @media (prefers-color-scheme: dark) {
+          :root {
+            --ground: #16181d; --text: #e3e6eb; --quiet: #98a1ae; --line: #333842; --box: #1e2128;
+            --green: #4fb872; --red: #f0776c; --empty: #30353f; --hint: #2f2a17; --hint-line: #a98a2c; --link: #84b1f5;
+            --client: #1b2a40; --server: #2a2440;
+          }
+        }
+        * { box-sizing: border-box; }
+        body {
+          margin: 0 auto; padding: 1rem; max-width: 62rem; background: var(--ground); color: var(--text);
+          font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
+        }
+        h1 { font-size: 1.4rem; margin: .5rem 0 0; }
+        h2 { font-size: 1.15rem; margin: 2.2rem 0 0; }
+        a { color: var(--link); }
+        code, pre, .wire, .test > summary, .same, .passed li {
+          font-family: ui-monospace, monospace; font-size: .85rem;
+        }
+        .under, .read, .quiet, small, caption { color: var(--quiet); }
+        .under, .read { margin: 0 0 .8rem; }
+        small { font-size: .8em; }
+        nav { display: grid; gap: .1rem; margin: 1rem 0; }
+        .bar {
+          display: grid; grid-template-columns: 10.5rem 1fr 6rem; gap: .8rem; align-items: center;
+          padding: .15rem .4rem; border-radius: .3rem; color: inherit; text-decoration: none;
+        }
+        .bar:hover { background: var(--box); }
+        .bar i { height: .7rem; border-radius: .35rem; background: var(--red); overflow: hidden; }
+        .bar.none i { background: var(--empty); }
+        .bar b { display: block; height: 100%; background: var(--green); }
+        .bar em { font-style: normal; font-variant-numeric: tabular-nums; color: var(--quiet); }
+        .lead { padding: .6rem .9rem; background: var(--box); border-radius: .4rem; }
+        .next { font-weight: 600; }
+        details { border-top: 1px solid var(--line); }
+        .sentence:last-of-type { border-bottom: 1px solid var(--line); }
+        summary { cursor: pointer; padding: .45rem .2rem; }
+        .sentence > summary { display: grid; grid-template-columns: 6.5rem 1fr auto; gap: .6rem; }
+        .sentence > summary b::before { content: "▸ "; color: var(--quiet); }
+        .sentence[open] > summary b::before { content: "▾ "; }
+        .sentence > summary::-webkit-details-marker { display: none; }
+        .sentence > summary em { font-style: normal; font-weight: 600; font-variant-numeric: tabular-nums; }
+        .green > summary em { color: var(--green); } .red > summary em { color: var(--red); }
+        .none > summary em { color: var(--quiet); font-weight: 400; }
+        .sentence > :not(summary) { margin-left: 1rem; }
+        blockquote { margin: .2rem 0 .8rem; padding-left: .8rem; border-left: 3px solid var(--line); }
+        .test > summary::marker, .passed > summary::marker { color: var(--quiet); }
+        .test > summary { color: var(--red); }
+        .passed > summary { color: var(--green); }
+        .passed ul { margin: 0 0 .6rem; padding-left: 1.6rem; }
+        .same, .quiet { margin: .3rem 0; padding: 0 .2rem; }
+        pre { margin: .3rem 0; padding: .6rem .8rem; overflow-x: auto; background: var(--box); border-radius: .4rem; }
+        pre i { font-style: normal; color: var(--quiet); }
+        .caret { color: var(--red); }
+        .hint {
+          margin: .5rem 0; padding: .5rem .8rem; background: var(--hint); border-left: 4px solid var(--hint-line);
+        }
+        .wire { width: 100%; margin: .8rem 0; border-collapse: separate; border-spacing: 0 .2rem; table-layout: fixed; }
+        .wire caption { text-align: left; font-family: system-ui, sans-serif; }
+        .wire th { padding: 0 .4rem; white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }
+        .wire th:first-child, .wire th:last-child, .at { width: 4rem; text-align: right; color: var(--quiet); }
+        .wire th:last-child, .octets + .at { text-align: left; }
+        .wire td { padding: .2rem .4rem; vertical-align: top; }
+        .at + .octets { background: var(--client); border-radius: .4rem; }
+        td:empty + .octets { background: var(--server); border-radius: .4rem; }
+        .octets.cut span {
+          padding: 0 .15rem; margin-right: .15rem; border: 1px solid var(--quiet); border-radius: .25rem;
+          -webkit-box-decoration-break: clone; box-decoration-break: clone;
+        }
+        .octets.cut { line-height: 1.8; }
+        .octets.wrong { outline: 2px solid var(--red); outline-offset: -2px; }
+        .octets b { color: var(--red); text-decoration: underline; text-underline-offset: .2rem; }
+        .event { text-align: center; color: var(--quiet); font-style: italic; font-family: system-ui, sans-serif; }
+        @media (max-width: 40rem) {
+          body { padding: .7rem; font-size: .95rem; }
+          .bar { grid-template-columns: 9rem 1fr 4.4rem; gap: .5rem; padding: .15rem 0; }
+          .sentence > summary { grid-template-columns: 5.6rem 1fr auto; gap: .3rem; }
+          .sentence > :not(summary) { margin-left: .2rem; }
+          .wire th:first-child, .wire th:last-child, .at {
+            width: 2.2rem; font-size: .7rem; padding: .2rem .1rem;
+          }
+          code, pre, .wire, .test > summary, .same, .passed li { font-size: .78rem; }
+        }
+
+        """;
+}

@@ -1,0 +1,33 @@
+using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Report;
+
+// Outcome: passed, failed, advice (a SHOULD that is not kept), not offered, not looked at.  Message is the failure's
+// text, or why it was not looked at.
+public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message)
+{
+    public string Fixture { get; init; } = "";          // two of them may have tests of one name
+
+    [JsonIgnore] public Failure? Failure { get; init; }
+
+    [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
+
+    [JsonIgnore] public bool IsJudged => IsWrong || Outcome == "passed";
+
+    [JsonIgnore] public string About { get; } = Clause;                       // of what the test is about; Clause is
+
+    // What turns out to be broken.
+    [JsonIgnore] public int Line { get; } = ProtocolSpecification.Find(Clause).Line;
+
+    // A transcript, or a test, without the delivery that this one was in.
+    [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
+
+    [JsonIgnore]
+    public int Delivered =>
+        Test.Contains("Whole") ? 0 : Test.Contains("ThreeOctets") ? 1 : Test.Contains("OctetByOctet") ? 2 : 3;
+
+    public string Shown => Wording.Named(Test);
+}

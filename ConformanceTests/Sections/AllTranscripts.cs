@@ -1,0 +1,44 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using NUnit.Framework.Internal;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>Every transcript of Protocol.md, in three deliveries, against a server.</summary>
+[Order(2)]
+public sealed class Transcripts : ServerFixture
+{
+    // With the sentences as categories: --filter TestCategory=GET-3 runs what proves that one.
+    public static TestCaseData Case(Transcript transcript, Delivery delivery) =>
+        transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id))
+            .SetProperty(PropertyNames.Order, Stages.Of([.. transcript.Ids.Select(ProtocolSpecification.Find)]));
+
+    private static IEnumerable<TestCaseData> Cases() =>
+        from transcript in ProtocolSpecification.Transcripts
+        where !transcript.ClientOnly
+        from delivery in Enum.GetValues<Delivery>()
+        select Case(transcript, delivery);
+
+    [TestCaseSource(nameof(Cases)), Clause]
+    public void Play(Transcript transcript, Delivery delivery) =>
+        TranscriptPlayer.AgainstServer(transcript, NeedsItsOwn(transcript) ? Start() : Server, delivery);
+
+    // STATUS tells of every connection that a server has had.
+    private static bool NeedsItsOwn(Transcript transcript) => transcript.Ids.Any(id => id.StartsWith("STATUS"));
+}
+
+[Order(2)]
+public sealed class ClientTranscripts : ClientFixture
+{
+    private static IEnumerable<TestCaseData> Cases() =>
+        from transcript in ProtocolSpecification.Transcripts
+        where transcript.Command is not null
+        from delivery in Enum.GetValues<Delivery>()
+        select Transcripts.Case(transcript, delivery);
+
+    [TestCaseSource(nameof(Cases)), Clause]
+    public void Play(Transcript transcript, Delivery delivery) =>
+        TranscriptPlayer.AgainstClient(transcript, Listener, Folder, delivery);
+}

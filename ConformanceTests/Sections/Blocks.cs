@@ -1,0 +1,108 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>BLOCK: lengths and blocks.</summary>
+public sealed class Blocks : ServerFixture
+{
+    private static readonly int[] _sizes =
+    [
+        8, 9, 255, 256, 1023, 1024, 1025, 4096, 8191, 65535, 65536, 65537,
+        (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20,
+    ];
+
+    [TestCaseSource(nameof(_sizes)), Clause("BLOCK-1", "PUT-2", "GET-1")]
+    public void Octets_go_up_and_come_back_unchanged(int size)
+    {
+        var wire = Connect();
+        var picture = Notation.Bytes(size);
+        wire.Put("cat.png", picture);
+        var stored = Server.Stored("cat.png");
+        Assert.That(stored.AsSpan().SequenceEqual(picture), "what was stored differs");
+        Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture), "what came back differs");
+    }
+
+    [Test, Clause("BLOCK-1")]
+    public void Nothing_in_a_block_is_a_mark()
+    {
+        byte[] marks =
+        [
+            .. Notation.Bytes(8),
+            .. "\r\n\n\0\x1a\nOK\nER|x|y\nLIST\nEOF<END>\r\n.\r\n"u8,
+            .. Enumerable.Range(0, 256).Select(i => (byte)i),
+            0xEF, 0xBB, 0xBF,
+        ];
+        var wire = Connect(Delivery.OctetByOctet);
+        wire.Put("marks.png", marks);
+        Assert.That(wire.Get("marks.png"), Is.EqualTo(marks));
+        wire.List();
+    }
+
+    [Test, Clause("BLOCK-1", "CONN-3")]
+    public void Request_block_and_next_request_in_one_piece()
+    {
+        var wire = Connect();
+        var picture = Notation.Bytes(50);
+        wire.Send([.. "PUT|a.png\n"u8, .. Notation.U64(50), .. picture, .. "GET|a.png\nLIST\n"u8]);
+        wire.Expect("OK\nOK\nOK\n");
+        wire.ExpectOctets([.. Notation.U64(50), .. picture, .. "OK\n"u8]);
+        Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(30));
+    }
+
+    private static readonly ulong[] _lies =
+    [
+        1UL << 31, 1UL << 32, (1UL << 32) + 9, long.MaxValue, 1UL << 63, ulong.MaxValue - 1, ulong.MaxValue,
+    ];
+
+    [TestCaseSource(nameof(_lies)), Clause("BLOCK-2", "PUT-5", "CLOSE-1")]
+    public void A_length_beyond_the_limit(ulong length)
+    {
+        var wire = Connect();
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send(Notation.U64(length));
+        wire.ExpectError("too-large", closes: true);
+        Assert.That(Server.Shows("cat.png"), Is.False);
+        Connect().List();
+    }
+
+    [Test, Clause("BLOCK-2", "P7")]
+    public void Many_large_lengths_and_few_octets_cost_nothing()
+    {
+        var wires = Enumerable.Range(0, 40).Select(_ => Connect()).ToArray();
+        for (int i = 0; i < wires.Length; i++)
+        {
+            wires[i].Send($"PUT|{i}.png\n");
+            wires[i].Expect("OK\n");
+            wires[i].Send([.. Notation.U64(1 << 30), .. Notation.Bytes(10)]);
+        }
+
+        Assert.That(Connect().List(), Is.Empty);
+        // What is taken on the disk, and not how long the files claim to be.
+        if (OperatingSystem.IsWindows())
+        {
+            Skip.Because("needs du");
+        }
+
+        using var du = System.Diagnostics.Process.Start(
+            new System.Diagnostics.ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
+        int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);
+        Demand(disk < 2048, "no room taken on the disk for lengths whose octets have not come",
+            $"{disk} KiB are taken");
+    }
+
+    [Test, Clause("BLOCK-3", "DIGEST-2")]
+    public void A_digest_stands_behind_the_block_and_is_no_part_of_it()
+    {
+        var wire = Connect(Delivery.ThreeOctets);
+        var picture = Notation.Bytes(77);
+        wire.Send("PUT|a.png|digest=sha256\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(77), .. picture, .. SHA256.HashData(picture), .. "GET|a.png\n"u8]);
+        wire.Expect("OK\nOK\n");
+        wire.ExpectOctets([.. Notation.U64(77), .. picture]);
+    }
+}

@@ -1,0 +1,460 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>P9: as many clients as there may be, and one more.</summary>
+public sealed class Capacity : ServerFixture
+{
+    // With a small limit where the template says how to give one, else with that of §7.
+    private RunningServer StartWithFew(out int limit)
+    {
+        bool canBeTold = CommandTemplates.ServerTemplate.Contains("{max-clients}");
+        limit = canBeTold ? 3 : 100;
+        return Start(with: canBeTold ? $"max-clients={limit}" : "");
+    }
+
+    private ProtocolConnection[] Fill(RunningServer server, int limit)
+    {
+        var wires = new ProtocolConnection[limit];
+        for (int i = 0; i < limit; i++)
+        {
+            wires[i] = Connect(server);
+            wires[i].Send("LIST\n");
+            string answer = wires[i].ReceiveLine();
+            Demand(answer == "OK", $"OK for client {i + 1} of {limit}, since {limit} clients may be there", answer);
+            wires[i].ReceiveBlock();
+        }
+
+        return wires;
+    }
+
+    private static bool IsServed(RunningServer server)
+    {
+        using var wire = server.Connect();
+        wire.Send("LIST\n");
+        return wire.ReceiveLine() == "OK";
+    }
+
+    // Before those that are on their way out would be gone by themselves, 2 s after the server's FIN.  A server that
+    // does not count them serves at the first try or the second, so no load makes this late.
+    private static bool IsServedSoon(RunningServer server)
+    {
+        var clock = Stopwatch.StartNew();
+        for (int tries = 0; tries < 4 || clock.ElapsedMilliseconds < 1300; tries++)
+        {
+            if (IsServed(server))
+            {
+                return true;
+            }
+
+            Thread.Sleep(10);
+        }
+
+        return false;
+    }
+
+    [Test, Clause("P9", "CLOSE-1")]
+    public void A_hundred_are_served_and_the_next_is_told_busy()
+    {
+        var server = Start();                           // which nobody has told another limit
+        var wires = Fill(server, 100);
+        for (int i = 0; i < 3; i++)
+        {
+            var one = Connect(server);
+            one.Send("LIST\n");
+            one.ExpectError("busy", closes: true);
+        }
+
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
+    }
+
+    [Test, Clause("CLOSE-1", "P9")]
+    public void Busy_is_read_by_a_client_that_spoke_first()
+    {
+        var server = StartWithFew(out int limit);
+        var running = Fill(server, limit);
+        for (int i = 0; i < 20; i++)
+        {
+            var clock = Stopwatch.StartNew();
+            var wire = Connect(server);
+            wire.Send("LIST\nLIST\nLIST\n" + new string('x', i * 1000));
+            wire.ExpectError("busy", closes: true);
+            ExpectItReadsOn(wire, clock);
+            wire.Dispose();
+        }
+
+        foreach (var wire in running)
+        {
+            wire.List();
+        }
+    }
+
+    public enum Leaving
+    {
+        Closes, Resets, ResetsInsideAnUpload, ClosesInsideAnUpload, ClosesInsideALine, ResetsInsideADownload
+    }
+
+    [Test, Clause("P9")]
+    public void A_place_is_free_again_when_its_client_has_left([Values] Leaving how)
+    {
+        var server = StartWithFew(out int limit);
+        server.Has("big.png", Notation.Bytes(16 << 20));
+        var wires = Fill(server, limit);
+        for (int round = 0; round < 3; round++)
+        {
+            var last = wires[^1];
+            last.Put($"good-{round}.png", Notation.Bytes(100));
+            last.Get($"good-{round}.png");
+            if (how is Leaving.ResetsInsideAnUpload or Leaving.ClosesInsideAnUpload)
+            {
+                last.Send($"PUT|{round}.png\n");
+                last.Expect("OK\n");
+                last.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
+            }
+
+            if (how is Leaving.ClosesInsideALine)
+            {
+                last.Send("LIS");
+            }
+
+            if (how is Leaving.ResetsInsideADownload)
+            {
+                last.Send("GET|big.png\n");
+                last.Expect("OK\n");
+            }
+
+            if (how is Leaving.Closes or Leaving.ClosesInsideALine or Leaving.ClosesInsideAnUpload)
+            {
+                last.Dispose();
+            }
+            else
+            {
+                last.Reset();
+            }
+
+            ProtocolConnection? next = null;
+            Eventually(() =>
+            {
+                next = Connect(server);
+                next.Send("LIST\n");
+                if (next.ReceiveLine() != "OK")
+                {
+                    return false;
+                }
+
+                next.ReceiveBlock();
+                return true;
+            }, $"expected  a place for the next client, since one of {limit} has left\n"
+                + "received  busy, again and again");
+            wires[^1] = next!;
+        }
+
+        var above = Connect(server);
+        above.Send("LIST\n");
+        above.ExpectError("busy", closes: true);
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
+    }
+
+    [Test, Clause("P9", "CLOSE-1")]
+    public void A_connection_on_its_way_out_takes_no_place()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        wires[0].Send("LIST\r\n");
+        wires[0].ExpectError("bad-request", closes: true);      // and stays: the server waits for its end
+        Demand(IsServedSoon(server),
+            "a place for the next client, since one has had its last word (CLOSE-1) and counts no more",
+            "busy: a connection that is being closed is counted");
+    }
+
+    [Test, Clause("P9", "CLOSE-1")]
+    public void Those_turned_away_take_no_place()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        for (int i = 0; i < 5; i++)
+        {
+            var turnedAway = Connect(server);
+            turnedAway.Send("LIST\n");
+            turnedAway.ExpectError("busy", closes: true);       // and stays, as above
+        }
+
+        wires[0].HalfClose();
+        wires[0].ExpectEnd();
+        Demand(IsServedSoon(server),
+            $"a place for the next client, since one of {limit} has left; those that were told busy have none",
+            "busy: those turned away are counted while they are being closed");
+    }
+
+    [Test, Clause("P9", "P6")]
+    public void Running_transfers_do_not_notice_those_turned_away()
+    {
+        var server = StartWithFew(out int limit);
+        var picture = Notation.Bytes(24 << 20);
+        server.Has("big.png", picture);
+        var wires = Fill(server, limit);
+        wires[0].Send("GET|big.png\n");
+        wires[0].Expect("OK\n");
+        wires[1].Send("PUT|cat.png\n");
+        wires[1].Expect("OK\n");
+        wires[1].Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
+        for (int i = 0; i < 150; i++)
+        {
+            using var wire = server.Connect();
+            if (i % 3 == 0)
+            {
+                continue;                   // gone at once
+            }
+
+            wire.Send("LIST\n");
+            if (i % 3 == 1)
+            {
+                wire.Reset();
+            }
+            else
+            {
+                wire.ExpectError("busy", closes: true);
+            }
+
+            wires[2].List();                            // it has seen them off: more at a time it need not (CLOSE-1)
+        }
+
+        wires[1].Send(Notation.Bytes(1000).AsSpan(500));
+        wires[1].Expect("OK\n");
+        Demand(wires[0].ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
+        wires[2].List();
+    }
+
+    [Test, Clause("P9")]
+    public void Descriptors_are_given_back()
+    {
+        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs Linux, which tells what descriptors a process has");
+        }
+
+        var server = Start();
+        var stays = Connect(server);
+        server.Has("cat.png", Notation.Bytes(100));
+        int Count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+
+        int before = 0;
+        for (int i = 0; i < 260; i++)
+        {
+            if (i == 20)
+            {
+                before = Count();              // what it needs anyhow it has by now
+            }
+
+            using var wire = server.Connect();
+            wire.Get("cat.png");
+            wire.Put($"{i}.png", Notation.Bytes(100));
+            wire.Send($"PUT|x{i}.png\n");
+            wire.Expect("OK\n");
+            if (i % 3 == 0)
+            {
+                wire.Reset();               // inside the upload
+            }
+            else
+            {
+                wire.Send([.. Notation.U64(4), .. "text"u8]);
+                wire.ExpectError("bad-type");
+                if (i % 3 == 1)
+                {
+                    continue;
+                }
+
+                wire.Send("LIST\r\n");
+                wire.ExpectError("bad-request", closes: true);
+            }
+        }
+
+        Eventually(() => Count() < before + 60,
+            $"expected  about as many open descriptors after 260 connections as after 20, which were {before}\n"
+            + "received  very many more: close each connection and each file, however its request ends");
+        stays.List();
+    }
+
+    [Test, Clause("P9", "ERR-2")]
+    public void Descriptors_are_given_back_however_a_request_ends()
+    {
+        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs Linux, which tells what descriptors a process has");
+        }
+
+        var server = Start();
+        server.Has("cat.png", Notation.Bytes(100));
+        var wire = Connect(server);
+        string[] requests =
+        [
+            "GET|dog.png", "GET|cat.exe", "PUT|cat.png", "PUT|../x.png", "FOO", "GET|cat.png|offset=999",
+            "GET|cat.png|offset=100", "GET|cat.png|digest=sha256", "LIST", "STATUS",
+        ];
+        int Count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+
+        int before = 0;
+        for (int i = 0; i < 120; i++)
+        {
+            if (i == 20)
+            {
+                before = Count();
+            }
+
+            foreach (string request in requests)
+            {
+                wire.Send(request + "\n");
+                if (wire.ReceiveLine() != "OK")
+                {
+                    continue;
+                }
+
+                wire.ReceiveBlock();
+                if (request.Contains("|digest="))
+                {
+                    wire.Receive(32);
+                }
+            }
+
+            wire.Send("PUT|dog.png\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64(4), .. "text"u8]);
+            wire.ExpectError("bad-type");
+            wire.Send("PUT|dog.png\n");
+            wire.Expect("OK\n");
+            wire.Send(Notation.U64(0));
+            wire.ExpectError("empty");
+        }
+
+        Eventually(() => Count() < before + 60,
+            $"expected  about as many open descriptors after 120 rounds of refusals as after 20, which were {before}\n"
+            + "received  very many more: close each file, however its request ends");
+    }
+
+    [Test, Clause("P9", "P11")]
+    public void Out_of_descriptors_it_goes_on_and_who_waits_is_served_later()
+    {
+        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs Linux, which gives a running process another limit of descriptors");
+        }
+
+        const int Few = 8;
+        const int Many = 30;
+        var server = Start();
+        var stays = Connect(server);
+        stays.Put("cat.png", Notation.Bytes(100));
+        stays.Get("cat.png");                           // what it opens on first use is open by now
+        int open = Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        if (prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), 1 << 20], null) != 0
+            && prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), (ulong)(open + Few)], null) != 0)
+        {
+            Skip.Because("needs a server whose limit of descriptors the suite may set");
+        }
+
+        var wires = Enumerable.Range(0, Many).Select(_ => Connect(server)).ToArray();
+        foreach (var wire in wires)
+        {
+            wire.Send("GET|cat.exe\n");
+        }
+
+        // For seconds, in which it may not give up to accept.
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 4000; Thread.Sleep(100))
+        {
+            stays.Send("GET|cat.exe\n");                // for this nothing has to be opened,
+            stays.ExpectError("bad-type");
+            stays.Send("GET|cat.png\n");                // for this something does
+            string answer = stays.ReceiveLine();
+            Demand(answer == "OK" || answer.StartsWith("ER|storage|"),
+                "ER|storage|… where no descriptor is left to open the file with, or OK if one is", answer);
+            if (answer == "OK")
+            {
+                stays.ReceiveBlock();
+            }
+
+            stays.Send("LIST\n");
+            answer = stays.ReceiveLine();
+            bool isWhole = answer == "OK" && Encoding.UTF8.GetString(stays.ReceiveBlock()).Contains("cat.png|100|");
+            Demand(isWhole || answer.StartsWith("ER|storage|"),
+                "ER|storage|… where no descriptor is left to read the folder with, or the whole listing",
+                answer == "OK" ? "a listing without cat.png, which is there" : answer);
+            stays.Send("PUT|bird.png\n");
+            answer = stays.ReceiveLine();
+            if (answer == "OK")
+            {
+                stays.Send([.. Notation.U64(9), .. "no bird!\n"u8]);
+                answer = stays.ReceiveLine();
+            }
+
+            Demand(answer.StartsWith("ER|storage|") || answer.StartsWith("ER|bad-type|"),
+                "ER|storage|… where no descriptor is left to make the file with, or bad-type for what is in it",
+                answer);
+        }
+
+        foreach (var wire in wires.Take(Many / 2))      // those who are in leave, and the others come in
+        {
+            wire.ExpectError("bad-type");
+            wire.Dispose();
+        }
+
+        foreach (var wire in wires.Skip(Many / 2))
+        {
+            wire.ExpectError("bad-type");
+            wire.Dispose();
+        }
+
+        Eventually(() =>                                // it has to notice that they have gone
+        {
+            stays.Send("GET|cat.png\n");
+            if (stays.ReceiveLine() != "OK")
+            {
+                return false;
+            }
+
+            stays.ReceiveBlock();
+            stays.Send("PUT|dog.png\n");
+            if (stays.ReceiveLine() != "OK")
+            {
+                return false;
+            }
+
+            stays.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+            return stays.ReceiveLine() == "OK";
+        }, "expected  OK to GET and PUT, now that the others have gone and there are descriptors again\n"
+            + "received  ER, again and again");
+        Connect(server).List();
+    }
+
+    private const int NumberOfFiles = 7;                        // RLIMIT_NOFILE
+
+    [System.Runtime.InteropServices.DllImport("libc")]
+    private static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
+
+    [Test, Clause("STATUS-2", "P9")]
+    public void A_connection_that_was_turned_away_is_not_shown()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        for (int i = 0; i < 3; i++)
+        {
+            var turnedAway = Connect(server);
+            turnedAway.Send("LIST\n");
+            turnedAway.ExpectError("busy", closes: true);
+        }
+
+        wires[0].Send("STATUS\n");
+        wires[0].Expect("OK\n");
+        int lines = wires[0].ReceiveBlock().Count(octet => octet == '\n');
+        Demand(lines == limit, $"{limit} lines, one for each client", $"{lines}: three of them were turned away");
+    }
+}

@@ -1,0 +1,130 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>AHEAD-3: a client that sends blocks right after their requests.</summary>
+public sealed class ClientAhead : ClientFixture
+{
+    // ---- any client that takes several files and uses the option ----
+
+    internal sealed record Upload(string Name, string[] Options);
+
+    internal static Upload ReceiveRequest(ProtocolConnection wire)
+    {
+        string[] fields = wire.ReceiveLine("PUT|…\\n").Split('|');
+        Assert.That(fields[0], Is.EqualTo("PUT"), "a block before its go-ahead?");
+        return new Upload(fields[1], fields[2..]);
+    }
+
+    internal static byte[] ReceiveBlock(ProtocolConnection wire, Upload upload)
+    {
+        var content = wire.ReceiveBlock();
+        if (upload.Options.Contains("digest=sha256"))
+        {
+            wire.ExpectOctets(SHA256.HashData(content));
+        }
+
+        return content;
+    }
+
+    // Four pictures for a client.  It need not take several files, nor send any of them ahead; then this is not for it.
+    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWithFour()
+    {
+        for (int i = 0; i < 4; i++)
+        {
+            Give($"{i}.png", Notation.Bytes(1000 + i));
+        }
+
+        var client = Run("PUT", "0.png", "1.png 2.png 3.png");
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        Eventually(() => client.HasEnded || Comes(50_000), "the client neither connects nor ends");
+        if (!Comes(0))
+        {
+            Assert.Ignore("not offered: the client takes one file");
+        }
+
+        var wire = Accept();
+        var first = ReceiveRequest(wire);
+        if (!first.Options.Contains("ahead"))
+        {
+            Assert.Ignore("not offered: the client does not use ahead");
+        }
+
+        return (client, wire, first);
+    }
+
+    [Test, Clause("AHEAD-3", "AHEAD-1")]
+    public void Four_files_for_a_server_that_takes_them_ahead()
+    {
+        var (client, wire, next) = RunWithFour();
+        for (int i = 0; i < 4; i++)
+        {
+            wire.Send("OK\n");
+            Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
+            wire.Send("OK\n");
+            if (i < 3)
+            {
+                next = ReceiveRequest(wire);
+            }
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-7", "CONF-1")]
+    public void No_block_before_the_first_go_ahead_and_none_behind_a_refusal_of_the_option()
+    {
+        var (client, wire, next) = RunWithFour();
+        var stored = new HashSet<string>();
+        for (int requests = 1; ; requests++)
+        {
+            Assert.That(requests, Is.LessThan(20), "it asks again and again");
+            if (next.Options.Length > 0)
+            {
+                wire.Send("ER|unsupported|this server has no extensions\n");
+            }
+            else
+            {
+                wire.Send("OK\n");
+                Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
+                wire.Send("OK\n");
+                Assert.That(stored.Add(next.Name), $"{next.Name} is sent twice");
+            }
+
+            if (stored.Count == 4)
+            {
+                break;
+            }
+
+            next = ReceiveRequest(wire);
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("AHEAD-3", "CLI-5")]
+    public void A_refusal_behind_a_block_is_a_failure_of_that_file_alone()
+    {
+        var (client, wire, next) = RunWithFour();
+        for (int i = 0; i < 4; i++)
+        {
+            wire.Send("OK\n");
+            ReceiveBlock(wire, next);
+            wire.Send(next.Name == "1.png" ? "ER|exists|it is here\n" : "OK\n");
+            if (i < 3)
+            {
+                next = ReceiveRequest(wire);
+            }
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+}

@@ -1,0 +1,17 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Sections;
+
+[Order(1)]                                              // what waits longest begins first
+public sealed class ClientDeadlines : ClientFixture
+{
+    [Test, Clause("CLI-9")]
+    public void A_server_that_says_nothing_is_given_up()
+    {
+        var client = Run("LIST");
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        Assert.That(client.WaitForExit(RunSettings.Milliseconds(75_000)), Is.Not.Zero);
+    }
+}

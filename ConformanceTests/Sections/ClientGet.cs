@@ -1,0 +1,401 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>CLI: downloads of a client. The suite is its server, an honest one or not.</summary>
+public sealed class ClientGet : ClientFixture
+{
+    [Test, Clause("CLI-4", "GET-3")]
+    public void What_is_cut_was_never_there([Values(100, 200_000)] int size)
+    {
+        using var watch = new FolderWatch(Folder);
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        Takes(wire, "GET|cat.png");
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size - 1)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        ExpectNeverThere(watch, "since its last octet has not come");
+    }
+
+    [Test, Clause("CLI-4")]
+    public void A_download_comes_to_its_name_in_one_step()
+    {
+        using var watch = new FolderWatch(Folder);
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "GET|cat.png");
+        var picture = Notation.Bytes(2 << 20);
+        wire.Send([.. "OK\n"u8, .. Block(picture, digest)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        var done = watch.DoneTo("cat.png");
+        Demand(!done.Contains("written"), "cat.png in the folder in one step, with all its octets",
+            $"it was {string.Join(", then ", done.Take(6))}: whoever looks meanwhile sees a part of it");
+        Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
+            "the octets that were sent", "others");
+    }
+
+    [Test, Clause("CLI-7", "P4")]
+    public void A_digest_is_compared_before_the_name_is_there(
+        [Values(9, 1000, 2 << 20)] int size,
+        [Values("another", "one with another last octet", "none", "31 octets of it")] string digest)
+    {
+        using var watch = new FolderWatch(Folder);
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        if (!Takes(wire, "GET|cat.png"))
+        {
+            Assert.Ignore("not offered: the client does not ask for a digest");
+        }
+
+        byte[] right = SHA256.HashData(Notation.Bytes(size));
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size), .. digest switch
+        {
+            "another"         => SHA256.HashData("another"u8),
+            "none"            => (byte[])[],
+            "31 octets of it" => right[..31],
+            _                 => [.. right[..31], (byte)~right[31]],
+        }]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        ExpectNeverThere(watch, "since the digest does not match");
+    }
+
+    [Test, Clause("CLI-7", "CONF-1")]
+    public void What_is_unsupported_is_asked_for_once_more_without_it()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        TranscriptPlayer.ExpectRequest(ref wire, Listener, [.. "GET|cat.png\n"u8]);
+        Own(wire);
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest: false)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(Files(), Is.EqualTo(new[] { "cat.png" }));
+    }
+
+    private static readonly string[] _nonsense =
+    [
+        "HELLO", "ok", "OK ", " OK", "OK\r", "OKAY", "",
+        "ER", "ER|", "ER|exists", "ER|Exists|x", "ERR|exists|x",
+        "{\"status\":\"ok\"}", "SSH-2.0-OpenSSH_9.2",
+    ];
+
+    [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
+    public void What_is_no_reply_is_a_failure(string reply)
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "GET|cat.png");
+        wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"), .. Block(Notation.Bytes(8), digest)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
+    public void What_is_no_reply_to_LIST_is_a_failure(string reply)
+    {
+        var client = Run("LIST");
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"),
+            .. Block([.. "cat.png|8|2026-01-31T23:59:59Z\n"u8], digest: false)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    // Whoever takes the first octets of a line for the line asks once more, and is content with what comes then.
+    [Test, Clause("CLI-2", "CLI-3")]
+    public void What_is_no_unsupported_is_not_asked_again(
+        [Values("ER|unsupported", "ER|UNSUPPORTED|x", "ER|unsupported-thing|x", "ER||unsupported")] string reply)
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.ReceiveLine("GET|cat.png\\n");
+        wire.Send(reply + "\n");
+        try
+        {
+            bool digest = Takes(wire, "GET|cat.png");
+            wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest)]);
+        }
+        catch (Violation) { }                           // it does not, as it should be
+
+        wire.HalfClose();
+        int exit = client.WaitForExit();
+        string shown = Notation.Show(Encoding.UTF8.GetBytes(reply));
+        Demand(exit != 0, $"exit code other than 0 after {shown}\\n, which is not ER|unsupported|…", "exit code 0");
+    }
+
+    [Test, Clause("CLI-2")]
+    public void A_file_of_no_octets_is_no_file()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "GET|cat.png");
+        wire.Send([.. "OK\n"u8, .. Block([], digest)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("CLI-4", "GET-3")]
+    public void A_block_cut_anywhere_is_a_failure([Values(0, 4, 8, 9, 107)] int octets, [Values] bool reset)
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        Takes(wire, "GET|cat.png");
+        wire.Send("OK\n");
+        wire.Send(((byte[])[.. Notation.U64(100), .. Notation.Bytes(100)]).AsSpan(0, octets));
+        if (reset)
+        {
+            wire.Reset();
+        }
+        else
+        {
+            wire.Dispose();
+        }
+
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("CLI-4")]
+    public void Nothing_shows_before_the_last_octet()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "GET|cat.png");
+        var picture = Notation.Bytes(200_000);
+        wire.Send([.. "OK\n"u8, .. Notation.U64(200_000), .. picture[..100_000]]);
+        // Once something is being saved anywhere in its folder; a client may also keep it for itself until the end.
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 500 && Files() is [];)
+        {
+            Thread.Sleep(10);
+        }
+
+        wire.Send(picture.AsSpan(100_000, 99_999));
+        Demand(!File.Exists(PathOf("cat.png")), "no cat.png before its last octet has come", "it is there");
+        wire.Send([picture[^1], .. digest ? SHA256.HashData(picture) : []]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture));
+    }
+
+    [Test, Clause("CLI-6", "P2", "CLI-5")]
+    public void A_local_file_is_never_overwritten([Values("a file", "a folder", "a link to nowhere")] string what)
+    {
+        bool isFile = what == "a file";
+        if (isFile)
+        {
+            Give("cat.png", "mine"u8.ToArray());
+        }
+        else if (what == "a folder")
+        {
+            Directory.CreateDirectory(PathOf("cat.png"));
+        }
+        else if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs symbolic links");
+        }
+        else
+        {
+            File.CreateSymbolicLink(PathOf("cat.png"), PathOf("nowhere.png"));
+        }
+
+        var client = Run("GET", "cat.png");
+        // It may refuse on its own, or ask first.
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
+        if (Comes(0))
+        {
+            var wire = Accept();
+            try
+            {
+                bool digest = Takes(wire, "GET|cat.png");
+                wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest)]);
+            }
+            catch (Violation) { }                       // it closed without asking
+
+            wire.HalfClose();
+        }
+
+        int code = client.WaitForExit();
+        bool isMine = isFile ? LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual("mine"u8)
+            : what == "a folder" ? Directory.Exists(PathOf("cat.png"))
+            : new FileInfo(PathOf("cat.png")).LinkTarget is not null && !File.Exists(PathOf("nowhere.png"));
+        Demand(isMine, $"cat.png as it was here before: {what}", "it has been overwritten");
+        Demand(code != 0, "exit code other than 0: nothing was fetched, since that name is taken here", "exit code 0");
+    }
+
+    [Test, Clause("CLI-6", "P2")]
+    public void Nor_one_that_appears_while_the_download_runs()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "GET|cat.png");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
+        Give("cat.png", "mine"u8.ToArray());
+        wire.Send([.. Notation.Bytes(100).AsSpan(50), .. digest ? SHA256.HashData(Notation.Bytes(100)) : []]);
+        int exit = client.WaitForExit();
+        Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual("mine"u8),
+            "the cat.png that the test has put into the folder while the download ran, as it was",
+            "it has been overwritten: rename replaces what has the name, link does not (§10)");
+        Demand(exit != 0, "exit code other than 0: that name was taken here while the download ran", "exit code 0");
+    }
+
+    // Each may refuse to run beside the other; if one says that it has the picture, it is the picture.
+    [Test, Clause("CLI-4", "CLI-6")]
+    public void Two_downloads_of_one_name_are_not_mixed()
+    {
+        var picture = Notation.Bytes(400_000);
+        var clients = new ChildProgram[2];
+        var wires = new ProtocolConnection?[2];
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        bool[] digests = [false, false];
+        int[] sent = [200_000, 1];
+        for (int i = 0; i < 2; i++)
+        {
+            clients[i] = Run("GET", "cat.png");
+            var client = clients[i];
+            Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
+            if (!Comes(0))
+            {
+                continue;
+            }
+
+            wires[i] = Accept();
+            try
+            {
+                digests[i] = Takes(wires[i]!, "GET|cat.png");
+                wires[i]!.Send([.. "OK\n"u8, .. Notation.U64((ulong)picture.Length), .. picture[..sent[i]]]);
+            }
+            catch (Violation)
+            {
+                wires[i] = null;
+            }      // it has looked, and refused
+        }
+
+        for (int i = 0; i < 2; i++)
+        {
+            if (wires[i] is { } wire)
+            {
+                wire.Send([.. picture[sent[i]..], .. digests[i] ? SHA256.HashData(picture) : []]);
+                wire.HalfClose();
+            }
+
+            if (clients[i].WaitForExit() != 0)
+            {
+                continue;
+            }
+
+            Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
+                "the octets that were sent, since the client ended with 0", "others: two downloads write to one file");
+        }
+    }
+
+    [Test, Clause("CLI-6", "NAME-4")]
+    public void A_file_is_saved_under_the_very_name_that_was_asked_for(
+        [Values("cafe\u0301.png", "caf\u00e9.png", "A-b.PNG")] string name)
+    {
+        var client = Run("GET", name);
+        var wire = Accept();
+        bool digest = Takes(wire, $"GET|{name}");
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9), digest)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Demand(Files() is [var saved] && saved == name, Notation.Show(Encoding.UTF8.GetBytes(name)),
+            string.Join(", ", Files()));
+    }
+
+    [Test, Clause("CLI-11", "BLOCK-2")]
+    public void A_length_is_not_believed([Values(1UL << 40, 1UL << 62, 1UL << 63, ulong.MaxValue)] ulong length)
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        Takes(wire, "GET|cat.png");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. Notation.Bytes(100)]);
+        if (length == 1UL << 40)
+        {
+            wire.Send(new byte[16 << 20]);         // more than kernels buffer: it does receive
+        }
+
+        if (length == 1UL << 40)
+        {
+            Assert.That(wire.SendingFailed, Is.False, "it gave up before it was cut");
+        }
+
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(Files().Sum(name => new FileInfo(PathOf(name)).Length), Is.LessThan(20 << 20));
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("CLI-11", "BLOCK-2")]
+    public void A_length_reserves_no_memory([Values("LIST", "GET")] string verb)
+    {
+        long Reserved(ulong length)
+        {
+            var client = Run(verb, verb == "LIST" ? null : "cat.png");
+            var wire = Accept();
+            if (verb == "LIST")
+            {
+                wire.Expect("LIST\n");
+            }
+            else
+            {
+                Takes(wire, "GET|cat.png");
+            }
+
+            wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. Notation.Bytes(20)]);
+            wire.RestsFor(1000);
+            long octets = ProcessFigures.Sum(client.Id, "VmPeak");
+            wire.HalfClose();
+            Assert.That(client.WaitForExit(), Is.Not.Zero);
+            return octets;
+        }
+
+        const long Gigabyte = 1 << 30;
+        long more = Reserved(3 * (ulong)Gigabyte) - Reserved(100);
+        Demand(more < 2 * Gigabyte, "no memory for a length of 3 GiB with 20 octets behind it",
+            $"{more >> 20} MiB were reserved: the length is only a claim");
+    }
+
+    [Test, Clause("CLI-11", "NAME-1")]
+    public void What_a_server_says_does_not_reach_the_terminal_raw([Values] Delivery delivery)
+    {
+        var client = Run("LIST");
+        var wire = Accept(delivery);
+        wire.Expect("LIST\n");
+        byte[] lines = [.. "\u001b[2Jx.png|1|2026-01-31T23:59:59Z\na\u009b\rb.png|2|2026-01-31T23:59:59Z\n"u8];
+        byte[] all = [.. "OK\n"u8, .. Notation.U64((ulong)lines.Length), .. lines];
+        int inside = all.AsSpan().IndexOf((byte)0x9B);
+        wire.Send(all.AsSpan(0, inside));
+        wire.RestsFor(300);                             // so that the rest of the character comes apart
+        wire.Send(all.AsSpan(inside));
+        wire.HalfClose();
+        client.WaitForExit();
+        var refused = Run("GET", "cat.png");
+        wire = Accept();
+        Takes(wire, "GET|cat.png");
+        wire.Send("ER|not-found|\u001b]0;gotcha\u0007\n");
+        wire.HalfClose();
+        refused.WaitForExit();
+        Give("dog.png", Notation.Bytes(9));
+        var late = Run("PUT", "dog.png");
+        wire = Accept();
+        bool digest = Takes(wire, "PUT|dog.png");
+        wire.Send("OK\n");
+        wire.Receive(8 + 9 + (digest ? 32 : 0));
+        wire.Send("ER|storage|\u001b]0;gotcha\u0007\n");
+        wire.HalfClose();
+        late.WaitForExit();
+        string said = string.Concat(new[] { client, refused, late }.Select(one => one.Output + one.Errors));
+        Assert.That(said.Any(c => char.IsControl(c) && c is not ('\n' or '\t')), Is.False, said);
+    }
+}

@@ -1,0 +1,301 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>CLI: uploads of a client.</summary>
+public sealed class ClientPut : ClientFixture
+{
+    // ---- failures that a client must not take for success ----
+
+    [Test, Clause("CLI-5", "PUT-2")]
+    public void An_upload_without_a_last_reply_is_a_failure([Values(0, 1, 2, 3)] int stage)
+    {
+        Give("cat.png", Notation.Bytes(5000));
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|cat.png");
+        if (stage > 0)
+        {
+            wire.Send("OK\n");
+        }
+
+        if (stage > 1)
+        {
+            wire.Receive(8 + 5000 + (digest ? 32 : 0));
+        }
+
+        if (stage > 2)
+        {
+            wire.Reset();
+        }
+        else
+        {
+            wire.HalfClose();
+        }
+
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("CLI-8", "CLI-5")]
+    public void An_OK_before_all_was_sent_is_no_success()
+    {
+        Give("big.png", Notation.Bytes(40 << 20));
+        Listener.ReceiveBufferSize = 1 << 16;
+        var client = Run("PUT", "big.png");
+        var wire = Accept();
+        Takes(wire, "PUT|big.png");
+        wire.Send("OK\n");
+        wire.Receive(8);
+        wire.Send("OK\n");                              // it cannot have sent all of it: nobody takes it
+        wire.RestsFor(500);
+        wire.HalfClose();
+        wire.ReceiveRest(orSilence: true);
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    private static readonly int[] _sizes = [8, 9, 1024, 65_535, 65_536, 65_537, 131_072, 1 << 20, (48 << 20) + 1];
+
+    [TestCaseSource(nameof(_sizes)), Clause("PUT-2", "BLOCK-1", "CLI-5")]
+    public void A_file_of_any_size_goes_up_whole(int size)
+    {
+        var picture = Notation.Bytes(size);
+        Give("cat.png", picture);
+        Listener.ReceiveBufferSize = 1 << 16;           // one send does not take it all
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        if (size > 40 << 20)
+        {
+            wire.RestsFor(1500);
+        }
+
+        wire.ExpectOctets(Block(picture, digest));
+        wire.Send("OK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    // A client may also have read all of it before.
+    [Test, Clause("BLOCK-1", "CLI-5")]
+    public void A_file_that_becomes_shorter_while_it_goes_up_is_not_made_up()
+    {
+        var picture = Notation.Bytes(30 << 20);
+        Give("big.png", picture);
+        Listener.ReceiveBufferSize = 1 << 16;
+        var client = Run("PUT", "big.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|big.png");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(picture, false)[..1000]);
+        LocalFiles.SetLength(PathOf("big.png"), (30 << 20) - 1000);
+        var rest = wire.ReceiveRest(orSilence: true).AsSpan();
+        int due = picture.Length + 8 - 1000;
+        Demand(rest.Length < due + (digest ? 32 : 0) || rest[..due].SequenceEqual(picture.AsSpan(992)),
+            "the end of the connection inside the block: its last octets are gone", "as many octets, and others");
+        wire.HalfClose();
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("BLOCK-1", "PUT-3")]
+    public void A_file_that_becomes_longer_while_it_goes_up_is_sent_as_long_as_was_said()
+    {
+        var picture = Notation.Bytes(30 << 20);
+        Give("big.png", picture);
+        Listener.ReceiveBufferSize = 1 << 16;
+        var client = Run("PUT", "big.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|big.png");
+        wire.Send("OK\n");
+        byte[] block = Block(picture, digest);
+        wire.ExpectOctets(block[..1000]);
+        using (var file = LocalFiles.Open(PathOf("big.png"), FileAccess.Write))
+        {
+            file.Seek(0, SeekOrigin.End);
+            file.Write(new byte[1 << 20]);
+        }
+
+        try
+        {
+            wire.ExpectOctets(block[1000..]);
+        }
+        catch (Violation) when (wire.IsAtItsEnd)        // it has noticed, and given up
+        {
+            Assert.That(client.WaitForExit(), Is.Not.Zero);
+            return;
+        }
+
+        wire.Send("OK\n");
+        wire.ExpectEnd();
+        client.WaitForExit();
+    }
+
+    // One receive is not one message.  Each piece is there for a while before the next one comes: a client that takes
+    // what one receive brings for all of it has nothing else to take.
+    [Test, Clause("GET-1", "CONN-3", "CLI-5")]
+    public void A_message_may_come_in_pieces([Values("LIST", "GET", "PUT")] string verb)
+    {
+        void Send(ProtocolConnection wire, byte[] octets, params int[] cuts)
+        {
+            int at = 0;
+            foreach (int cut in cuts)
+            {
+                wire.Send(octets.AsSpan(at, cut - at));
+                wire.RestsFor(150);
+                at = cut;
+            }
+
+            wire.Send(octets.AsSpan(at));
+        }
+
+        byte[] picture = Notation.Bytes(1000);
+        byte[] line = [.. "cat.png|9|2026-01-31T23:59:59Z\n"u8];
+        if (verb == "PUT")
+        {
+            Give("dog.png", picture);
+        }
+
+        var client = Run(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
+        var wire = Accept();
+        if (verb == "LIST")
+        {
+            wire.Expect("LIST\n");
+            Send(wire, [.. "OK\n"u8, .. Block(line, digest: false)], 1, 2, 7, 11, 20, 41);
+        }
+        else if (verb == "GET")
+        {
+            bool digest = Takes(wire, "GET|cat.png");
+            Send(wire, [.. "OK\n"u8, .. Block(picture, digest)], 1, 3, 7, 13, 500, 1010);
+        }
+        else
+        {
+            bool digest = Takes(wire, "PUT|dog.png");
+            Send(wire, [.. "OK\n"u8], 1, 2);
+            wire.ExpectOctets(Block(picture, digest));
+            Send(wire, [.. "OK\n"u8], 1, 2);
+        }
+
+        int exit = client.WaitForExit();
+        if (exit != 0)
+        {
+            throw new Violation(Wording.Exit(true, exit, wire.Talk) with
+            {
+                HintName = "one receive is one message",
+                Sentence = "CONN-3",
+                Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or "
+                    + "until the counted octets are there.",
+            });
+        }
+
+        if (verb == "GET")
+        {
+            Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
+                "cat.png as it was sent", "other octets");
+        }
+
+        if (verb == "LIST")
+        {
+            Demand((client.Output + client.Errors).Contains("cat.png"), "cat.png in what the client prints",
+                "it is not");
+        }
+    }
+
+    private static readonly string[] _lastReplies =
+        ["ER|exists|it is here", "ER|storage|the disk is full", "ER|tired|a new code", "OK?", "HELLO"];
+
+    [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
+    public void An_upload_that_is_refused_in_the_end_is_a_failure(string reply)
+    {
+        Give("cat.png", Notation.Bytes(5000));
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        wire.Receive(8 + 5000 + (digest ? 32 : 0));
+        wire.Send(reply + "\n");
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("CLI-5", "CLOSE-3")]
+    public void Turned_away_unasked_is_a_failure([Values("LIST", "GET", "PUT")] string verb)
+    {
+        Give("dog.png", Notation.Bytes(5000));
+        var client = Run(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
+        var wire = Accept();
+        wire.Send("ER|busy|come back later\n");
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        string said = Encoding.Latin1.GetString(wire.ReceiveRest());
+        Demand(said.Count(c => c == '\n') <= 1 && said.Length < 100,
+            "a request at most, and no block", $"{said.Length} octets");
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("CLI-1", "PUT-3")]
+    public void No_block_before_the_go_ahead_and_none_after_a_refusal(
+        [Values("exists", "bad-name", "denied", "storage", "tired", "too-large", "busy", "internal")] string code)
+    {
+        Give("cat.png", Notation.Bytes(5000));
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        Takes(wire, "PUT|cat.png");
+        wire.Send($"ER|{code}|not now\n");
+        wire.ExpectEnd();                               // not an octet more
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("CLI-6")]
+    public void A_put_goes_under_the_last_component_of_its_path([Values("holiday", "holiday/2026/may")] string folder)
+    {
+        Directory.CreateDirectory(PathOf(folder));
+        Give($"{folder}/cat.png", Notation.Bytes(9));
+        var client = Run("PUT", Path.Combine(folder, "cat.png"));
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(9), digest));
+        wire.Send("OK\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("CLI-7", "DIGEST-2")]
+    public void Corrupt_is_a_failure()
+    {
+        Give("cat.png", Notation.Bytes(9));
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        wire.Receive(8 + 9 + (digest ? 32 : 0));
+        wire.Send("ER|corrupt|something happened on the way\n");
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("CLI-8")]
+    public void The_reply_to_an_upload_that_is_not_wanted_is_read()
+    {
+        Give("big.png", Notation.Bytes(40 << 20));
+        var client = Run("PUT", "big.png");
+        var wire = Accept();
+        Takes(wire, "PUT|big.png");
+        wire.Send("OK\n");
+        wire.Receive(8);
+        wire.Send("ER|too-large|that is too much for this one\n");
+        wire.HalfClose();
+        wire.Dispose();                                 // with octets unread: a reset, which the client has to survive
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        string said = client.Output + client.Errors;
+        Demand(said.Contains("too-large") || said.Contains("too much"),
+            "in what the client writes, the code or the text of the last line: "
+                + "ER|too-large|that is too much for this one",
+            said == "" ? "nothing" : said);
+    }
+}

@@ -1,0 +1,129 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>CLI-10: a client that resumes a download.</summary>
+public sealed class ClientResume : ClientFixture
+{
+    // ---- going on with what was cut: for a client that does so by itself, or by what its template calls {resume} ----
+
+    private const int Cut = 600;
+    private static readonly byte[] _whole = Notation.Bytes(1000);
+
+    // A download cut after 600 of 1,000 octets, and the same once more.  What is asked for then, and from where on.
+    private (ChildProgram Client, ProtocolConnection Wire, int Offset, bool Digest) GoOnWithACutDownload()
+    {
+        bool isTold = CommandTemplates.ClientTemplate.Contains("{resume}");
+        var client = Run("GET", "cat.png", with: isTold ? "resume" : "");
+        var wire = Accept();
+        Takes(wire, "GET|cat.png");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(1000), .. _whole[..Cut]]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        wire.Dispose();
+        long Size(string name) => new FileInfo(PathOf(name)).Length;
+
+        string kept = string.Join(", ", Files().Select(name => $"{name} with {Size(name)} octets"));
+
+        client = Run("GET", "cat.png", with: isTold ? "resume" : "");
+        wire = Accept();
+        string[] fields = wire.ReceiveLine("GET|cat.png|offset=…\\n").Split('|');
+        string? offset = fields.FirstOrDefault(field => field.StartsWith("offset="))?["offset=".Length..];
+        Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} octets have come before",
+            $"{string.Join('|', fields)}\\n; what it has kept: {(kept == "" ? "nothing" : kept)}");
+        if (offset is null)
+        {
+            Assert.Ignore("not offered: the client does not go on with what was cut (if an option of it does, say so: "
+                + "{resume} in the template)");
+        }
+
+        Demand(fields.Contains("digest=sha256"), "digest=sha256 beside the offset, or nobody knows whether it fits",
+            string.Join('|', fields));
+        Demand(int.TryParse(offset, out int at) && at <= Cut,
+            $"an offset of at most the {Cut} octets that came", offset!);
+        return (client, wire, at, true);
+    }
+
+    [Test, Clause("CLI-10", "OFFSET-1")]
+    public void A_cut_download_is_gone_on_with()
+    {
+        var (client, wire, at, _) = GoOnWithACutDownload();
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
+        int exit = client.WaitForExit();
+        Demand(exit == 0, "exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the "
+            + $"{at} octets that were kept and of those that came now", $"exit code {exit}");
+        Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(_whole),
+            "both parts, joined where they were cut", "others");
+        Demand(Files() is ["cat.png"], "cat.png alone, now that it is whole", string.Join(", ", Files()));
+    }
+
+    [Test, Clause("CLI-10", "CLI-7")]
+    public void A_file_that_has_changed_since_is_not_joined([Values] bool longer)
+    {
+        var (client, wire, at, _) = GoOnWithACutDownload();
+        using var watch = new FolderWatch(Folder);
+        byte[] rest = longer ? new byte[2000] : new byte[1000 - at];
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)rest.Length), .. rest, .. SHA256.HashData("another"u8)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        ExpectNeverThere(watch, "since the digest is that of another file");
+    }
+
+    [Test, Clause("CLI-10", "CLI-4")]
+    public void What_is_cut_again_is_no_file([Values(0, 100)] int octets)
+    {
+        var (client, wire, at, _) = GoOnWithACutDownload();
+        using var watch = new FolderWatch(Folder);
+        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, octets)]);
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        ExpectNeverThere(watch, "since it was cut again");
+    }
+
+    [Test, Clause("CLI-10", "OFFSET-2")]
+    public void A_refused_offset_joins_nothing([Values("bad-offset", "unsupported")] string code)
+    {
+        var (client, wire, _, _) = GoOnWithACutDownload();
+        wire.Send($"ER|{code}|not from there\n");
+        // It may ask again, for all of it, here or on another connection; or give up.
+        byte[] other = Notation.Bytes(300);
+        string? line = null;
+        try
+        {
+            line = wire.ReceiveLine("GET|cat.png\\n");
+        }
+        catch (Violation)
+        {
+            wire.Dispose();
+            bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+            Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects again nor ends");
+            if (Comes(0))
+            {
+                wire = Accept();
+                line = wire.ReceiveLine("GET|cat.png\\n");
+            }
+        }
+
+        if (line is not null)
+        {
+            Demand(!line.Contains("offset="), $"a request without an offset after {code}", line);
+            wire.Send([.. "OK\n"u8, .. Block(other, line.Contains("digest="))]);
+            wire.HalfClose();
+        }
+
+        int exit = client.WaitForExit();
+        Demand(exit == 0 == File.Exists(PathOf("cat.png")), "cat.png and exit code 0, or neither", $"exit code {exit}");
+        if (exit == 0)
+        {
+            Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(other),
+                $"cat.png as the last answer brought it, {other.Length} octets, and nothing of what was kept before",
+                $"{LocalFiles.Read(PathOf("cat.png")).Length} octets");
+        }
+    }
+}

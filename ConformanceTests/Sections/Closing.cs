@@ -1,0 +1,175 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>CLOSE: how a connection ends without losing the last reply.</summary>
+public sealed class Closing : ServerFixture
+{
+    [Test, Clause("CLOSE-1", "PUT-5")]
+    public void A_reply_survives_the_upload_that_it_refuses()
+    {
+        foreach (string option in Extensions.Missing("AHEAD-1") is null ? (string[])["", "|ahead"] : [""])
+        {
+            for (int i = 0; i < 5; i++)
+            {
+                var wire = Connect();
+                wire.Send($"PUT|cat.png{option}\n");
+                wire.Expect("OK\n");
+                var clock = Stopwatch.StartNew();
+                wire.Send(Notation.U64(ulong.MaxValue));
+                wire.Socket.Send(new byte[512 << 10]);  // on their way while the refusal comes back
+                wire.ExpectError("too-large", closes: true);
+                ExpectItReadsOn(wire, clock);
+            }
+        }
+    }
+
+    [Test, Clause("CLOSE-1")]
+    public void Octets_behind_a_request_that_closes_do_not_eat_the_reply()
+    {
+        for (int i = 0; i < 50; i++)
+        {
+            var wire = Connect();
+            wire.Send("LIST\r\n" + new string('x', 5000));
+            wire.ExpectError("bad-request", closes: true);
+        }
+    }
+
+    [Test, Clause("CLOSE-1")]
+    public void Behind_its_last_word_it_reads_on([Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
+    {
+        for (int i = 0; i < 5; i++)
+        {
+            var wire = Connect();
+            wire.List();
+            var clock = Stopwatch.StartNew();
+            wire.Send(request);
+            if (request.StartsWith("PUT"))
+            {
+                wire.Expect("OK\n");
+                wire.Send(Notation.U64(ulong.MaxValue));
+            }
+
+            wire.ExpectError(request.StartsWith("PUT") ? "too-large" : "bad-request", closes: true);
+            ExpectItReadsOn(wire, clock);
+        }
+    }
+
+    private ProtocolConnection Dismissed()
+    {
+        var wire = Connect();
+        wire.Send("LIST\r\n");
+        wire.ExpectError("bad-request");
+        return wire;
+    }
+
+    [Test, Clause("CLOSE-1")]
+    public void Behind_its_last_word_it_waits_for_two_seconds_and_no_longer()
+    {
+        var wire = Dismissed();
+        int most = RunSettings.Milliseconds(12_000);
+        for (var clock = Stopwatch.StartNew(); !wire.SendingFailed && clock.ElapsedMilliseconds < most;)
+        {
+            wire.Send("x");
+            Thread.Sleep(100);                          // the pace of the dribble
+        }
+
+        Demand(wire.SendingFailed, "the connection closed 2 s after the server's FIN, although the client goes on",
+            $"it still takes octets after {most / 1000} s: one limit for all of the waiting, not one for each receive");
+    }
+
+    [Test, Clause("CLOSE-1")]
+    public void Behind_its_last_word_it_drops_a_mebibyte_and_no_more()
+    {
+        const int Most = 64 << 20;                      // kernels on both sides hold a few MiB more
+        var wire = Dismissed();
+        var piece = new byte[1 << 20];
+        int sent = 0;
+        try
+        {
+            while (sent < Most)
+            {
+                sent += wire.Socket.Send(piece);
+            }
+        }
+        catch (SocketException)
+        {
+            return;
+        }             // closed, as it should be
+
+        Demand(false, "the connection closed when 1 MiB has been dropped, although the client goes on",
+            $"{sent >> 20} MiB were taken");
+    }
+
+    [Test, Clause("CLOSE-1")]
+    public void A_last_reply_behind_a_large_block_arrives()
+    {
+        // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
+        var picture = Notation.Bytes(3 << 20);
+        Server.Has("big.png", picture);
+        ProtocolConnection wire = Connect();
+        ProtocolConnection other = Connect();
+        wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
+        for (int i = 0; i < 5; i++)
+        {
+            other.List();
+        }
+
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("CLOSE-2", "P1")]
+    public void An_upload_cut_at_every_stage_leaves_nothing()
+    {
+        byte[] all = [.. Notation.U64(20), .. Notation.Bytes(20)];
+        for (int cut = 0; cut < all.Length; cut++)
+        {
+            var wire = Connect();
+            wire.Send("PUT|cat.png\n");
+            wire.Expect("OK\n");
+            wire.Send(all.AsSpan(0, cut));
+            wire.HalfClose();
+            wire.ExpectEnd();
+            Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
+                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
+                + "received  something stays in it");
+        }
+
+        Connect().Put("cat.png", Notation.Bytes(20));
+    }
+
+    [Test, Clause("CLOSE-2", "DIGEST-2", "P4")]
+    public void An_upload_cut_inside_its_digest_leaves_nothing([Values(0, 1, 31)] int octets)
+    {
+        var wire = Connect();
+        wire.Send("PUT|cat.png|digest=sha256\n");
+        wire.Expect("OK\n");
+        var digest = SHA256.HashData(Notation.Bytes(20));
+        wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. digest[..octets]]);
+        wire.HalfClose();
+        wire.ExpectEnd();
+        Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
+            $"expected  an empty folder after an upload that was cut behind {octets} octets of its digest\n"
+            + "received  something stays in it");
+    }
+
+    [Test, Clause("CLOSE-3")]
+    public void The_server_says_nothing_first()
+    {
+        var silent = Connect();
+        for (int i = 0; i < 10; i++)
+        {
+            Connect().List();  // the barrier: the server has had time for it
+        }
+
+        Assert.That(silent.Socket.Available, Is.Zero);
+        silent.HalfClose();
+        silent.ExpectEnd();
+    }
+}

@@ -1,0 +1,369 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>A disk that is full, a file that changes while it is sent, rights that are missing.</summary>
+public sealed class Disks : ServerFixture
+{
+    // A folder of its own file system, with as much room as that is told to have.
+    private string SmallFolder(string room)
+    {
+        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs a small tmpfs");
+        }
+
+        string folder = CommandTemplates.NewFolder("small");
+        if (Execute("mount", "-t", "tmpfs", "-o", room, "tmpfs", folder) != 0)
+        {
+            Directory.Delete(folder);
+            Skip.Because("needs a small tmpfs, and root to mount it");
+        }
+
+        Own(new Unmount(folder));
+        return folder;
+    }
+
+    private sealed class Unmount(string folder) : IDisposable
+    {
+        public void Dispose()
+        {
+            Execute("umount", "-l", folder);
+            Directory.Delete(folder);
+        }
+    }
+
+    private static int Execute(string program, params string[] words)
+    {
+        string[] all = ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words];
+        using var process = Process.Start("sh", all);
+        process.WaitForExit();
+        return process.ExitCode;
+    }
+
+    private static void ExpectOnly(RunningServer server, params string[] names)
+    {
+        var folder = new DirectoryInfo(server.Folder);
+        Eventually(() => folder.GetFileSystemInfos().Select(entry => entry.Name).Order().SequenceEqual(names.Order()),
+            () =>
+            {
+                var more = folder.GetFiles().Where(file => !names.Contains(file.Name));
+                string[] shown = [.. more.Select(file => $"{file.Name} with {file.Length:N0} octets")];
+                return $"expected  in the folder, when the upload is refused: {string.Join(", ", names)} and nothing "
+                    + "else\nreceived  " + (shown is [] ? "one of them is missing"
+                        : $"{string.Join(", ", shown)}, too: what could not be stored has to be removed");
+            });
+    }
+
+    [Test, Clause("PUT-6", "PUT-2", "ERR-2")]
+    public void A_full_disk([Values("", "|digest=sha256")] string option)
+    {
+        if (option != "" && Extensions.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
+        var server = Start(folder: SmallFolder("size=2m"));
+        server.Has("cat.png", Notation.Bytes(100_000));
+        var wire = Connect(server);
+        byte[] large = Notation.Bytes(6 << 20);
+        byte[] small = Notation.Bytes(1000);
+        byte[] Digest(byte[] octets) => option == "" ? [] : SHA256.HashData(octets);
+
+        wire.Send($"PUT|big.png{option}\n");
+        wire.Expect("OK\n");
+        byte[] block = [.. Notation.U64(6 << 20), .. large, .. Digest(large)];
+        wire.Send(block.AsSpan(..^1));
+        ExpectNothingYet(wire);
+        wire.Send(block.AsSpan(^1..));
+        wire.ExpectError("storage");
+        ExpectOnly(server, "cat.png");
+        Demand(wire.Get("cat.png").AsSpan().SequenceEqual(Notation.Bytes(100_000)), "cat.png as it was", "others");
+        wire.Send($"PUT|dog.png{option}\n");            // there is room again
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(1000), .. small, .. Digest(small)]);
+        wire.Expect("OK\n");
+        ExpectOnly(server, "cat.png", "dog.png");
+    }
+
+    [Test, Clause("PUT-2", "PUT-6")]
+    public void A_disk_that_is_full_at_the_last_octets()
+    {
+        // Somewhere there the last write, and only a part of it, has no room.
+        var server = Start(folder: SmallFolder("size=1028k"));
+        var wire = Connect(server);
+        for (int size = 1 << 20; size <= (1 << 20) + 40_000; size += 1500)
+        {
+            var picture = Notation.Bytes(size);
+            wire.Send("PUT|cat.png\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64((ulong)size), .. picture]);
+            string answer = wire.ReceiveLine();
+            if (answer == "OK")
+            {
+                Demand(server.Stored("cat.png").AsSpan().SequenceEqual(picture),
+                    $"all of cat.png's {size:N0} octets on the disk, since the server said OK",
+                    $"{server.Stored("cat.png").Length:N0}: a write may take fewer octets than it was given");
+                File.Delete(server.PathOf("cat.png"));
+            }
+            else
+            {
+                Demand(answer.StartsWith("ER|storage|"), "OK or ER|storage|…", answer);
+            }
+
+            ExpectOnly(server);
+        }
+    }
+
+    [Test, Clause("AHEAD-2", "PUT-6")]
+    public void A_disk_without_room_for_what_is_sent_ahead()
+    {
+        var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
+        var wire = Connect(server);
+        wire.List();
+        int fillers = FillWithFiles(server);
+        byte[] block = [.. Notation.U64(9), .. Notation.Bytes(9)];
+        wire.Send([.. "PUT|cat.png|ahead\n"u8, .. block]);
+        wire.Expect("OK\n");                            // it says no more than that the option is known
+        wire.ExpectError("storage");
+        wire.Send([.. "PUT|cat.exe|ahead\n"u8, .. block]);
+        wire.Expect("OK\n");
+        wire.ExpectError("bad-type");                   // the upper row
+        Demand(wire.List().Length == fillers, $"{fillers} files in the list", "others");
+    }
+
+    [Test, Clause("AHEAD-2", "DIGEST-2")]
+    public void A_full_disk_and_a_wrong_digest()
+    {
+        var server = Start(folder: SmallFolder("size=1m"));
+        var wire = Connect(server);
+        wire.Send("PUT|cat.png|ahead|digest=sha256\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(3 << 20), .. Notation.Bytes(3 << 20), .. new byte[32]]);
+        wire.ExpectError("corrupt");                    // it stands above storage, and the order is the table's here
+        ExpectOnly(server);
+    }
+
+    [Test, Clause("PUT-6", "P6")]
+    public void A_disk_that_others_fill_meanwhile()
+    {
+        var server = Start(folder: SmallFolder("size=2m"));
+        ProtocolConnection late = Connect(server);
+        ProtocolConnection small = Connect(server);
+        late.Send("PUT|big.png\n");
+        late.Expect("OK\n");
+        late.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        small.Put("cat.png", Notation.Bytes(1000));
+        Fill(server.PathOf("filler.png"));
+        late.Send(Notation.Bytes(1 << 20).AsSpan(1 << 19));
+        late.ExpectError("storage");
+        File.Delete(server.PathOf("filler.png"));
+        small.Put("dog.png", Notation.Bytes(1 << 20));  // and what was kept for big.png is free
+        ExpectOnly(server, "cat.png", "dog.png");
+        late.Put("big.png", Notation.Bytes(1 << 19));   // the name, too
+    }
+
+    private static void Fill(string path)
+    {
+        using var file = File.Create(path, 1);
+        try
+        {
+            while (true)
+            {
+                file.Write(new byte[4096]);
+            }
+        }
+        catch (IOException) { }                         // now it is full
+    }
+
+    [Test, Clause("PUT-6", "ERR-2")]
+    public void A_disk_that_takes_no_more_files()
+    {
+        var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
+        var wire = Connect(server);
+        wire.List();
+        int fillers = FillWithFiles(server);
+        ExpectNoRoomFor("cat.png", wire);
+        Demand(wire.List().Length == fillers, $"{fillers} files in the list", $"{wire.List().Length}");
+        for (int i = 0; i < 3; i++)
+        {
+            File.Delete(server.PathOf($"filler-{i}.png"));
+        }
+
+        wire.Put("cat.png", Notation.Bytes(9));
+    }
+
+    private static int FillWithFiles(RunningServer server)
+    {
+        int fillers = 0;
+        try
+        {
+            for (; fillers < 100; fillers++)
+            {
+                server.Has($"filler-{fillers}.png", [1]);
+            }
+        }
+        catch (IOException) { }
+
+        File.Delete(server.PathOf($"filler-{fillers}.png"));
+        return fillers;
+    }
+
+    // Refused at once, or when it is to be stored.
+    private static void ExpectNoRoomFor(string name, ProtocolConnection wire)
+    {
+        wire.Send($"PUT|{name}\n");
+        string answer = wire.ReceiveLine();
+        if (answer == "OK")
+        {
+            wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+            wire.ExpectError("storage");
+        }
+        else
+        {
+            Demand(answer.StartsWith("ER|storage|"), "ER|storage|… where no file can be made", answer);
+        }
+    }
+
+    // ---- a file that changes while it is sent ----
+
+    private const int Large = 48 << 20;
+    private static readonly Lazy<byte[]> _large = new(() => Notation.Bytes(Large));
+
+    private ProtocolConnection BeginDownload(out byte[] picture, string option = "")
+    {
+        picture = _large.Value;
+        Server.Has("big.png", picture);
+        var wire = ConnectSlow();
+        wire.Send($"GET|big.png{option}\n");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64(Large));
+        return wire;
+    }
+
+    [Test, Clause("GET-3")]
+    public void A_file_that_becomes_shorter_ends_the_block_short([Values(1000, 0, 1 << 20, Large - 1000)] int length)
+    {
+        var wire = BeginDownload(out var picture);
+        LocalFiles.SetLength(Server.PathOf("big.png"), length);
+        var rest = wire.ReceiveRest(orSilence: true);
+        Demand(rest.Length < Large,
+            $"a block of less than the {Large} octets that were announced, and the end: the file has {length} now",
+            $"{rest.Length} octets: more than are there now, so it was read as a whole before, or they are made up");
+        int same = rest.AsSpan().CommonPrefixLength(picture);
+        Demand(same == rest.Length, "the octets of the file as far as there were any, and then the end",
+            $"{rest.Length - same} octets behind them that are not the file's: "
+            + Notation.Show(rest.AsSpan(same, Math.Min(40, rest.Length - same))));
+        wire.ExpectEnd();
+        Connect().List();
+    }
+
+    [Test, Clause("GET-3", "BLOCK-1")]
+    public void A_file_that_becomes_longer_is_sent_as_long_as_was_said()
+    {
+        var wire = BeginDownload(out var picture);
+        using (var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write))
+        {
+            file.Seek(0, SeekOrigin.End);
+            file.Write(new byte[1 << 20]);
+        }
+
+        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
+        Demand(wire.List().Length == 1, "a listing of one line", "another one");
+    }
+
+    [Test, Clause("DIGEST-1", "GET-3")]
+    public void A_file_that_becomes_longer_has_the_digest_of_what_was_sent()
+    {
+        var wire = BeginDownload(out var picture, "|digest=sha256");
+        using (var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write))
+        {
+            file.Seek(0, SeekOrigin.End);
+            file.Write(new byte[1 << 20]);
+        }
+
+        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
+        wire.ExpectOctets(SHA256.HashData(picture));
+        wire.List();
+    }
+
+    // ---- rights ----
+
+    // Root may do everything, so where the suite is root the server is started as somebody else.
+    private RunningServer StartAsNobody()
+    {
+        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs the rights of Unix");
+        }
+
+        string folder = NewFolder();
+        string launcher = UnprivilegedUser.Launcher(folder);
+        try
+        {
+            return Start(folder: folder, launcher: launcher);
+        }
+        catch (Violation) when (launcher != "")
+        {
+            Skip.Because("needs a server that somebody else than root can start from there");
+            throw;
+        }
+    }
+
+    [Test, Clause("GET-4", "ERR-1", "ERR-2")]
+    public void A_file_that_cannot_be_read_is_listed_and_refused(
+        [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
+    {
+        if (option.StartsWith("|d") && Extensions.Missing("DIGEST-1") is { } noDigest)
+        {
+            Assert.Ignore(noDigest);
+        }
+
+        if (option.StartsWith("|o") && Extensions.Missing("OFFSET-1") is { } noOffset)
+        {
+            Assert.Ignore(noOffset);
+        }
+
+        var server = StartAsNobody();
+        server.Has("secret.png", Notation.Bytes(9));
+        server.Has("cat.png", Notation.Bytes(10));
+        SetMode(server.PathOf("secret.png"), "000");
+        SetMode(server.PathOf("cat.png"), "644");
+        var wire = Connect(server);
+        wire.Send($"GET|secret.png{option}\n");
+        wire.ExpectError("storage");                    // GET-4: whatever the offset
+        Demand(wire.List().Length == 2, "both files in the list, the one that cannot be read, too", "another listing");
+        wire.Send("PUT|secret.png\n");
+        wire.ExpectError("exists");
+        Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
+    }
+
+    [Test, Clause("PUT-6", "ERR-1")]
+    public void A_folder_that_must_not_be_written_to()
+    {
+        var server = StartAsNobody();
+        server.Has("cat.png", Notation.Bytes(10));
+        SetMode(server.PathOf("cat.png"), "644");
+        var wire = Connect(server);
+        try
+        {
+            SetMode(server.Folder, "555");
+            ExpectNoRoomFor("dog.png", wire);
+            Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
+        }
+        finally
+        {
+            SetMode(server.Folder, "755");
+        }
+
+        wire.Put("dog.png", Notation.Bytes(9));
+    }
+
+    private static void SetMode(string path, string mode) => Execute("chmod", mode, path);
+}

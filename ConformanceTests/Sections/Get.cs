@@ -1,0 +1,167 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>GET, OFFSET, DIGEST: downloads.</summary>
+public sealed class Gets : ServerFixture
+{
+    private static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
+
+    [Test, Clause("GET-2", "P10")]
+    public void What_is_not_listed_is_not_there()
+    {
+        HostileFolder.Fill(Server.Folder, NewFolder());
+        var wire = Connect();
+        foreach (string name in HostileFolder.Names)
+        {
+            wire.Send($"GET|{name}\n");
+            wire.ExpectError("not-found");
+        }
+
+        HostileFolder.ExpectListed(wire.List());
+    }
+
+    [Test, Clause("GET-1", "BLOCK-1")]
+    public void A_file_larger_than_what_kernels_buffer()
+    {
+        var picture = Notation.Bytes(24 << 20);
+        Server.Has("big.png", picture);
+        ProtocolConnection slow = ConnectSlow();
+        ProtocolConnection other = Connect();
+        slow.Send("GET|big.png\nLIST\n");
+        for (int i = 0; i < 5; i++)
+        {
+            other.List();       // meanwhile a send has fallen short
+        }
+
+        slow.Expect("OK\n");
+        Assert.That(slow.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        slow.Expect("OK\n");
+        slow.ReceiveBlock();
+    }
+
+    [Test, Clause("DIGEST-1")]
+    public void The_digest_of_a_large_file()
+    {
+        var picture = Notation.Bytes((5 << 20) + 3);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send("GET|big.png|digest=sha256\nLIST\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        wire.ExpectOctets(Digest(picture));
+        wire.Expect("OK\n");
+        wire.ReceiveBlock();
+    }
+
+    [Test, Clause("OFFSET-1", "DIGEST-1")]
+    public void Every_rest_of_a_file([Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
+    {
+        var picture = Notation.Bytes(3 << 20);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send($"GET|big.png|offset={offset:D20}|digest=sha256\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(offset)));
+        wire.ExpectOctets(Digest(picture));
+        wire.Send($"GET|big.png|offset={offset}\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(offset)));
+        wire.List();
+    }
+
+    [Test, Clause("DIGEST-1", "OFFSET-1")]
+    public void The_digest_covers_all_that_is_left_out()
+    {
+        var picture = Notation.Bytes(40 << 20);
+        Server.Has("big.png", picture);
+        var wire = Connect();
+        wire.Send($"GET|big.png|offset={33 << 20}|digest=sha256\n");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(33 << 20)));
+        wire.ExpectOctets(Digest(picture));
+    }
+
+    [Test, Clause("OFFSET-1")]
+    public void Far_into_a_file([Values(1L << 31, (1L << 32) + 9)] long offset)
+    {
+        if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs a file with a hole in it");
+        }
+
+        byte[] end = Notation.Bytes(100);
+        Server.Has("big.png", Notation.Bytes(8));
+        try
+        {
+            using var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write);
+            file.Seek(offset, SeekOrigin.Begin);        // what lies between takes no room
+            file.Write(end);
+        }
+        catch (IOException)
+        {
+            Skip.Because("needs a file system that takes a file of 4 GiB");
+        }
+
+        var wire = Connect();
+        wire.Send($"GET|big.png|offset={offset}\n");
+        wire.Expect("OK\n");
+        wire.ExpectOctets([.. Notation.U64(100), .. end]);
+        wire.List();
+    }
+
+    [Test, Clause("OFFSET-2")]
+    public void Offsets_beyond_the_end(
+        [Values("10", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
+                "18446744073709551615", "18446744073709551616", "99999999999999999999")] string offset)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send($"GET|cat.png|offset={offset}\n");
+        wire.ExpectError("bad-offset");
+        wire.List();
+    }
+}
+
+// Files that change, shrink or vanish while one half of the program is busy with them.
+
+/// <summary>GET of a file that changes while it is sent.</summary>
+public sealed class ServedFilesThatChange : ServerFixture
+{
+    private static void Truncate(string path, long length)
+    {
+        using var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite);
+        file.SetLength(length);
+    }
+
+    [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1")]
+    public void A_file_that_shrinks_before_its_answer_gets_one_answer()
+    {
+        // All of it is hashed before its last ten octets are sent, and that takes longer than another's listing.
+        const long Size = 1L << 29;
+        Truncate(Server.PathOf("big.png"), Size);
+        ProtocolConnection wire = Connect();
+        ProtocolConnection other = Connect();
+        wire.Send($"GET|big.png|offset={Size - 10}|digest=sha256\n");
+        other.List();
+        Truncate(Server.PathOf("big.png"), 1 << 20);
+
+        string answer = wire.ReceiveLine();
+        if (answer != "OK")
+        {
+            Assert.That(answer, Does.StartWith("ER|storage|").Or.StartWith("ER|bad-offset|"));
+            Assert.That(wire.List(), Has.Length.EqualTo(1));
+            return;
+        }
+
+        wire.ExpectOctets(Notation.U64(10));
+        wire.HalfClose();
+        byte[] rest = wire.ReceiveRest();
+        Assert.That(rest.Take(10), Is.All.Zero, "octets that are not the file's");
+        Assert.That(rest.Length is < 10 or 10 + 32, $"{rest.Length} octets");
+    }
+}

@@ -1,0 +1,258 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>LIST: what a listing holds, and its order.</summary>
+public sealed class Lists : ServerFixture
+{
+    [Test, Clause("LIST-1")]
+    public void Two_thousand_files()
+    {
+        var names = Enumerable.Range(0, 2000).Select(i => $"{new string('x', 100)}{i}.png").ToArray();
+        foreach (string name in names)
+        {
+            Server.Has(name, [1]);
+        }
+
+        var wire = Connect();
+        var listed = wire.List();
+        Assert.That(listed.Select(line => line.Split('|')[0]), Is.EqualTo(names.Order(StringComparer.Ordinal)));
+    }
+
+    [Test, Clause("LIST-1")]
+    public void Size_and_time_of_each_file()
+    {
+        Server.Has("a.png", Notation.Bytes(1234));
+        File.SetLastWriteTimeUtc(Server.PathOf("a.png"), new DateTime(2024, 2, 29, 12, 34, 56, DateTimeKind.Utc));
+        string due = "a.png|1234|2024-02-29T12:34:56Z";
+        string came = string.Join(", ", Connect().List());
+        Demand(came == due, due, came + (came.Contains("18:19:56")
+            ? ": local time (the suite starts programs where that is 5:45 ahead), and UTC is due" : ""));
+    }
+
+    [Test, Clause("LIST-1")]
+    public void Sorted_by_octets_not_by_UTF_16()
+    {
+        // The last two: EF BF AE before F0 9F 98 80, though UTF-16 has D83D before FFEE.
+        string[] sorted = ["a-b.png", "a.png", "\uffee.png", "😀.png"];
+        Server.Has("\uffee.png", [1]);
+        Server.Has("😀.png", [1]);
+        Server.Has("a.png", [1]);
+        Server.Has("a-b.png", [1]);
+        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(sorted));
+    }
+
+    [Test, Clause("LIST-1", "P7")]
+    public void A_listing_that_is_read_slowly()
+    {
+        // One of them is more than a kernel takes in one send, all of them more than kernels keep.
+        const int Files = 10_000;
+        const int Times = 6;
+        for (int i = 0; i < Files; i++)
+        {
+            Server.Has($"{new string('x', 200)}{i}.png", [1]);
+        }
+
+        var slow = ConnectSlow();
+        for (int i = 0; i < Times; i++)
+        {
+            slow.Send("LIST\n");
+        }
+
+        slow.RestsFor(1000);                            // now the server waits for it
+        Assert.That(Connect().List(), Has.Length.EqualTo(Files));
+        for (int i = 0; i < Times; i++)
+        {
+            slow.Expect("OK\n");
+            Assert.That(slow.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(Files));
+        }
+    }
+}
+
+/// <summary>
+/// LIST where it is hard: many clients ask at once, some leave, files change in the meantime, and the folder is
+/// an odd one.
+/// </summary>
+public sealed class Listings : ServerFixture
+{
+    // Files with long names, so that a few of them make a listing of many octets.
+    internal static string[] Fill(string folder, int count)
+    {
+        var names = Enumerable.Range(0, count).Select(i => $"{i:D5}{new string('x', 200)}.png").ToArray();
+        foreach (string name in names)
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), [1]);
+        }
+
+        return names;
+    }
+
+    internal static string[] NamesIn(IEnumerable<string> lines) => [.. lines.Select(line => line.Split('|')[0])];
+
+    internal static string[] TakeListing(ProtocolConnection wire)
+    {
+        wire.Expect("OK\n");
+        return Encoding.UTF8.GetString(wire.ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    [Test, Clause("LIST-1", "P6")]
+    public void Many_who_ask_at_once_each_read_all_of_it()
+    {
+        const int Times = 5;
+        var names = Fill(Server.Folder, 300);
+        var wires = Enumerable.Range(0, 20).Select(_ => Connect()).ToArray();
+        foreach (var wire in wires)
+        {
+            wire.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));
+        }
+
+        foreach (var wire in wires)
+        {
+            for (int i = 0; i < Times; i++)
+            {
+                Assert.That(NamesIn(TakeListing(wire)), Is.EqualTo(names));
+            }
+        }
+    }
+
+    [Test, Clause("P6", "CONN-4")]
+    public void Who_asks_and_leaves_at_once_harms_nobody()
+    {
+        var names = Fill(Server.Folder, 300);
+        var probe = Connect();
+        for (int i = 0; i < 36; i++)
+        {
+            ProtocolConnection other = Connect();
+            ProtocolConnection leaving = Connect();
+            if (i % 2 == 0)
+            {
+                other.Send("LIST\n");       // it shares the listing of the one who leaves, or comes after
+            }
+
+            leaving.Send("LIST\n");
+            if (i % 3 == 0)
+            {
+                leaving.Reset();
+            }
+            else
+            {
+                leaving.Dispose();
+            }
+
+            if (i % 2 != 0)
+            {
+                other.Send("LIST\n");
+            }
+
+            Assert.That(NamesIn(TakeListing(other)), Is.EqualTo(names));
+            other.Dispose();
+        }
+
+        Assert.That(NamesIn(probe.List()), Is.EqualTo(names));
+    }
+
+    [Test, Clause("P3", "LIST-1")]
+    public void What_is_stored_is_in_every_listing_that_is_asked_for_afterwards()
+    {
+        // Whoever asks all the time must not be the reason that somebody else is shown what was there before.
+        const int Uploads = 60;
+        int stored = 0;
+        Fill(Server.Folder, 300);
+        ProtocolConnection uploader = Connect();
+        ProtocolConnection watcher = Connect();
+        var listers = Enumerable.Range(0, 3).Select(_ => Connect()).ToArray();
+        var listing = listers.Select(wire => Task.Run(() =>
+        {
+            while (Volatile.Read(ref stored) < Uploads)
+            {
+                int least = Volatile.Read(ref stored);
+                string[] names = NamesIn(wire.List());
+                Assert.That(names, Is.Unique.And.Ordered.Using((IComparer<string>)StringComparer.Ordinal));
+                Assert.That(names.Count(name => name[0] == 'z'), Is.GreaterThanOrEqualTo(least));
+            }
+        })).ToArray();
+        for (int i = 0; i < Uploads; i++)
+        {
+            uploader.Put($"z{i:D2}.png", Notation.Bytes(100));
+            Volatile.Write(ref stored, i + 1);
+            Assert.That(watcher.List(), Has.Length.EqualTo(300 + i + 1));
+        }
+
+        Assert.That(Task.WaitAll(listing, RunSettings.Patience * 2), "a lister hangs");
+    }
+
+    [Test, Clause("LIST-1", "LIST-2")]
+    public void Files_that_come_and_go_meanwhile_disturb_no_listing()
+    {
+        var names = Fill(Server.Folder, 100);
+        var wire = Connect();
+        int listed = 0;
+        var others = Task.Run(() =>
+        {
+            for (int i = 0; Volatile.Read(ref listed) < 100; i = (i + 1) % 50)
+            {
+                string path = Server.PathOf($"{i}z.png");
+                File.WriteAllBytes(path, [1]);
+                File.Delete(path);
+            }
+        });
+        try
+        {
+            for (; listed < 100; Volatile.Write(ref listed, listed + 1))
+            {
+                string[] missing = [.. names.Except(NamesIn(wire.List()))];
+                Demand(missing is [], "in each listing all of the files that stay", $"{missing.Length} are missing");
+            }
+        }
+        finally
+        {
+            Volatile.Write(ref listed, 100);
+            others.Wait();
+        }
+    }
+
+    [Test, Clause("P10", "LIST-1")]
+    public void An_entry_without_a_name_is_not_taken_for_the_one_that_looks_like_it()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            Assert.Ignore("needs names that are no UTF-8");
+        }
+
+        Server.Has("a\uFFFD.png", Notation.Bytes(9));
+        foreach (string octet in (string[])["\\377", "\\376"])
+        {
+            Shell($"printf 12345 > \"$0/$(printf 'a{octet}.png')\"");
+        }
+
+        Assert.That(Directory.GetFiles(Server.Folder), Has.Length.EqualTo(3));
+        string[] lines = Connect().List();
+        Assert.That(lines, Has.Length.EqualTo(1));
+        Assert.That(lines[0], Does.StartWith("a\uFFFD.png|9|"));
+        Assert.That(Connect().Get("a\uFFFD.png"), Is.EqualTo(Notation.Bytes(9)));
+        Shell("rm -f \"$0\"/a*");                       // .NET cannot name them
+
+        void Shell(string script)
+        {
+            using var shell = Process.Start("sh", ["-c", script, Server.Folder]);
+            shell.WaitForExit();
+        }
+    }
+
+    [Test, Clause("ERR-1", "LIST-2")]
+    public void A_folder_that_is_gone_is_no_empty_one()
+    {
+        string folder = NewFolder();
+        var server = Start(folder: folder);
+        var wire = Connect(server);
+        Assert.That(wire.List(), Is.Empty);
+        Directory.Delete(folder, true);
+        wire.Send("LIST\n");
+        wire.ExpectError("storage");
+        Directory.CreateDirectory(folder);
+        Assert.That(wire.List(), Is.Empty);             // and the conversation goes on
+    }
+}

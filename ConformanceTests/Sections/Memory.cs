@@ -1,0 +1,179 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>
+/// P7: what a client may cost. Measured is the private memory of a process and its children, as Linux counts it.
+/// </summary>
+public sealed class Memory : ServerFixture
+{
+    private const long MiB = 1 << 20;
+    private const long Large = 500 * MiB;
+    private const long Most = 300 * MiB;
+
+    private static long Of(RunningServer server) => ProcessFigures.Sum(server.Program.Id, "RssAnon", "RssShmem");
+
+    private static void Check(long grown, string whatFor) =>
+        Demand(grown < Most, $"less than {Most / MiB} MiB more in memory for {whatFor}",
+            $"{grown / MiB} MiB more: read a piece, write it, forget it");
+
+    // As many as the kernel takes; false: it is closed.
+    private static bool Send(ProtocolConnection wire, byte[] octets)
+    {
+        try
+        {
+            for (int at = 0; at < octets.Length;)
+            {
+                at += wire.Socket.Send(octets, at, octets.Length - at, 0);
+            }
+
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }       // what came instead is read next
+    }
+
+    [Test, Clause("P7")]
+    public void A_large_upload_is_not_kept_in_memory([Values("", "|digest=sha256")] string option)
+    {
+        if (option != "" && Extensions.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
+        var server = Start();
+        var wire = Connect(server);
+        wire.Put("first.png", Notation.Bytes(1 << 20));
+        long before = Of(server);
+        long most = 0;
+        wire.Send($"PUT|big.png{option}\n");
+        wire.Expect("OK\n");
+        wire.Send(Notation.U64((ulong)Large));
+        byte[] piece = Notation.Bytes((int)(4 * MiB));
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        for (long sent = 0; sent < Large && Send(wire, piece); sent += piece.Length)
+        {
+            if (option != "")
+            {
+                hash.AppendData(piece);
+            }
+
+            most = Math.Max(most, Of(server));
+        }
+
+        if (option != "")
+        {
+            wire.Send(hash.GetHashAndReset());
+        }
+
+        Check(most - before, $"an upload of {Large / MiB} MiB");
+        wire.Socket.Poll(RunSettings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);  // the disk's time is its own
+        wire.Expect("OK\n");
+        Check(Math.Max(most, Of(server)) - before, $"an upload of {Large / MiB} MiB");
+        long there = new FileInfo(server.PathOf("big.png")).Length;
+        Demand(there == Large, $"{Large} octets in big.png", $"{there}");
+    }
+
+    [Test, Clause("P7", "GET-1")]
+    public void A_large_download_is_not_kept_in_memory()
+    {
+        var server = Start();
+        server.Has("big.png", Notation.Bytes(8));
+        Connect(server).Get("big.png");
+        LocalFiles.SetLength(server.PathOf("big.png"), Large);
+        long before = Of(server);
+        long most = 0;
+        var wire = Connect(server);
+        wire.Send("GET|big.png\n");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64((ulong)Large));
+        for (long left = Large; left > 0; left -= 20 * MiB)
+        {
+            most = Math.Max(most, Of(server));
+            wire.Skip(20 * MiB);
+        }
+
+        Check(most - before, $"a download of {Large / MiB} MiB");
+        wire.List();
+    }
+
+    [Test, Clause("P7", "BLOCK-2")]
+    public void A_length_reserves_no_memory()
+    {
+        var server = Start();
+        var other = Connect(server);
+        other.List();
+        var wires = Enumerable.Range(0, 40).Select(_ => Connect(server)).ToArray();
+        foreach (var wire in wires)
+        {
+            wire.List();        // whatever a client costs, it costs by now
+        }
+
+        long before = ProcessFigures.Sum(server.Program.Id, "VmData");
+        for (int i = 0; i < wires.Length; i++)
+        {
+            wires[i].Send($"PUT|{i}.png\n");
+            wires[i].Expect("OK\n");
+            wires[i].Send([.. Notation.U64((1 << 30) - 1), .. Notation.Bytes(10)]);
+        }
+
+        for (int i = 0; i < 3; i++)
+        {
+            other.List();
+        }
+
+        long grown = (ProcessFigures.Sum(server.Program.Id, "VmData") - before) / MiB;
+        Demand(grown < 10 * 1024, "no memory for 40 lengths of almost 1 GiB with 10 octets behind each",
+            $"{grown} MiB were reserved: the length is only a claim");
+        foreach (var wire in wires)
+        {
+            wire.Reset();
+        }
+
+        other.List();
+    }
+
+    [Test, Clause("P7", "P6")]
+    public void Requests_wait_with_the_kernel_while_nobody_takes_their_answers(
+        [Values("LIST", "GET|dog.png")] string request)
+    {
+        // Answers fill what the kernels hold; from then on a server has to leave the requests where they are, and what
+        // the client sends is taken no more.  What goes on being taken is kept in memory: the requests or the answers.
+        const int Most = 48;                            // MiB; kernels hold some, and so many answers are many requests
+        var server = Start();
+        for (int i = 0; i < 300; i++)
+        {
+            server.Has($"{new string('x', 200)}{i}.png", [1]);
+        }
+
+        ProtocolConnection greedy = ConnectSlow(server);
+        ProtocolConnection probe = Connect(server);
+        probe.List();
+        long before = Of(server);
+        long taken = 0;
+        byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat($"{request}\n", 100_000)));
+        greedy.Socket.Blocking = false;
+        var clock = Stopwatch.StartNew();
+        while (taken < Most * MiB && clock.ElapsedMilliseconds < RunSettings.Milliseconds(45_000)
+            && greedy.Socket.Poll(3_000_000, SelectMode.SelectWrite))
+        {
+            taken += greedy.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
+            if (error is not (SocketError.Success or SocketError.WouldBlock))
+            {
+                break;        // it may close, too
+            }
+        }
+
+        Demand(taken < Most * MiB, "requests left unread while nobody takes the answers to earlier ones",
+            $"{taken / MiB} MiB of requests taken, not one answer read: they or their answers are in memory");
+        Check(Of(server) - before, "requests whose answers nobody reads");
+        probe.List();
+    }
+}

@@ -1,0 +1,146 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>NAME: one rule for every name.</summary>
+public sealed class Names : ServerFixture
+{
+    private static readonly string[] _outside =
+    [
+        "", ".", "..", "../x.png", "../../etc/passwd", "/etc/passwd", "a/b.png", "..\\x.png",
+        "\\\\host\\share\\x.png", "C:\\x.png", "C:x.png", "\\??\\C:\\x.png", "x.png::$DATA", "x:y.png",
+        ".hidden.png", ".png", " x.png", "x.png ", "x.png.", "x.",
+        "a*b.png", "a?b.png", "a\"b.png", "a<b.png", "a>b.png",
+        "a\0b.png", "a\tb.png", "a\rb.png", "\u001b[2J.png", "a\u007fb.png", "a\u0085b.png",
+        "a\u202eb.png", "a\u200db.png", "a\u2028b.png", "a\u2029b.png", "\ufeffa.png", "a\u00adb.png",
+        "\U000E0041.png", "👩\u200d👩.png",
+    ];
+
+    private static readonly string[] _devices =
+    [
+        "CON.png", "con.png", "Con.Jpg", "PRN.png", "AUX.jpg", "nul.png", "nul.a.png",
+        "COM0.png", "COM1.png", "com9.jpeg", "LPT0.png", "lpt9.png", "COM¹.png", "LPT³.png",
+        "CONIN$.png", "conout$.png", "con .png", "COM1  .x.png",
+    ];
+
+    private static readonly string[] _otherTypes =
+    [
+        "cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.jp", "%2e%2e%2fcat",
+    ];
+
+    private static readonly string[] _inside =
+    [
+        "a.png", "A.PNG", "a.JPG", "a.jpeg",
+        "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png",
+        "CONSOLE.png", "COM10.png", "COMX.png", "xcon.png", "a.con.png",
+        "#1.png", "a;b.png", "a=b.png", "conın$.png",
+        "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png",
+        "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png",
+        "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",
+    ];
+
+    [TestCaseSource(nameof(_outside)), Clause("NAME-1", "NAME-3", "P10")]
+    public void Outside_the_rule(string name) => RefusedBothWays(name, "bad-name");
+
+    [TestCaseSource(nameof(_devices)), Clause("NAME-2", "NAME-3")]
+    public void Devices(string name) => RefusedBothWays(name, "bad-name");
+
+    [TestCaseSource(nameof(_otherTypes)), Clause("NAME-3")]
+    public void Other_types(string name) => RefusedBothWays(name, "bad-type");
+
+    private void RefusedBothWays(string name, string code)
+    {
+        string canary = Path.Combine(Path.GetDirectoryName(Server.Folder)!, "x.png");
+        bool there = File.Exists(canary);
+        var wire = Connect();
+        wire.Send($"GET|{name}\n");
+        wire.ExpectError(code);
+        wire.Send($"PUT|{name}\n");
+        wire.ExpectError(code);
+        Assert.That(wire.List(), Is.Empty);
+        var entries = Directory.GetFileSystemEntries(Server.Folder);
+        Assert.That(entries.Where(entry => !Path.GetFileName(entry).StartsWith(".")), Is.Empty);
+        Assert.That(File.Exists(canary), Is.EqualTo(there), "a file outside the folder");
+    }
+
+    [TestCaseSource(nameof(_inside)), Clause("NAME-4")]
+    public void Inside_the_rule(string name)
+    {
+        bool isPng = name.EndsWith(".png", StringComparison.OrdinalIgnoreCase);
+        byte[] signature = isPng ? [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A] : [0xFF, 0xD8, 0xFF];
+        byte[] picture = [.. signature, 1, 2, 3];
+        var wire = Connect();
+        wire.Put(name, picture);
+        Assert.That(wire.Get(name), Is.EqualTo(picture));
+        Assert.That(wire.List().Single(), Does.StartWith($"{name}|{picture.Length}|"));
+        Assert.That(Server.Stored(name), Is.EqualTo(picture));
+    }
+
+    [Test, Clause("NAME-1")]
+    public void As_long_as_allowed_and_one_octet_longer([Values("a", "ä", "猫")] string letter)
+    {
+        int size = Encoding.UTF8.GetByteCount(letter);
+        int fill = (255 - 4) / size;
+        string longest = new string('x', 251 - fill * size) + string.Concat(Enumerable.Repeat(letter, fill)) + ".png";
+        Assert.That(Encoding.UTF8.GetByteCount(longest), Is.EqualTo(255));
+        var wire = Connect();
+        wire.Put(longest, Notation.Bytes(9));
+        Assert.That(wire.Get(longest), Has.Length.EqualTo(9));
+        wire.Send($"GET|x{longest}\n");
+        wire.ExpectError("bad-name");
+        wire.Send($"PUT|x{longest}\n");
+        wire.ExpectError("bad-name");
+        wire.List();
+    }
+
+    [Test, Clause("NAME-4")]
+    public void Case_and_accents_are_the_file_systems_business()
+    {
+        var wire = Connect();
+        wire.Put("a.png", Notation.Bytes(9));
+        wire.Send("PUT|A.png\n");
+        string answer = wire.ReceiveLine();
+        Assert.That(answer == "OK" || answer.StartsWith("ER|exists|"), answer);
+        if (answer == "OK")
+        {
+            wire.Send([.. Notation.U64(10), .. Notation.Bytes(10)]);
+            wire.Expect("OK\n");
+        }
+
+        Assert.That(wire.Get("a.png"), Has.Length.EqualTo(9), "the first file has changed");
+    }
+
+    private static readonly string[] _onDisk =
+    [
+        "a\u001b[2Jb.png", "line\nbreak.png", " lead.png", "CON.png", "a\u202eb.png", "q?.png", "back\\slash.png",
+        "ok.png", "note.txt", ".hidden.png",
+    ];
+
+    [Test, Clause("P10", "LIST-1")]
+    public void Names_on_disk_that_are_outside_the_rule_are_not_listed()
+    {
+        foreach (string name in _onDisk)
+        {
+            Server.Has(name, Notation.Bytes(9));
+        }
+
+        var wire = Connect();
+        Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "ok.png" }));
+    }
+
+    [Test, Clause("P10", "LIST-1")]
+    public void Octets_on_disk_that_are_no_UTF_8_have_no_name()
+    {
+        Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"");
+        Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for octets that are none
+        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "\ufffd.png" }));
+        Shell("rm -f \"$0\"/bad*");                     // .NET cannot name it
+
+        void Shell(string script)
+        {
+            using var shell = System.Diagnostics.Process.Start("sh", ["-c", script, Server.Folder]);
+            shell.WaitForExit();
+        }
+    }
+}

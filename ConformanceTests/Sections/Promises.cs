@@ -1,0 +1,348 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>P: what a server promises, tested from outside.</summary>
+public sealed class Promises : ServerFixture
+{
+    [Test, Clause("P1", "P10")]
+    public void An_upload_is_invisible_until_it_is_whole()
+    {
+        ProtocolConnection slow = Connect();
+        ProtocolConnection other = Connect();
+        var picture = Notation.Bytes(1000);
+        slow.Send("PUT|cat.png\n");
+        slow.Expect("OK\n");
+        slow.Send([.. Notation.U64(1000), .. picture[..1]]);
+        for (int i = 1; i < 1000; i += 111)
+        {
+            Assert.That(other.List(), Is.Empty);
+            other.Send("GET|cat.png\n");
+            other.ExpectError("not-found");
+            Assert.That(Server.Shows("cat.png"), Is.False);
+            slow.Send(picture.AsSpan(i, 111));
+        }
+
+        slow.Expect("OK\n");
+        Assert.That(other.Get("cat.png"), Is.EqualTo(picture));
+    }
+
+    [Test, Clause("P1", "P5", "P12")]
+    public void Killed_inside_an_upload_nothing_shows_and_the_next_start_cleans_up()
+    {
+        string folder = NewFolder();
+        var server = Start(folder: folder);
+        ProtocolConnection whole = Connect(server);
+        ProtocolConnection cut = Connect(server);
+        whole.Put("whole.png", Notation.Bytes(5000));
+        cut.Send("PUT|cut.png\n");
+        cut.Expect("OK\n");
+        cut.Send([.. Notation.U64(2 << 20), .. Notation.Bytes((2 << 20) - 1)]);
+        Connect(server).List();                         // it has had time to write them
+        server.Program.Signal("KILL");
+        server.Program.WaitForExit();
+
+        var next = Start(folder: folder);
+        Assert.That(Connect(next).List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "whole.png" }));
+        Assert.That(next.Stored("whole.png"), Is.EqualTo(Notation.Bytes(5000)));
+        var left = Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path));
+        Demand(left.SequenceEqual(["whole.png"]), "whole.png alone in the folder, once the next server runs",
+            $"{string.Join(", ", left.Order())}: what a killed server has left is removed at the start (P12)");
+    }
+
+    [Test, Clause("P2")]
+    public void Of_racing_uploads_one_wins([Values(1, 2)] int servers)
+    {
+        string folder = NewFolder();
+        var running = Enumerable.Range(0, servers).Select(_ => Start(folder: folder)).ToArray();
+        var wires = Enumerable.Range(0, 8).Select(i => Connect(running[i % servers])).ToArray();
+        for (int round = 0; round < (RunSettings.OnWindows ? 25 : 120); round++)
+        {
+            var pictures = wires.Select((_, i) => (byte[])[.. Notation.Bytes(64), (byte)i]).ToArray();
+            foreach (var wire in wires)
+            {
+                wire.Send($"PUT|{round}.png\n");
+            }
+
+            foreach (var wire in wires)
+            {
+                wire.Expect("OK\n");
+            }
+
+            for (int i = 0; i < wires.Length; i++)
+            {
+                wires[i].Send([.. Notation.U64(65), .. pictures[i]]);
+            }
+
+            var answers = wires.Select(wire => wire.ReceiveLine()).ToArray();
+            string said = string.Join(' ', answers);
+            Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), said);
+            Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), said);
+            byte[] stored = LocalFiles.Read(Path.Combine(folder, $"{round}.png"));
+            Assert.That(stored, Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
+        }
+    }
+
+    [Test, Clause("P3")]
+    public void After_OK_everybody_sees_it()
+    {
+        ProtocolConnection one = Connect();
+        ProtocolConnection other = Connect();
+        for (int i = 0; i < 50; i++)
+        {
+            one.Put($"{i:D2}.png", Notation.Bytes(10 + i));
+            Assert.That(Server.Stored($"{i:D2}.png"), Is.EqualTo(Notation.Bytes(10 + i)));
+            Assert.That(other.List(), Has.Length.EqualTo(i + 1));
+            Assert.That(other.Get($"{i:D2}.png"), Has.Length.EqualTo(10 + i));
+        }
+    }
+
+    [Test, Clause("P4", "DIGEST-2")]
+    public void One_wrong_bit_is_noticed()
+    {
+        var wire = Connect();
+        var picture = Notation.Bytes(1000);
+        var digest = System.Security.Cryptography.SHA256.HashData(picture);
+        foreach (int at in (int[])[8, 500, 999, 1000, 1031])
+        {
+            byte[] sent = [.. picture, .. digest];
+            sent[at] ^= 1;
+            wire.Send("PUT|cat.png|digest=sha256\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64(1000), .. sent]);
+            wire.ExpectError("corrupt");
+            Assert.That(Server.Shows("cat.png"), Is.False);
+        }
+    }
+
+    [Test, Clause("P6")]
+    public void A_stalled_uploader_holds_up_nobody()
+    {
+        var stalled = Enumerable.Range(0, 10).Select(_ => Connect()).ToArray();
+        for (int i = 0; i < stalled.Length; i++)
+        {
+            stalled[i].Send($"PUT|{i}.png\n");
+            stalled[i].Expect("OK\n");
+            stalled[i].Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        }
+
+        var wire = Connect();
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.That(wire.List(), Is.Empty);
+        }
+
+        wire.Put("mine.png", Notation.Bytes(100_000));
+    }
+
+    [Test, Clause("P6", "DIGEST-2")]
+    public void An_upload_that_rests_holds_up_no_other([Values("", "|digest=sha256")] string option)
+    {
+        if (option != "" && Extensions.Missing("DIGEST-2") is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+
+        ProtocolConnection rests = Connect();
+        ProtocolConnection other = Connect();
+        var picture = Notation.Bytes(100_000);
+        byte[] block = [.. Notation.U64(100_000), .. picture];
+        if (option != "")
+        {
+            block = [.. block, .. System.Security.Cryptography.SHA256.HashData(picture)];
+        }
+
+        rests.Send($"PUT|cat.png{option}\n");
+        rests.Expect("OK\n");
+        rests.Send(block.AsSpan(0, 50_000));
+        other.Send($"PUT|dog.png{option}\n");
+        other.Expect("OK\n");
+        other.Send(block);
+        other.Expect("OK\n");
+        rests.Send(block.AsSpan(50_000));
+        rests.Expect("OK\n");
+    }
+
+    [Test, Clause("P6", "STATUS-1")]
+    public void Who_asks_for_STATUS_and_reads_nothing_holds_up_nobody()
+    {
+        var server = Start();
+        PassBy(server, 1000);
+        ProtocolConnection greedy = ConnectSlow(server);
+        ProtocolConnection other = Connect(server);
+        greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
+        greedy.Expect("OK\n");
+        greedy.RestsFor(1000);                          // now the server waits for it
+        for (int i = 0; i < 20; i++)
+        {
+            other.List();
+        }
+
+        for (int i = 0; i < 20; i++)
+        {
+            Connect(server).List();
+        }
+    }
+
+    [Test, Clause("P6", "P7")]
+    public void Readers_that_do_not_read_hold_up_nobody()
+    {
+        Server.Has("big.png", Notation.Bytes(32 << 20));
+        var stalled = Enumerable.Range(0, 10).Select(_ => ConnectSlow()).ToArray();
+        foreach (var wire in stalled)
+        {
+            wire.Send("GET|big.png\nGET|big.png\n");
+        }
+
+        foreach (var wire in stalled)
+        {
+            wire.Expect("OK\n");
+        }
+
+        var probe = Connect();
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.That(probe.List(), Has.Length.EqualTo(1));
+        }
+
+        Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));       // and it goes on when it is read
+    }
+
+    [Test, Clause("P6")]
+    public void Small_requests_come_through_beside_a_large_one()
+    {
+        // Of ten large ones one is enough beside which three small ones come through: the others may have been too
+        // quick on this machine at this moment.
+        const int Large = 128 << 20;
+        Server.Has("big.png", [1]);
+        LocalFiles.SetLength(Server.PathOf("big.png"), Large);
+        ProtocolConnection bulk = Connect();
+        ProtocolConnection small = Connect();
+        int most = 0;
+        for (int i = 0; i < 10 && most < 3; i++)
+        {
+            bulk.Send("GET|big.png\n");
+            bulk.Expect("OK\n");
+            bulk.ExpectOctets(Notation.U64(Large));
+            var reading = Task.Run(() => bulk.Skip(Large));
+            int served = 0;
+            for (small.List(); !reading.IsCompleted; small.List())
+            {
+                served++;
+            }
+
+            reading.GetAwaiter().GetResult();
+            most = Math.Max(most, served);
+        }
+
+        Demand(most >= 3, $"answers to other clients while {Large} octets are on their way to one",
+            $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
+    }
+
+    [Test, Clause("P6")]
+    public void Fifty_clients_at_once()
+    {
+        ServesFiftyAtOnce(() => Connect());
+    }
+
+    [Test, Clause("P10", "P6")]
+    public void A_hostile_folder_is_listed_at_once()
+    {
+        HostileFolder.Fill(Server.Folder, NewFolder());
+        HostileFolder.ExpectListed(Connect().List());
+    }
+
+    [Test, Clause("P11")]
+    public void Garbage_ends_no_server()
+    {
+        var random = new Random(RunSettings.Seed);
+        Server.Has("cat.png", Notation.Bytes(9));
+        string[] lines = ["LIST\n", "GET|cat.png|digest=sha256|offset=3\n", "PUT|dog.png\n", "STATUS\n", "\r\n"];
+        byte[][] seeds = [.. lines.Select(Encoding.UTF8.GetBytes), Notation.U64(5), Notation.Bytes(30)];
+        byte[] Seed() => seeds[random.Next(seeds.Length)];
+
+        for (int i = 0; i < 300; i++)
+        {
+            using var wire = Server.Connect();
+            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => Seed()).ToArray();
+            for (int flips = random.Next(0, 4); flips > 0; flips--)
+            {
+                octets[random.Next(octets.Length)] = (byte)random.Next(256);
+            }
+
+            wire.Socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
+            if (i % 3 == 0)
+            {
+                wire.HalfClose();
+            }
+            else if (i % 3 == 1)
+            {
+                wire.Reset();
+            }
+        }
+
+        Eventually(() =>
+        {
+            // Those who have left may still be on their way out: then it is busy; or, with too many to see off, reset.
+            using var wire = Server.Connect();
+            wire.Send("GET|cat.png\n");
+            try
+            {
+                if (wire.ReceiveLine() == "OK")
+                {
+                    return wire.ReceiveBlock().AsSpan().SequenceEqual(Notation.Bytes(9));
+                }
+            }
+            catch (Violation) { }
+
+            return false;
+        }, "expected  cat.png, after all the garbage\nreceived  busy, or nothing, again and again");
+    }
+
+    [Test, Clause("P11", "P1")]
+    public void A_reset_at_every_stage()
+    {
+        Server.Has("big.png", Notation.Bytes(4 << 20));
+        (string, byte[])[] stages =
+        [
+            ("", []),
+            ("LIS", []),
+            ("LIST\n", []),
+            ("GET|big.png\n", []),
+            ("PUT|a.png\n", []),
+            ("PUT|a.png\n", [0, 0, 0]),
+            ("PUT|a.png\n", Notation.U64(100)),
+            ("PUT|a.png\n", [.. Notation.U64(100), .. Notation.Bytes(99)]),
+            ("PUT|a.png|digest=sha256\n", [.. Notation.U64(9), .. Notation.Bytes(9), 1, 2, 3]),
+            ("LIST\r\n", [1, 2, 3]),
+        ];
+        bool knowsDigest = Extensions.Missing("DIGEST-2") is null;
+        foreach (var (before, after) in stages.Where(stage => knowsDigest || !stage.Item1.Contains("digest")))
+        {
+            for (int i = 0; i < 5; i++)
+            {
+                var wire = Connect();
+                if (before != "")
+                {
+                    wire.Send(before);
+                }
+
+                if (after.Length > 0)
+                {
+                    wire.Expect(before.Contains('\r') ? "ER|" : "OK\n");
+                    wire.Send(after);
+                }
+
+                wire.Reset();
+            }
+        }
+
+        var good = Connect();
+        Assert.That(good.List(), Has.Length.EqualTo(1));
+        ExpectNothingHidden("when those who sent the files have reset their connections");
+    }
+}

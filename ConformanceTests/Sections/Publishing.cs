@@ -1,0 +1,221 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>
+/// P1 to P4: how a picture gets its name. Linux reports everything that is done in the folder, so a state that
+/// lasts only for a moment is seen, too.
+/// </summary>
+public sealed class Publishing : ServerFixture
+{
+    private const int Size = 32 << 20;
+
+    private static byte[] Begin(ProtocolConnection wire, string name, int size)
+    {
+        wire.Send($"PUT|{name}\n");
+        wire.Expect("OK\n");
+        wire.Send(Notation.U64((ulong)size));
+        return Notation.Bytes(size);
+    }
+
+    [Test, Clause("P1")]
+    public void A_large_upload_comes_to_its_name_in_one_step()
+    {
+        ProtocolConnection upload = Connect();
+        ProtocolConnection other = Connect();
+        using var watch = new FolderWatch(Server.Folder);
+        var picture = Begin(upload, "big.png", Size);
+        for (int at = 0; at < Size - 1; at += 4 << 20)
+        {
+            upload.Send(picture.AsSpan(at, Math.Min(4 << 20, Size - 1 - at)));
+            Demand(other.List() is [], "a listing without big.png, since octets of it are missing", "it is listed");
+        }
+
+        ExpectNothingYet(upload);                       // now the server has read what was sent
+        var early = watch.DoneTo("big.png");
+        Demand(early is [], "nothing under the name big.png before its last octet has come", Said(early));
+        upload.Send(picture.AsSpan(Size - 1));
+        upload.Expect("OK\n");
+        var late = watch.DoneTo("big.png");
+        Demand(!late.Contains("written"),
+            "big.png in the folder in one step, with all its octets: link or rename a file that is complete",
+            $"{Said(late)}: whoever looks meanwhile sees a part of it");
+        Demand(Server.Stored("big.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");
+    }
+
+    private static string Said(string[] done) => $"big.png was {string.Join(", then ", done.Take(6))}";
+
+    [Test, Clause("P1", "CLOSE-2")]
+    public void An_upload_that_is_cut_was_never_there([Values] bool reset)
+    {
+        var upload = Connect();
+        using var watch = new FolderWatch(Server.Folder);
+        var picture = Begin(upload, "big.png", 1 << 20);
+        upload.Send(picture.AsSpan(0, (1 << 20) - 1));
+        if (reset)
+        {
+            upload.Reset();
+        }
+        else
+        {
+            upload.HalfClose();
+            upload.ExpectEnd();
+        }
+
+        Connect().List();
+        Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
+            "expected  an empty folder after an upload that was cut short\nreceived  something stays in it");
+        var done = watch.DoneTo("big.png");
+        Demand(done is [], "nothing under the name big.png, at any moment", Said(done));
+    }
+
+    [Test, Clause("P4", "DIGEST-2")]
+    public void A_digest_is_compared_before_the_name_is_there()
+    {
+        var wire = Connect();
+        using var watch = new FolderWatch(Server.Folder);
+        wire.Send("PUT|big.png|digest=sha256\n");
+        wire.Expect("OK\n");
+        var picture = Notation.Bytes(1 << 20);
+        wire.Send([.. Notation.U64(1 << 20), .. picture, .. SHA256.HashData("another"u8)]);
+        wire.ExpectError("corrupt");
+        wire.List();
+        var done = watch.DoneTo("big.png");
+        Demand(done is [], "nothing under the name big.png, at any moment: the digest does not match", Said(done));
+    }
+
+    [Test, Clause("P2", "PUT-6")]
+    public void What_has_the_name_is_not_touched()
+    {
+        ProtocolConnection late = Connect();
+        ProtocolConnection first = Connect();
+        var picture = Begin(late, "big.png", 1 << 20);
+        late.Send(picture.AsSpan(0, 1 << 19));
+        first.Put("big.png", Notation.Bytes(100));
+        using var watch = new FolderWatch(Server.Folder);
+        late.Send(picture.AsSpan(1 << 19));
+        late.ExpectError("exists");
+        var done = watch.DoneTo("big.png");
+        Demand(done is [], "big.png left alone, since another upload has the name", Said(done));
+        bool isFirst = Server.Stored("big.png").AsSpan().SequenceEqual(Notation.Bytes(100));
+        Demand(isFirst, "the first one's octets", "others");
+    }
+
+    [Test, Clause("P2", "DIGEST-2")]
+    public void Of_two_that_lack_only_their_digest_the_first_is_stored()
+    {
+        ProtocolConnection[] wires = [Connect(), Connect()];
+        byte[][] pictures = [Notation.Bytes(100), Notation.Bytes(200)];
+        for (int i = 0; i < 2; i++)
+        {
+            wires[i].Send("PUT|cat.png|digest=sha256\n");
+            wires[i].Expect("OK\n");
+            wires[i].Send([.. Notation.U64((ulong)pictures[i].Length), .. pictures[i]]);
+        }
+
+        Connect().List();                               // by now the server has both, but for their digests
+        wires[0].Send(SHA256.HashData(pictures[0]));
+        wires[0].Expect("OK\n");
+        wires[1].Send(SHA256.HashData(pictures[1]));
+        wires[1].ExpectError("exists");
+        Demand(Server.Stored("cat.png").AsSpan().SequenceEqual(pictures[0]), "the first one's octets", "others");
+    }
+
+    [Test, Clause("P3")]
+    public void No_lock_stays_on_what_was_stored()
+    {
+        var wire = Connect();
+        for (int i = 0; i < 5; i++)
+        {
+            wire.Put($"{i}.png", Notation.Bytes(1000 + i));
+        }
+
+        for (int i = 0; i < 5; i++)
+        {
+            string path = Server.PathOf($"{i}.png");
+            bool IsFree()
+            {
+                using var file = LocalFiles.Open(path);
+                return flock((int)file.SafeFileHandle.DangerousGetHandle(), 2 | 4) == 0;    // exclusive · no waiting
+            }
+
+            if (OperatingSystem.IsWindows())
+            {
+                Skip.Because("needs flock");
+            }
+
+            Eventually(IsFree, $"expected  {i}.png for everybody, now that it is stored\n"
+                + "received  the server holds a lock on it (flock): close the file when its upload is over");
+        }
+    }
+
+    [DllImport("libc")] private static extern int flock(int handle, int operation);
+
+    [Test, Clause("PUT-8")]
+    public void What_is_stored_may_be_read_by_whoever_may_read_a_new_file()
+    {
+        if (OperatingSystem.IsWindows() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs the rights of Unix");
+            return;
+        }
+
+        const UnixFileMode Read = UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+        Connect().Put("cat.png", Notation.Bytes(100));
+        string any = Path.Combine(NewFolder(), "any.png");
+        File.WriteAllBytes(any, [1]);
+        var (due, there) = (File.GetUnixFileMode(any) & Read, File.GetUnixFileMode(Server.PathOf("cat.png")) & Read);
+        Demand((there & due) == due, $"cat.png readable for {due}, as any new file here",
+            $"readable for {there}: was it made by mkstemp? Give it the rights that the umask leaves of 0666");
+    }
+
+    // ---- P2, two servers on one folder ----
+
+    // The second one's last octet is sent so much later that now this one wins and now that one: then both are in the
+    // middle of it at the same time, again and again, and who looks first and renames then is found out.
+    [Test, Clause("P2")]
+    public void Of_two_servers_that_store_one_name_at_the_same_moment_one_says_OK()
+    {
+        string folder = NewFolder();
+        ProtocolConnection[] wires = [Connect(Start(folder: folder)), Connect(Start(folder: folder))];
+        var random = new Random(RunSettings.Seed);
+        double lag = 0;                                 // microseconds; below 0 the first one's comes later
+        for (int round = 0; round < (RunSettings.OnWindows ? 25 : 600); round++)
+        {
+            string name = $"{round}.png";
+            byte[][] pictures = [[.. Notation.Bytes(64), 1], [.. Notation.Bytes(64), 2]];
+            for (int i = 0; i < 2; i++)
+            {
+                Begin(wires[i], name, 65);
+                wires[i].Send(pictures[i].AsSpan(0, 64));
+            }
+
+            int early = lag < 0 ? 1 : 0;
+            wires[early].Send(pictures[early].AsSpan(64));
+            double wait = Math.Abs(lag) * (0.5 + random.NextDouble());
+            for (var clock = Stopwatch.StartNew(); clock.Elapsed.TotalMicroseconds < wait;)
+            {
+                ;
+            }
+
+            wires[1 - early].Send(pictures[1 - early].AsSpan(64));
+
+            string[] answers = [wires[0].ReceiveLine(), wires[1].ReceiveLine()];
+            int winner = Array.IndexOf(answers, "OK");
+            Demand(answers.Count(answer => answer == "OK") == 1
+                    && answers.Count(answer => answer.StartsWith("ER|exists|")) == 1,
+                $"OK from one of two servers on one folder, ER|exists|… from the other, for {name} (round {round})",
+                $"{answers[0]} and {answers[1]}: look and store have to be one step (link, or open with O_EXCL)");
+            Demand(LocalFiles.Read(Path.Combine(folder, name)).AsSpan().SequenceEqual(pictures[winner]),
+                $"{name} with the octets of the one that got OK", "the other one's octets");
+            lag += winner == 0 ? -5 - Math.Abs(lag) * 0.1 : 5 + Math.Abs(lag) * 0.1;
+            lag = Math.Clamp(lag, -2000, 2000);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>PUT: uploads, and why they are refused.</summary>
+public sealed class Puts : ServerFixture
+{
+    private static readonly (string Name, string Code)[] _atOnce =
+    [
+        ("cat.png", "exists"),
+        ("cat.exe", "bad-type"),
+        ("a/b.png", "bad-name"),
+    ];
+
+    [Test, Clause("PUT-1")]
+    public void Refused_at_once_without_a_block()
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        foreach (var (name, code) in _atOnce)
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.ExpectError(code);
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("PUT-2")]
+    public void Twice_is_refused_and_changes_nothing()
+    {
+        var wire = Connect();
+        wire.Put("cat.png", Notation.Bytes(20));
+        wire.Send("PUT|cat.png\n");
+        wire.ExpectError("exists");
+        Assert.That(wire.Get("cat.png"), Is.EqualTo(Notation.Bytes(20)));
+    }
+
+    [Test, Clause("PUT-3")]
+    public void An_early_block_is_taken_all_the_same()
+    {
+        var wire = Connect();
+        var picture = Notation.Bytes(100_000);
+        wire.Send([.. "PUT|cat.png\n"u8, .. Notation.U64(100_000), .. picture]);
+        wire.Expect("OK\nOK\n");
+        Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture));
+    }
+
+    [Test, Clause("PUT-4", "P10")]
+    public void Whatever_has_the_name_keeps_it()
+    {
+        string outside = NewFolder();
+        HostileFolder.Fill(Server.Folder, outside);
+        var before = HostileFolder.Look(Server.Folder, outside);
+        var wire = Connect();
+        foreach (string name in HostileFolder.Names)
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.ExpectError("exists");
+        }
+
+        wire.List();
+        Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
+    }
+
+    [Test, Clause("PUT-5")]
+    public void At_the_limit_of_1_GiB_and_one_beyond()
+    {
+        var server = Start();                           // which nobody has told another limit
+        ProtocolConnection at = Connect(server);
+        ProtocolConnection beyond = Connect(server);
+        at.Send("PUT|a.png\n");
+        beyond.Send("PUT|b.png\n");
+        at.Expect("OK\n");
+        beyond.Expect("OK\n");
+        beyond.Send(Notation.U64((1 << 30) + 1));
+        beyond.ExpectError("too-large", closes: true);
+        at.Send([.. Notation.U64(1 << 30), .. Notation.Bytes(100)]);
+        Connect(server).List();
+        Demand(!at.HasMore, "a block of exactly 1 GiB to be waited for", "something comes before its end");
+    }
+
+    [Test, Clause("PUT-5")]
+    public void At_the_limit_and_one_beyond()
+    {
+        var server = Start(with: "max-size=10240");
+        var wire = Connect(server);
+        wire.Put("a.png", Notation.Bytes(10 << 10));
+        wire.Send("PUT|b.png\n");
+        wire.Expect("OK\n");
+        wire.Send(Notation.U64((10 << 10) + 1));
+        wire.ExpectError("too-large", closes: true);
+        Assert.That(server.Shows("b.png"), Is.False);
+    }
+
+    [Test, Clause("PUT-6", "PUT-2")]
+    public void The_name_is_taken_while_the_block_comes()
+    {
+        Connect(out var slow, out var fast);
+        slow.Send("PUT|cat.png\n");
+        slow.Expect("OK\n");
+        slow.Send([.. Notation.U64(30), .. Notation.Bytes(20)]);
+        fast.Put("cat.png", Notation.Bytes(12));
+        slow.Send(Notation.Bytes(30).AsSpan(20));
+        slow.ExpectError("exists");
+        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+    }
+
+    private void Connect(out ProtocolConnection one, out ProtocolConnection two) => (one, two) = (Connect(), Connect());
+
+    [Test, Clause("PUT-6", "DIGEST-2")]
+    public void The_first_of_several_reasons_is_the_answer()
+    {
+        Connect(out var slow, out var fast);
+        slow.Send("PUT|cat.png|digest=sha256\n");
+        slow.Expect("OK\n");
+        fast.Put("cat.png", Notation.Bytes(12));
+        slow.Send([.. Notation.U64(12), .. Notation.Bytes(12), .. new byte[32]]);
+        slow.ExpectError("corrupt");
+        slow.Send("PUT|dog.png|digest=sha256\n");
+        slow.Expect("OK\n");
+        slow.Send([.. Notation.U64(12), .. new byte[12], .. new byte[32]]);
+        slow.ExpectError("bad-type");
+        slow.List();
+    }
+
+    [Test, Clause("PUT-6")]
+    public void A_refusal_waits_for_the_last_octet_of_its_block()
+    {
+        var wire = Connect();
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(2 << 20), .. new byte[(2 << 20) - 1]]);
+        ExpectNothingYet(wire);
+        wire.Send([0]);
+        wire.ExpectError("bad-type");
+        wire.List();
+    }
+
+    [Test, Clause("PUT-6", "CONN-3")]
+    public void A_large_refused_block_is_read_to_its_end()
+    {
+        var wire = Connect();
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(5 << 20), .. new byte[5 << 20], .. "LIST\n"u8]);
+        wire.ExpectError("bad-type");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64(0));
+    }
+
+    private static readonly (string Name, string Code)[] _whereReadOnly =
+    [
+        ("dog.png", "denied"),
+        ("cat.png", "exists"),
+        ("dog.exe", "bad-type"),
+        ("a/b.png", "bad-name"),
+    ];
+
+    [Test, Clause("PUT-7", "ERR-1")]
+    public void A_read_only_server_takes_nothing()
+    {
+        var server = Start(with: "read-only");
+        server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect(server);
+        foreach (var (name, code) in _whereReadOnly)
+        {
+            wire.Send($"PUT|{name}\n");
+            wire.ExpectError(code);
+        }
+
+        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(9));
+    }
+
+    [Test, Clause("DIGEST-2")]
+    public void The_digest_of_a_large_upload()
+    {
+        var picture = Notation.Bytes((5 << 20) + 3);
+        var wire = Connect();
+        wire.Send("PUT|big.png|digest=sha256\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64((ulong)picture.Length), .. picture, .. SHA256.HashData(picture)]);
+        wire.Expect("OK\n");
+        Assert.That(wire.Get("big.png").AsSpan().SequenceEqual(picture));
+    }
+}

@@ -1,0 +1,391 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>
+/// AHEAD, against a server: blocks that come right after their requests, and refusals after the block.
+/// </summary>
+public sealed class Aheads : ServerFixture
+{
+    internal static readonly byte[] Cat = Notation.Bytes(300);
+    internal static readonly byte[] Page = [.. "<!DOCTYPE html>"u8];
+
+    // What stands behind the go-ahead.
+    public enum Digest { None, Right, Wrong }
+
+    internal static byte[] Request(string name, Digest digest) =>
+        Encoding.UTF8.GetBytes($"PUT|{name}{(digest == Digest.None ? "" : "|digest=sha256")}|ahead\n");
+
+    internal static byte[] Block(byte[] content, Digest digest) =>
+    [
+        .. Notation.U64((ulong)content.Length),
+        .. content,
+        .. digest switch
+        {
+            Digest.Right => SHA256.HashData(content),
+            Digest.Wrong => new byte[32],
+            _            => (byte[])[],
+        },
+    ];
+
+    // The go-ahead, and what became of the block; "" is OK.
+    internal static void ExpectOutcome(ProtocolConnection wire, string code)
+    {
+        wire.Expect("OK\n");
+        if (code == "")
+        {
+            wire.Expect("OK\n");
+        }
+        else
+        {
+            wire.ExpectError(code);
+        }
+    }
+
+    // Each names its row of §6, the uppermost of those that fit.
+    private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _refused =
+    [
+        ("../x.png",  Cat,  Digest.None,  "bad-name"),
+        ("",          Cat,  Digest.Right, "bad-name"),
+        ("con.png",   Cat,  Digest.None,  "bad-name"),
+        ("../x.png",  Page, Digest.None,  "bad-name"),
+        ("../x.exe",  [],   Digest.None,  "bad-name"),
+        ("../x.png",  Cat,  Digest.Wrong, "bad-name"),
+        ("cat.exe",   Cat,  Digest.None,  "bad-type"),
+        ("cat",       Cat,  Digest.Right, "bad-type"),
+        ("cat.exe",   [],   Digest.None,  "bad-type"),
+        ("cat.exe",   Cat,  Digest.Wrong, "bad-type"),
+        ("page.png",  Page, Digest.None,  "bad-type"),
+        ("page.png",  Page, Digest.Wrong, "bad-type"),
+        ("there.png", Page, Digest.None,  "bad-type"),
+        ("there.png", Page, Digest.Wrong, "bad-type"),
+        ("there.png", Cat,  Digest.None,  "exists"),
+        ("there.png", [],   Digest.None,  "exists"),
+        ("there.png", [],   Digest.Wrong, "exists"),
+        ("there.png", Cat,  Digest.Wrong, "exists"),
+        ("empty.png", [],   Digest.None,  "empty"),
+        ("empty.png", [],   Digest.Right, "empty"),
+        ("empty.png", [],   Digest.Wrong, "empty"),
+        ("cat.png",   Cat,  Digest.Wrong, "corrupt"),
+    ];
+
+    private static IEnumerable<TestCaseData> Refused() =>
+        from row in _refused
+        let what = row.Content == Cat ? "a picture" : row.Content == Page ? "a page" : "nothing"
+        select new TestCaseData(row.Name, row.Content, row.Digest, row.Code).SetArgDisplayNames(
+            $"'{row.Name}'", what, $"digest {row.Digest}".ToLowerInvariant(), row.Code);
+
+    [TestCaseSource(nameof(Refused)), Clause("AHEAD-1", "AHEAD-2", "ERR-2")]
+    public void A_refusal_comes_behind_the_block(string name, byte[] content, Digest digest, string code)
+    {
+        Server.Has("there.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send(Request(name, digest));
+        wire.Expect("OK\n");                            // whatever it thinks of the name
+        var block = Block(content, digest);
+        wire.Send(block.AsSpan(0, block.Length - 1));
+        Connect().List();                               // by now the server has seen all but the last octet
+        Assert.That(wire.HasMore, Is.False, "it spoke before the end of the block");
+        wire.Send(block.AsSpan(block.Length - 1));
+        wire.ExpectError(code);
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        Assert.That(wire.Get("there.png"), Is.EqualTo(Notation.Bytes(9)));
+    }
+
+    [Test, Clause("AHEAD-1", "AHEAD-2", "CONN-3")]
+    public void Every_refusal_in_one_conversation([Values] Delivery delivery)
+    {
+        Server.Has("there.png", Notation.Bytes(9));
+        var wire = Connect(delivery);
+        foreach (var (name, content, digest, code) in _refused)
+        {
+            wire.Send([.. Request(name, digest), .. Block(content, digest)]);
+            ExpectOutcome(wire, code);
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("AHEAD-1", "DIGEST-2")]
+    public void Options_stand_in_either_order([Values] Delivery delivery)
+    {
+        var wire = Connect(delivery);
+        foreach (string request in (string[])["PUT|a.png|digest=sha256|ahead\n", "PUT|b.png|ahead|digest=sha256\n"])
+        {
+            wire.Send(request);
+            wire.Expect("OK\n");
+            wire.Send(Block(Cat, Digest.Right));
+            wire.Expect("OK\n");
+        }
+
+        Assert.That(wire.Get("a.png"), Is.EqualTo(Cat));
+        Assert.That(wire.Get("b.png"), Is.EqualTo(Cat));
+    }
+
+    [Test, Clause("AHEAD-1", "REQ-1")]
+    public void An_unknown_option_beside_it_is_refused_at_once()
+    {
+        Server.Has("there.png", Notation.Bytes(9));
+        var wire = Connect();
+        foreach (string request in (string[])["PUT|cat.png|ahead|zip", "PUT|there.png|zip|ahead", "PUT|../x|ahead|y"])
+        {
+            wire.Send(request + "\n");
+            wire.ExpectError("unsupported");
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("AHEAD-1", "CONN-2")]
+    public void Sixty_four_at_once_and_the_answers_read_behind_the_last()
+    {
+        Server.Has("there.png", Notation.Bytes(9));
+        (string Name, Digest Digest, string Code) FileAt(int i) => (i % 4) switch
+        {
+            1 => ("there.png", Digest.None, "exists"),
+            2 => ($"{i}.png", Digest.Right, ""),
+            3 => ($"{i}.png", Digest.Wrong, "corrupt"),
+            _ => ($"{i}.png", Digest.None, ""),
+        };
+
+        byte[] Content(int i) => Notation.Bytes(1000 + i * 321);
+
+        var files = Enumerable.Range(0, 64).Select(FileAt).ToArray();
+        var wire = Connect();
+        wire.Send([.. files.SelectMany((one, i) =>
+            (byte[])[.. Request(one.Name, one.Digest), .. Block(Content(i), one.Digest)])]);
+        foreach (var one in files)
+        {
+            ExpectOutcome(wire, one.Code);
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(33));
+        for (int i = 0; i < 64; i += 2)
+        {
+            Assert.That(wire.Get($"{i}.png"), Is.EqualTo(Content(i)));
+        }
+
+        Assert.That(wire.Get("there.png"), Is.EqualTo(Notation.Bytes(9)));
+    }
+
+    [Test, Clause("AHEAD-1", "CONN-2")]
+    public void Other_requests_stand_between_them()
+    {
+        var wire = Connect();
+        wire.Send([
+            .. Request("cat.png", Digest.Right), .. Block(Cat, Digest.Right), .. "GET|cat.png\n"u8,
+            .. Request("cat.exe", Digest.None), .. Block(Cat, Digest.None), .. "PUT|dog.png\n"u8,
+            .. Block(Cat, Digest.None), .. "PUT|cat.png\nLIST\n"u8]);
+        ExpectOutcome(wire, "");
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock(), Is.EqualTo(Cat));
+        ExpectOutcome(wire, "bad-type");
+        wire.Expect("OK\nOK\n");
+        wire.ExpectError("exists");                     // without the option it is refused at once, as ever
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(2));
+    }
+
+    [Test, Clause("AHEAD-1", "PUT-6")]
+    public void A_large_refused_block_is_read_to_its_end()
+    {
+        var wire = Connect();
+        wire.Send([.. Request("../x.png", Digest.None), .. Notation.U64(5 << 20), .. new byte[5 << 20], .. "LIST\n"u8]);
+        ExpectOutcome(wire, "bad-name");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64(0));
+    }
+
+    [Test, Clause("AHEAD-1", "PUT-5", "CLOSE-1")]
+    public void A_length_beyond_the_limit_is_answered_at_once()
+    {
+        var wire = Connect();
+        wire.Send([.. Request("cat.png", Digest.Right), .. Notation.U64(1UL << 63)]);
+        wire.Expect("OK\n");
+        wire.ExpectError("too-large", closes: true);
+        Assert.That(Server.Shows("cat.png"), Is.False);
+    }
+
+    [Test, Clause("AHEAD-1", "P2")]
+    public void The_name_is_taken_while_the_block_comes()
+    {
+        ProtocolConnection slow = Connect();
+        ProtocolConnection fast = Connect();
+        slow.Send(Request("cat.png", Digest.Right));
+        slow.Expect("OK\n");
+        var block = Block(Cat, Digest.Right);
+        slow.Send(block.AsSpan(0, 200));
+        fast.Put("cat.png", Notation.Bytes(12));
+        slow.Send(block.AsSpan(200));
+        slow.ExpectError("exists");
+        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+    }
+
+    [Test, Clause("AHEAD-2", "P4")]
+    public void A_name_that_is_taken_later_comes_last_of_all_reasons()
+    {
+        ProtocolConnection slow = Connect();
+        ProtocolConnection fast = Connect();
+        slow.Send(Request("cat.png", Digest.Wrong));
+        slow.Expect("OK\n");
+        fast.Put("cat.png", Notation.Bytes(12));
+        slow.Send(Block(Cat, Digest.Wrong));
+        slow.ExpectError("corrupt");
+        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+    }
+
+    [Test, Clause("AHEAD-2")]
+    public void A_name_that_was_taken_when_it_was_asked_for_is_taken()
+    {
+        if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs a server that does not hold the files of its folder");
+        }
+
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send(Request("cat.png", Digest.None));
+        wire.Expect("OK\n");
+        File.Delete(Server.PathOf("cat.png"));          // by somebody else, between request and block
+        wire.Send(Block(Cat, Digest.None));
+        wire.ExpectError("exists");
+        Assert.That(wire.List(), Is.Empty);
+    }
+
+    [Test, Clause("AHEAD-1", "PUT-5", "CLOSE-1")]
+    public void Too_large_comes_before_what_is_wrong_with_the_name(
+        [Values("../x.png", "cat.exe", "there.png")] string name)
+    {
+        Server.Has("there.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send([.. Request(name, Digest.None), .. Notation.U64((1 << 30) + 1)]);
+        wire.Expect("OK\n");
+        wire.ExpectError("too-large", closes: true);
+    }
+
+    [Test, Clause("AHEAD-1", "P2")]
+    public void Of_two_in_a_row_the_first_has_the_name()
+    {
+        var wire = Connect();
+        wire.Send([
+            .. Request("cat.png", Digest.None), .. Block(Cat, Digest.None),
+            .. Request("cat.png", Digest.None), .. Block(Notation.Bytes(12), Digest.None)]);
+        ExpectOutcome(wire, "");
+        ExpectOutcome(wire, "exists");
+        Assert.That(wire.Get("cat.png"), Is.EqualTo(Cat));
+    }
+
+    [Test, Clause("AHEAD-1", "P1")]
+    public void It_shows_when_it_is_whole()
+    {
+        ProtocolConnection slow = Connect();
+        ProtocolConnection other = Connect();
+        slow.Send([.. Request("cat.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
+        slow.Expect("OK\n");
+        Assert.That(other.List(), Is.Empty);
+        Assert.That(Server.Shows("cat.png"), Is.False);
+        slow.Send(Cat.AsSpan(^1..));
+        slow.Expect("OK\n");
+        Assert.That(other.Get("cat.png"), Is.EqualTo(Cat));
+    }
+
+    [Test, Clause("AHEAD-1", "CLOSE-2", "P1")]
+    public void Cut_inside_it_leaves_nothing([Values("cat.png", "cat.exe", "../x.png")] string name)
+    {
+        byte[] all = Block(Notation.Bytes(20), Digest.Right);
+        for (int cut = 0; cut < all.Length; cut++)
+        {
+            var wire = Connect();
+            wire.Send([.. Request(name, Digest.Right), .. all[..cut]]);
+            wire.HalfClose();
+            wire.Expect("OK\n");
+            wire.ExpectEnd();                           // and no word about the name
+            Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
+                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
+                + "received  something stays in it");
+        }
+
+        Connect().List();
+    }
+
+    [Test, Clause("AHEAD-1", "P1", "P11")]
+    public void Reset_inside_it_keeps_what_was_whole()
+    {
+        for (int i = 0; i < 10; i++)
+        {
+            var wire = Connect();
+            wire.Send([.. Request($"{i}.png", Digest.None), .. Block(Cat, Digest.None)]);
+            ExpectOutcome(wire, "");
+            wire.Send([.. Request("cut.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
+            if (i % 2 == 0)
+            {
+                wire.Expect("OK\n");
+            }
+
+            wire.Reset();
+        }
+
+        var other = Connect();
+        Assert.That(other.List(), Has.Length.EqualTo(10));
+        Eventually(() => Directory.GetFileSystemEntries(Server.Folder).Length == 10, "what was cut is left behind");
+    }
+
+    [Test, Clause("AHEAD-1", "PUT-4", "P10")]
+    public void Whatever_has_the_name_keeps_it()
+    {
+        string outside = NewFolder();
+        HostileFolder.Fill(Server.Folder, outside);
+        var before = HostileFolder.Look(Server.Folder, outside);
+        var wire = Connect();
+        foreach (string name in HostileFolder.Names)
+        {
+            wire.Send([.. Request(name, Digest.None), .. Block(Cat, Digest.None)]);
+            ExpectOutcome(wire, "exists");
+        }
+
+        wire.List();
+        Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
+    }
+
+    private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereReadOnly =
+    [
+        ("dog.png",   Cat,  Digest.Right, "denied"),
+        ("dog.png",   Cat,  Digest.Wrong, "denied"),
+        ("dog.png",   [],   Digest.None,  "empty"),
+        ("there.png", Cat,  Digest.None,  "exists"),
+        ("there.png", [],   Digest.None,  "exists"),
+        ("dog.png",   Page, Digest.None,  "bad-type"),
+        ("dog.exe",   Cat,  Digest.None,  "bad-type"),
+        ("a/b.png",   Cat,  Digest.None,  "bad-name"),
+    ];
+
+    [Test, Clause("AHEAD-2", "AHEAD-1", "PUT-7")]
+    public void A_read_only_server_refuses_behind_the_block()
+    {
+        var server = Start(with: "read-only");
+        server.Has("there.png", Notation.Bytes(9));
+        var wire = Connect(server);
+        foreach (var (name, content, digest, code) in _whereReadOnly)
+        {
+            wire.Send([.. Request(name, digest), .. Block(content, digest)]);
+            ExpectOutcome(wire, code);
+        }
+
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("AHEAD-1", "PUT-5")]
+    public void At_the_limit_and_one_beyond()
+    {
+        var wire = Connect(Start(with: "max-size=10240"));
+        wire.Send([.. Request("a.png", Digest.None), .. Block(Notation.Bytes(10 << 10), Digest.None)]);
+        ExpectOutcome(wire, "");
+        wire.Send([.. Request("b.png", Digest.None), .. Notation.U64((10 << 10) + 1)]);
+        wire.Expect("OK\n");
+        wire.ExpectError("too-large", closes: true);
+    }
+}

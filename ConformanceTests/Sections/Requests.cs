@@ -1,0 +1,79 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>REQ, REPLY: requests and their options, and what a reply says.</summary>
+public sealed class Requests : ServerFixture
+{
+    [Test, Clause("REQ-1", "ERR-2")]
+    public void Unknown_verbs_and_options_cost_nothing(
+        [Values("DELETE|cat.png", "list", "get|cat.png", "Get|cat.png", "LIST|", "LIST|x", "LISTS",
+                "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|digest=", "GET|cat.png|Digest=sha256",
+                "GET|cat.png|", "GET|a|", "GET|a|digest",
+                "GET|cat.png|offset =1", "PUT|dog.png|offset=1", "PUT|dog.png|mode=755",
+                "PUT|dog.png|ahead=1", "PUT|dog.png|ahead=", "PUT|dog.png|Ahead", "GET|cat.png|ahead", "LIST|ahead",
+                "LI\u0001ST", " LIST", "LIST ", "HELO cat", "STATUS|all")] string request)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send(request + "\n");
+        wire.ExpectError("unsupported");
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("REQ-2", "CLOSE-1")]
+    public void Requests_outside_the_grammar(
+        [Values("|", "|cat.png", "GET", "PUT", "GET|cat.png|x=1|x=2", "PUT|dog.png|x|x", "LIST||", "GET|cat.png||",
+                "PUT|dog.png|ahead|ahead", "PUT|dog.png|ahead|ahead=1", "GET|cat.png|ahead|ahead")] string request)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send(request + "\n");
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("REQ-2", "OFFSET-1", "CLOSE-1")]
+    public void Offsets_that_are_no_numbers(
+        [Values("", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1e1", "100000000000000000000", "१")] string offset)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.Send($"GET|cat.png|offset={offset}\n");
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("REQ-2", "DIGEST-1", "CLOSE-1")]
+    public void An_option_given_twice()
+    {
+        var wire = Connect();
+        wire.Send("GET|cat.png|digest=sha256|digest=sha256\n");
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("REPLY-1", "CLOSE-3")]
+    public void Nothing_comes_but_the_answers()
+    {
+        // The barrier: whatever else the server said would come before the answer to the last request, or behind it.
+        var wire = Connect();
+        wire.Send("GET|cat.png\nPUT|a.exe\nLIST\n");
+        wire.ExpectError("not-found");
+        wire.ExpectError("bad-type");
+        wire.Expect("OK\n");
+        wire.ExpectOctets(Notation.U64(0));
+        wire.HalfClose();
+        wire.ExpectEnd();
+    }
+
+    [Test, Clause("REPLY-2", "NAME-1")]
+    public void A_reply_never_echoes_what_was_sent(
+        [Values("GET|\u001b[2Jx.png", "GET|a\rb.png", "GET|\u202egnp.exe",
+                "PUT|\u009bx.png", "\u001b]0;gotcha\u0007", "GET|a\u0000b.png")] string request)
+    {
+        var wire = Connect();
+        wire.Send(request + "\n");
+        string line = wire.ReceiveLine();
+        Assert.That(line, Does.StartWith("ER|"));
+        Assert.That(line.Any(c => char.IsControl(c) || c == '\u202e') || line.Contains("gotcha"), Is.False, line);
+    }
+}

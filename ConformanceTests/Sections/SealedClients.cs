@@ -1,0 +1,327 @@
+using System.Security.Cryptography.X509Certificates;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>SEAL: a client, with the suite as its server, an honest one or not.</summary>
+public sealed class SealedClients : ClientFixture
+{
+    private static readonly KeyAndCertificate _ours = SealedFixture.Ours;
+    private static readonly KeyAndCertificate _stranger = KeyAndCertificate.New();
+
+    private ChildProgram Start(string command, string? file = null, string? key = null) =>
+        Own(TranscriptPlayer.StartClient(Folder, Port, command, file, key: key ?? SealedFixture.KeyFile));
+
+    // The client's connection, before anything is said on it.
+    private SealedConnection Answer()
+    {
+        var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)).Socket;
+        return Own(new SealedConnection(socket, Side.Server, new Tls(socket, Side.Server)));
+    }
+
+    private SealedConnection LetIn()
+    {
+        var wire = Answer();
+        wire.Tls.AsServer(_ours);
+        using var shown = X509CertificateLoader.LoadCertificate(wire.Tls.PeersCertificate);
+        Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(_ours.PublicKey), "the client's key");
+        return wire;
+    }
+
+    // Whichever options the client asks for, but the digest: the suite is a server without them.
+    private static bool TakesWithoutOptions(ProtocolConnection wire, string request)
+    {
+        while (true)
+        {
+            string line = wire.ReceiveLine(request + "\\n");
+            if (line == request || line == request + "|digest=sha256")
+            {
+                return line != request;
+            }
+
+            if (!line.StartsWith(request + "|"))
+            {
+                throw wire.Wrong(request + "\\n", null, line);
+            }
+
+            wire.Send("ER|unsupported|this server does not know that\n");
+        }
+    }
+
+    // It says close_notify when it leaves; the FIN behind it is the end of its process.
+    private static void ExpectLeaving(ProtocolConnection wire, ChildProgram client)
+    {
+        wire.ExpectEnd();
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    [Test, Clause("SEAL-2", "SEAL-6")]
+    public void A_listing()
+    {
+        var client = Start("LIST");
+        var wire = LetIn();
+        wire.Expect("LIST\n");
+        byte[] lines = "cat.png|9|2026-01-31T23:59:59Z\n"u8.ToArray();
+        wire.Send([.. "OK\n"u8, .. Block(lines, digest: false)]);
+        ExpectLeaving(wire, client);
+        Assert.That(client.Output, Does.Contain("cat.png"));
+    }
+
+    [Test, Clause("SEAL-2", "SEAL-6")]
+    public void A_download([Values(9, 1 << 14, 300_000)] int size)
+    {
+        var client = Start("GET", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(size), digest)]);
+        ExpectLeaving(wire, client);
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(Notation.Bytes(size)));
+    }
+
+    [Test, Clause("SEAL-2", "SEAL-6", "CONN-3")]
+    public void A_download_an_octet_a_record()
+    {
+        var client = Start("GET", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        foreach (byte octet in (byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(40), digest)])
+        {
+            wire.Send([octet]);
+        }
+
+        ExpectLeaving(wire, client);
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(Notation.Bytes(40)));
+    }
+
+    [Test, Clause("SEAL-2", "SEAL-6")]
+    public void An_upload([Values(9, 3_000_000)] int size)
+    {
+        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(size));
+        var client = Start("PUT", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(size), digest));
+        wire.Send("OK\n");
+        ExpectLeaving(wire, client);
+    }
+
+    // ---- whom it does not speak to ----
+
+    private static readonly (string Name, Func<KeyAndCertificate> Shown)[] _strangers =
+    [
+        ("another key", () => _stranger),
+        ("the certificate without its key", () => new KeyAndCertificate(_ours.Certificate, _stranger.Key)),
+    ];
+
+    private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
+
+    // Not one octet of a request comes, sealed or plain, on this connection or on another.
+    private void ExpectNothing(SealedConnection wire, ChildProgram client)
+    {
+        void ExpectNothingFrom(Tls tls)
+        {
+            while (tls.NextRecord(out var error) is var (type, octets))
+            {
+                if (type == Tls.Data)
+                {
+                    throw new Violation("expected  not one octet of a request\n"
+                        + $"received  {Notation.Show(octets)}");
+                }
+
+                if (error != SocketError.Success)
+                {
+                    break;
+                }
+            }
+        }
+
+        ExpectNothingFrom(wire.Tls);
+        wire.Dispose();
+        bool ended = false;
+        Eventually(() => (ended = client.HasEnded) || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
+        while (Listener.Poll(0, SelectMode.SelectRead))                 // it tries once more: the same way, then
+        {
+            using var again = Listener.Accept();
+            again.ReceiveTimeout = RunSettings.Patience;
+            ExpectNothingFrom(new Tls(again, Side.Server));
+        }
+
+        Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
+    }
+
+    [TestCaseSource(nameof(Strangers)), Clause("SEAL-2")]
+    public void Does_not_speak_to(string whom)
+    {
+        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
+        var client = Start("PUT", "cat.png");
+        var wire = Answer();
+        try
+        {
+            wire.Tls.AsServer(_strangers.Single(row => row.Name == whom).Shown());
+        }
+        catch (Violation) { }                           // however it says no: what counts is what comes
+
+        ExpectNothing(wire, client);
+    }
+
+    [Test, Clause("SEAL-5")]
+    public void A_plain_server_hears_no_request([Values] bool speaksFirst)
+    {
+        var client = Start("GET", "cat.png");
+        var wire = Accept();
+        if (!speaksFirst)
+        {
+            byte first = wire.Receive(1)[0];
+            Demand(first == 0x16, "\\x16, with which a handshake begins",
+                $"{Notation.Show([first])}: it speaks plainly");
+        }
+
+        wire.Send("ER|bad-request|what is this?\n");
+        wire.HalfClose();
+        Assert.That(Encoding.Latin1.GetString(wire.ReceiveRest()), Does.Not.Contain("GET|"));
+        wire.Dispose();
+        Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
+        while (Listener.Poll(0, SelectMode.SelectRead))                 // no retreat: what it says now is TLS as well
+        {
+            using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)))
+            {
+                Assert.That(again.Receive(1), Is.EqualTo(new byte[] { 0x16 }), "what it says once more");
+            }
+        }
+
+        Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
+    }
+
+    // ---- cut and changed on the way ----
+
+    [Test, Clause("SEAL-6", "CLI-5")]
+    public void A_listing_that_is_cut_is_a_failure_with_and_without_close_notify([Values] bool closeNotify)
+    {
+        var client = Start("LIST");
+        var wire = LetIn();
+        wire.Expect("LIST\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(62), .. "cat.png|9|2026-01-31T23:59:59Z\n"u8]);
+        if (closeNotify)
+        {
+            wire.HalfClose();
+        }
+        else
+        {
+            wire.Dispose();
+        }
+
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("SEAL-3")]
+    public void Does_not_speak_an_older_TLS()
+    {
+        var client = Start("LIST");
+        using var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)).Socket;
+        using var tls = new System.Net.Security.SslStream(new NetworkStream(socket));
+        socket.ReceiveTimeout = RunSettings.Patience;
+        using var certificate = X509Certificate2.CreateFromPemFile(SealedFixture.KeyFile);
+        using var usable = X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pkcs12), null);
+        string heard = "";
+        try
+        {
+            tls.AuthenticateAsServer(new System.Net.Security.SslServerAuthenticationOptions
+            {
+                ServerCertificate = usable,
+                EnabledSslProtocols = System.Security.Authentication.SslProtocols.Tls12,
+                ClientCertificateRequired = true,
+                RemoteCertificateValidationCallback = (_, _, _, _) => true,
+            });
+            var octets = new byte[100];
+            heard = Encoding.UTF8.GetString(octets, 0, tls.Read(octets));
+        }
+        catch (Exception e) when (e is IOException or System.Security.Authentication.AuthenticationException) { }
+
+        Demand(heard == "", "nothing, on a connection that speaks TLS 1.2", heard);
+        socket.Dispose();
+        Listener.Dispose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("SEAL-6", "CLI-4")]
+    public void A_bare_FIN_inside_a_file_is_a_failure([Values(0, 3, 11, 12, 60)] int octets)
+    {
+        var client = Start("GET", "cat.png");
+        var wire = LetIn();
+        TakesWithoutOptions(wire, "GET|cat.png");
+        wire.Send(((byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(100), false)]).AsSpan(0, octets));
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("SEAL-6", "CLI-4")]
+    public void A_record_cut_short_is_a_failure([Values] bool hasDigest)
+    {
+        var client = Start("GET", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        byte[] record = wire.Tls.Record(Tls.Data, [.. "OK\n"u8, .. Block(Notation.Bytes(100), digest && hasDigest)]);
+        wire.Tls.Write(record.AsSpan(..^1));
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("SEAL-6", "CLI-8")]
+    public void An_upload_that_nobody_answered_is_not_done([Values] bool saysClose)
+    {
+        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
+        var client = Start("PUT", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        wire.Receive(8 + 9 + (digest ? 32 : 0));
+        if (saysClose)
+        {
+            wire.HalfClose();
+        }
+
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    [Test, Clause("SEAL-6", "CLI-4")]
+    public void A_flipped_bit_never_becomes_a_file([Values(0, 3, 5, 8, 40, 120, -17, -1)] int at)
+    {
+        var client = Start("GET", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        byte[] record = wire.Tls.Record(Tls.Data, [.. "OK\n"u8, .. Block(Notation.Bytes(200), digest)]);
+        record[at < 0 ? record.Length + at : at] ^= 1;
+        wire.Tls.Write([.. record, .. wire.Tls.Record(Tls.Data, "OK\n"u8)]);
+        wire.Tls.SendCloseNotify();
+        wire.Socket.Shutdown(SocketShutdown.Send);
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+
+    [Test, Clause("SEAL-1")]
+    public void A_client_makes_no_key_file()
+    {
+        string path = PathOf("missing.key");
+        var client = Start("LIST", key: path);
+        for (var clock = System.Diagnostics.Stopwatch.StartNew();
+            !client.HasEnded && clock.ElapsedMilliseconds < 2 * RunSettings.Patience;)
+        {
+            if (Listener.Poll(20_000, SelectMode.SelectRead))
+            {
+                Listener.Accept().Dispose();
+            }
+        }
+
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        Assert.That(File.Exists(path), Is.False);
+    }
+}

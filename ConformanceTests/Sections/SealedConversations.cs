@@ -1,0 +1,388 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>
+/// SEAL: the same conversations inside TLS, and what TLS must not change about closing and about the promises.
+/// </summary>
+public sealed class SealedConversations : SealedFixture
+{
+    // ---- the same as in the open ----
+
+    private static IEnumerable<TestCaseData> Cases() =>
+        from transcript in ProtocolSpecification.Transcripts
+        where !transcript.ClientOnly && !transcript.Ids.Any(id => id.StartsWith("STATUS"))
+        from delivery in Enum.GetValues<Delivery>()
+        select new TestCaseData(transcript, delivery);
+
+    [TestCaseSource(nameof(Cases)), Clause("SEAL-7")]
+    public void Sealed(Transcript transcript, Delivery delivery)
+    {
+        string? missing = transcript.Ids.Select(Extensions.Missing).FirstOrDefault(why => why is not null);
+        if (missing is not null)
+        {
+            Assert.Ignore(missing);
+        }
+
+        TranscriptPlayer.AgainstServer(transcript, Server, delivery, () =>
+        {
+            var wire = Enter(delivery: delivery);
+            wire.MayBeCut = transcript.Ids.Contains("CLOSE-2");         // then nothing is said at the end, or not all
+            return wire;
+        });
+    }
+
+    [Test, Clause("SEAL-7", "BLOCK-1")]
+    public void Large_files_go_up_and_come_back_unchanged()
+    {
+        var wire = Enter();
+        foreach (int size in (int[])[(1 << 14) - 1, 1 << 14, (1 << 14) + 1, 6 << 20])
+        {
+            var picture = Notation.Bytes(size);
+            wire.Put($"{size}.png", picture);
+            Assert.That(File.ReadAllBytes(Server.PathOf($"{size}.png")).AsSpan().SequenceEqual(picture), "stored");
+            Assert.That(wire.Get($"{size}.png").AsSpan().SequenceEqual(picture), "what came back");
+        }
+    }
+
+    [Test, Clause("SEAL-7", "CONN-2")]
+    public void A_thousand_requests_before_the_first_answer_is_read()
+    {
+        for (int i = 0; i < 20; i++)
+        {
+            Server.Has($"{i}.png", Notation.Bytes(300));
+        }
+
+        var wire = Enter();
+        var sending = Task.Run(() => wire.Send(string.Concat(Enumerable.Repeat("LIST\n", 1000))));
+        for (int i = 0; i < 1000; i++)
+        {
+            wire.Expect("OK\n");
+            Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(10 * 31 + 10 * 32));
+        }
+
+        Assert.That(sending.Wait(RunSettings.Patience));
+    }
+
+    [Test, Clause("SEAL-7", "P6")]
+    public void Fifty_clients_at_once()
+    {
+        ServesFiftyAtOnce(() => Enter());
+    }
+
+    [Test, Clause("SEAL-7", "P6")]
+    public void Readers_that_do_not_read_and_a_stalled_uploader_hold_up_nobody()
+    {
+        Server.Has("big.png", Notation.Bytes(32 << 20));
+        var stalled = Enumerable.Range(0, 6).Select(_ => Enter()).ToArray();
+        foreach (var wire in stalled)
+        {
+            wire.Send("GET|big.png\nGET|big.png\n");
+        }
+
+        foreach (var wire in stalled)
+        {
+            wire.Expect("OK\n");
+        }
+
+        var uploader = Enter();
+        uploader.Send("PUT|up.png\n");
+        uploader.Expect("OK\n");
+        byte[] record = uploader.Tls.Record(Tls.Data, [.. Notation.U64(100), .. Notation.Bytes(100)]);
+        uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last octet of its record
+        var probe = Enter();
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.That(probe.List(), Has.Length.EqualTo(1));
+        }
+
+        Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));
+        uploader.Tls.Write(record.AsSpan(^1..));
+        uploader.Expect("OK\n");
+    }
+
+    // What costs a client nothing to say, and brings no octet of a conversation.
+    [Test, Clause("SEAL-7", "P6")]
+    public void A_flood_of_records_that_say_nothing_holds_up_nobody(
+        [Values("key updates", "key updates that want one back", "empty records")] string what)
+    {
+        SealedConnection flooding = Enter();
+        SealedConnection other = Enter();
+        var flood = new MemoryStream();
+        long before = Memory();
+        while (flood.Length < 4 << 20)
+        {
+            flood.Write(what == "empty records"
+                ? flooding.Tls.Record(Tls.Data, [])
+                : flooding.Tls.KeyUpdateRecord(asks: what != "key updates"));
+        }
+
+        var sending = Task.Run(() =>
+        {
+            try
+            {
+                flooding.Tls.Write(flood.ToArray());
+            }
+            catch (SocketException) { }                 // it was ended, which is well, too
+        });
+        double worst = 0;
+        var (all, one) = (Stopwatch.StartNew(), new Stopwatch());
+        do
+        {
+            one.Restart();
+            other.List();
+            worst = Math.Max(worst, one.Elapsed.TotalMilliseconds);
+        }
+        while (!sending.IsCompleted);
+        double share = Math.Max(all.Elapsed.TotalMilliseconds / 2, RunSettings.Milliseconds(2500));
+        Assert.That(worst, Is.LessThan(share), "milliseconds that another client waited, of those that it all took");
+        if (before > 0)
+        {
+            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets");
+        }
+    }
+
+    [Test, Clause("SEAL-7", "CONN-3")]
+    public void Keys_may_change_while_it_goes_on([Values] bool asks)
+    {
+        Server.Has("cat.png", Notation.Bytes(100_000));
+        var wire = Enter();
+        for (int i = 0; i < 5; i++)
+        {
+            wire.Tls.Write(wire.Tls.KeyUpdateRecord(asks));
+            Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
+        }
+    }
+
+    // ---- the end (SEAL-6, SEAL-7) ----
+
+    [Test, Clause("SEAL-7", "CONN-4")]
+    public void After_close_notify_all_that_was_asked_is_answered()
+    {
+        var big = Notation.Bytes(6 << 20);
+        Server.Has("big.png", big);
+        var wire = Enter();
+        wire.Send("GET|big.png\nLIST\n");
+        wire.Tls.SendCloseNotify();                     // and no FIN: that is TCP's, and may come later or not at all
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(big));
+        wire.Expect("OK\n");
+        wire.ReceiveBlock();
+        wire.ExpectEnd();
+    }
+
+    [Test, Clause("SEAL-6", "CLOSE-2")]
+    public void Half_a_line_is_refused_at_close_notify_and_not_answered_at_a_bare_FIN()
+    {
+        foreach (string half in (string[])["L", "LIST", "PUT|cat.png|digest=sha256"])
+        {
+            var said = Enter();
+            said.Send(half);
+            said.HalfClose();
+            said.ExpectError("bad-request", closes: true);
+
+            var cut = Enter();
+            cut.Send(half);
+            cut.Socket.Shutdown(SocketShutdown.Send);
+            cut.MayBeCut = true;
+            cut.ExpectEnd();
+        }
+
+        Assert.That(Enter().List(), Is.Empty);
+    }
+
+    [Test, Clause("SEAL-7", "CLOSE-1")]
+    public void Octets_behind_a_request_that_closes_do_not_eat_the_reply()
+    {
+        for (int i = 0; i < 30; i++)
+        {
+            var wire = Enter();
+            wire.Send("LIST\r\n" + new string('x', 5000));
+            wire.ExpectError("bad-request", closes: true);
+        }
+    }
+
+    [Test, Clause("SEAL-7", "CLOSE-1")]
+    public void A_last_reply_behind_a_large_block_arrives()
+    {
+        var picture = Notation.Bytes(3 << 20);
+        Server.Has("big.png", picture);
+        SealedConnection wire = Enter();
+        SealedConnection other = Enter();
+        wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
+        for (int i = 0; i < 5; i++)
+        {
+            other.List();
+        }
+
+        wire.Expect("OK\n");
+        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        wire.ExpectError("bad-request", closes: true);
+    }
+
+    [Test, Clause("SEAL-7", "CLOSE-1")]
+    public void From_its_end_on_the_server_deciphers_nothing()
+    {
+        var wire = Enter();
+        wire.Send("LIST\r\n");
+        wire.ExpectError("bad-request");
+        wire.Tls.Write(new byte[20_000]);               // no record at all
+        wire.ExpectEnd();
+        StillServes();                                  // by now the server has seen it
+        wire.Tls.Write(new byte[20_000]);
+        StillServes();
+        wire.Tls.Write(new byte[1]);                    // a reset would show here
+        wire.Socket.Shutdown(SocketShutdown.Send);
+        Assert.That(wire.Socket.Receive(new byte[1]), Is.Zero);         // and no reset
+    }
+
+    [Test, Clause("SEAL-7", "PUT-5", "CLOSE-1")]
+    public void A_reply_survives_the_upload_that_it_refuses()
+    {
+        var wire = Enter();
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(ulong.MaxValue), .. new byte[512 << 10]]);
+        wire.ExpectError("too-large", closes: true);
+    }
+
+    // ---- cut ----
+
+    private SealedConnection Uploading(string name = "cat.png", string options = "")
+    {
+        var wire = Enter();
+        wire.MayBeCut = true;
+        wire.Send($"PUT|{name}{options}\n");
+        wire.Expect("OK\n");
+        return wire;
+    }
+
+    private void AssertNothingIsStored(string when) =>
+        Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty, when);
+
+    [Test, Clause("SEAL-6", "P1")]
+    public void An_upload_cut_at_every_octet_of_its_record_leaves_nothing([Values] bool resets)
+    {
+        byte[] block = [.. Notation.U64(20), .. Notation.Bytes(20)];
+        for (int cut = 0, length = 1; cut < length; cut++)
+        {
+            using var wire = Uploading();
+            byte[] record = wire.Tls.Record(Tls.Data, block);
+            length = record.Length;
+            wire.Tls.Write(record.AsSpan(0, cut));
+            if (resets)
+            {
+                wire.Reset();
+            }
+            else
+            {
+                wire.Socket.Shutdown(SocketShutdown.Send);
+                wire.ExpectEnd();
+            }
+
+            if (resets)
+            {
+                ExpectNothingHidden("when the upload has been reset");
+            }
+
+            AssertNothingIsStored($"after {cut} of the record's {length} octets");
+        }
+
+        Enter().Put("cat.png", Notation.Bytes(20));
+    }
+
+    [Test, Clause("SEAL-6", "CLOSE-2", "P1")]
+    public void An_upload_cut_between_two_records_leaves_nothing([Values] bool saysSo)
+    {
+        byte[] picture = Notation.Bytes(20);
+        byte[] all = [.. Notation.U64(20), .. picture, .. SHA256.HashData(picture)];
+        bool digest = Extensions.Missing("DIGEST-1") is null;
+        if (!digest)
+        {
+            all = all[..^32];
+        }
+
+        for (int cut = 0; cut < all.Length; cut++)
+        {
+            using var wire = Uploading(options: digest ? "|digest=sha256" : "");
+            for (int i = 0; i < cut; i++)
+            {
+                wire.Send(all.AsSpan(i, 1));          // an octet a record
+            }
+
+            if (saysSo)
+            {
+                wire.HalfClose();
+            }
+            else
+            {
+                wire.Socket.Shutdown(SocketShutdown.Send);
+            }
+
+            wire.ExpectEnd();
+            AssertNothingIsStored($"after {cut} of {all.Length} octets");
+        }
+    }
+
+    [Test, Clause("SEAL-6", "P1", "P4")]
+    public void Where_a_bit_is_flipped_on_the_way_nothing_more_is_done()
+    {
+        byte[] block = [.. Notation.U64(20), .. Notation.Bytes(20)];
+        for (int at = 0, length = 1; at < length; at++)
+        {
+            using var wire = Uploading();
+            byte[] record = wire.Tls.Record(Tls.Data, block);
+            byte[] next = wire.Tls.Record(Tls.Data, "LIST\n"u8);
+            length = record.Length;
+            record[at] ^= 1;
+            wire.Tls.Write([.. record, .. next]);
+            wire.Socket.Shutdown(SocketShutdown.Send);
+            ExpectNothing(wire);
+            AssertNothingIsStored($"octet {at} of the record's {length} is wrong");
+        }
+
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-6", "P1")]
+    public void Records_twice_left_out_or_in_another_order_are_none([Values(0, 1, 2)] int how)
+    {
+        using var wire = Uploading();
+        byte[] first = wire.Tls.Record(Tls.Data, Notation.U64(20));
+        byte[] second = wire.Tls.Record(Tls.Data, Notation.Bytes(20));
+        byte[] third = wire.Tls.Record(Tls.Data, "LIST\n"u8);
+        wire.Tls.Write((byte[])(how switch
+        {
+            0 => [.. first, .. first, .. second, .. third],
+            1 => [.. first, .. third],
+            _ => [.. second, .. first, .. third],
+        }));
+        wire.Socket.Shutdown(SocketShutdown.Send);
+        ExpectNothing(wire);
+        AssertNothingIsStored("records that are not those that were sent");
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-6", "CONN-3")]
+    public void A_record_that_has_not_come_whole_is_no_end()
+    {
+        var wire = Enter();
+        byte[] record = wire.Tls.Record(Tls.Data, "LIST\n"u8);
+        for (int i = 0; i < record.Length; i++)
+        {
+            wire.Tls.Write(record.AsSpan(i, 1));
+            if (i % 5 == 0)
+            {
+                StillServes();              // by now the server has seen it
+            }
+        }
+
+        wire.Expect("OK\n");
+        wire.ReceiveBlock();
+    }
+}

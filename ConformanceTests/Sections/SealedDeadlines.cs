@@ -1,0 +1,170 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>SEAL: deadlines and stopping, inside TLS and in the handshake.</summary>
+public sealed class SealedDeadlines : SealedFixture
+{
+    [Test, Clause("SEAL-4", "LIMIT-1", "P8")]
+    public void A_handshake_has_ten_seconds_in_all()
+    {
+        var steps = Enumerable.Range(0, 4).Select(step => HalfMade(step)).ToList();
+        var dribbled = Dial();
+        byte[] hello = Tls.HelloRecord();
+        var clock = Stopwatch.StartNew();
+        for (int at = 0; clock.Elapsed < TimeSpan.FromSeconds(40); at++)
+        {
+            dribbled.Tls.Write(hello.AsSpan(Math.Min(at, hello.Length - 2), 1));            // an octet every 200 ms
+            if (dribbled.Socket.Poll(200_000, SelectMode.SelectRead))
+            {
+                break;
+            }
+        }
+
+        double slack = RunSettings.Milliseconds(10_000) / 1000.0;
+        Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(8.5, 12 + slack), "an octet every 200 ms");
+        ExpectNothing(dribbled);
+        foreach (var (wire, step) in steps.Select((wire, step) => (wire, step)))
+        {
+            if (step == 2)
+            {
+                wire.Tls.HearServer();
+            }
+
+            ExpectNothing(wire);
+            Assert.That(clock.Elapsed.TotalSeconds, Is.LessThan(14 + slack), $"step {step}");
+        }
+
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-4", "CLOSE-4", "P12")]
+    public void Told_to_stop_it_ends_handshakes_at_once_and_transfers_as_in_the_open()
+    {
+        var server = Start(key: KeyFile);
+        var picture = Notation.Bytes(8 << 20);
+        server.Has("cat.png", picture);
+        SealedConnection idle = Enter(server);
+        SealedConnection half = Enter(server);
+        SealedConnection upload = Enter(server);
+        SealedConnection download = Enter(server);
+        idle.List();
+        half.List();
+        half.Send("LIS");
+        upload.Send("PUT|dog.png\n");
+        upload.Expect("OK\n");
+        upload.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
+        download.Send("GET|cat.png\nLIST\n");
+        download.Expect("OK\n");
+        var shaking = Enumerable.Range(0, 4).Select(step => HalfMade(step, server)).ToArray();
+        shaking[2].Tls.HearServer();
+        idle.List();
+        var clock = Stopwatch.StartNew();
+        server.Program.Signal("TERM");
+        foreach (var wire in shaking)
+        {
+            ExpectNothing(wire);
+        }
+
+        Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Milliseconds(3_000)), "handshakes went on");
+        idle.ExpectError("stopping", closes: true);
+        half.ExpectError("stopping", closes: true);
+        upload.Send(Notation.Bytes(30).AsSpan(10));
+        upload.Expect("OK\n");
+        upload.ExpectError("stopping", closes: true);
+        Assert.That(download.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        download.ExpectError("stopping", closes: true);
+        foreach (var wire in (SealedConnection[])[idle, half, upload, download, .. shaking])
+        {
+            wire.Dispose();
+        }
+
+        Assert.That(server.Program.WaitForExit(RunSettings.Milliseconds(15_000)), Is.Zero);
+        var left = Directory.GetFileSystemEntries(server.Folder).Select(Path.GetFileName);
+        Assert.That(left, Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
+    }
+
+    [Test, Clause("SEAL-7", "CLOSE-4", "P12")]
+    public void Idle_it_ends_at_once_and_says_so_inside([Values("INT", "TERM")] string signal)
+    {
+        var server = Start(key: KeyFile);
+        var wire = Enter(server);
+        wire.List();
+        server.Program.Signal(signal);
+        wire.ExpectError("stopping", closes: true);
+        wire.Dispose();
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+    }
+
+    [Test, Clause("SEAL-7", "LIMIT-2")]
+    public void An_idle_client_is_told_inside()
+    {
+        var server = Start(with: "idle=1", key: KeyFile);
+        Enter(server).ExpectError("timeout", closes: true);
+    }
+
+    [Test, Clause("SEAL-7", "LIMIT-1", "LIMIT-3", "P8")]
+    public void What_dribbles_inside_is_cut_as_in_the_open()
+    {
+        SealedConnection line = Enter();
+        SealedConnection block = Enter();
+        SealedConnection record = Enter();
+        block.Send("PUT|cat.png\n");
+        block.Expect("OK\n");
+        block.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1000)]);
+        byte[] half = record.Tls.Record(Tls.Data, "LIST\n"u8);
+        var (clock, ended) = (Stopwatch.StartNew(), new double[3]);
+        SealedConnection[] all = [line, block, record];
+        for (int turn = 0; clock.Elapsed < TimeSpan.FromSeconds(60) && (ended[0] == 0 || ended[1] == 0); turn++)
+        {
+            for (int i = 0; i < all.Length; i++)
+            {
+                if (ended[i] == 0 && all[i].Socket.Poll(0, SelectMode.SelectRead) && HasNews(all[i]))
+                {
+                    ended[i] = clock.Elapsed.TotalSeconds;
+                }
+            }
+
+            if (ended[0] == 0)
+            {
+                line.Send("X");
+            }
+
+            if (ended[1] == 0)
+            {
+                block.Send("XXXX");
+            }
+
+            if (turn < half.Length / 2)
+            {
+                record.Tls.Write(half.AsSpan(turn, 1));
+            }
+
+            Thread.Sleep(100);
+        }
+
+        double slack = RunSettings.Milliseconds(10_000) / 1000.0;
+        Assert.That(ended[0], Is.InRange(9, 12 + slack), "the line");
+        Assert.That(ended[1], Is.InRange(18, 42 + slack), "the block");
+        line.ExpectError("timeout", closes: true);
+        block.ExpectError("timeout", closes: true);
+        Assert.That(Server.Shows("cat.png"), Is.False);
+    }
+
+    // TLS brings octets of its own, tickets, when a handshake is over.
+    private static bool HasNews(SealedConnection wire)
+    {
+        wire.Socket.ReceiveTimeout = 50;
+        try
+        {
+            return wire.HasOctets;
+        }
+        finally
+        {
+            wire.Socket.ReceiveTimeout = RunSettings.Patience;
+        }
+    }
+}

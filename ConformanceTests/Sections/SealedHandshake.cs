@@ -1,0 +1,357 @@
+using System.Diagnostics;
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>SEAL: which clients a server accepts, and which it does not.</summary>
+public sealed class SealedHandshake : SealedFixture
+{
+    // ---- who is let in, and who is not ----
+
+    private static readonly KeyAndCertificate _stranger = KeyAndCertificate.New("CN=somebody");
+
+    private static readonly (string Name, Func<KeyAndCertificate?> Shown)[] _strangers =
+    [
+        ("no certificate", () => null),
+        ("another key", () => _stranger),
+        ("another key under the same subject", () => KeyAndCertificate.New()),
+        ("the certificate without its key", () => new KeyAndCertificate(Ours.Certificate, _stranger.Key)),
+        ("a certificate of the public key, made without its key", () => new KeyAndCertificate(Forged(), _stranger.Key)),
+    ];
+
+    // Our public key, certified by a stranger.
+    private static byte[] Forged()
+    {
+        var name = new X500DistinguishedName("CN=imagetransfer");
+        var request = new CertificateRequest(name, PublicKey.CreateFromSubjectPublicKeyInfo(Ours.PublicKey, out _),
+            HashAlgorithmName.SHA256);
+        using var certificate = request.Create(name, X509SignatureGenerator.CreateForECDsa(_stranger.Key),
+            DateTimeOffset.UnixEpoch, DateTimeOffset.UtcNow.AddYears(1), [1]);
+        return certificate.RawData;
+    }
+
+    private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
+
+    [TestCaseSource(nameof(Strangers)), Clause("SEAL-2", "SEAL-4")]
+    public void Is_refused(string who)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        for (int round = 0; round < 3; round++)
+        {
+            var wire = Dial();
+            wire.Tls.SendHello();
+            wire.Tls.HearServer();
+            wire.Tls.SendProof(_strangers.Single(row => row.Name == who).Shown());
+            wire.Send("LIST\nGET|cat.png\nPUT|dog.png\n");
+            ExpectNothing(wire);
+        }
+
+        Assert.That(Server.Shows("dog.png"), Is.False);
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-2")]
+    public void The_server_shows_its_own_certificate_and_proves_to_hold_its_key()
+    {
+        using var shown = X509CertificateLoader.LoadCertificate(Enter().Tls.PeersCertificate);
+        Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(Ours.PublicKey));
+    }
+
+    [Test, Clause("SEAL-3")]
+    public void Less_than_TLS_1_3_is_refused()
+    {
+        var wire = Dial();
+        using var tls = new SslStream(new NetworkStream(wire.Socket), true, (_, _, _, _) => true);
+        using var mine = X509Certificate2.CreateFromPem(Ours.Pem, Ours.Pem);
+#pragma warning disable SYSLIB0039, CA5397              // that they are old is what this is about
+        var options = new SslClientAuthenticationOptions
+        {
+            TargetHost = "",
+            ClientCertificates = [mine],
+            EnabledSslProtocols = SslProtocols.Tls12,
+        };
+#pragma warning restore
+        Assert.That(() => tls.AuthenticateAsClient(options),
+            Throws.InstanceOf<AuthenticationException>().Or.InstanceOf<IOException>());
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-3")]
+    public void There_is_no_renegotiation([Values("in the clear", "sealed")] string how)
+    {
+        for (int round = 0; round < 3; round++)
+        {
+            var wire = Enter();
+            wire.List();
+            byte[] hello = Tls.HelloRecord();
+            wire.Tls.Write(how == "sealed" ? wire.Tls.Record(Tls.Handshake, hello.AsSpan(5)) : hello);
+            wire.Send("LIST\n");
+            ExpectNothing(wire);
+        }
+
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-2", "SEAL-4")]
+    public void A_handshake_said_once_more_by_somebody_else_opens_nothing()
+    {
+        var good = Enter();
+        good.Put("cat.png", Notation.Bytes(20));
+        byte[] recorded = good.Tls.Sent.ToArray();
+        good.Dispose();
+        Server.Empty();
+        for (int round = 0; round < 3; round++)
+        {
+            var again = Dial();
+            again.Tls.Write(recorded);
+            byte[] answer = Raw(again);
+            Assert.That(answer, Is.Empty.Or.Matches<byte[]>(octets => octets[0] is Tls.Handshake or Tls.Alert));
+            Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty);
+        }
+
+        StillServes();
+    }
+
+    // What comes until the end, as it is on the wire.
+    private static byte[] Raw(SealedConnection wire)
+    {
+        var all = new MemoryStream();
+        var some = new byte[4096];
+        while (true)
+        {
+            int count = wire.Socket.Receive(some, 0, some.Length, SocketFlags.None, out var error);
+            if (error is SocketError.TimedOut or SocketError.WouldBlock)
+            {
+                throw new Violation("expected  the end of the connection\nreceived  nothing; it stays open");
+            }
+
+            if (error != SocketError.Success)
+            {
+                throw new Violation($"expected  the end of the connection\nreceived  {error}, after "
+                    + Notation.Show(all.ToArray()));
+            }
+
+            if (count == 0)
+            {
+                return all.ToArray();
+            }
+
+            all.Write(some, 0, count);
+        }
+    }
+
+    // ---- who does not speak TLS at all ----
+
+    private static readonly string[] _plain =
+    [
+        "LIST\n", "GET|cat.png|digest=sha256\n", "PUT|dog.png\n", "STATUS\n", "LIST\nLIST\nLIST\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
+        "\0\0\0\0\0\0\0\0", "\u0015\u0003\u0003\0\u0002\u0002\n",
+    ];
+
+    [TestCaseSource(nameof(_plain)), Clause("SEAL-5")]
+    public void Plain_text_gets_the_alert_and_nothing_else(string said)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        var wire = Dial();
+        wire.Tls.Write(Encoding.Latin1.GetBytes(said));
+        Assert.That(Convert.ToHexString(Raw(wire)), Is.EqualTo("1503030002020A"));
+        Assert.That(Server.Shows("dog.png"), Is.False);
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-5", "CLOSE-1")]
+    public void Nor_do_many_octets_of_plain_text_eat_the_alert()
+    {
+        for (int i = 0; i < 20; i++)
+        {
+            var wire = Dial();
+            wire.Tls.Write([.. "PUT|dog.png\n"u8, .. Notation.U64(100_000), .. Notation.Bytes(100_000)]);
+            Assert.That(Convert.ToHexString(Raw(wire)), Is.EqualTo("1503030002020A"));
+        }
+
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-4", "P6")]
+    public void Ninety_half_made_handshakes_hold_up_nobody()
+    {
+        StillServes();
+        var half = Enumerable.Range(0, 90).Select(i => HalfMade(i % 4)).ToArray();
+        var clock = Stopwatch.StartNew();
+        for (int i = 0; i < 10; i++)
+        {
+            StillServes();
+        }
+
+        var wire = Enter();
+        wire.Put("cat.png", Notation.Bytes(100_000));
+        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
+        Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Milliseconds(8_000)), "they were waited for");
+        foreach (var one in half)
+        {
+            one.Dispose();
+        }
+
+        wire.List();
+    }
+
+    [Test, Clause("SEAL-4", "P11")]
+    public void A_handshake_cut_anywhere_costs_nobody_anything()
+    {
+        byte[] hello = Tls.HelloRecord();
+        for (int cut = 0; cut <= hello.Length; cut += 3)
+        {
+            var wire = Dial();
+            wire.Tls.Write(hello.AsSpan(0, cut));
+            if (cut % 2 == 0)
+            {
+                wire.Reset();
+            }
+            else
+            {
+                wire.Socket.Shutdown(SocketShutdown.Send);
+                Raw(wire);
+            }
+        }
+
+        for (int cut = 1, length = 2; cut < length; cut += 23)
+        {
+            var wire = Dial();
+            wire.Tls.SendHello();
+            wire.Tls.HearServer();
+            byte[] proof = [.. wire.Tls.Proof(Ours).SelectMany(message => wire.Tls.Record(Tls.Handshake, message))];
+            length = proof.Length;
+            wire.Tls.Write(proof.AsSpan(0, cut));
+            if (cut % 2 == 0)
+            {
+                wire.Reset();
+            }
+            else
+            {
+                wire.Socket.Shutdown(SocketShutdown.Send);
+                ExpectNothing(wire);
+            }
+        }
+
+        StillServes();
+    }
+
+    [Test, Clause("SEAL-2", "SEAL-4")]
+    public void A_bit_flipped_in_the_proof_opens_nothing()
+    {
+        for (int message = 0; message < 3; message++)
+        {
+            foreach (int at in (int[])[0, 2, 4, 9, 30, -1])
+            {
+                var wire = Dial();
+                wire.Tls.SendHello();
+                wire.Tls.HearServer();
+                var proof = wire.Tls.Proof(Ours).ToArray();
+                proof[message][at < 0 ? ^1 : at] ^= 1;                  // and sealed then: the record is a good one
+                foreach (byte[] each in proof)
+                {
+                    wire.Tls.Write(wire.Tls.Record(Tls.Handshake, each));
+                }
+
+                wire.Socket.Shutdown(SocketShutdown.Send);
+                ExpectNothing(wire);
+            }
+        }
+
+        StillServes();
+    }
+
+    // ---- what a handshake counts as ----
+
+    [Test, Clause("SEAL-4", "P9")]
+    public void Busy_is_said_inside_and_only_to_who_has_the_key()
+    {
+        var server = Start(with: "max-clients=2", key: KeyFile);
+        SealedConnection[] running = [Enter(server), Enter(server)];
+        foreach (var wire in running)
+        {
+            wire.List();
+        }
+
+        for (int i = 0; i < 5; i++)
+        {
+            var outside = Dial(server);
+            outside.Tls.SendHello();
+            outside.Tls.HearServer();
+            outside.Tls.SendProof(_stranger);
+            ExpectNothing(outside);
+            var inside = Enter(server);
+            inside.Send("LIST\nLIST\n");
+            inside.ExpectError("busy", closes: true);
+            inside.Dispose();
+        }
+
+        foreach (var wire in running)
+        {
+            wire.List();
+        }
+
+        running[0].Dispose();
+        Eventually(() =>
+        {
+            using var wire = Enter(server);
+            wire.Send("LIST\n");
+            return wire.ReceiveLine() == "OK";
+        }, "no place becomes free");
+    }
+
+    // ---- memory, and rest ----
+
+    [Test, Clause("SEAL-7", "P7")]
+    public void Ninety_sealed_clients_cost_little()
+    {
+        Server.Has("big.png", Notation.Bytes(16 << 20));
+        StillServes();
+        long before = Memory();
+        var wires = Enumerable.Range(0, 90).Select(_ => Enter()).ToArray();
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
+
+        foreach (var wire in wires.Take(30))
+        {
+            wire.Send("GET|big.png\nGET|big.png\n");
+        }
+
+        foreach (var wire in wires.Take(30))
+        {
+            wire.Expect("OK\n");
+        }
+
+        foreach (var wire in wires.Skip(30).Take(30))
+        {
+            wire.Send($"PUT|{Array.IndexOf(wires, wire)}.png\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(100_000)]);
+        }
+
+        wires[^1].List();
+        if (before == 0)
+        {
+            return;
+        }
+
+        if (RunSettings.IsReference)
+        {
+            Assert.That(Memory(), Is.LessThan(100 << 20), "resident octets");
+        }
+        else
+        {
+            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
+        }
+    }
+}

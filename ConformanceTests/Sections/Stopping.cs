@@ -1,0 +1,458 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Sections;
+
+/// <summary>CLOSE-4, P12: a server that is told to stop, and what it leaves for the next start.</summary>
+public sealed class Stopping : ServerFixture
+{
+    private const int Large = 32 << 20;                         // more than kernels buffer
+
+    // In the order of their asking, all of them by one moment: when this comes back, the server knows.
+    private static void Stop(RunningServer server, ProtocolConnection idle, string signal = "TERM")
+    {
+        server.Program.TellToStop(signal);
+        idle.ExpectError("stopping", closes: true);
+        idle.Dispose();
+    }
+
+    private static void ExpectCleanEnd(RunningServer server)
+    {
+        int code = server.Program.WaitForExit(RunSettings.Milliseconds(15_000));
+        Demand(code == 0, "exit code 0 from a server that was told to stop",
+            code > 128 ? $"{code}: the signal {code - 128} has ended it" : $"{code}");
+    }
+
+    private static void ExpectInFolder(RunningServer server, params string[] names)
+    {
+        var there = Entries(server.Folder).Order().ToArray();
+        Demand(there.SequenceEqual(names.Order()), $"in the folder: {string.Join(", ", names)}",
+            $"in the folder: {string.Join(", ", there)}");
+    }
+
+    [Test, Clause("P12"), CancelAfter(60_000)]
+    public void With_nobody_there_it_ends_with_exit_code_0([Values("INT", "TERM")] string signal)
+    {
+        var server = Start();
+        var wire = Connect(server);
+        wire.List();
+        wire.HalfClose();
+        wire.ExpectEnd();
+        wire.Dispose();
+        server.Program.TellToStop(signal);
+        ExpectCleanEnd(server);
+    }
+
+    [Test, Clause("CLOSE-4", "P12")]
+    public void Those_who_wait_are_told_so([Values("INT", "TERM")] string signal)
+    {
+        var server = Start();
+        ProtocolConnection silent = Connect(server);
+        ProtocolConnection idle = Connect(server);
+        ProtocolConnection half = Connect(server);
+        idle.List();
+        half.List();
+        half.Send("LIS");
+        var barrier = Connect(server);
+        barrier.List();                                 // it has seen the half line
+        barrier.HalfClose();
+        barrier.ExpectEnd();
+        barrier.Dispose();
+        var clock = Stopwatch.StartNew();
+        server.Program.TellToStop(signal);
+        foreach (var wire in (ProtocolConnection[])[silent, idle, half])
+        {
+            wire.ExpectError("stopping", closes: true);
+            wire.Dispose();
+        }
+
+        ExpectCleanEnd(server);
+        double took = clock.Elapsed.TotalSeconds;
+        double atMost = 5 + RunSettings.Milliseconds(5_000) / 1000.0;
+        Demand(took < atMost, "the end soon after the last client has closed: nothing runs", $"it took {took:0.0} s");
+    }
+
+    [Test, Clause("CLOSE-4", "P12")]
+    public void Running_transfers_come_to_their_end_and_what_waits_behind_them_does_not(
+        [Values("INT", "TERM")] string signal)
+    {
+        var server = Start();
+        var picture = Notation.Bytes(Large);
+        server.Has("cat.png", picture);
+        ProtocolConnection idle = Connect(server);
+        ProtocolConnection download = ConnectSlow(server);
+        ProtocolConnection upload = Connect(server);
+        ProtocolConnection begun = Connect(server);
+        ProtocolConnection digested = ConnectSlow(server);
+        bool digests = Extensions.Missing("DIGEST-1") is null;
+        idle.List();
+        if (digests)
+        {
+            digested.Send("GET|cat.png|digest=sha256\n");
+        }
+
+        if (digests)
+        {
+            digested.Expect("OK\n");
+        }
+
+        upload.Send("PUT|dog.png\n");
+        upload.Expect("OK\n");
+        upload.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
+        begun.Send("PUT|bird.png\n");                   // accepted, and no more than that
+        begun.Expect("OK\n");
+        download.Send("GET|cat.png\nLIST\nGET|cat.png\n");
+        download.Expect("OK\n");
+        Stop(server, idle, signal);
+        var clock = Stopwatch.StartNew();
+        upload.Send([.. Notation.Bytes(30).AsSpan(10), .. "LIST\n"u8]);
+        upload.Expect("OK\n");
+        upload.ExpectError("stopping", closes: true);
+        ExpectItReadsOn(upload, clock);
+        begun.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
+        begun.Expect("OK\n");
+        begun.ExpectError("stopping", closes: true);
+        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of cat.png", "others");
+        download.ExpectError("stopping", closes: true);
+        if (digests)
+        {
+            Demand(digested.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of cat.png", "others");
+            digested.ExpectOctets(System.Security.Cryptography.SHA256.HashData(picture));
+            digested.ExpectError("stopping", closes: true);
+        }
+
+        foreach (var wire in (ProtocolConnection[])[upload, begun, download, digested])
+        {
+            wire.Dispose();
+        }
+
+        ExpectCleanEnd(server);
+        ExpectInFolder(server, "cat.png", "dog.png", "bird.png");
+        Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the octets of dog.png", "others");
+    }
+
+    [Test, Clause("CLOSE-4", "P12", "GET-3")]
+    public void After_ten_seconds_transfers_are_cut_and_nothing_half_done_stays()
+    {
+        var server = Start();
+        var picture = Notation.Bytes(Large);
+        server.Has("cat.png", picture);
+        ProtocolConnection idle = Connect(server);
+        ProtocolConnection stalled = Connect(server);
+        ProtocolConnection slow = Connect(server);
+        ProtocolConnection unread = ConnectSlow(server);
+        var dribbles = Connect(server);
+        idle.List();
+        (ProtocolConnection, string)[] running = [(stalled, "never"), (slow, "late"), (dribbles, "dribbles")];
+        foreach (var (wire, name) in running)
+        {
+            wire.Send($"PUT|{name}.png\n");
+            wire.Expect("OK\n");
+            wire.Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
+        }
+
+        unread.Send("GET|cat.png\n");
+        unread.Expect("OK\n");
+        var clock = Stopwatch.StartNew();
+        Stop(server, idle);
+        bool early = false;
+        for (int i = 0; i < 14 && !early; i++)
+        {
+            dribbles.Send("x");
+            early = stalled.Socket.Poll(500_000, SelectMode.SelectRead);
+        }
+
+        double waited = clock.Elapsed.TotalSeconds;
+        Demand(!early, "10 s for a running upload to end", $"something comes after {waited:0.0} s");
+        if (clock.Elapsed.TotalSeconds < 9)             // else this machine has slept, and not the client
+        {
+            slow.Send(Notation.Bytes(1000).AsSpan(500));
+            slow.Expect("OK\n");
+            slow.ExpectError("stopping", closes: true);
+        }
+
+        slow.Dispose();
+        bool came = false;
+        for (int i = 0; i < RunSettings.Milliseconds(24) && !came; i++)
+        {
+            dribbles.Send("x");
+            came = stalled.Socket.Poll(500_000, SelectMode.SelectRead);
+        }
+
+        Demand(came, "`stopping` inside the stalled upload, 10 s after the signal", "nothing in 19 s");
+        stalled.ExpectError("stopping", closes: true);
+        stalled.Dispose();
+        dribbles.ExpectError("stopping", closes: true);         // an octet now and then buys no time
+        dribbles.Dispose();
+        byte[] rest = unread.ReceiveRest(orSilence: true);
+        var block = rest.AsSpan(Math.Min(8, rest.Length));
+        Demand(block.Length < Large && block.SequenceEqual(picture.AsSpan(0, block.Length)),
+            "the block cut short, and not a word behind it (GET-3)",
+            $"{block.Length} of {Large} octets, which are not those of the file: an ER here is taken for the picture");
+        unread.ExpectEnd();
+        unread.Dispose();
+        ExpectCleanEnd(server);
+        double took = clock.Elapsed.TotalSeconds;
+        double atMost = 13 + RunSettings.Milliseconds(6_000) / 1000.0;
+        Demand(took < atMost, "the end within 13 s", $"it took {took:0.0} s");
+        string[] late = server.Shows("late.png") ? ["late.png"] : [];
+        ExpectInFolder(server, ["cat.png", .. late]);
+    }
+
+    [Test, Clause("CLOSE-4")]
+    public void Told_to_stop_it_takes_nobody_any_more()
+    {
+        var server = Start();
+        ProtocolConnection idle = Connect(server);
+        ProtocolConnection upload = Connect(server);
+        upload.Send("PUT|cat.png\n");
+        upload.Expect("OK\n");
+        idle.List();
+        Stop(server, idle);
+        // Refused, or not accepted and reset in the end; never served.
+        if (server.TryToConnect() is { } late)
+        {
+            Own(late);
+            late.Send("LIST\n");
+            late.Socket.Poll(1_500_000, SelectMode.SelectRead);         // while something keeps the server running
+            upload.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
+            upload.Expect("OK\n");
+            upload.ExpectError("stopping", closes: true);
+            upload.Dispose();
+            ExpectCleanEnd(server);
+            string said = Encoding.UTF8.GetString(late.ReceiveRest());
+            Demand(!said.StartsWith("OK"),
+                "no service for a client that comes after the signal", said.ReplaceLineEndings("\\n"));
+        }
+    }
+
+    [Test, Clause("P12", "P5")]
+    public void It_starts_again_at_once_on_the_same_port_and_folder([Values("TERM", "KILL")] string signal)
+    {
+        var server = Start();
+        ProtocolConnection open = Connect(server);
+        ProtocolConnection upload = Connect(server);
+        open.Put("cat.png", Notation.Bytes(5000));
+        upload.Send("PUT|dog.png\n");
+        upload.Expect("OK\n");
+        if (signal == "KILL")
+        {
+            upload.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        }
+
+        Connect(server).List();
+        server.Program.TellToStop(signal);
+        if (signal == "TERM")
+        {
+            open.ExpectError("stopping", closes: true);         // the server has closed first: its port rests a while
+            upload.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+            upload.Expect("OK\n");
+            foreach (var wire in (ProtocolConnection[])[open, upload])
+            {
+                wire.Dispose();
+            }
+
+            ExpectCleanEnd(server);
+        }
+        else
+        {
+            server.Program.WaitForExit();
+        }
+
+        var next = Start(folder: server.Folder, port: server.Port);
+        var listed = Connect(next).List().Select(line => line.Split('|')[0]);
+        string[] expected = signal == "TERM" ? ["cat.png", "dog.png"] : ["cat.png"];
+        Demand(listed.SequenceEqual(expected), $"{string.Join(", ", expected)} in the list of the next server",
+            string.Join(", ", listed));
+        ExpectInFolder(next, expected);
+        bool isWhole = next.Stored("cat.png").AsSpan().SequenceEqual(Notation.Bytes(5000));
+        Demand(isWhole, "cat.png as it was stored", "others");
+    }
+
+    [Test, Clause("P12")]
+    public void A_start_removes_the_files_of_the_dead_and_leaves_those_of_the_living()
+    {
+        string folder = NewFolder();
+        var before = new List<string[]>();
+        RunningServer[] servers = [Start(folder: folder), Start(folder: folder)];
+        foreach (var server in servers)
+        {
+            for (int i = 0; i < 4; i++)
+            {
+                var wire = Connect(server);
+                wire.Send($"PUT|{before.Count}-{i}.png\n");
+                wire.Expect("OK\n");
+                wire.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+            }
+
+            Connect(server).List();
+            before.Add([.. Entries(folder).Except(before.SelectMany(names => names))]);
+        }
+
+        servers[0].Program.TellToStop("KILL");
+        servers[0].Program.WaitForExit();
+        Connect(Start(folder: folder)).List();
+        var after = Entries(folder);
+        Demand(before[1].All(after.Contains), "the temporary files of a living server left alone",
+            $"gone: {string.Join(", ", before[1].Except(after))}");
+        Demand(!before[0].Any(after.Contains), "the temporary files of a server that was killed removed",
+            $"still there: {string.Join(", ", before[0].Intersect(after))}");
+    }
+
+    [Test, Clause("P12", "P10")]
+    public void What_is_planted_under_the_name_of_a_temporary_stops_no_start(
+        [Values("folder", "pipe", "link")] string what)
+    {
+        if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs links and pipes");
+        }
+
+        var server = Start();
+        var wire = Connect(server);
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(2 << 20), .. Notation.Bytes(1 << 20)]);
+        Connect(server).List();
+        server.Program.TellToStop("KILL");
+        server.Program.WaitForExit();
+        if (server.Hidden() is not [var temporary])
+        {
+            return;             // it lies elsewhere, as it may
+        }
+
+        string path = server.PathOf(temporary);
+        string outside = Path.Combine(NewFolder(), "outside.png");
+        File.Delete(path);
+        File.WriteAllBytes(outside, Notation.Bytes(100));
+        if (what == "folder")
+        {
+            Directory.CreateDirectory(path);
+        }
+        else if (what == "link")
+        {
+            File.CreateSymbolicLink(path, outside);
+        }
+        else
+        {
+            using (var mkfifo = Process.Start("mkfifo", [path]))
+            {
+                mkfifo.WaitForExit();
+            }
+        }
+
+        var listed = Connect(Start(folder: server.Folder)).List();
+        Demand(listed is [], "an empty listing", string.Join(", ", listed));
+        Demand(File.Exists(outside) && LocalFiles.Read(outside).AsSpan().SequenceEqual(Notation.Bytes(100)),
+            "what the link points to, outside the folder, as it was", "it is gone, or changed");
+    }
+
+    // As after a crash between the step that gives a file its name and the one that removes its temporary.
+    [Test, Clause("P5", "P12")]
+    public void What_has_its_name_keeps_its_octets_when_its_temporary_file_is_removed()
+    {
+        if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs hard links");
+        }
+
+        var server = Start();
+        var wire = Connect(server);
+        wire.Send("PUT|cat.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(2 << 20), .. Notation.Bytes(1 << 20)]);
+        Connect(server).List();
+        Eventually(() => server.Hidden().All(name => new FileInfo(server.PathOf(name)).Length > 0),
+            "nothing is written");
+        server.Program.TellToStop("KILL");
+        server.Program.WaitForExit();
+        if (server.Hidden() is not [var temporary])
+        {
+            return;             // it lies elsewhere, as it may
+        }
+
+        using (var ln = Process.Start("ln", [server.PathOf(temporary), server.PathOf("cat.png")]))
+        {
+            ln.WaitForExit();
+        }
+
+        if (!server.Shows("cat.png"))
+        {
+            Skip.Because("needs hard links");
+        }
+
+        byte[] stored = server.Stored("cat.png");
+        Connect(Start(folder: server.Folder)).List();
+        Demand(server.Shows("cat.png") && server.Stored("cat.png").AsSpan().SequenceEqual(stored),
+            "cat.png as it was before the start, although a temporary file is the same one",
+            server.Shows("cat.png")
+                ? $"{server.Stored("cat.png").Length:N0} octets of {stored.Length:N0}" : "it is gone");
+        ExpectInFolder(server, "cat.png");
+    }
+
+    [Test, Clause("P10", "P12")]
+    public void It_starts_on_a_folder_with_everything_in_it()
+    {
+        string folder = NewFolder();
+        string outside = NewFolder();
+        HostileFolder.Fill(folder, outside);
+        foreach (string name in (string[])[".keep", ".keep.png", ".png"])
+        {
+            File.WriteAllBytes(Path.Combine(folder, name), []);         // other people's, and empty
+        }
+
+        string[] before = [.. HostileFolder.Look(folder, outside).Where(entry => !entry.Contains("/.imagetransfer-"))];
+        var wire = Connect(Start(folder: folder));
+        wire.Put("cat.png", Notation.Bytes(9));
+        var listed = wire.List().Select(line => line.Split('|')[0]);
+        Demand(listed.SequenceEqual(["cat.png", "fine.png"]), "cat.png and fine.png in the list",
+            string.Join(", ", listed));
+        var after = HostileFolder.Look(folder, outside);
+        Demand(before.All(entry => after.Contains(entry)), "all that lay in the folder left as it was",
+            $"gone or changed: {string.Join(", ", before.Except(after))}");
+    }
+
+    [Test, Clause("P12", "P2")]
+    public void Another_server_on_the_folder_removes_nothing_of_a_living_one([Values] bool stops)
+    {
+        string folder = NewFolder();
+        var first = Start(folder: folder);
+        ProtocolConnection upload = Connect(first);
+        ProtocolConnection begun = Connect(first);
+        begun.Send("PUT|dog.png\n");                    // no octet of it yet
+        begun.Expect("OK\n");
+        var picture = Notation.Bytes(2 << 20);
+        upload.Send("PUT|cat.png\n");
+        upload.Expect("OK\n");
+        upload.Send([.. Notation.U64(2 << 20), .. picture.AsSpan(0, 1 << 20)]);
+        Connect(first).List();
+        var before = Entries(folder);
+        var second = Start(folder: folder);
+        Connect(second).List();
+        var after = Entries(folder);
+        Demand(before.All(name => after.Contains(name)),
+            "the temporary files of a running upload left alone by a server that starts beside it",
+            $"gone: {string.Join(", ", before.Except(after))}");
+        if (stops)
+        {
+            second.Program.TellToStop();
+            ExpectCleanEnd(second);
+            after = Entries(folder);
+            Demand(before.All(name => after.Contains(name)),
+                "the temporary files of a running upload left alone by another server that ends",
+                $"gone: {string.Join(", ", before.Except(after))}");
+        }
+
+        begun.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+        begun.Expect("OK\n");
+        upload.Send(picture.AsSpan(1 << 20));
+        upload.Expect("OK\n");
+        Demand(first.Stored("cat.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");
+    }
+
+    private static string[] Entries(string folder) =>
+        [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path))];
+}

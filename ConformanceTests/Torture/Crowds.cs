@@ -1,0 +1,267 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>Very many clients, idle and greedy ones.</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class Crowds : TortureFixture
+{
+    // ---- crowded, stalled, exhausted ----
+
+    [Test, Order(3)]
+    public void A_thousand_idle_clients_and_four_greedy_ones_hold_up_nobody()
+    {
+        var server = Start("--max-clients 2000");
+        for (int i = 0; i < 30; i++)
+        {
+            server.Has($"{i}.png", Notation.Bytes(100));
+        }
+
+        using (var file = File.Create(server.PathOf("big.png")))
+        {
+            file.SetLength(64 << 20);
+        }
+
+        var probe = Connect(server);
+        for (int i = 0; i < 100; i++)
+        {
+            probe.List();
+        }
+
+        long before = Resident(server);
+        long octets = 0;
+        var idle = Enumerable.Range(0, 1000).Select(_ => Own(Dial(server.Port))).ToArray();
+        probe.List();
+        double rest = Processor(server);
+
+        bool enough = false;
+        var bulk = Task.Run(() => Together(4, _ =>
+        {
+            using var socket = Dial(server.Port);
+            var sink = new byte[1 << 20];
+            while (!Volatile.Read(ref enough))
+            {
+                socket.Send("GET|big.png\n"u8);
+                long left = 3 + 8 + (64 << 20);
+                while (left > 0)
+                {
+                    int count = socket.Receive(sink);
+                    if (count == 0)
+                    {
+                        throw new Violation("a bulk download was cut");
+                    }
+
+                    left -= count;
+                    Interlocked.Add(ref octets, count);
+                }
+            }
+        }));
+        var clock = Stopwatch.StartNew();
+        double TimeOfList()
+        {
+            Thread.Sleep(2);
+            return Milliseconds(() => probe.List());
+        }
+
+        var latencies = Enumerable.Range(0, Times(1000)).Select(_ => TimeOfList()).Order().ToArray();
+        double p99 = latencies[latencies.Length * 99 / 100];
+        double rate = octets / 1e6 / clock.Elapsed.TotalSeconds;
+        Volatile.Write(ref enough, true);
+        Assert.That(bulk.Wait(60_000), "the bulk downloads hang");
+        long grown = Resident(server) - before;
+        int disturbed = idle.Count(socket => socket.Poll(0, SelectMode.SelectRead));
+        Assert.That(disturbed, Is.Zero, "idle clients were spoken to or cut");
+        Assert.That(p99, Is.LessThan(RunSettings.Milliseconds(50)), "LIST's p99 in ms");
+        Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
+        Assert.That(rest, Is.LessThan(5), "% of a processor with a thousand idle clients");
+        double median = latencies[latencies.Length / 2];
+        double worst = latencies[^1];
+        Say("P6 P7 P9", $"1,000 idle, 4 downloads at {rate:N0} MB/s: "
+            + $"LIST takes {median:0.0} ms, p99 {p99:0.0} ms, worst {worst:0.0} ms; "
+            + $"{Mebi(grown)} MiB more; {rest:0.0} % CPU while all are idle");
+    }
+
+    [Test, Order(4)]
+    public void Those_who_never_read_or_write_cost_little_and_are_cut_in_time()
+    {
+        var server = Start("--max-clients 1000");
+        using (var file = File.Create(server.PathOf("big.png")))
+        {
+            file.SetLength(64 << 20);
+        }
+
+        var probe = Connect(server);
+        for (int i = 0; i < 50; i++)
+        {
+            probe.List();
+            probe.Put($"warm{i}.png", Notation.Bytes(1000));
+        }
+
+        int descriptors = Descriptors(server);
+        long before = Resident(server);
+        long most = before;
+        double worst = 0;
+        double end = 0;
+
+        for (int i = 0; i < 200; i++)
+        {
+            Own(Dial(server.Port, receiveBuffer: 1 << 16)).Send("GET|big.png\nGET|big.png\n"u8);
+        }
+
+        var waiting = new List<(ProtocolConnection Wire, string Kind, Stopwatch Since)>();
+        foreach (var (kind, count) in ((string, int)[])[("line", 10), ("block", 10), ("silent", 100), ("length", 100)])
+        {
+            for (int i = 0; i < count; i++)
+            {
+                var wire = Own(new ProtocolConnection(Dial(server.Port), Side.Client));
+                if (kind == "line")
+                {
+                    wire.List();
+                }
+
+                wire.Send(kind == "line" ? "LIS" : $"PUT|{kind}{i}.png\n");
+                if (kind != "line")
+                {
+                    wire.Expect("OK\n");
+                }
+
+                if (kind is "block" or "length")
+                {
+                    wire.Send(Notation.U64(1 << 20));
+                }
+
+                waiting.Add((wire, kind, Stopwatch.StartNew()));
+            }
+        }
+
+        probe.List();
+        Assert.That(Descriptors(server), Is.GreaterThan(descriptors + 600), "they are all there");
+
+        var cut = waiting.Select(one => one.Kind).Distinct().ToDictionary(kind => kind, _ => new List<double>());
+        var clock = Stopwatch.StartNew();
+        while (end == 0 && clock.ElapsedMilliseconds < RunSettings.Milliseconds(50_000))
+        {
+            foreach (var one in waiting.ToArray())
+            {
+                if (one.Wire.Socket.Poll(0, SelectMode.SelectRead))
+                {
+                    cut[one.Kind].Add(one.Since.Elapsed.TotalSeconds);
+                    one.Wire.ExpectError("timeout", closes: true);
+                    one.Wire.Dispose();
+                    waiting.Remove(one);
+                }
+                else if (one.Kind is "line" or "block")
+                {
+                    one.Wire.Socket.Send("X"u8);            // an octet every 100 ms
+                }
+            }
+
+            worst = Math.Max(worst, Milliseconds(() => probe.List()));
+            most = Math.Max(most, Resident(server));
+            if (waiting.Count == 0 && Descriptors(server) <= descriptors)
+            {
+                end = clock.Elapsed.TotalSeconds;
+            }
+
+            Thread.Sleep(100);
+        }
+
+        int left = Descriptors(server) - descriptors;
+        Assert.That(end, Is.GreaterThan(0), $"{waiting.Count} writers, {left} descriptors left after 50 s");
+        double late = RunSettings.Milliseconds(3_000) / 1000.0;
+        Assert.That(cut["line"], Is.All.InRange(9.5, 10 + late));
+        foreach (string kind in (string[])["block", "silent", "length"])
+        {
+            Assert.That(cut[kind], Is.All.InRange(19.5, 40 + late), kind);
+        }
+
+        Assert.That(most - before, Is.LessThan(40 << 20), "resident octets");
+        Assert.That(worst, Is.LessThan(RunSettings.Milliseconds(1000)), "LIST's worst in ms");
+        Assert.That(Hidden(server.Folder), Is.Empty);
+        Say("P6 P7", $"200 that never read, 200 that never write: at most {Mebi(most - before)} MiB more, "
+            + $"LIST at worst {worst:0.0} ms; all cut and their descriptors back after {end:0.0} s");
+        string Took(string kind) => $"{cut[kind].Min():0.0} to {cut[kind].Max():0.0} s";
+
+        Say("P8", $"one octet per 100 ms: a line is cut after {Took("line")}, a block after {Took("block")}; "
+            + $"a go-ahead that is not used after {Took("silent")}, a length without octets after {Took("length")}");
+    }
+
+    [Test, Order(5)]
+    public void Out_of_descriptors_it_rests_and_recovers()
+    {
+        RunningServer server = null!;
+        ProtocolConnection[] wires = [];
+        for (int burst = 0; burst < Times(15); burst++)
+        {
+            // As soon as it listens: what it opens on first use comes too late then.
+            server = Start("--max-clients 1000", launcher: "sh -c 'ulimit -n 128; exec \"$@\"' sh");
+            server.Has("cat.png", Notation.Bytes(9));
+            wires = [.. Enumerable.Range(0, 150).Select(_ => Connect(server))];
+            for (var clock = Stopwatch.StartNew(); !server.Program.Errors.Contains("cannot accept"); Thread.Sleep(10))
+            {
+                Assert.That(server.Program.HasEnded, Is.False, server.Program.Said());
+                Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Patience),
+                    $"they do not run out\n{server.Program.Said()}");
+            }
+        }
+
+        double starving = Processor(server);
+        for (int i = 0; i < 20; i++)
+        {
+            wires[0].List();           // those inside are served
+        }
+
+        foreach (var wire in wires[1..141])
+        {
+            wire.Dispose();
+        }
+
+        foreach (var wire in wires[141..])
+        {
+            Assert.That(wire.Get("cat.png"), Is.EqualTo(Notation.Bytes(9)));
+        }
+
+        wires[0].Put("dog.png", Notation.Bytes(1000));
+        double rest = Processor(server);
+        Assert.That(starving, Is.LessThan(20), "% of a processor");
+        Assert.That(rest, Is.LessThan(5), "% of a processor afterwards");
+        Say("P9", $"150 clients, 128 descriptors, {Times(15)} servers: {starving:0.0} % CPU while none is left, "
+            + $"{rest:0.0} % afterwards, all served in the end");
+    }
+
+    [Test, Order(6)]
+    public void A_log_that_nobody_reads_and_clients_that_do_nothing_cost_nothing()
+    {
+        var server = Start("--trace --max-clients 5", drain: false);
+        server.Has("big.png", Notation.Bytes(32 << 20));
+        server.Has("cat.png", Notation.Bytes(9));
+        ProtocolConnection idle = Connect(server);
+        ProtocolConnection half = Connect(server);
+        ProtocolConnection upload = Connect(server);
+        ProtocolConnection stalled = Connect(server);
+        ProtocolConnection ended = Connect(server);
+        double worst = Enumerable.Range(0, Times(5000)).Max(_ => Milliseconds(() => idle.Get("cat.png")));
+        half.Send("LIS");
+        upload.Send("PUT|dog.png\n");
+        upload.Expect("OK\n");
+        upload.Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
+        stalled.Send("GET|big.png\nGET|big.png\n");
+        ended.Send("GET|big.png\n");
+        ended.HalfClose();
+        Connect(server).ExpectError("busy");
+        double[] used = [Processor(server), Processor(server)];
+        upload.Reset();
+        idle.List();
+        Assert.That(used, Is.All.LessThan(5), "% of a processor with each client at rest in another state");
+        server.Program.Signal("TERM");
+        Assert.That(server.Program.WaitForExit(RunSettings.Milliseconds(15_000)), Is.Zero);
+        Say("P6", $"a --trace that nobody reads: {Times(5000):N0} GETs, at worst {worst:0.0} ms, and exit 0; "
+            + $"at rest in six states {used.Max():0.0} % CPU");
+    }
+}

@@ -1,0 +1,134 @@
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>Files that change, and disks that are full.</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class DiskFaults : TortureFixture
+{
+    [Test, Order(11)]
+    public void A_file_that_changes_while_it_is_sent()
+    {
+        const int Size = 24 << 20;
+        var random = new Random(RunSettings.Seed);
+        var server = Start();
+        byte[] old = Notation.Bytes(Size);
+        byte[] right = [.. old, .. SHA256.HashData(old)];
+        byte[] other = new byte[Size];
+        int runs = Times(30);
+        int cut = 0;
+        for (int i = 0; i < runs; i++)
+        {
+            server.Has("cat.png", old);
+            using var wire = server.Connect();
+            wire.Send("GET|cat.png|digest=sha256\n");
+            wire.Expect("OK\n");
+            wire.ExpectOctets(Notation.U64(Size));
+            byte[] begun = wire.Receive(random.Next(1, Size / 4));
+            if (i % 3 > 0)
+            {
+                File.Delete(server.PathOf("cat.png"));
+            }
+
+            if (i % 3 > 1)
+            {
+                server.Has("cat.png", other);
+            }
+
+            if (i % 3 == 0)
+            {
+                Truncate(server.PathOf("cat.png"), random.Next(Size));
+            }
+
+            wire.HalfClose();
+            byte[] all = [.. begun, .. wire.ReceiveRest()];
+            Assert.That(all.AsSpan().SequenceEqual(right.AsSpan(0, all.Length)), "octets that are not the file's");
+            Assert.That(i % 3 == 0 || all.Length == right.Length, "cut, though the file has only lost its name");
+            if (all.Length < right.Length)
+            {
+                cut++;
+            }
+        }
+
+        Say("P4", $"{runs} downloads of a file that is cut, deleted or replaced meanwhile: "
+            + $"{runs - cut} right, {cut} short, none wrong");
+    }
+
+    private static void Truncate(string path, int length)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+        file.SetLength(length);
+    }
+
+    // ---- the disk ----
+
+    [Test, Order(12)]
+    public void A_full_disk()
+    {
+        string folder = NewFolder();
+        bool mounted = Execute("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder) == 0;
+        if (!mounted)
+        {
+            Say("P1 P5", "skipped: no small disk can be mounted");
+            return;
+        }
+
+        Own(new Mounted(folder));
+        var server = Start(folder: folder);
+        ProtocolConnection wire = Connect(server);
+        ProtocolConnection other = Connect(server);
+        wire.Put("small.png", Notation.Bytes(300_000));
+        string before = string.Join('\n', other.List());
+        for (int i = 0; i < Times(20); i++)
+        {
+            string answer = Put(wire, "large.png", Notation.Bytes(2 << 20), digest: i % 2 == 0);
+            Assert.That(answer, Does.StartWith("ER|storage|"));
+            Assert.That(string.Join('\n', other.List()), Is.EqualTo(before));
+            Assert.That(Hidden(folder), Is.Empty);
+        }
+
+        Assert.That(() => server.Has(".filler", new byte[1 << 20]), Throws.InstanceOf<IOException>());
+        Assert.That(Put(wire, "tiny.png", Notation.Bytes(9), digest: false), Does.StartWith("ER|storage|"));
+        File.Delete(server.PathOf(".filler"));
+        wire.Put("large.png", Notation.Bytes(600_000));
+        foreach (var (name, size) in ((string, int)[])[("small.png", 300_000), ("large.png", 600_000)])
+        {
+            Assert.That(other.Get(name).AsSpan().SequenceEqual(Notation.Bytes(size)), name);
+        }
+
+        Assert.That(Directory.GetFileSystemEntries(folder), Has.Length.EqualTo(2));
+        Say("P1 P5", $"{Times(20) + 1} uploads to a full disk: storage each time, nothing left; "
+            + "with room again the next one is stored");
+    }
+
+    private sealed class Mounted(string folder) : IDisposable
+    {
+        public void Dispose()
+        {
+            if (Execute("umount", folder) != 0)
+            {
+                Execute("umount", "-l", folder);
+            }
+        }
+    }
+
+    [Test, Order(15)]
+    public void A_log_on_a_full_disk_ends_no_server()
+    {
+        var server = Start("--trace", launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
+        for (int i = 0; i < 20; i++)
+        {
+            using var wire = server.Connect();
+            wire.Put($"{i}.png", Notation.Bytes(100));
+            Assert.That(wire.List(), Has.Length.EqualTo(i + 1));
+        }
+
+        Thread.Sleep(500);
+        Assert.That(server.Program.HasEnded, Is.False, "it ended because it could not write its log");
+        Say("P6 P11", "a log that cannot be written: 20 clients served");
+    }
+}

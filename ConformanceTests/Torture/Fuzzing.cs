@@ -1,0 +1,340 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>Conversations that are cut, changed or random.</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class Fuzzing : TortureFixture
+{
+    // ---- malformed ----
+
+    // What the client of a transcript says, piece by piece, and what lies in the server's folder before.
+    private static readonly (byte[][] Pieces, byte[] Octets, Holding[] Before)[] _conversations = [..
+        from transcript in ProtocolSpecification.Transcripts
+        where !transcript.ClientOnly
+        let said = transcript.Steps.OfType<Says>().Where(says => says.Side == Side.Client)
+            .Select(says => says.Pieces.OfType<Octets>().SelectMany(piece => piece.Value).ToArray()).ToArray()
+        let before = transcript.Before.Where(file => file.Side == Side.Server).ToArray()
+        select (said, said.SelectMany(octets => octets).ToArray(), before)];
+
+    // A server whose log goes into a file, and what it has and uses before anybody is unkind to it.
+    private sealed class Target
+    {
+        private readonly RunningServer _server;
+        private readonly string _log;
+        private readonly HashSet<string> _belongs;
+        private readonly int _descriptors;
+        private readonly long _resident;
+
+        public Target(Fuzzing test, string? folder = null)
+        {
+            _log = Path.Combine(test.NewFolder("log"), "stderr");
+            _server = test.Start("--max-clients 1000", folder, launcher: $"sh -c 'exec \"$@\" 2>{_log}' sh");
+            _belongs = [.. Directory.GetFileSystemEntries(_server.Folder)];
+            for (int i = 0; i < 2000; i++)
+            {
+                Exchange(_conversations[i % _conversations.Length].Octets);
+            }
+
+            Recover([]);
+            _descriptors = Descriptors(_server);
+            _resident = Resident(_server);
+        }
+
+        // A good client is answered, and the folder is as it was, with these files.
+        public void Recover(Holding[] files)
+        {
+            using var wire = _server.Connect();
+            var listed = wire.List().Select(line => line.Split('|')[0]);
+            Assert.That(listed.Intersect(HostileFolder.Names), Is.Empty, "served, and no picture");
+            foreach (string path in Directory.GetFiles(_server.Folder))
+            {
+                if (!_belongs.Contains(path) && Path.GetFileName(path)[0] != '.')
+                {
+                    File.Delete(path);
+                }
+            }
+
+            foreach (var file in files)
+            {
+                _server.Has(file.Name, file.Content!);
+            }
+        }
+
+        // Nothing is left of it all: figures for the report.
+        public string AsBefore()
+        {
+            Recover([]);
+            string[] Entries() => Directory.GetFileSystemEntries(_server.Folder);
+
+            bool Clean() => Descriptors(_server) <= _descriptors && _belongs.SetEquals(Entries());
+
+            var clock = Stopwatch.StartNew();
+            while (!Clean() && clock.ElapsedMilliseconds < RunSettings.Patience)
+            {
+                Thread.Sleep(20);
+            }
+
+            Assert.That(Entries(), Is.EquivalentTo(_belongs));
+            Assert.That(Descriptors(_server), Is.LessThanOrEqualTo(_descriptors), "descriptors");
+            long grown = Resident(_server) - _resident;
+            Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
+            string[] lines = File.ReadAllLines(_log);
+            string[] mishaps = ["Exception", "   at ", "Unhandled", "internal"];
+            Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
+            var gaps = lines.Where(line => line.EndsWith("faster than they were read)"));
+            Assert.That(gaps, Is.Empty, "what was left out cannot be judged");
+            return $"descriptors and temporaries as before, {Mebi(grown)} MiB more, "
+                + $"nothing amiss in {lines.Length:N0} lines of log";
+        }
+
+        // Sends all of it and FIN, and judges what comes back until the end.
+        public void Exchange(ReadOnlySpan<byte> octets)
+        {
+            using var socket = Dial(_server.Port);
+            var answer = new byte[1 << 14];
+            int count = 0;
+            string? wrong = null;
+            try
+            {
+                socket.Send(octets);
+                socket.Shutdown(SocketShutdown.Send);
+                int Kept() => Math.Min(count, answer.Length - 1024);
+
+                while (socket.Receive(answer.AsSpan(Kept())) is > 0 and var received)
+                {
+                    count += received;
+                }
+
+                wrong = Judged(answer.AsSpan(0, Kept()), octets.Length > 0);
+            }
+            catch (SocketException e)
+            {
+                wrong = $"{e.SocketErrorCode} after {count} octets";
+            }
+
+            if (wrong is null)
+            {
+                return;
+            }
+
+            throw new Violation(
+                $"expected  an answer and the end\nreceived  {wrong}\nsent      {Notation.Show(octets, 2000)}");
+        }
+
+        private static readonly string[] _closing = ["bad-request", "too-large"];
+        private static readonly string[] _goingOn =
+            ["unsupported", "bad-name", "bad-type", "not-found", "exists", "bad-offset", "empty", "corrupt", "storage"];
+
+        // Lines of §6 up to the first OK, behind which a block may come; nothing behind a line that closes.
+        // Null is well.
+        private static string? Judged(ReadOnlySpan<byte> answer, bool expected)
+        {
+            if (expected && answer.Length == 0)
+            {
+                return "no answer";
+            }
+
+            for (var rest = answer; rest.Length > 0 && !rest.StartsWith("OK\n"u8);)
+            {
+                int end = rest.IndexOf((byte)'\n');
+                if (end < 0 && answer.Length > 14_000)
+                {
+                    return null;
+                }
+
+                string line = Encoding.UTF8.GetString(rest[..Math.Max(end, 0)]);
+                rest = rest[(end + 1)..];
+                string code = line.Split('|', 3) is ["ER", var middle, _] ? middle : "";
+                bool fits = _goingOn.Contains(code) || _closing.Contains(code) && rest.Length == 0;
+                if (!fits || line.Any(char.IsControl))
+                {
+                    return Notation.Show(answer, 500);
+                }
+            }
+
+            return null;
+        }
+
+        // Sends it, and has no manners: a reset, or silence until it is disposed of.
+        public void Leave(byte[] octets, bool resets, ConcurrentBag<Socket> silent)
+        {
+            var socket = Dial(_server.Port);
+            socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
+            socket.Poll(1000, SelectMode.SelectError);          // a millisecond, for the server to get there
+            socket.LingerState = new LingerOption(resets, 0);
+            if (resets)
+            {
+                socket.Dispose();
+            }
+            else
+            {
+                silent.Add(socket);
+            }
+        }
+    }
+
+    [Test, Order(7)]
+    public void Every_conversation_cut_at_every_octet()
+    {
+        var target = new Target(this);
+        var silent = new ConcurrentBag<Socket>();
+        int cuts = 0;
+        foreach (var (_, octets, before) in _conversations)
+        {
+            for (int length = 0; length <= octets.Length; length++)
+            {
+                for (int how = 0; how < 3; how++, cuts++)
+                {
+                    target.Recover(before);
+                    if (how == 0)
+                    {
+                        target.Exchange(octets.AsSpan(0, length));
+                    }
+                    else
+                    {
+                        target.Leave(octets[..length], how == 1, silent);
+                    }
+                }
+            }
+
+            while (silent.TryTake(out var socket))
+            {
+                socket.Dispose();
+            }
+        }
+
+        Say("P10 P11", $"{_conversations.Length} transcripts cut at every octet by FIN, reset or silence, "
+            + $"{cuts:N0} connections; {target.AsBefore()}");
+    }
+
+    [Test, Order(8)]
+    public void Every_octet_of_every_header_replaced_by_every_other()
+    {
+        var target = new Target(this);
+        var headers = new HashSet<string>();
+        int connections = 0;
+        foreach (var (pieces, octets, before) in _conversations)
+        {
+            for (int i = 0, start = 0; i < pieces.Length; start += pieces[i++].Length)
+            {
+                bool isHeader = pieces[i] is [.., 10] or { Length: 8 };
+                if (!isHeader || !headers.Add(Encoding.Latin1.GetString(pieces[i])))
+                {
+                    continue;
+                }
+
+                for (int at = start; at < start + pieces[i].Length; at++)
+                {
+                    target.Recover(before);
+                    Together(4, thread =>
+                    {
+                        for (int value = thread; value < 256; value += 4)
+                        {
+                            byte[] changed = [.. octets[..at], (byte)value, .. octets[(at + 1)..]];
+                            if (value == octets[at] || new Random(Mixed(at, value)).NextDouble() >= Rounds)
+                            {
+                                continue;
+                            }
+
+                            target.Exchange(changed);
+                            Interlocked.Increment(ref connections);
+                        }
+                    });
+                }
+            }
+        }
+
+        Say("P10 P11", $"{headers.Count} requests and lengths, each octet replaced by all others, "
+            + $"{connections:N0} connections; {target.AsBefore()}");
+    }
+
+    [Test, Order(9)]
+    public void Random_octets_in_a_hostile_folder()
+    {
+        string folder = NewFolder();
+        string outside = NewFolder();
+        HostileFolder.Fill(folder, outside);
+        // That of a dead server would be swept.
+        File.Delete(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"));
+        var (target, look) = (new Target(this, folder), HostileFolder.Look(folder, outside));
+        string[] requests =
+        [
+            .. HostileFolder.Names.Select(name => $"GET|{name}\nPUT|{name}\n"),
+            "GET|../outside.png\nPUT|folder.png/inside.png\n",
+            "GET|fine.png|digest=sha256|offset=3\nGET|.hidden.png\n",
+            "GET|link-folder.png/outside.png\nLIST\nSTATUS\n",
+        ];
+        byte[][] valid =
+        [
+            .. _conversations.Select(conversation => conversation.Octets),
+            .. requests.Select(Encoding.UTF8.GetBytes),
+        ];
+        int inputs = Times(20_000);
+        int judged = 0;
+        for (int first = 0; first < inputs; first += 1000)
+        {
+            var silent = new ConcurrentBag<Socket>();
+            Together(4, thread =>
+            {
+                for (int i = first + thread; i < Math.Min(first + 1000, inputs); i += 4)
+                {
+                    var random = new Random(Mixed(i, 0));
+                    byte[] input = Mutated(valid, random);
+                    if (random.Next(4) < 2)
+                    {
+                        target.Leave(input, random.Next(2) == 0, silent);
+                    }
+                    else
+                    {
+                        target.Exchange(input);
+                        Interlocked.Increment(ref judged);
+                    }
+                }
+            });
+            target.Recover([]);
+            while (silent.TryTake(out var socket))
+            {
+                socket.Dispose();
+            }
+        }
+
+        string after = target.AsBefore();
+        Assert.That(HostileFolder.Look(folder, outside), Is.EqualTo(look));
+        Assert.That(File.ReadAllBytes(Path.Combine(outside, "outside.png")), Is.EqualTo(Notation.Bytes(9)));
+        Say("P10 P11", $"{inputs:N0} random inputs, {judged:N0} answers judged, "
+            + $"a folder of links and pipes stays as it is; {after}");
+    }
+
+    private static byte[] Mutated(byte[][] valid, Random random)
+    {
+        byte[] octets = valid[random.Next(valid.Length)];
+        for (int times = random.Next(1, 5); times > 0; times--)
+        {
+            int at = random.Next(octets.Length + 1);
+            int end = random.Next(at, octets.Length + 1);
+            byte[] other = valid[random.Next(valid.Length)];
+            byte[] raw = new byte[random.Next(1 << random.Next(13))];
+            random.NextBytes(raw);
+            byte[] Behind(int count) => octets[Math.Min(at + count, octets.Length)..];
+
+            octets = random.Next(6) switch
+            {
+                0 => [.. octets[..at], .. octets[end..]],                                       // left out
+                1 => [.. octets[..end], .. octets[at..]],                                       // twice
+                2 => [.. octets[..at], .. other[random.Next(other.Length)..]],                  // from another
+                3 => [.. octets[..at], (byte)random.Next(256), .. Behind(1)],
+                4 => [.. octets[..at], .. Notation.U64((1UL << random.Next(64)) - 1), .. Behind(8)],
+                _ => [.. octets[..at], .. raw, .. octets[at..]],
+            };
+        }
+
+        return octets;
+    }
+}

@@ -1,0 +1,449 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using static ConformanceTests.Torture.TortureFixture;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>
+/// Handshakes and records that are almost right, and clients that stop half way. A client with the key is served
+/// beside all of them.
+/// </summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class SealedFuzzing : SealedFixture
+{
+    [SetUp]
+    public void OnlyTheReferenceOnLinux() =>
+        Assume.That(RunSettings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
+
+    [TearDown]
+    public void SayWhatFailed() => SayIfItFailed();
+
+    private static readonly byte[] _picture = Notation.Bytes(2_000);
+
+    // A server whose log goes into a file, and what it has and uses before anybody is unkind to it.
+    private sealed class Target
+    {
+        public readonly RunningServer Server;
+        private readonly string _log;
+        private readonly int _descriptors;
+        private readonly long _resident;
+        public double Worst;                    // milliseconds that a good client has waited, its handshake included
+
+        public Target(SealedFuzzing test)
+        {
+            _log = Path.Combine(test.NewFolder("log"), "stderr");
+            string launcher = $"sh -c 'exec \"$@\" 2>{_log}' sh";
+            Server = test.Start("--max-clients 2000", key: KeyFile, launcher: launcher);
+            Server.Has("cat.png", _picture);
+            for (int i = 0; i < 300; i++)
+            {
+                AskWell(Ours);
+            }
+
+            _descriptors = Descriptors(Server);
+            _resident = Resident(Server);
+            Worst = 0;
+        }
+
+        public Tls Dial(out Socket socket) => new(socket = TortureFixture.Dial(Server.Port), Side.Client);
+
+        public void AskWell(KeyAndCertificate me) => Worst = Math.Max(Worst, Milliseconds(() =>
+        {
+            var tls = Dial(out var socket);
+            using var wire = new SealedConnection(socket, Side.Client, tls);
+            tls.AsClient(me);
+            if (!wire.Get("cat.png").AsSpan().SequenceEqual(_picture))
+            {
+                throw new Violation("not what is there");
+            }
+        }));
+
+        // What was stored is whole; then it is taken away.
+        public int Sweep()
+        {
+            var stored = Directory.GetFiles(Server.Folder, "up*.png");
+            foreach (string path in stored)
+            {
+                Assert.That(File.ReadAllBytes(path).AsSpan().SequenceEqual(_picture), $"{path} is not what was sent");
+                File.Delete(path);
+            }
+
+            return stored.Length;
+        }
+
+        public string AsBefore()
+        {
+            string[] Entries() => [.. Directory.GetFileSystemEntries(Server.Folder).Select(Path.GetFileName)!];
+
+            bool Clean() => Descriptors(Server) <= _descriptors && Entries() is ["cat.png"];
+
+            for (var clock = Stopwatch.StartNew(); !Clean() && clock.ElapsedMilliseconds < RunSettings.Patience;)
+            {
+                Thread.Sleep(20);
+            }
+
+            Assert.That(Entries(), Is.EqualTo(new[] { "cat.png" }));
+            Assert.That(Descriptors(Server), Is.LessThanOrEqualTo(_descriptors), "descriptors");
+            double rest = Processor(Server);            // of a busy machine .NET's compiler asks for more than one look
+            for (int looks = 3; rest >= 5 && looks > 0; looks--)
+            {
+                rest = Processor(Server);
+            }
+
+            Assert.That(rest, Is.LessThan(5), "% of a processor with nothing to do");
+            long grown = Resident(Server) - _resident;
+            Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
+            string[] lines = File.ReadAllLines(_log);
+            string[] mishaps = ["   at ", "Unhandled", "internal"];
+            Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
+            return $"a good client waits {Worst:0} ms at worst; descriptors as before, {Mebi(grown)} MiB more, "
+                + $"{rest:0.0} % CPU, nothing amiss in {lines.Length:N0} lines of log";
+        }
+    }
+
+    // ---- almost right ----
+
+    // What a client does that had the best intentions, up to a point.
+    private enum Spoilt { Hello, Proof, Records, Kinds }
+
+    [Test, Order(1), Clause("SEAL-4", "SEAL-6", "P11")]
+    public void Mutated_handshakes_and_records()
+    {
+        var target = new Target(this);
+        byte[] recorded;
+        using (var good = Enter(target.Server))
+        {
+            good.Put("up.png", _picture);
+            recorded = good.Tls.Sent.ToArray();
+        }
+
+        target.Sweep();
+        int inputs = Times(20_000);
+        int judged = 0;
+        int stored = 0;
+        var (counts, clock) = (new int[4], Stopwatch.StartNew());
+        var identities = Enumerable.Range(0, 4).Select(_ => KeyAndCertificate.Copy(Ours)).ToArray();
+        for (int first = 0; first < inputs; first += 1000)
+        {
+            var silent = new ConcurrentBag<Socket>();
+            Together(4, thread =>
+            {
+                for (int i = first + thread; i < Math.Min(first + 1000, inputs); i += 4)
+                {
+                    var random = new Random(Mixed(i, 7));
+                    var how = (Spoilt)(random.Next(10) switch { < 4 => 0, < 7 => 1, < 9 => 2, _ => 3 });
+                    try
+                    {
+                        if (Try(target, identities[thread], recorded, how, random, i, silent))
+                        {
+                            Interlocked.Increment(ref judged);
+                        }
+                    }
+                    catch (Violation e)
+                    {
+                        throw new Violation($"input {i}, {how}: {e.Message}");
+                    }
+
+                    Interlocked.Increment(ref counts[(int)how]);
+                }
+            });
+            target.AskWell(Ours);
+            while (silent.TryTake(out var socket))
+            {
+                socket.Dispose();
+            }
+
+            stored += target.Sweep();
+        }
+
+        double seconds = clock.Elapsed.TotalSeconds;
+        Eventually(() => Hidden(target.Server.Folder).Length == 0, "temporary files are left behind");
+        stored += target.Sweep();
+        Say("P11 SEAL", $"{inputs:N0} spoilt on the way in {seconds:0} s "
+            + $"({counts[0]:N0} hellos, {counts[1]:N0} proofs, {counts[2]:N0} uploads, "
+            + $"{counts[3]:N0} kinds of record), {judged:N0} ends judged, {stored:N0} uploads whole all the same; "
+            + target.AsBefore());
+    }
+
+    // True: what came back was judged.
+    private static bool Try(Target target, KeyAndCertificate me, byte[] recorded, Spoilt how, Random random, int number,
+        ConcurrentBag<Socket> silent)
+    {
+        var tls = target.Dial(out var socket);
+        bool mayAnswer = how is Spoilt.Records or Spoilt.Kinds;
+        try
+        {
+            switch (how)
+            {
+                case Spoilt.Hello:
+                    tls.Write(Mutated(random.Next(3) == 0 ? recorded : Tls.HelloRecord(), random));
+                    break;
+                case Spoilt.Proof:
+                    tls.SendHello();
+                    tls.HearServer();
+                    byte[][] proof = [.. tls.Proof(me)];
+                    int spoilt = random.Next(proof.Length);
+                    byte[] before = proof[spoilt];
+                    proof[spoilt] = Mutated(before, random);
+                    if (proof[spoilt].AsSpan().SequenceEqual(before))
+                    {
+                        proof[spoilt] = [];
+                    }
+
+                    foreach (byte[] message in proof)
+                    {
+                        tls.Write(tls.Record(Tls.Handshake, Cut(message)));
+                    }
+
+                    break;
+                case Spoilt.Records:
+                    tls.AsClient(me);
+                    byte[] request = tls.Record(Tls.Data, Encoding.ASCII.GetBytes($"PUT|up{number}.png\n"));
+                    byte[] block = tls.Record(Tls.Data, [.. Notation.U64((ulong)_picture.Length), .. _picture]);
+                    tls.Write(Mutated([.. request, .. block], random));
+                    break;
+                default:
+                    tls.AsClient(me);
+                    for (int records = random.Next(1, 5); records > 0; records--)
+                    {
+                        var octets = new byte[random.Next(1 << random.Next(1, 13))];
+                        random.NextBytes(octets);
+                        byte type = (byte)(random.Next(3) == 0 ? random.Next(256) : random.Next(20, 25));
+                        if (type == Tls.Data)
+                        {
+                            octets = "LIST\n"u8.ToArray();
+                        }
+
+                        tls.Write(tls.Record(type, octets));
+                    }
+                    break;
+            }
+        }
+        catch (SocketException) { }             // it has been ended meanwhile, which is what it deserves
+
+        switch (random.Next(3))
+        {
+            case 0:
+                silent.Add(socket);
+                return false;
+            case 1:
+                socket.LingerState = new LingerOption(true, 0);
+                socket.Dispose();
+                return false;
+        }
+
+        using (socket)
+        {
+            try
+            {
+                socket.Shutdown(SocketShutdown.Send);
+            }
+            catch (SocketException)
+            {
+                return false;
+            }
+
+            if (how == Spoilt.Hello)
+            {
+                JudgeRaw(socket);
+            }
+            else
+            {
+                Judge(tls, mayAnswer);
+            }
+        }
+
+        return true;
+    }
+
+    private static byte[] Cut(byte[] octets) => octets[..Math.Min(octets.Length, 1 << 14)];
+
+    // Octets changed, left out, put in, or said twice.
+    private static byte[] Mutated(byte[] octets, Random random)
+    {
+        for (int times = random.Next(1, 4); times > 0; times--)
+        {
+            int at = random.Next(octets.Length + 1);
+            int end = Math.Min(at + random.Next(1, 40), octets.Length);
+            var raw = new byte[random.Next(1, 1 << random.Next(1, 9))];
+            random.NextBytes(raw);
+            octets = random.Next(6) switch
+            {
+                0 => [.. octets[..at], .. octets[end..]],
+                1 => [.. octets[..end], .. octets[at..]],
+                2 => [.. octets[..at], .. raw, .. octets[at..]],
+                3 => octets[..at],
+                4 => [.. octets[..at], .. octets[at..end].Select(octet => (byte)(octet ^ (1 << random.Next(8)))),
+                    .. octets[end..]],
+                _ => [.. octets[..at], .. octets[at..end].Select(_ => (byte)random.Next(256)), .. octets[end..]],
+            };
+        }
+
+        return octets;
+    }
+
+    private static void Judge(Tls tls, bool mayAnswer)
+    {
+        while (tls.NextRecord(out var error) is var (type, octets))
+        {
+            bool isAnswer = type == Tls.Data;
+            if (isAnswer && !mayAnswer)
+            {
+                throw new Violation($"an answer: {Notation.Show(octets)}");
+            }
+
+            if (error != SocketError.Success)
+            {
+                return;
+            }
+        }
+    }
+
+    // Records of TLS, or nothing, until the end; a reset is one, where octets of ours could not be read.
+    private static void JudgeRaw(Socket socket)
+    {
+        var octets = new byte[1 << 14];
+        int count = 0;
+        while (true)
+        {
+            int received = socket.Receive(octets, count, octets.Length - count, SocketFlags.None, out var error);
+            if (error is SocketError.TimedOut or SocketError.WouldBlock)
+            {
+                throw new Violation("it is not ended");
+            }
+
+            if (received == 0 || error != SocketError.Success)
+            {
+                break;
+            }
+
+            count += received;
+        }
+
+        for (int at = 0; at + 5 <= count; at += 5 + (octets[at + 3] << 8 | octets[at + 4]))
+        {
+            if (octets[at] is < 20 or > 23)
+            {
+                throw new Violation($"no TLS: {Notation.Show(octets.AsSpan(0, count))}");
+            }
+        }
+    }
+
+    // ---- half way ----
+
+    [Test, Order(2), Clause("SEAL-4", "P6", "P7", "P8")]
+    public void Five_hundred_that_stop_half_way()
+    {
+        var target = new Target(this);
+        int count = Times(500);
+        var random = new Random(RunSettings.Seed);
+        byte[] hello = Tls.HelloRecord();
+        var half = new List<(Socket Socket, Stopwatch Since)>();
+        for (int i = 0; i < count; i++)
+        {
+            var tls = target.Dial(out var socket);
+            Own(socket);
+            half.Add((socket, Stopwatch.StartNew()));
+            if (i % 2 == 0)
+            {
+                tls.Write(hello.AsSpan(0, random.Next(hello.Length + 1)));
+            }
+            else
+            {
+                tls.SendHello();
+                tls.HearServer();
+                byte[] proof = [.. tls.Proof(Ours).SelectMany(message => tls.Record(Tls.Handshake, message))];
+                tls.Write(proof.AsSpan(0, random.Next(proof.Length)));
+            }
+        }
+
+        long most = 0;
+        var took = new List<double>();
+        for (var clock = Stopwatch.StartNew(); half.Count > 0; Thread.Sleep(20))
+        {
+            target.AskWell(Ours);
+            most = Math.Max(most, Resident(target.Server));
+            if (clock.ElapsedMilliseconds > RunSettings.Milliseconds(30_000))
+            {
+                Assert.Fail($"{half.Count} are not ended");
+            }
+
+            foreach (var one in half.ToArray())
+            {
+                if (one.Socket.Poll(0, SelectMode.SelectRead) && HasEnded(one.Socket))
+                {
+                    took.Add(one.Since.Elapsed.TotalSeconds);
+                    one.Socket.Dispose();
+                    half.Remove(one);
+                }
+            }
+        }
+
+        double late = RunSettings.Milliseconds(3_000) / 1000.0;
+        Assert.That(took, Is.All.InRange(9.5, 10 + late));
+        Assert.That(most, Is.LessThan(100 << 20), "resident octets");
+        Say("P8 SEAL", $"{count} that stop inside a handshake are ended after {took.Min():0.0} to {took.Max():0.0} s, "
+            + $"{Mebi(most)} MiB at most; {target.AsBefore()}");
+    }
+
+    // Takes what is there: hellos and alerts on the way to the end.
+    private static bool HasEnded(Socket socket)
+    {
+        var some = new byte[4096];
+        int received = socket.Receive(some, 0, some.Length, SocketFlags.None, out var error);
+        return received == 0 || error != SocketError.Success;
+    }
+
+    // ---- strangers ----
+
+    [Test, Order(3), Clause("SEAL-2", "SEAL-4", "P6")]
+    public void Strangers_who_knock_for_ever_hold_up_nobody()
+    {
+        var target = new Target(this);
+        var stranger = KeyAndCertificate.New();
+        int knocks = 0;
+        bool enough = false;
+        var knocking = Task.Run(() => Together(3, _ =>
+        {
+            var me = new KeyAndCertificate(Ours.Certificate, KeyAndCertificate.Copy(stranger).Key);
+            while (!Volatile.Read(ref enough))
+            {
+                var tls = target.Dial(out var socket);
+                using (socket)
+                {
+                    tls.SendHello();
+                    tls.HearServer();
+                    tls.SendProof(me);
+                    socket.Shutdown(SocketShutdown.Send);
+                    Judge(tls, mayAnswer: false);
+                }
+
+                Interlocked.Increment(ref knocks);
+            }
+        }));
+        using var inside = Enter(target.Server);
+        var clock = Stopwatch.StartNew();
+        var waits = new List<double>();
+        while (clock.ElapsedMilliseconds < Math.Max(1000, Times(5000)) && !knocking.IsCompleted)
+        {
+            waits.Add(Milliseconds(() => inside.Get("cat.png")));
+            target.AskWell(Ours);
+        }
+
+        double rate = knocks / clock.Elapsed.TotalSeconds;
+        Volatile.Write(ref enough, true);
+        Assert.That(knocking.Wait(60_000), "the strangers hang");
+        waits.Sort();
+        double p99 = waits[waits.Count * 99 / 100];
+        Assert.That(p99, Is.LessThan(RunSettings.Milliseconds(500)), "a GET's p99 in ms");
+        inside.Dispose();
+        Say("P6 SEAL", $"{rate:N0} strangers a second: GET inside takes {waits[waits.Count / 2]:0.0} ms, "
+            + $"p99 {p99:0.0} ms; {target.AsBefore()}");
+    }
+}

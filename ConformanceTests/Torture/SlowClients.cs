@@ -1,0 +1,137 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>This client, where strace makes its system calls slow.</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class SlowClients : ClientFixture
+{
+    private const string Strace = "/usr/bin/strace";
+
+    [SetUp]
+    public void OnlyTheReferenceOnLinux() =>
+        Assume.That(RunSettings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
+
+    [TearDown]
+    public void SayWhatFailed() => SayIfItFailed();
+
+    private ChildProgram RunTraced(string trace, params string[] words) =>
+        Own(new ChildProgram("client",
+            [
+                .. CommandTemplates.Words(
+                    $"{Strace} -f -qq {trace} dotnet {CommandTemplates.Dll} client 127.0.0.1 {Port}"),
+                .. words,
+            ],
+            Folder));
+
+    // What a cut download has left, made as long as it is wanted.
+    private string Keep(string name, long length)
+    {
+        var client = Run("GET", name);
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. new byte[10]]);
+        wire.Dispose();
+        client.WaitForExit();
+        string hidden = Directory.GetFiles(Folder, ".imagetransfer-*.down").Single();
+        using var file = File.OpenWrite(hidden);
+        file.SetLength(length);
+        return hidden;                              // zeros from its first octet to its last
+    }
+
+    [Test, Order(1), Clause("CLI-4", "CLI-6")]
+    public void A_second_client_that_is_slow_to_lock_never_touches_what_the_first_has_published()
+    {
+        if (!File.Exists(Strace))
+        {
+            Say("P2", "skipped: no strace");
+            return;
+        }
+
+        var picture = Notation.Bytes(100_000);
+        var first = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..50_000]]);
+        Eventually(() => Directory.GetFileSystemEntries(Folder).Length == 1, "nothing is being saved");
+        string hidden = Directory.GetFileSystemEntries(Folder)[0];
+
+        // The second one opens the hidden file, and is slow to ask for the lock that the first one holds.
+        var second = RunTraced($"-P {hidden} -e inject=flock:delay_enter={RunSettings.Milliseconds(3_000)}000 "
+            + $"-o {Path.Combine(NewFolder("calls"), "calls.txt")}", "GET", "cat.png");
+        var other = Accept();
+        other.Expect("GET|cat.png|digest=sha256\n");
+        other.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..10]]);
+        int traced = 0;
+        Eventually(() =>
+        {
+            string children = File.ReadAllText($"/proc/{second.Id}/task/{second.Id}/children");
+            return int.TryParse(children.Split(' ')[0], out traced) && LargeFolders.Opened(traced).Contains(hidden);
+        }, "the second client does not open it");
+        wire.Send([.. picture[50_000..], .. SHA256.HashData(picture)]);
+        Assert.That(first.WaitForExit(), Is.Zero, first.Said());
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture));
+
+        other.Dispose();                                    // and the second one's download is cut
+        Assert.That(second.WaitForExit(RunSettings.Milliseconds(20_000)), Is.EqualTo(1));
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture), "it was whole before");
+        Say("P2", "a client that locks the hidden file after another has published it: the picture is untouched");
+    }
+
+    [Test, Order(2), Clause("CLI-10", "CLI-9", "LIMIT-3")]
+    public void What_was_kept_is_read_before_anything_is_asked()
+    {
+        if (!File.Exists(Strace))
+        {
+            Say("P8", "skipped: no strace");
+            return;
+        }
+
+        const int Kept = 5_000_000;
+        string hidden = Keep("cat.png", Kept);
+        string calls = Path.Combine(NewFolder("calls"), "calls.txt");
+        var client = RunTraced($"-P {hidden} -o {calls} -e trace=pread64 "
+            + "-e inject=pread64:delay_exit=100000", "GET", "cat.png", "--resume");
+        var wire = Accept();
+        wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
+        string[] reads = File.ReadAllLines(calls);
+        long read = reads.Select(line => Regex.Match(line, @"= (\d+)( |$)")).Where(match => match.Success)
+            .Sum(match => long.Parse(match.Groups[1].Value));
+        Assert.That(read, Is.EqualTo(Kept), string.Join('\n', reads));
+        byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(whole));
+        Assert.That(File.ReadAllLines(calls), Has.Length.EqualTo(reads.Length), "it is read once, and not again");
+        Say("P8", $"a slow disk under --resume: all {Kept:N0} octets kept are read before the server is asked");
+    }
+
+    [Test, Order(3), Clause("CLI-10", "CLI-9")]
+    public void A_server_that_has_much_to_read_is_waited_for()
+    {
+        // A minute, and one more for each 100 MiB that the server has to read before it can answer.
+        const int Kept = 150 << 20;
+        Keep("cat.png", Kept);
+        var clock = Stopwatch.StartNew();
+        var client = Run("GET", "cat.png", "--resume");
+        var wire = Accept();
+        wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
+        byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
+        while (clock.Elapsed < TimeSpan.FromSeconds(66))
+        {
+            Assert.That(client.HasEnded, Is.False, $"given up after {clock.Elapsed.TotalSeconds:0} s\n{client.Said()}");
+            Thread.Sleep(200);
+        }
+
+        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(new FileInfo(PathOf("cat.png")).Length, Is.EqualTo(whole.Length));
+        Say("P8", "an answer that takes 66 s, behind 150 MiB of offset: waited for");
+    }
+}

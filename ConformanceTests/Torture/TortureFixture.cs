@@ -1,0 +1,125 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>What the torture of a server has in common. It needs Linux.</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public abstract class TortureFixture : ServerFixture
+{
+    [SetUp]
+    public void OnlyTheReferenceOnLinux() =>
+        Assume.That(RunSettings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
+
+    [TearDown]
+    public void SayWhatFailed() => SayIfItFailed();
+
+    // ---- small things ----
+
+    public static int Mixed(int a, int b) => unchecked(RunSettings.Seed * 1_000_003 + a * 7_919 + b);
+
+    // The content that belongs to a name; the last number in it is the length.
+    protected static byte[] Picture(string name)
+    {
+        var octets = new byte[int.Parse(Path.GetFileNameWithoutExtension(name).Split('-')[^1])];
+        new Random(BitConverter.ToInt32(SHA256.HashData(Encoding.UTF8.GetBytes(name)))).NextBytes(octets);
+        Notation.Bytes(8).CopyTo(octets, 0);
+        return octets;
+    }
+
+    protected static bool Intact(string folder, string name) =>
+        File.ReadAllBytes(Path.Combine(folder, name)).AsSpan().SequenceEqual(Picture(name));
+
+    public static string[] Hidden(string folder) =>
+        [.. Directory.GetFileSystemEntries(folder, ".*").Select(path => Path.GetFileName(path))];
+
+    protected static IEnumerable<string> Visible(string folder) =>
+        Directory.GetFiles(folder).Where(file => Path.GetFileName(file)[0] != '.');
+
+    // The answer to an upload, whether it is refused at once or in the end.
+    protected static string Put(
+        ProtocolConnection wire, string name, byte[] content, bool digest, Action? beforeTheLastOctet = null)
+    {
+        wire.Send($"PUT|{name}{(digest ? "|digest=sha256" : "")}\n");
+        if (wire.ReceiveLine() is var refused && refused != "OK")
+        {
+            return refused;
+        }
+
+        byte[] block = [.. Notation.U64((ulong)content.Length), .. content, .. digest ? SHA256.HashData(content) : []];
+        wire.Send(block.AsSpan(..^1));
+        beforeTheLastOctet?.Invoke();
+        wire.Send(block.AsSpan(^1..));
+        return wire.ReceiveLine();
+    }
+
+    public static Socket Dial(int port, int receiveBuffer = 0)
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        socket.SendTimeout = socket.ReceiveTimeout = RunSettings.Patience * 2;
+        if (receiveBuffer > 0)
+        {
+            socket.ReceiveBufferSize = receiveBuffer;
+        }
+
+        try
+        {
+            socket.Connect(IPAddress.Loopback, port);
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            throw;
+        }
+
+        return socket;
+    }
+
+    // The body in several threads; the first failure counts.
+    public static void Together(int threads, Action<int> body)
+    {
+        Task StartOne(int i) => Task.Factory.StartNew(() => body(i), TaskCreationOptions.LongRunning);
+
+        var tasks = Enumerable.Range(0, threads).Select(StartOne).ToArray();
+        if (!Task.WaitAll(tasks, RunSettings.Milliseconds(300_000)))
+        {
+            throw new Violation("it hangs");
+        }
+    }
+
+    public static double Milliseconds(Action action)
+    {
+        var clock = Stopwatch.StartNew();
+        action();
+        return clock.Elapsed.TotalMilliseconds;
+    }
+
+    public static int Descriptors(RunningServer server) =>
+        Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+
+    public static string Mebi(long octets) => $"{Math.Max(octets, 0) / 1048576.0:0.0}";
+
+    public static long Resident(RunningServer server) =>
+        long.Parse(File.ReadAllText($"/proc/{server.Program.Id}/statm").Split(' ')[1]) * Environment.SystemPageSize;
+
+    // How much of one processor it uses for two seconds, in per cent, once .NET has compiled again what was used a lot.
+    public static double Processor(RunningServer server)
+    {
+        Thread.Sleep(500);
+        var before = server.Program.CpuTime;
+        Thread.Sleep(2000);
+        return (server.Program.CpuTime - before).TotalMilliseconds / 20;
+    }
+
+    public static int Execute(string program, params string[] words)
+    {
+        using var process = Process.Start("sh", ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words]);
+        return process.WaitForExit(10_000) ? process.ExitCode : -1;
+    }
+}

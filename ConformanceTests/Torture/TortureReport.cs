@@ -1,0 +1,34 @@
+using System.Globalization;
+using ConformanceTests.Harness.Grading;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>
+/// `make torture`: how much of it there is, and torture.txt, to which each test adds a line of what it counted.
+/// SEED=2 chooses other moments and other bytes. ROUNDS=0.1 does a tenth of everything, ROUNDS=10 ten times as
+/// much; 1 takes about four minutes on two cores.
+/// </summary>
+internal static class TortureReport
+{
+    private static readonly string _scale = Environment.GetEnvironmentVariable("ROUNDS") ?? "1";
+    public static readonly double Rounds =
+        double.TryParse(_scale, CultureInfo.InvariantCulture, out double number) ? number : 1;
+    private static readonly string _report = Path.Combine(RunSettings.Root, "ConformanceTests", "torture.txt");
+
+    static TortureReport() =>               // once a run, whichever fixture comes first
+        File.WriteAllText(_report, FormattableString.Invariant($"seed {RunSettings.Seed}, rounds x {Rounds}\n"));
+
+    public static int Times(int count) => Math.Max(1, (int)(count * Rounds));
+
+    public static void Say(string promises, string figures) =>
+        File.AppendAllText(_report, $"{promises,-11} {figures}\n");
+
+    public static void SayIfItFailed()
+    {
+        bool failed = TestContext.CurrentContext.Result.Outcome.Status == NUnit.Framework.Interfaces.TestStatus.Failed;
+        if (failed)
+        {
+            Say("FAILED", TestContext.CurrentContext.Test.Name.Replace('_', ' '));
+        }
+    }
+}
