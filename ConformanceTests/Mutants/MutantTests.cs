@@ -155,9 +155,15 @@ public sealed partial class MutantTests
     [OneTimeTearDown]
     public static void Write()
     {
-        var sorted = _rows.Order(StringComparer.Ordinal).Select(row => row + "\n");
+        string[] rows;
+        lock (_rows)
+        {
+            rows = [.. _rows];
+        }
+
+        var sorted = rows.Order(StringComparer.Ordinal).Select(row => row + "\n");
         string table = $"{"mistake",-64} {"sentence",-10} {"graded as",-10} caught\n{string.Concat(sorted)}";
-        if (_rows.Count > 0)
+        if (rows.Length > 0)
         {
             File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "mutants.txt"), table);
         }

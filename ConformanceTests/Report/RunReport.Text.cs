@@ -217,16 +217,22 @@ public static partial class RunReport
     }
 
     // Sentences of which every test needs what only the reference has.
-    private static string NotLookedAt()
+    private static string NotLookedAt(Verdict[] verdicts)
     {
-        var offered = _verdicts.Where(verdict => verdict.Outcome == "not offered").Select(verdict => verdict.Clause);
+        HashSet<string> lookedAt;
+        lock (_verdicts)
+        {
+            lookedAt = [.. _lookedAt];
+        }
+
+        var offered = verdicts.Where(verdict => verdict.Outcome == "not offered").Select(verdict => verdict.Clause);
         var missing = ProtocolSpecification.Clauses.Values.Where(clause =>
-                !_lookedAt.Contains(clause.Id) && clause.Level == Level.Must
+                !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
                 && (Stages.IsOfClients(clause) ? RunSettings.Client != "" : RunSettings.Server != "")
                 && !(clause.IsExtension && offered.Any(id => id.Split('-')[0] == clause.Id.Split('-')[0])))
             .Select(clause => clause.Id).Where(id => id != "CONF-1"
-                && !_verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();
-        var reasons = _verdicts.Where(verdict => verdict.Outcome == "not looked at")
+                && !verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();
+        var reasons = verdicts.Where(verdict => verdict.Outcome == "not looked at")
             .GroupBy(verdict => verdict.Message.Trim(), verdict => verdict.Clause)
             .Select(group => $"  {string.Join(", ", group.Distinct())}: {group.Key}\n").ToArray();
         if (missing.Length + reasons.Length == 0)

@@ -115,7 +115,13 @@ public static partial class RunReport
 
     public static void Write()
     {
-        if (_verdicts.Count == 0)
+        Verdict[] verdicts;
+        lock (_verdicts)
+        {
+            verdicts = [.. _verdicts];
+        }
+
+        if (verdicts.Length == 0)
         {
             if (RunSettings.Stage > 0)
             {
@@ -126,9 +132,9 @@ public static partial class RunReport
             return;
         }
 
-        var settled = Settled(_verdicts);
+        var settled = Settled(verdicts);
         string text = Text(Implementation, settled, _before);
-        string tail = !RunSettings.IsReference && RunSettings.Stage == 0 ? NotLookedAt() : "";
+        string tail = !RunSettings.IsReference && RunSettings.Stage == 0 ? NotLookedAt(verdicts) : "";
         tail += WindowsLimits.Report() is { Length: > 0 } windows ? windows + "\n" : "";
         File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "report.txt"), text + tail);
         string page = ReportHtml.Of(Implementation, settled, Totals(settled) + Lead(settled), tail);
@@ -164,17 +170,19 @@ public static partial class RunReport
         return [.. verdicts.Select(verdict =>
         {
             if (verdict.Failure is not { } failure)
-{
-return verdict;
-}
+            {
+                return verdict;
+            }
 
-failure = failure.Settled(
+            failure = failure.Settled(
                 known.Contains(verdict.Conversation) ? whole.Contains(verdict.Conversation) : any);
             var clause = ProtocolSpecification.Find(failure.Sentence ?? verdict.Clause);
             return verdict with
             {
-                Clause = clause.Id, Failure = failure, Message = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n",
+                Clause = clause.Id,
+                Failure = failure,
+                Message = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n",
             };
-}).OrderBy(verdict => verdict.Stage).ThenBy(verdict => verdict.Clause).ThenBy(verdict => verdict.Test)];
+        }).OrderBy(verdict => verdict.Stage).ThenBy(verdict => verdict.Clause).ThenBy(verdict => verdict.Test)];
     }
 }

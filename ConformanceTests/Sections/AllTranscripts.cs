@@ -7,7 +7,7 @@ using NUnit.Framework.Internal;
 namespace ConformanceTests.Sections;
 
 /// <summary>Every transcript of Protocol.md, in three deliveries, against a server.</summary>
-[Order(2)]
+[RunOrder(2)]
 public sealed class Transcripts : ServerFixture
 {
     // With the sentences as categories: --filter TestCategory=GET-3 runs what proves that one.
@@ -29,7 +29,7 @@ public sealed class Transcripts : ServerFixture
     private static bool NeedsItsOwn(Transcript transcript) => transcript.Ids.Any(id => id.StartsWith("STATUS"));
 }
 
-[Order(2)]
+[RunOrder(2)]
 public sealed class ClientTranscripts : ClientFixture
 {
     private static IEnumerable<TestCaseData> Cases() =>

@@ -3,7 +3,7 @@ using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Sections;
 
-[Order(1)]                                              // what waits longest begins first
+[RunOrder(1)]                                              // what waits longest begins first
 public sealed class ClientDeadlines : ClientFixture
 {
     [Test, Clause("CLI-9")]

@@ -5,7 +5,7 @@ using ConformanceTests.Harness.Specification;
 namespace ConformanceTests.Sections;
 
 /// <summary>CONN: connections, and messages in any pieces.</summary>
-[Order(3)]
+[RunOrder(3)]
 public sealed class Connections : ServerFixture
 {
     private static readonly byte[] _cat = Notation.Bytes(300);

@@ -11,7 +11,7 @@ namespace ConformanceTests.Sections;
 /// <summary>A disk that is full, a file that changes while it is sent, rights that are missing.</summary>
 public sealed class Disks : ServerFixture
 {
-    // A folder of its own file system, with as much room as that is told to have.
+    // A folder on a file system of its own, with as much room as that is told to have.
     private string SmallFolder(string room)
     {
         if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
@@ -19,32 +19,19 @@ public sealed class Disks : ServerFixture
             Skip.Because("needs a small tmpfs");
         }
 
-        string folder = CommandTemplates.NewFolder("small");
-        if (Execute("mount", "-t", "tmpfs", "-o", room, "tmpfs", folder) != 0)
+        if (SmallDisk.TryMount(room) is not { } disk)
         {
-            Directory.Delete(folder);
             Skip.Because("needs a small tmpfs, and root to mount it");
+            return "";
         }
 
-        Own(new Unmount(folder));
-        return folder;
+        return Own(disk).Folder;
     }
 
-    private sealed class Unmount(string folder) : IDisposable
+    private static void Execute(string program, params string[] words)
     {
-        public void Dispose()
-        {
-            Execute("umount", "-l", folder);
-            Directory.Delete(folder);
-        }
-    }
-
-    private static int Execute(string program, params string[] words)
-    {
-        string[] all = ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words];
-        using var process = Process.Start("sh", all);
+        using var process = Process.Start(program, words);
         process.WaitForExit();
-        return process.ExitCode;
     }
 
     private static void ExpectOnly(RunningServer server, params string[] names)

@@ -342,7 +342,7 @@ public sealed class SealedHandshake : SealedFixture
         wires[^1].List();
         if (before == 0)
         {
-            return;
+            Skip.Because("needs Linux, which tells how much memory a process has");
         }
 
         if (RunSettings.IsReference)

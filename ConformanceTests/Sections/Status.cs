@@ -138,8 +138,12 @@ public sealed class Statuses : ServerFixture
                 string.Join('|', line));
         }
 
-        // On a machine that slept its 2 s may be over.
-        Demand(line[4] == "5006" || clock.ElapsedMilliseconds > 1500,
+        if (line[4] != "5006" && clock.ElapsedMilliseconds > 1500)
+        {
+            Skip.Because(MachinePaused);                // its 2 s may be over
+        }
+
+        Demand(line[4] == "5006",
             "5006 octets taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
     }
 

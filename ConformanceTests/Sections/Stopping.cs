@@ -33,7 +33,7 @@ public sealed class Stopping : ServerFixture
             $"in the folder: {string.Join(", ", there)}");
     }
 
-    [Test, Clause("P12"), CancelAfter(60_000)]
+    [Test, Clause("P12")]
     public void With_nobody_there_it_ends_with_exit_code_0([Values("INT", "TERM")] string signal)
     {
         var server = Start();
@@ -167,7 +167,8 @@ public sealed class Stopping : ServerFixture
 
         double waited = clock.Elapsed.TotalSeconds;
         Demand(!early, "10 s for a running upload to end", $"something comes after {waited:0.0} s");
-        if (clock.Elapsed.TotalSeconds < 9)             // else this machine has slept, and not the client
+        bool isInTime = clock.Elapsed.TotalSeconds < 9;
+        if (isInTime)
         {
             slow.Send(Notation.Bytes(1000).AsSpan(500));
             slow.Expect("OK\n");
@@ -200,6 +201,10 @@ public sealed class Stopping : ServerFixture
         Demand(took < atMost, "the end within 13 s", $"it took {took:0.0} s");
         string[] late = server.Shows("late.png") ? ["late.png"] : [];
         ExpectInFolder(server, ["cat.png", .. late]);
+        if (!isInTime)
+        {
+            Skip.Because(MachinePaused);
+        }
     }
 
     [Test, Clause("CLOSE-4")]
@@ -321,7 +326,8 @@ public sealed class Stopping : ServerFixture
         server.Program.WaitForExit();
         if (server.Hidden() is not [var temporary])
         {
-            return;             // it lies elsewhere, as it may
+            Skip.Because("needs a server whose temporary files are in its folder");
+            return;
         }
 
         string path = server.PathOf(temporary);
@@ -371,7 +377,8 @@ public sealed class Stopping : ServerFixture
         server.Program.WaitForExit();
         if (server.Hidden() is not [var temporary])
         {
-            return;             // it lies elsewhere, as it may
+            Skip.Because("needs a server whose temporary files are in its folder");
+            return;
         }
 
         using (var ln = Process.Start("ln", [server.PathOf(temporary), server.PathOf("cat.png")]))

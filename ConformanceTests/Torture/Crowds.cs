@@ -14,7 +14,7 @@ public sealed class Crowds : TortureFixture
 {
     // ---- crowded, stalled, exhausted ----
 
-    [Test, Order(3)]
+    [Test]
     public void A_thousand_idle_clients_and_four_greedy_ones_hold_up_nobody()
     {
         var server = Start("--max-clients 2000");
@@ -87,7 +87,7 @@ public sealed class Crowds : TortureFixture
             + $"{Mebi(grown)} MiB more; {rest:0.0} % CPU while all are idle");
     }
 
-    [Test, Order(4)]
+    [Test]
     public void Those_who_never_read_or_write_cost_little_and_are_cut_in_time()
     {
         var server = Start("--max-clients 1000");
@@ -192,7 +192,7 @@ public sealed class Crowds : TortureFixture
             + $"a go-ahead that is not used after {Took("silent")}, a length without octets after {Took("length")}");
     }
 
-    [Test, Order(5)]
+    [Test]
     public void Out_of_descriptors_it_rests_and_recovers()
     {
         RunningServer server = null!;
@@ -235,7 +235,7 @@ public sealed class Crowds : TortureFixture
             + $"{rest:0.0} % afterwards, all served in the end");
     }
 
-    [Test, Order(6)]
+    [Test]
     public void A_log_that_nobody_reads_and_clients_that_do_nothing_cost_nothing()
     {
         var server = Start("--trace --max-clients 5", drain: false);

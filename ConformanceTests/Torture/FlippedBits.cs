@@ -11,7 +11,7 @@ public sealed class FlippedBits : TortureFixture
 {
     // ---- corrupted ----
 
-    [Test, Order(10)]
+    [Test]
     public void A_flipped_bit_never_becomes_a_file()
     {
         var server = Start("--max-clients 1000");

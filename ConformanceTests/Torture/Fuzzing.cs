@@ -180,7 +180,7 @@ public sealed class Fuzzing : TortureFixture
         }
     }
 
-    [Test, Order(7)]
+    [Test]
     public void Every_conversation_cut_at_every_octet()
     {
         var target = new Target(this);
@@ -214,7 +214,7 @@ public sealed class Fuzzing : TortureFixture
             + $"{cuts:N0} connections; {target.AsBefore()}");
     }
 
-    [Test, Order(8)]
+    [Test]
     public void Every_octet_of_every_header_replaced_by_every_other()
     {
         var target = new Target(this);
@@ -255,7 +255,7 @@ public sealed class Fuzzing : TortureFixture
             + $"{connections:N0} connections; {target.AsBefore()}");
     }
 
-    [Test, Order(9)]
+    [Test]
     public void Random_octets_in_a_hostile_folder()
     {
         string folder = NewFolder();

@@ -16,7 +16,7 @@ public sealed class Kills : TortureFixture
 {
     // ---- killed ----
 
-    [Test, Order(1)]
+    [Test]
     public void Killed_at_any_moment_nothing_is_lost_and_nothing_is_half()
     {
         const int Step = 32 << 10;
@@ -145,7 +145,7 @@ public sealed class Kills : TortureFixture
         }
     }
 
-    [Test, Order(13)]
+    [Test]
     public void Sync_flushes_in_order_and_survives_a_kill_before_each_step()
     {
         if (!File.Exists("/usr/bin/strace"))
@@ -199,7 +199,7 @@ public sealed class Kills : TortureFixture
             + "killed before each: absent (2), whole (2), 0 leftovers");
     }
 
-    [Test, Order(14)]
+    [Test]
     public void Sync_acknowledges_nothing_that_could_not_be_flushed()
     {
         if (!File.Exists("/usr/bin/strace"))

@@ -15,7 +15,7 @@ public sealed class LargeFolders : TortureFixture
 {
     // ---- many pictures ----
 
-    [Test, Order(1), Clause("P6", "P7", "CLOSE-4")]
+    [Test, Clause("P6", "P7", "CLOSE-4")]
     public void A_folder_of_a_hundred_thousand_that_ten_list_for_ever_holds_up_nobody()
     {
         int files = Times(100_000);
@@ -123,7 +123,7 @@ public sealed class LargeFolders : TortureFixture
 
     // ---- deadlines ----
 
-    [Test, Order(2), Clause("LIMIT-3", "CONN-2", "DIGEST-1")]
+    [Test, Clause("LIMIT-3", "CONN-2", "DIGEST-1")]
     public void At_a_deadline_the_rest_of_a_block_comes_and_what_is_behind_it([Values] bool digest)
     {
         // What is left of the block when the kernels are full fits in what a reader takes out of them just before the
@@ -242,7 +242,7 @@ public sealed class LargeFolders : TortureFixture
         return false;
     }
 
-    [Test, Order(3), Clause("P12", "P2")]
+    [Test, Clause("P12", "P2")]
     public void A_server_that_starts_between_a_temporary_and_its_lock_leaves_the_upload_alone()
     {
         const int Long = 3_000;
@@ -269,7 +269,7 @@ public sealed class LargeFolders : TortureFixture
         Say("P12", "a server starts between the making of another's temporary and its lock: the upload is stored");
     }
 
-    [Test, Order(4), Clause("P12", "P7")]
+    [Test, Clause("P12", "P7")]
     public void Killed_while_listings_wait_on_the_disk_it_leaves_nothing_in_the_temporary_folder()
     {
         int kills = Times(5);

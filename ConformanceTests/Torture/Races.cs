@@ -14,7 +14,7 @@ public sealed class Races : TortureFixture
 {
     // ---- racing ----
 
-    [Test, Order(2)]
+    [Test]
     public void Of_eight_racers_one_wins()
     {
         string folder = NewFolder();

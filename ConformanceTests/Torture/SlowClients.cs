@@ -45,7 +45,7 @@ public sealed class SlowClients : ClientFixture
         return hidden;                              // zeros from its first octet to its last
     }
 
-    [Test, Order(1), Clause("CLI-4", "CLI-6")]
+    [Test, Clause("CLI-4", "CLI-6")]
     public void A_second_client_that_is_slow_to_lock_never_touches_what_the_first_has_published()
     {
         if (!File.Exists(Strace))
@@ -84,7 +84,7 @@ public sealed class SlowClients : ClientFixture
         Say("P2", "a client that locks the hidden file after another has published it: the picture is untouched");
     }
 
-    [Test, Order(2), Clause("CLI-10", "CLI-9", "LIMIT-3")]
+    [Test, Clause("CLI-10", "CLI-9", "LIMIT-3")]
     public void What_was_kept_is_read_before_anything_is_asked()
     {
         if (!File.Exists(Strace))
@@ -112,7 +112,7 @@ public sealed class SlowClients : ClientFixture
         Say("P8", $"a slow disk under --resume: all {Kept:N0} octets kept are read before the server is asked");
     }
 
-    [Test, Order(3), Clause("CLI-10", "CLI-9")]
+    [Test, Clause("CLI-10", "CLI-9")]
     public void A_server_that_has_much_to_read_is_waited_for()
     {
         // A minute, and one more for each 100 MiB that the server has to read before it can answer.

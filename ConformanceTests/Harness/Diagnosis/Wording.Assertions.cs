@@ -41,8 +41,6 @@ public static partial class Wording
         (@"Files\(\)", "what lies in the client's folder", ""),
         (@"ReadAllBytes\(.*PathOf|^stored", "the file as it was stored", ""),
         (@"Memory\(\)", "octets of memory more than before", ""),
-        (@"^disk", "octets on the server's disk", ""),
-        (@"^served", "small requests answered beside the large one", ""),
         (@"clock\.|Elapsed", "seconds until it ended", ""),
         (@"Available", "octets that came unasked", ""),
         (@"Errors|Output|^all\b", "what the program wrote", ""),

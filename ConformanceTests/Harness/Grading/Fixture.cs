@@ -9,6 +9,9 @@ public abstract class Fixture
 {
     private readonly List<IDisposable> _owned = [];
 
+    /// <summary>Why a test with a deadline cannot tell anything.</summary>
+    protected const string MachinePaused = "needs a machine that does not pause for seconds while a deadline runs";
+
     // Disposed of when the test ends, last first.
     protected T Own<T>(T thing) where T : IDisposable
     {

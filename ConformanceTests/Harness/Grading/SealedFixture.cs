@@ -21,8 +21,10 @@ public abstract class SealedFixture : ServerFixture
 
     protected override RunningServer Launch() => new(key: KeyFile);
 
-    public static void Forget()
+    /// <summary>Ends the servers that are shared, and removes their folders and the key file.</summary>
+    public static void EndSealedServers()
     {
+        End(_idle);
         if (_keyFile.IsValueCreated)
         {
             Directory.Delete(Path.GetDirectoryName(KeyFile)!, true);

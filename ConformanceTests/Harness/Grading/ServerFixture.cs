@@ -19,6 +19,17 @@ public abstract class ServerFixture : Fixture
 
     protected virtual ConcurrentBag<RunningServer> Idle => _idle;
 
+    /// <summary>Ends the servers that are shared, and removes their folders.</summary>
+    public static void EndIdleServers() => End(_idle);
+
+    protected static void End(ConcurrentBag<RunningServer> idle)
+    {
+        while (idle.TryTake(out var server))
+        {
+            server.Dispose();
+        }
+    }
+
     protected virtual RunningServer Launch() => new();
 
     protected RunningServer Server
@@ -58,7 +69,7 @@ public abstract class ServerFixture : Fixture
     protected ProtocolConnection ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
 
     // CLOSE-1: behind its last word a server reads on and drops it, for 2 s.  Closed, it would answer with a reset,
-    // and the second send fail.  The clock runs since before the request: on a machine that slept nothing is said.
+    // and the second send fail.  The clock runs since before the request.
     protected static void ExpectItReadsOn(ProtocolConnection wire, System.Diagnostics.Stopwatch clock)
     {
         bool takes = true;
@@ -74,7 +85,12 @@ public abstract class ServerFixture : Fixture
             }
         }
 
-        Demand(takes || clock.ElapsedMilliseconds > 1500,
+        if (!takes && clock.ElapsedMilliseconds > 1500)
+        {
+            Skip.Because(MachinePaused);
+        }
+
+        Demand(takes,
             "the server to read on, and drop what comes, until the client's end or for 2 s",
             "a reset: it has closed right behind its reply, which a reset can destroy on its way");
     }
@@ -117,10 +133,6 @@ public abstract class ServerFixture : Fixture
         });
         Assert.That(connect().List(), Has.Length.EqualTo(50));
     }
-
-    // A conversation in the notation of Protocol.md.
-    protected void Play(string transcript) =>
-        TranscriptPlayer.AgainstServer(Transcript.From("", transcript), Server, Delivery.Whole);
 
     [TearDown]
     public void GiveBack()

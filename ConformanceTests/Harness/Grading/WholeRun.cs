@@ -14,6 +14,7 @@ public sealed class WholeRun
     [OneTimeSetUp]
     public void CheckThePlug()
     {
+        SmallDisk.RemoveLeftOvers();
         RunReport.Begin(TestExecutionContext.CurrentContext.CurrentTest);
         try
         {
@@ -60,8 +61,9 @@ public sealed class WholeRun
     [OneTimeTearDown]
     public void End()
     {
+        ServerFixture.EndIdleServers();
+        SealedFixture.EndSealedServers();
         ChildProgram.KillAll();
-        SealedFixture.Forget();
         RunReport.Write();
     }
 }

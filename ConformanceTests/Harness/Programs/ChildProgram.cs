@@ -30,6 +30,8 @@ public sealed class ChildProgram : IDisposable
             StandardOutputEncoding = Encoding.UTF8,
             StandardErrorEncoding = Encoding.UTF8,
         };
+        // Otherwise a .NET program that is killed leaves three files for its debugger in the temporary folder.
+        start.Environment["DOTNET_EnableDiagnostics"] = "0";
         if (RunSettings.IsReference)
         {
             start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do

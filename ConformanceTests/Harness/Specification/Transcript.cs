@@ -192,10 +192,6 @@ public sealed record Transcript(
         return [.. pieces];
     }
 
-    // For transcripts in tests: the same notation, the same parser.
-    public static Transcript From(string name, string text) =>
-        Parse(name, text.ReplaceLineEndings("\n").Split('\n'), 0);
-
     private static Regex HoldingLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
 
     private static Regex SayingLine() => new(@"^([CS])(\d?): (.*)$");

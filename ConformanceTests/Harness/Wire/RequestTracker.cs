@@ -5,6 +5,8 @@ namespace ConformanceTests.Harness.Wire;
 /// <summary>What the client's side of a connection has asked for, as far as a hint needs it.</summary>
 public sealed class RequestTracker
 {
+    // A test may send from one thread and receive on another.
+    private readonly Lock _lock = new();
     private readonly List<byte> _partial = [];                   // a request without its end
     private readonly List<byte> _block = [];                     // the start of what followed the last request
     private long _blockOctets = -1;
@@ -30,6 +32,14 @@ public sealed class RequestTracker
     public string Line { get; private set; } = "";      // the last line sent, be it a request or not
 
     public void Sends(ReadOnlySpan<byte> octets)
+    {
+        lock (_lock)
+        {
+            Add(octets);
+        }
+    }
+
+    private void Add(ReadOnlySpan<byte> octets)
     {
         if (!InsideBlock && octets.IndexOf((byte)'\n') is >= 0 and var lf)
         {
@@ -100,7 +110,14 @@ public sealed class RequestTracker
         || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
             && (!Last.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
 
-    public void Hears(ReadOnlySpan<byte> octets) => (Heard, _heardSince) = (Heard + octets.Length, true);
+    public void Hears(ReadOnlySpan<byte> octets)
+    {
+        lock (_lock)
+        {
+            Heard += octets.Length;
+            _heardSince = true;
+        }
+    }
 
     private static bool IsRequest(ReadOnlySpan<byte> line)
     {
@@ -113,18 +130,21 @@ public sealed class RequestTracker
     {
         get
         {
-            if (_blockOctets < 0)
+            lock (_lock)
             {
-                return null;
-            }
+                if (_blockOctets < 0)
+                {
+                    return null;
+                }
 
-            if (_block.Count < 8)
-            {
-                return 8 - _block.Count;
-            }
+                if (_block.Count < 8)
+                {
+                    return 8 - _block.Count;
+                }
 
-            ulong length = BinaryPrimitives.ReadUInt64BigEndian(_block.ToArray());
-            return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - _blockOctets;
+                ulong length = BinaryPrimitives.ReadUInt64BigEndian(_block.ToArray());
+                return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - _blockOctets;
+            }
         }
     }
 
