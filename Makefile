@@ -81,6 +81,10 @@ windows:           ## the suite over the program for Windows, server and client,
 width:             ## no line of a .cs file is wider than 120 characters; prints those that are
 	@LC_ALL=C.UTF-8 git grep -nE '^.{121,}' -- '*.cs'; test $$? -eq 1
 
+format:            ## both projects are formatted as .editorconfig says; prints what is not
+	@for project in ImageTransfer.csproj ConformanceTests/ConformanceTests.csproj; do \
+	dotnet format $$project --verify-no-changes || exit 1; done
+
 demo: build        ## a tour in five seconds: serve, upload, list, download, compare, stop
 	@set -e; d=$$(mktemp -d); server=; trap 'kill $$server 2>/dev/null || true; wait; rm -rf $$d' EXIT; \
 	printf '\211PNG\r\n\032\n' > $$d/cat.png; head -c 300000 /dev/urandom >> $$d/cat.png; mkdir $$d/here; \
@@ -95,4 +99,4 @@ demo: build        ## a tour in five seconds: serve, upload, list, download, com
 accept:            ## take what the failed snapshots received as right
 	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
 
-.PHONY: run build handout mutants mutants-check torture windows width demo accept
+.PHONY: run build handout mutants mutants-check torture windows width format demo accept
