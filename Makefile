@@ -82,8 +82,8 @@ width:             ## no line of a .cs file is wider than 120 characters; prints
 	@LC_ALL=C.UTF-8 git grep -nE '^.{121,}' -- '*.cs'; test $$? -eq 1
 
 format:            ## both projects are formatted as .editorconfig says; prints what is not
-	@for project in ImageTransfer.csproj ConformanceTests/ConformanceTests.csproj; do \
-	dotnet format $$project --verify-no-changes || exit 1; done
+	@status=0; for project in ImageTransfer.csproj ConformanceTests/ConformanceTests.csproj; do \
+	dotnet format $$project --verify-no-changes || status=1; done; exit $$status
 
 demo: build        ## a tour in five seconds: serve, upload, list, download, compare, stop
 	@set -e; d=$$(mktemp -d); server=; trap 'kill $$server 2>/dev/null || true; wait; rm -rf $$d' EXIT; \
