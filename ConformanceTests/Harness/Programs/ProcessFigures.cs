@@ -5,6 +5,9 @@ namespace ConformanceTests.Harness.Programs;
 /// <summary>Memory and file descriptors of a process and its children, as Linux counts them.</summary>
 public static class ProcessFigures
 {
+    // Linux writes "VmPeak:", a tab, spaces up to a width, the number and " kB": a large number has no space before it.
+    private static readonly char[] _blanks = [' ', '\t'];
+
     // Octets, of a process and of all that it has started.  Fields are those of /proc/…/status.
     public static long Sum(int root, params string[] fields)
     {
@@ -26,7 +29,7 @@ public static class ProcessFigures
 
         return parents.Keys.Where(IsOurs).Sum(id => Text(id, "status").Split('\n')
             .Where(line => fields.Contains(line.Split(':')[0]))
-            .Sum(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]) << 10));
+            .Sum(line => long.Parse(line.Split(_blanks, StringSplitOptions.RemoveEmptyEntries)[^2]) << 10));
     }
 
     private static string Text(int id, string file)
@@ -37,7 +40,7 @@ public static class ProcessFigures
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return "";
-        }   // it has ended
+            return "";          // it has ended
+        }
     }
 }
