@@ -1,911 +1,4799 @@
-// ImageTransfer, the client half, and before it what both halves agree on.
+// ImageTransfer, the client, and what client and server share.
 //
-// A client does one thing after another: it asks, waits for the answer, and goes on.  So every call may block, and the
-// protocol reads here as it is spoken.  What is never assumed is that one receive brings one reply: TCP carries octets,
-// not messages.
+// Read this file first, from top to bottom, and Server.cs after it. Both are written in lessons. A lesson begins with a
+// heading that says what it teaches, which paragraphs of Protocol.md it implements (by their ids, such as GET-1), and a
+// command that shows it. You can stop after any lesson: it needs nothing from the ones that follow, except that it may
+// call a method whose name says what it does.
 //
-// "§" means a section of Protocol.md, which says what may be on the wire; read that first.  Then this file from top to
-// bottom: Protocol · Files · Conversation · Client (one GET, then many, PUT, listings, the prompt) · Progress.
-// Server.cs comes last; what Options and Complaint are stands at its end.
+//     Lesson 1   Protocol           lines, numbers, requests, replies and names: from bytes to values and back
+//     Lesson 2   ServerConnection   a blocking socket, and how to read a line or exactly n bytes from a stream
+//     Lesson 3   LIST and GET       a block of a known length, saved in a file that appears complete or not at all
+//     Lesson 4   PUT                wait for the go-ahead, send, and wait for the reply
+//
+// After lesson 4 you have read a whole client. Appendices follow, in any order that you like: they add the optional
+// features of the protocol and what people expect of a command line.
+//
+// Problems are reported in four ways, here and in Server.cs:
+//     Reply                          the answer to one request; Reply.Ok is success, every other reply is an error
+//     ConnectionAbortedException     (server) ends one connection: the peer has reset it, or the server is stopping;
+//     ConnectionLostException        (client) the same for the client's one connection
+//     IOException and its relatives  a file cannot be read or written; caught where the file is used
+//     CommandLineException           one line for the person at the terminal, then the program ends
 
+using System;
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Globalization;
+using System.IO;
+using System.IO.Enumeration;
+using System.Linq;
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using System.Text.RegularExpressions;
+using System.Text;
+using System.Text.Unicode;
+using System.Threading;
+using System.Threading.Tasks;
+using Microsoft.Win32.SafeHandles;
+using static ImageTransfer.Protocol;
 
-// ---- Protocol: lines, names and numbers on the wire, and nothing that anybody does with them ------------------------
-// §6  The table of errors, row for row.  Where several fit, the upper row is the answer (§5.3 has its own order).
-sealed record Error(string Code, string Text, bool Closes = false) {
-    public static readonly Error
-        BadRequest  = new("bad-request", "a request is VERB|field|... in UTF-8, up to 1,024 octets, then LF", true),
-        Unsupported = new("unsupported", "this server does not know that verb or option"),
-        BadName     = new("bad-name", "1 to 255 octets, visible, without | / \\ : * ? \" < >, not hidden, no device"),
-        BadType     = new("bad-type", "the content is no picture's, by its first octets"),
-        NotFound    = new("not-found", "no file of that name"),
-        Exists      = new("exists", "that name is taken; nothing is ever overwritten"),
-        BadOffset   = new("bad-offset", "the offset is beyond the end of the file"),
-        Empty       = new("empty", "a picture has at least one octet"),
-        Denied      = new("denied", "this server takes no uploads"),
-        TooLarge    = new("too-large", "the block is longer than this server takes", true),
-        Corrupt     = new("corrupt", "the digest does not match what arrived; nothing was stored"),
-        Storage     = new("storage", "the server cannot read or write its folder just now; nothing was stored"),
-        Busy        = new("busy", "too many clients; try again later", true),
-        Timeout     = new("timeout", "nothing, or too little, came in time", true),
-        Stopping    = new("stopping", "the server is shutting down", true),
-        Internal    = new("internal", "something unforeseen; the server's log has it", true);
-    public static readonly Error[] Table = [BadRequest, Unsupported, BadName, BadType, NotFound, Exists, BadOffset,
-        Empty, Denied, TooLarge, Corrupt, Storage, Busy, Timeout, Stopping, Internal];
-    public int Row => Array.FindIndex(Table, row => row.Code == Code);
-    public string Cause { get; init; } = "";            // for a log; never on the wire
-    public Error Because(Exception e) => this with { Cause = $": {Protocol.Show(e.Message)}" };
+namespace ImageTransfer;
+
+internal static class Program
+{
+    private const string Usage = """
+        ImageTransfer moves pictures between machines.
+
+          imagetransfer server [PORT] [OPTION...]                serve a folder of pictures
+          imagetransfer client HOST [PORT] [COMMAND [FILE...]]   list, download and upload pictures
+
+        `imagetransfer server --help` and `imagetransfer client --help` say more. --version shows the version.
+        """;
+
+    private static int Main(string[] args)
+    {
+        StandardStreams.Prepare();
+        try
+        {
+            return Run(args);
+        }
+        catch (CommandLineException e)
+        {
+            StandardStreams.WriteErrorLine($"imagetransfer: {e.Message}");
+            return e.ExitCode;
+        }
+    }
+
+    private static int Run(string[] args)
+    {
+        return args switch
+        {
+            ["server", .. var rest] => Server.Run(rest),
+            ["client", .. var rest] => Client.Run(rest),
+            ["--help" or "-h" or "help"] => StandardStreams.Print(Usage),
+            ["--version"] => StandardStreams.Print($"imagetransfer {CommandLineOptions.Version}"),
+            [] => throw new CommandLineException("missing mode: say `server` or `client`; see --help"),
+            _ => throw new CommandLineException(
+                $"unknown mode {Quote(args[0])}{Suggestion.For(args[0], ["server", "client", "help"])}; see --help"),
+        };
+    }
 }
 
-// §4.2  The requests of this version; Refused is all the rest that may come in a request's place.
-abstract record Request;
-sealed record ListRequest : Request;
-sealed record StatusRequest : Request;
-sealed record GetRequest(string Name, ulong Offset = 0, bool Digest = false) : Request;
-sealed record PutRequest(string Name, bool Digest = false, bool Ahead = false) : Request;
-sealed record Refused(Error Error) : Request;
+// =====================================================================================================================
+// Lesson 1: requests and replies
+//
+// What it teaches: a protocol is a set of rules that turn bytes into values and back. Everything in this lesson is a
+// pure function. There is no socket and no file, so each rule can be read, and tested, by itself.
+//
+// Protocol.md: LINE-1 to LINE-3 (lines), REQ-1 and REQ-2 (requests), REPLY-1 (replies), BLOCK-1 (lengths), NAME-1 to
+// NAME-4 (names), TYPE-1 and TYPE-2 (file types), and the table of errors.
+//
+// See it:  make test STAGE=5                   the suite sends every kind of wrong line to the server
+//
+// You can stop here: lesson 2 adds the socket.
+// =====================================================================================================================
 
-static class Protocol {
-    /// <summary>§3  The TCP port unless another is agreed on.</summary>
-    public const int Port = 7005;
-    /// <summary>§4.1  The longest line either way, in octets, its LF included.</summary>
-    public const int MaxLine = 1024;
-    /// <summary>§4.4  A block's length, in octets: an unsigned 64-bit number, most significant octet first.</summary>
+/// <summary>A request line, parsed. There is one record for each verb.</summary>
+internal abstract partial record Request;
+
+/// <summary>LIST: which files are there?</summary>
+internal sealed record ListRequest : Request;
+
+/// <summary>GET: send me this file. (An appendix adds the options, such as an offset.)</summary>
+internal sealed partial record GetRequest(string Name) : Request;
+
+/// <summary>PUT: store a file under this name. (An appendix adds the options.)</summary>
+internal sealed partial record PutRequest(string Name) : Request;
+
+/// <summary>STATUS: who has been connected? This verb is an optional feature.</summary>
+internal sealed record StatusRequest : Request;
+
+/// <summary>Any line that is not a valid request, and the error that answers it.</summary>
+internal sealed record InvalidRequest(Reply Error) : Request;
+
+/// <summary>A reply: OK, or an error with a code for programs and a text for people.</summary>
+/// <param name="Code">"OK", or the code of a row in the table of errors.</param>
+/// <param name="Text">For people. A client acts on the code alone (REPLY-2).</param>
+/// <param name="ClosesConnection">True if the server closes the connection after this reply.</param>
+internal sealed partial record Reply(string Code, string Text, bool ClosesConnection = false)
+{
+    public static readonly Reply Ok = new("OK", "");
+
+    // The table of errors in Protocol.md, row for row. If several errors apply, the first row wins (ERR-1).
+    public static readonly Reply BadRequest = new("bad-request",
+        "a request is VERB|field|... in UTF-8, at most 1,024 bytes long, and ends with LF", ClosesConnection: true);
+    public static readonly Reply Unsupported = new("unsupported", "this server does not know that verb or option");
+    public static readonly Reply BadName = new("bad-name",
+        "a name has 1 to 255 bytes, no control characters, none of | / \\ : * ? \" < >, no dot or space at its "
+        + "beginning or end, and is not the name of a Windows device");
+    public static readonly Reply BadType = new("bad-type",
+        "this does not look like a picture (unknown file signature)");
+    public static readonly Reply NotFound = new("not-found", "there is no file with that name");
+    public static readonly Reply Exists = new("exists", "that name is taken; files are never overwritten");
+    public static readonly Reply BadOffset = new("bad-offset", "the offset is past the end of the file");
+    public static readonly Reply Empty = new("empty", "the file is empty; a picture has at least one byte");
+    public static readonly Reply Denied = new("denied", "this server does not accept uploads (--read-only)");
+    public static readonly Reply TooLarge = new("too-large", "the file is larger than this server accepts",
+        ClosesConnection: true);
+    public static readonly Reply Corrupt = new("corrupt", "the digest does not match the received bytes; "
+        + "nothing was stored");
+    public static readonly Reply Storage = new("storage", "the server cannot read or write its folder");
+    public static readonly Reply Busy = new("busy", "too many clients; try again later", ClosesConnection: true);
+    public static readonly Reply Timeout = new("timeout", "too little data arrived in time", ClosesConnection: true);
+    public static readonly Reply Stopping = new("stopping", "the server is shutting down", ClosesConnection: true);
+    public static readonly Reply Internal = new("internal", "internal server error; see the server's log",
+        ClosesConnection: true);
+
+    /// <summary>All errors, in the order of the table.</summary>
+    public static readonly Reply[] Errors =
+    [
+        BadRequest, Unsupported, BadName, BadType, NotFound, Exists, BadOffset, Empty, Denied, TooLarge, Corrupt,
+        Storage, Busy, Timeout, Stopping, Internal,
+    ];
+
+    public bool IsOk => Code == Ok.Code;
+
+    /// <summary>The row of this error in the table, from 0; -1 for OK and for codes that are not in it.</summary>
+    public int Row => Array.FindIndex(Errors, error => error.Code == Code);
+
+    /// <summary>Why it happened, for the server's log. It is never sent.</summary>
+    public string Cause { get; private init; } = "";
+
+    /// <summary>The same reply with a cause for the log.</summary>
+    public Reply WithCause(Exception exception) => this with { Cause = Escape(exception.Message) };
+
+    /// <inheritdoc cref="WithCause(Exception)"/>
+    public Reply WithCause(string cause) => this with { Cause = cause };
+}
+
+/// <summary>The format of everything on the wire. Client and server both use it, so they cannot disagree.</summary>
+internal static partial class Protocol
+{
+    /// <summary>The TCP port, unless client and server agree on another (CONN-1).</summary>
+    public const int DefaultPort = 7005;
+
+    /// <summary>The longest request or reply line in bytes, including its LF (LINE-2).</summary>
+    public const int MaxLineBytes = 1024;
+
+    /// <summary>The size of a block's length, in bytes (BLOCK-1).</summary>
     public const int LengthSize = 8;
-    /// <summary>§4.4  A block's digest, in octets: SHA-256, raw.</summary>
-    public const int DigestSize = 32;
-    /// <summary>§14  The first octet of a client that speaks TLS, and of the answer to one that should.</summary>
-    public const byte TlsHandshake = 0x16, TlsAlert = 0x15;
-    /// <summary>§4.5  The longest name, in octets of UTF-8.</summary>
-    public const int MaxName = 255;
-    /// <summary>§4.5  The endings a server takes unless told otherwise, in lower case, commas between.</summary>
-    public const string DefaultTypes = "jpg,jpeg,png";
-    /// <summary>§4.6  So many first octets of a file show its type.</summary>
+
+    /// <summary>The longest name, in bytes of UTF-8 (NAME-1).</summary>
+    public const int MaxNameBytes = 255;
+
+    /// <summary>How many bytes of a file are enough to recognise its type (TYPE-1).</summary>
     public const int SignatureSize = 12;
-    static readonly UTF8Encoding Utf8Text = new(encoderShouldEmitUTF8Identifier: false);
-    /// <summary>§4.2  The grammar, one arm per rule, for a line without its LF.  Total: there is a Request for whatever
-    /// a client may send.</summary>
-    public static Request ParseRequest(ReadOnlySpan<byte> line) {
-        if (line is [TlsHandshake, ..]) return new Refused(Error.BadRequest with { Cause = ": this is TLS; no --key" });
-        if (line is [] or [.., (byte)'\r'] || !Utf8.IsValid(line)) return new Refused(Error.BadRequest);
-        return Utf8Text.GetString(line).Split('|') switch {
-            ["", ..] or ["GET"] or ["PUT"]     => new Refused(Error.BadRequest),
-            ["LIST", .. var options]           => WithOptions(new ListRequest(), options),
-            ["STATUS", .. var options]         => WithOptions(new StatusRequest(), options),
-            ["GET", var name, .. var options]  => WithOptions(new GetRequest(name), options),
-            ["PUT", var name, .. var options]  => WithOptions(new PutRequest(name), options),
-            _                                  => new Refused(Error.Unsupported),
+
+    /// <summary>No verb begins with this byte, but TLS does: a client with a key speaks to a server without one
+    /// (LINE-4).</summary>
+    public const byte TlsHandshakeByte = 0x16;
+
+    private const byte CarriageReturn = (byte)'\r';
+    private const int MaxReplyTextChars = 900;
+
+    /// <summary>Parses a request line. It never fails: a wrong line is an <see cref="InvalidRequest"/>.</summary>
+    /// <param name="line">The bytes of the line without its LF. The caller has found the LF (LINE-1): search for it in
+    /// the bytes, and decode the text afterwards. Half a line may end in the middle of a character.</param>
+    public static Request ParseRequest(ReadOnlySpan<byte> line)
+    {
+        if (line is [] or [TlsHandshakeByte, ..] or [.., CarriageReturn] || !Utf8.IsValid(line))
+        {
+            return new InvalidRequest(Reply.BadRequest);
+        }
+
+        return Encoding.UTF8.GetString(line).Split('|') switch
+        {
+            ["", ..] or ["GET"] or ["PUT"] => new InvalidRequest(Reply.BadRequest),
+            ["LIST", .. var options] => AddOptions(new ListRequest(), options),
+            ["GET", var name, .. var options] => AddOptions(new GetRequest(name), options),
+            ["PUT", var name, .. var options] => AddOptions(new PutRequest(name), options),
+            ["STATUS", .. var options] => AddOptions(new StatusRequest(), options),
+            _ => new InvalidRequest(Reply.Unsupported),
         };
     }
 
-    // §4.2  Options stand in any order, each at most once.
-    static Request WithOptions(Request request, string[] options) {
-        var parts = options.Select(option => option.Split('=', 2)).ToArray();
-        bool isOffset(string[] option) => request is GetRequest && option[0] == "offset";
-        bool isNumber(string[] option) => option is [_, { Length: > 0 and <= 20 } text] && text.All(char.IsAsciiDigit);
-        if (parts.DistinctBy(option => option[0]).Count() < parts.Length
-            || parts.Any(option => isOffset(option) && !isNumber(option))) return new Refused(Error.BadRequest);
-        foreach (var option in parts)
-            request = (request, option) switch {
-                (GetRequest get, ["digest", "sha256"]) => get with { Digest = true },
-                (PutRequest put, ["digest", "sha256"]) => put with { Digest = true },
-                (PutRequest put, ["ahead"])            => put with { Ahead = true },
-                (GetRequest get, ["offset", var text]) =>       // what 64 bits do not hold is beyond any file's end
-                    get with { Offset = ulong.TryParse(text, out var offset) ? offset : ulong.MaxValue },
-                _                                      => new Refused(Error.Unsupported),
-            };
-        return request;
+    /// <summary>The bytes of a request line, including its LF.</summary>
+    public static byte[] FormatRequest(Request request)
+    {
+        return request switch
+        {
+            ListRequest => "LIST\n"u8.ToArray(),
+            GetRequest get => Encoding.UTF8.GetBytes($"GET|{get.Name}{FormatOptions(get)}\n"),
+            PutRequest put => Encoding.UTF8.GetBytes($"PUT|{put.Name}{FormatOptions(put)}\n"),
+            StatusRequest => "STATUS\n"u8.ToArray(),
+            _ => throw new ArgumentException("an invalid request cannot be sent", nameof(request)),
+        };
     }
 
-    /// <summary>§4.2  The line, LF included, that ParseRequest takes for this request.</summary>
-    public static byte[] RequestLine(Request request) => Utf8Text.GetBytes(request switch {
-        GetRequest get => $"GET|{get.Name}{OffsetOption(get.Offset)}{DigestOption(get.Digest)}\n",
-        PutRequest put => $"PUT|{put.Name}{DigestOption(put.Digest)}{(put.Ahead ? "|ahead" : "")}\n",
-        StatusRequest  => "STATUS\n",
-        _              => "LIST\n",
-    });
-    static string OffsetOption(ulong offset) => offset > 0 ? $"|offset={offset}" : "";
-    static string DigestOption(bool wanted) => wanted ? "|digest=sha256" : "";
-    /// <summary>§4.3  The reply line, LF included: OK for null, else ER, code and text; a long text is cut.</summary>
-    public static byte[] ReplyLine(Error? error) => Utf8Text.GetBytes(error is null ? "OK\n"
-        : $"ER|{error.Code}|{error.Text[..Math.Min(error.Text.Length, 900)]}\n");
-    /// <summary>§4.3  Reads a reply line without its LF.  True: error is null for OK, else what was refused; a code
-    /// this version does not know is an error that goes on.  False: it is no reply at all.</summary>
-    public static bool TryParseReply(ReadOnlySpan<byte> line, out Error? error) {
-        error = null;
-        if (!Utf8.IsValid(line)) return false;
-        var fields = Utf8Text.GetString(line).Split('|', 3);
-        if (fields is ["ER", { Length: > 0 } code, var text] && code.All(c => c is '-' or >= 'a' and <= 'z'))
-            error = new Error(code, text, Error.Table.Any(row => row.Code == code && row.Closes));
-        return fields is ["OK"] || error is not null;
-    }
-
-    /// <summary>§4.4  The eight octets of a block's length.</summary>
-    public static byte[] LengthOctets(ulong length) {
-        var octets = new byte[LengthSize];
-        BinaryPrimitives.WriteUInt64BigEndian(octets, length);
-        return octets;
-    }
-
-    /// <summary>§4.4  The length that eight octets say, from 0 to 2^64-1.</summary>
-    public static ulong ParseLength(ReadOnlySpan<byte> octets) => BinaryPrimitives.ReadUInt64BigEndian(octets);
-    /// <summary>§4.5  The name rule, one for requests, listings and saved files.  Null, or bad-name or bad-type.
-    /// The types are endings in lower case; "any" among them stands for all.</summary>
-    public static Error? CheckName(string name, string[] types) {
-        Span<byte> octets = stackalloc byte[MaxName];   // too small for a longer name; a lone surrogate has no octets
-        bool fits = Utf8.FromUtf16(name, octets, out _, out _, replaceInvalidSequences: false) is OperationStatus.Done;
-        if (!fits || name is "" or ['.' or ' ', ..] or [.., '.' or ' '] || name.AsSpan().ContainsAny("|/\\:*?\"<>")
-            || name.AsSpan().ContainsAnyExceptInRange(' ', '~') && !name.EnumerateRunes().All(IsVisible)
-            || IsDevice(name)) return Error.BadName;
-        foreach (string type in types)                  // A to Z alone fold: for .NET the Kelvin sign is a k, too
-            if (type == "any" || name.LastIndexOf('.') is >= 0 and var dot
-                && Ascii.EqualsIgnoreCase(name.AsSpan(dot + 1), type)) return null;
-        return Error.BadType with { Text = $"the name's ending is not taken here; {string.Join(", ", types)} are" };
-    }
-
-    static bool IsVisible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or
-        UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
-    // Opening one of these on Windows opens a device, whatever the folder and whatever follows the first dot.
-    static readonly string[] devices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM0", "LPT0"];
-    static bool IsDevice(string name) {
-        var stem = name.AsSpan(0, name.IndexOf('.') is >= 0 and var dot ? dot : name.Length).TrimEnd(' ');
-        if (stem.Length is < 3 or > 7) return false;
-        string kind = stem is [_, _, _, var digit] && "0123456789¹²³".Contains(digit) ? $"{stem[..3]}0" : $"{stem}";
-        return devices.Any(device => Ascii.EqualsIgnoreCase(device, kind));
-    }
-
-    /// <summary>§4.6  Whether a file of this name may begin so (with SignatureSize octets, or all it has): a picture as
-    /// any picture does, since many are saved under another's ending.  Other types are not looked at.</summary>
-    public static bool HasSignature(string name, ReadOnlySpan<byte> first) =>
-        Path.GetExtension(name).ToLowerInvariant() switch {
-        ".jpg" or ".jpeg" or ".png" or ".gif" or ".webp" or ".bmp" or ".tif" or ".tiff" or ".heic" or ".avif" =>
-            first.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])    // PNG
-            || first.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF])                               // JPEG
-            || first.StartsWith("GIF87a"u8) || first.StartsWith("GIF89a"u8) || first.StartsWith("BM"u8)
-            || first.StartsWith("II*\0"u8) || first.StartsWith("MM\0*"u8)                             // TIFF
-            || first.Length >= 8 && first[4..].StartsWith("ftyp"u8)                                   // HEIC, AVIF
-            || first.Length >= 12 && first.StartsWith("RIFF"u8) && first[8..].StartsWith("WEBP"u8),
-        ".pdf" => first.StartsWith("%PDF-"u8),
-        _      => true,
-    };
-
-    /// <summary>§2  Octets in the notation of transcripts: text as it is, the rest escaped, so that nothing a peer
-    /// sends can forge a line of a log or move a terminal's cursor.</summary>
-    public static string Show(ReadOnlySpan<byte> octets) {
-        var shown = new StringBuilder();
-        while (octets.Length > 0) {
-            var status = Rune.DecodeFromUtf8(octets, out var rune, out int used);
-            bool isText = status is OperationStatus.Done && IsVisible(rune);
-            if (isText) shown.Append(rune.Value is '\\' or '<' ? "\\" : "").Append(rune);
-            else foreach (byte octet in octets[..used])
-                shown.Append((char)octet switch { '\n' => "\\n", '\r' => "\\r", '\t' => "\\t", _ => $"\\x{octet:X2}" });
-            octets = octets[used..];
+    /// <summary>The bytes of a reply line, including its LF.</summary>
+    public static byte[] FormatReply(Reply reply)
+    {
+        if (reply.IsOk)
+        {
+            return Encoding.UTF8.GetBytes($"OK{FormatModified(reply)}\n");
         }
-        return shown.ToString();
+
+        // The text can be long where it lists the file types that a server accepts.
+        string text = reply.Text[..Math.Min(reply.Text.Length, MaxReplyTextChars)];
+        return Encoding.UTF8.GetBytes($"ER|{reply.Code}|{text}\n");
     }
 
-    public static string Show(string text) => Show(Utf8Text.GetBytes(text));
-    /// <summary>§5.1  A moment in UTC, to the second.</summary>
-    public static string Show(DateTime moment) => moment.ToString("s", CultureInfo.InvariantCulture) + "Z";
+    /// <summary>Parses a reply line without its LF.</summary>
+    /// <returns>Null if the line is not a reply of this protocol. A code that this version does not know is an error
+    /// like any other (CLI-3).</returns>
+    public static Reply? ParseReply(ReadOnlySpan<byte> line)
+    {
+        if (!Utf8.IsValid(line))
+        {
+            return null;
+        }
+
+        return Encoding.UTF8.GetString(line).Split('|', 3) switch
+        {
+            ["OK"] => Reply.Ok,
+            ["OK", var time] => ParseOkWithTime(time),
+            ["ER", { Length: > 0 } code, var text] when code.All(IsCodeCharacter) => MakeError(code, text),
+            _ => null,
+        };
+    }
+
+    private static bool IsCodeCharacter(char c) => c is '-' or (>= 'a' and <= 'z');
+
+    private static Reply MakeError(string code, string text)
+    {
+        bool closes = Reply.Errors.Any(error => error.Code == code && error.ClosesConnection);
+        return new Reply(code, text, closes);
+    }
+
+    /// <summary>The eight bytes of a block's length: unsigned, most significant byte first (BLOCK-1).</summary>
+    public static byte[] EncodeLength(ulong length)
+    {
+        var bytes = new byte[LengthSize];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, length);
+        return bytes;
+    }
+
+    /// <summary>The number in these eight bytes. It comes from the other side, so check it before you use it.</summary>
+    public static ulong DecodeLength(ReadOnlySpan<byte> bytes) => BinaryPrimitives.ReadUInt64BigEndian(bytes);
+
+    /// <summary>Applies the rule for names, the same one for requests, listings and saved files.</summary>
+    /// <param name="name">The name, which may come from anyone.</param>
+    /// <param name="types">The accepted file extensions in lower case. "any" accepts all of them.</param>
+    /// <returns><see cref="Reply.Ok"/>, <see cref="Reply.BadName"/> or <see cref="Reply.BadType"/>.</returns>
+    public static Reply ValidateName(string name, string[] types)
+    {
+        if (FindNameProblem(name) is not NameProblem.None)
+        {
+            return Reply.BadName;
+        }
+
+        return HasExtension(name, types) ? Reply.Ok
+            : Reply.BadType with { Text = $"this file type is not accepted ({string.Join(", ", types)})" };
+    }
+
+    /// <summary>What is wrong with a name (NAME-1, NAME-2).</summary>
+    public enum NameProblem
+    {
+        None,
+        Empty,
+        TooLong,
+        DotOrSpaceAtEdge,
+        ForbiddenCharacter,
+        WindowsDevice,
+    }
+
+    /// <summary>The first part of the rule for names that this name breaks.</summary>
+    public static NameProblem FindNameProblem(string name)
+    {
+        if (name == "")
+        {
+            return NameProblem.Empty;
+        }
+
+        if (FindForbiddenCharacter(name) >= 0)
+        {
+            return NameProblem.ForbiddenCharacter;
+        }
+
+        if (Encoding.UTF8.GetByteCount(name) > MaxNameBytes)
+        {
+            return NameProblem.TooLong;
+        }
+
+        if (name is ['.' or ' ', ..] or [.., '.' or ' '])
+        {
+            return NameProblem.DotOrSpaceAtEdge;
+        }
+
+        return IsWindowsDevice(name) ? NameProblem.WindowsDevice : NameProblem.None;
+    }
+
+    /// <summary>The index of the first character that a name must not have, or -1.</summary>
+    public static int FindForbiddenCharacter(string name)
+    {
+        // Most names are plain ASCII letters, digits and dots, and are done here.
+        if (name.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0)
+        {
+            return name.AsSpan().IndexOfAny(ForbiddenPunctuation);
+        }
+
+        int index = 0;
+        while (index < name.Length)
+        {
+            // A character beyond U+FFFF takes two chars of a C# string. A single half of such a pair is not valid.
+            if (!Rune.TryGetRuneAt(name, index, out Rune rune) || !IsAllowed(rune, name, index))
+            {
+                return index;
+            }
+
+            index += rune.Utf16SequenceLength;
+        }
+
+        return -1;
+    }
+
+    private const string ForbiddenPunctuation = "|/\\:*?\"<>";
+    private const int ZeroWidthNonJoiner = 0x200C;
+    private const int ZeroWidthJoiner = 0x200D;
+
+    private static bool IsAllowed(Rune rune, string name, int index)
+    {
+        if (rune.Value is ZeroWidthNonJoiner or ZeroWidthJoiner)
+        {
+            // Persian, Hindi and family emoji are written with these two. They are allowed between other characters.
+            bool isInside = index > 0 && index < name.Length - 1;
+            return isInside && name[index - 1] != '.' && name[index + 1] != '.';
+        }
+
+        return IsPrintable(rune) && !(rune.IsAscii && ForbiddenPunctuation.Contains((char)rune.Value));
+    }
+
+    private static bool IsPrintable(Rune rune)
+    {
+        return Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format
+            or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+    }
+
+    private static readonly string[] _windowsDevices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+
+    // On Windows, opening "con.png" opens the console, in whatever folder that is (NAME-2).
+    private static bool IsWindowsDevice(string name)
+    {
+        string stem = name.Split('.')[0].TrimEnd(' ');
+        if (_windowsDevices.Any(device => Ascii.EqualsIgnoreCase(device, stem)))
+        {
+            return true;
+        }
+
+        return stem.Length == 4 && "0123456789¹²³".Contains(stem[3])
+            && (Ascii.EqualsIgnoreCase(stem.AsSpan(0, 3), "COM") || Ascii.EqualsIgnoreCase(stem.AsSpan(0, 3), "LPT"));
+    }
+
+    /// <summary>Whether the part after the last dot is one of these file extensions (NAME-3).</summary>
+    /// <remarks>Only the letters A to Z are compared without case. .NET's own comparison would also accept the Kelvin
+    /// sign for a k.</remarks>
+    public static bool HasExtension(string name, string[] types)
+    {
+        if (types.Contains("any"))
+        {
+            return true;
+        }
+
+        int dot = name.LastIndexOf('.');
+        return dot >= 0 && types.Any(type => Ascii.EqualsIgnoreCase(name.AsSpan(dot + 1), type));
+    }
+
+    /// <summary>The file extensions that a server accepts unless its user chooses others (NAME-3).</summary>
+    public static readonly string[] DefaultTypes = ["jpg", "jpeg", "png"];
+
+    /// <summary>The file extensions of pictures (TYPE-1).</summary>
+    public static readonly string[] PictureTypes =
+    [
+        "jpg", "jpeg", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "heif", "hif", "avif", "jxl", "jp2",
+    ];
+
+    /// <summary>Whether a file with this name may have this content (TYPE-1, TYPE-2).</summary>
+    /// <param name="name">Its extension decides what is checked.</param>
+    /// <param name="start">The first <see cref="SignatureSize"/> bytes of the file, or all of a shorter one.</param>
+    /// <remarks>Any picture is accepted under any picture's extension: browsers save WebP as .jpg.</remarks>
+    public static bool HasSignature(string name, ReadOnlySpan<byte> start)
+    {
+        if (HasExtension(name, PictureTypes))
+        {
+            return IsPicture(start);
+        }
+
+        return !HasExtension(name, ["pdf"]) || start.StartsWith("%PDF-"u8);
+    }
+
+    private static bool IsPicture(ReadOnlySpan<byte> start)
+    {
+        return start.StartsWith((ReadOnlySpan<byte>)[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])   // PNG
+            || start.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF])                                 // JPEG
+            || start.StartsWith("GIF87a"u8)
+            || start.StartsWith("GIF89a"u8)
+            || start.StartsWith("BM"u8)
+            || start.StartsWith("II*\0"u8)                                                              // TIFF
+            || start.StartsWith("MM\0*"u8)
+            || start.StartsWith("II+\0"u8)                                                              // BigTIFF
+            || start.StartsWith("MM\0+"u8)
+            || (start.StartsWith("RIFF"u8) && start.Length >= 12 && start[8..].StartsWith("WEBP"u8))
+            || (start.Length >= 8 && start[4..].StartsWith("ftyp"u8))                                   // HEIC, AVIF
+            || start.StartsWith((ReadOnlySpan<byte>)[0xFF, 0x0A])                                       // JPEG XL
+            || start.StartsWith("\0\0\0\u000CJXL "u8)
+            || start.StartsWith("\0\0\0\u000CjP  "u8);                                                  // JPEG 2000
+    }
+
+    /// <summary>Bytes in the notation of Protocol.md's transcripts: text as it is, the rest escaped, such as \n or
+    /// \x1B. Nothing that the other side sends can then move the cursor of a terminal or forge a line of a log.
+    /// </summary>
+    public static string Escape(ReadOnlySpan<byte> bytes)
+    {
+        var text = new StringBuilder();
+        while (bytes.Length > 0)
+        {
+            bool isValid = Rune.DecodeFromUtf8(bytes, out Rune rune, out int size) == OperationStatus.Done;
+            if (isValid && (IsPrintable(rune) || rune.Value is ZeroWidthNonJoiner or ZeroWidthJoiner))
+            {
+                text.Append(rune.Value is '\\' or '<' ? "\\" : "").Append(rune);
+            }
+            else
+            {
+                AppendEscaped(text, bytes[..size]);
+            }
+
+            bytes = bytes[size..];
+        }
+
+        return text.ToString();
+    }
+
+    /// <inheritdoc cref="Escape(ReadOnlySpan{byte})"/>
+    public static string Escape(string text) => Escape(Encoding.UTF8.GetBytes(text));
+
+    /// <summary>A word of the command line, as a message shows it.</summary>
+    public static string Quote(string word) => $"'{Escape(word).Replace(@"\\", @"\").Replace(@"\<", "<")}'";
+
+    private static void AppendEscaped(StringBuilder text, ReadOnlySpan<byte> bytes)
+    {
+        foreach (byte value in bytes)
+        {
+            text.Append((char)value switch
+            {
+                '\n' => "\\n",
+                '\r' => "\\r",
+                '\t' => "\\t",
+                _ => $"\\x{value:X2}",
+            });
+        }
+    }
+
+    /// <summary>A time in UTC, to the second, as listings have it: 2024-05-01T12:00:00Z (LIST-1).</summary>
+    public static string FormatTime(DateTime time) => time.ToString("s", CultureInfo.InvariantCulture) + "Z";
 }
 
-// ---- Files: what both halves ask of a file system -------------------------------------------------------------------
-static class Files {
-    // What disks do to programs; the last two are a file beyond the system's limit, and the length of a planted pipe.
-    public static bool IsTrouble(Exception e) => e is IOException or UnauthorizedAccessException
-        or ArgumentOutOfRangeException or NotSupportedException;
-    // Any entry takes its name, also one that is never listed: a folder, a link to nowhere, an empty file.
-    public static bool IsTaken(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
-    // A file under a hidden name, held by a lock that ends with this process.  Between its opening and its locking
-    // another process may have taken the name away: a sweep of leftovers, or a client that has just published what it
-    // held there under another name.  So what counts is what the name stands for when the lock is there.
-    public static SafeFileHandle OpenHidden(Func<string> name, FileMode mode, FileShare share) {
-        for (int tries = 3; ; tries--) {
-            SafeFileHandle? handle = null;
-            try {
-                string path = name();
-                handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share);
-                var named = new FileInfo(path);
-                if (named.Exists && (mode is FileMode.CreateNew || named.Length == RandomAccess.GetLength(handle)
-                    && named.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))) return handle;
-                throw new IOException("somebody else has removed the hidden file");
-            } catch (Exception e) when (IsTrouble(e)) { handle?.Dispose(); if (tries == 1) throw; }
-        }
-    }
+// =====================================================================================================================
+// Lesson 2: a connection to a server
+//
+// What it teaches: TCP carries a stream of bytes in each direction. Nothing in it marks where one message ends and the
+// next one begins, so the receiver has to find that out. This takes a buffer and two methods: one reads a line, up to
+// its LF, and one reads exactly n bytes. Here a server answers GET with a file of 12 bytes, in three pieces:
+//
+//     receive 1     O                                half a line: keep it, and receive more
+//     receive 2     K LF 0 0 0 0                     the line is complete; four bytes of the length are left over
+//     receive 3     0 0 0 12, the picture            four and four bytes are the length; the rest is the block
+//
+// In the other direction there is a trap, too. A send is done when the kernel of this machine has accepted the bytes.
+// The server may receive them later, or never.
+//
+// The socket is a blocking one: each call returns when it is done, however long that takes. This is all that a client
+// needs, since it does one thing after another.
+//
+// Protocol.md: CONN-1 to CONN-4 (connections), LINE-1 and LINE-2 (lines), BLOCK-1 (lengths), CLI-2, CLI-8 and CLI-9.
+//
+// See it:  imagetransfer client localhost LIST --trace
+//          make test CLIENT='… client {host} {port} {command} {file}' STAGE=2
+//
+// You can stop here: lesson 3 downloads a file.
+// =====================================================================================================================
 
-    // Room for octets that are needed for a while: few of them in memory, many in a file that has no name (on Windows:
-    // none that outlives this process), or in memory all the same where no file can be made.
-    public static Stream Scratch(ulong length) {
-        if (length <= 16 << 10) return new MemoryStream();
-        try {
-            string path = Path.Combine(Path.GetTempPath(), $".imagetransfer-{Random.Shared.NextInt64():x16}");
-            var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Delete, 1 << 16);
-            File.Delete(path);
-            return file;
-        } catch (Exception e) when (IsTrouble(e)) { return new MemoryStream(); }
-    }
-
-    // Gives a hidden file its name, in one step that never overwrites.  False: the name is taken.  On Windows that is a
-    // rename; elsewhere .NET's looks first (two that race both win), so it is a hard link; the hidden name goes later.
-    public static bool Publish(string hidden, string name) {
-        if (OperatingSystem.IsWindows())
-            try { File.Move(hidden, name); return true; }
-            catch (IOException) when (IsTaken(name)) { return false; }
-        if (link(hidden, name) == 0) return true;
-        if (Marshal.GetLastPInvokeError() is 17) return false;                                          // EEXIST
-        throw new IOException($"cannot link: {Marshal.GetLastPInvokeErrorMessage()}");
-    }
-
-    [DllImport("libc", SetLastError = true)] static extern int link(string existing, string name);
-}
-
-// ---- Key: the secret that two machines share, and what TLS is told because of it ------------------------------------
-// §14  Each side shows the certificate of the key, and lets in who shows the same public key: TLS proves that he holds
-// the private half.  For whom, by whom and until when a certificate was made proves nothing, and is not looked at.
-sealed class Key(X509Certificate2 certificate) {
-    readonly SslStreamCertificateContext own = SslStreamCertificateContext.Create(      // Windows wants the detour
-        X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pfx), null), null, offline: true);
-    public bool DidNotFit { get; private set; }
-    bool Fits(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors) => !(DidNotFit =
-        shown is not X509Certificate2 other || !PublicKeyOf(other).SequenceEqual(PublicKeyOf(certificate)));
-    static byte[] PublicKeyOf(X509Certificate2 shown) => shown.PublicKey.ExportSubjectPublicKeyInfo();
-    public SslServerAuthenticationOptions ForServer => new() {
-        ServerCertificateContext = own, ClientCertificateRequired = true, RemoteCertificateValidationCallback = Fits,
-        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
-    public SslClientAuthenticationOptions ForClient => new() {
-        ClientCertificateContext = own, TargetHost = "", RemoteCertificateValidationCallback = Fits,
-        EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = Alone };
-    static X509ChainPolicy Alone => new() { TrustMode = X509ChainTrustMode.CustomRootTrust,  // or .NET fetches
-        RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
-    // Null: there is no --key.  A server makes a file that is missing.
-    public static Key? From(Options options, bool mayMake) {
-        if (!options.Has("--key")) return null;
-        string path = options.Text("--key", ""), shown = Show(path);
-        try {
-            if (mayMake && !Files.IsTaken(path)) Make(path);
-            if (new FileInfo(path).Length == 0) throw NoKey;        // a pipe looks so, too, and would never be opened
-            using var file = File.OpenHandle(path);
-            if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(file) & (UnixFileMode)0b000_111_111) != 0)
-                throw new Complaint($"others can read {shown}; chmod 600 it", exitCode: 1);
-            var octets = new byte[8 << 10];
-            string text = Encoding.ASCII.GetString(octets, 0, RandomAccess.Read(file, octets, 0));
-            using var key = ECDsa.Create();
-            key.ImportFromPem(text);
-            if (key.ExportParameters(false).Curve.Oid?.Value != ECCurve.NamedCurves.nistP256.Oid.Value) throw NoKey;
-            return new Key(text.Contains("CERTIFICATE") ? X509Certificate2.CreateFromPem(text, text) : Certify(key));
-        } catch (Exception e) when (Files.IsTrouble(e) || e is CryptographicException or ArgumentException) {
-            throw new Complaint($"cannot use the key {shown}: {(Files.IsTrouble(e) ? e : NoKey).Message}", exitCode: 1);
-        }
-    }
-
-    static ArgumentException NoKey => new("there is no P-256 key in it; a server makes one where there is no file");
-    static X509Certificate2 Certify(ECDsa key) => new CertificateRequest("CN=imagetransfer", key,
-        HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
-    // Under its name it is whole, whoever else makes it at the same time.
-    static void Make(string path) {
-        string hidden = $"{path}.{Random.Shared.NextInt64():x16}";
-        var mine = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows()) mine.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        try {
-            using (var file = new StreamWriter(hidden, mine))
-                file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{Certify(key).ExportCertificatePem()}\n");
-            if (Files.Publish(hidden, path))
-                Console.Error.WriteLine($"made the key {Show(path)}: copy it to the other machine, and to nobody else");
-        } finally { File.Delete(hidden); }
+/// <summary>The connection has ended, or the server sent nothing for too long, before its reply was complete.</summary>
+internal sealed class ConnectionLostException(string message) : Exception(message)
+{
+    /// <summary>Describes an error code of the operating system in words.</summary>
+    /// <param name="error">Why a send or a receive has failed.</param>
+    /// <param name="timeoutMs">How long it waited, in milliseconds.</param>
+    public static ConnectionLostException Because(SocketError error, int timeoutMs)
+    {
+        return new ConnectionLostException(error switch
+        {
+            SocketError.TimedOut or SocketError.WouldBlock => $"no data for {timeoutMs / 1000} s; giving up",
+            SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.Shutdown =>
+                "the connection was reset",
+            _ => $"the connection broke: {new SocketException((int)error).Message}",
+        });
     }
 }
 
-// ---- Conversation: a connection to a server, with the words that a client says and hears on it ----------------------
-sealed class Conversation(string host, int port, Key? key, bool traces) : IDisposable {
-    const int Patience = 60_000;                // §9  Milliseconds without an octet
-    Socket? socket;
-    Stream stream = Stream.Null;
-    readonly byte[] outgoing = GC.AllocateUninitializedArray<byte>(1 << 20);
-    int waiting;                                // said and not sent yet: outgoing[..waiting]
-    readonly byte[] incoming = GC.AllocateUninitializedArray<byte>(1 << 20);
-    int start, count;                           // arrived and not taken yet: incoming[start..][..count]
-    bool hasHeard;                              // anything at all on this connection
-    public bool TakesAhead;                     // §5.3  the server has shown on this connection that it does
-    public string Name => $"{host}:{port}";
-    public bool IsOpen => socket is not null;
-    // A server that spoke unasked has ended the conversation: §8.
-    public void Open() {
-        if (socket is not null && HasAnswered) Close();
-        if (socket is not null) return;
-        try {
-            socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            socket.SendTimeout = socket.ReceiveTimeout = Patience;
-            socket.Connect(host, port);         // every address that the name has, in turn
-            stream = new NetworkStream(socket);
-            if (key is not null) ((SslStream)(stream = new SslStream(stream))).AuthenticateAsClient(key.ForClient);
-        } catch (Exception e) when (Files.IsTrouble(e)
-            || e is SocketException or ArgumentException or AuthenticationException or CryptographicException) {
+/// <summary>The server has sent something that this protocol does not allow.</summary>
+internal sealed class ProtocolViolationException(string message)
+    : Exception($"this is not an ImageTransfer server: {message}");
+
+/// <summary>Moves bytes over a connected TCP socket. Each call waits until it can be done.</summary>
+/// <remarks>The last appendix derives a second kind from it, which encrypts what it moves.</remarks>
+internal class Channel(Socket socket) : IDisposable
+{
+    /// <summary>How long to wait for a byte, in milliseconds (CLI-9).</summary>
+    public const int DefaultTimeoutMs = 60_000;
+
+    protected Socket Socket { get; } = socket;
+
+    /// <summary>How long <see cref="Receive"/> waits for the first byte, in milliseconds.</summary>
+    public int ReceiveTimeoutMs
+    {
+        get => Socket.ReceiveTimeout;
+        set => Socket.ReceiveTimeout = value;
+    }
+
+    /// <summary>True if <see cref="Receive"/> would return at once: bytes have come, or the server has closed.
+    /// </summary>
+    public virtual bool HasInput => Socket.Poll(0, SelectMode.SelectRead);
+
+    /// <summary>Receives what has come, as much as the buffer holds. Waits if nothing has come yet.</summary>
+    /// <returns>The number of bytes; 0 if the server has closed the connection.</returns>
+    /// <exception cref="ConnectionLostException">The connection was reset, or nothing came in time.</exception>
+    public virtual int Receive(Span<byte> buffer)
+    {
+        int count = Socket.Receive(buffer, SocketFlags.None, out SocketError error);
+        return error == SocketError.Success ? count : throw ConnectionLostException.Because(error, ReceiveTimeoutMs);
+    }
+
+    /// <summary>Returns when the kernel has accepted all of the bytes.</summary>
+    /// <exception cref="ConnectionLostException">The connection was reset, or the server receives nothing.</exception>
+    public virtual void Send(ReadOnlySpan<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            // The kernel may accept 3,000 of 65,536 bytes. The next call sends the rest.
+            int sent = Socket.Send(bytes, SocketFlags.None, out SocketError error);
+            if (error != SocketError.Success)
+            {
+                throw ConnectionLostException.Because(error, Socket.SendTimeout);
+            }
+
+            bytes = bytes[sent..];
+        }
+    }
+
+    /// <summary>Tells the server that nothing more will be sent. Its replies can still be received.</summary>
+    public void ShutdownSending()
+    {
+        try
+        {
+            Socket.Shutdown(SocketShutdown.Send);
+        }
+        catch (SocketException)
+        {
+            // The connection is gone, so there is nothing to shut down.
+        }
+    }
+
+    /// <summary>Ends the conversation between two requests, so that nothing is cut off (CONN-4).</summary>
+    public virtual void EndPolitely()
+    {
+        // The operating system closes the socket when the process ends. To close it here would take 2 ms longer.
+    }
+
+    public virtual void Dispose() => Socket.Dispose();
+}
+
+/// <summary>The client's connection to the server: sends requests, and finds lines and blocks in what it
+/// receives.</summary>
+internal sealed partial class ServerConnection(string host, int port, KeyFile? key, bool traceEnabled) : IDisposable
+{
+    private const int BufferSize = 1024 * 1024;
+    private const int ReplyAfterFailedSendMs = 2_000;
+    private const int MaxShownBytes = 60;
+
+    // Null while there is no connection.
+    private Channel? _channel;
+
+    // Bytes that wait to be sent: the first _sendCount of the buffer.
+    private readonly byte[] _sendBuffer = GC.AllocateUninitializedArray<byte>(BufferSize);
+    private int _sendCount;
+
+    // Why a send has failed, or null. A reply that the server sent before that can still be read.
+    private ConnectionLostException? _sendFailure;
+
+    // Bytes that were received and not read yet: _receiveCount of them, from _receiveStart on.
+    private readonly byte[] _receiveBuffer = GC.AllocateUninitializedArray<byte>(BufferSize);
+    private int _receiveStart;
+    private int _receiveCount;
+
+    public bool IsOpen => _channel is not null;
+
+    /// <summary>True if a reply has begun to arrive, or the server has closed the connection.</summary>
+    public bool HasInput => _receiveCount > 0 || (_channel?.HasInput ?? false);
+
+    /// <summary>Connects, unless there is a connection. To be called only when no reply is due.</summary>
+    /// <exception cref="CommandLineException">The server cannot be reached.</exception>
+    public void Open()
+    {
+        if (IsOpen && HasInput)
+        {
+            // There is no request that this could answer. So the server is closing the connection (CLOSE-3).
             Close();
-            throw new Complaint($"cannot connect to {Show(host)}, port {port}: " + e switch {
-                SocketException { SocketErrorCode: SocketError.ConnectionRefused } =>
-                    "nobody listens there; is the server running?",
-                AuthenticationException when key!.DidNotFit => "the key does not fit",
-                AuthenticationException { InnerException: null } =>
-                    "this server has no key; leave --key away (unless somebody in between only says so)",
-                _ => Reason(e),
-            }, exitCode: 1);
+        }
+
+        _channel ??= ConnectToAnyAddress();
+    }
+
+    /// <summary>Closes the connection at once. What waits to be sent is dropped.</summary>
+    public void Close()
+    {
+        _channel?.Dispose();
+        _channel = null;
+        _sendCount = 0;
+        _sendFailure = null;
+        _receiveStart = 0;
+        _receiveCount = 0;
+    }
+
+    public void Dispose()
+    {
+        if (IsOpen)
+        {
+            Trace('C', "<close>");
+            _channel!.EndPolitely();
         }
     }
 
-    public void Close() {
-        socket?.Dispose();
-        (socket, waiting, start, count, hasHeard, TakesAhead) = (null, 0, 0, 0, false, false);
-    }
-
-    // The connection is closed by the process as it ends: to do it here would cost 2 ms more.
-    public void Dispose() {
-        if (!IsOpen) return;
-        Trace('C', "<close>");
-        if (stream is SslStream tls) Task.WaitAny([tls.ShutdownAsync()], millisecondsTimeout: 1000);
-    }
-
-    // Something is there to be heard: an answer, or the end.  (TLS brings octets of its own before the first answer.)
-    bool HasAnswered => count > 0 || (key is null || hasHeard) && socket!.Poll(0, SelectMode.SelectRead);
-    // §9  A server that has to read what it will not send (a digest, with an offset) is given time for it.
-    public void Allow(long octets) =>
-        stream.ReadTimeout = (int)Math.Min(Patience * (1 + octets / (100 << 20)), int.MaxValue);
-    public static IOException Broken(string how) => new($"that is no server of this protocol: {how}");
-    public static string Reason(Exception e) => e.InnerException switch {
-        null => e.Message,
-        SocketException { SocketErrorCode: SocketError.TimedOut or SocketError.WouldBlock }
-            => "not an octet for 60 s; given up",
-        SocketException => "the connection broke",
-        _ => "TLS has ended: the key does not fit, or somebody has changed what was sent",
-    };
-
-    public void Trace(char side, string text) { if (traces) Console.Error.WriteLine($"{side}: {text}"); }
-
-    // ---- what a client says: it waits in `outgoing` until that is full or is sent ----
-    public void Say(Request request) => Say(RequestLine(request), Show(RequestLine(request)));
-    public void SayDigest(byte[] digest) => Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
-    public void Say(byte[] octets, string shown) {
-        Trace('C', shown);
-        if (octets.Length > outgoing.Length - waiting) Send();
-        octets.CopyTo(outgoing, waiting);
-        waiting += octets.Length;
-    }
-
-    // §4.4  False: the server had something to say before the block was complete, and that is heard first.
-    public bool SayBlock(SafeFileHandle file, string name, bool digest, Progress progress) {
-        using var hash = digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        long position = 0, end = RandomAccess.GetLength(file);
-        Say(LengthOctets((ulong)end), $"<u64:{end}>");
-        for (progress.Begin(name, 0, end); position < end; progress.Position = position) {
-            if (waiting == outgoing.Length && (HasAnswered || !Send())) return false;
-            var some = outgoing.AsSpan(waiting, (int)Math.Min(outgoing.Length - waiting, end - position));
-            some = some[..RandomAccess.Read(file, some, position)];
-            if (some.IsEmpty) throw new IOException("the file became shorter while it was being sent");
-            hash?.AppendData(some);
-            (waiting, position) = (waiting + some.Length, position + some.Length);
+    /// <summary>Shows a part of the conversation, in the notation of Protocol.md.</summary>
+    /// <param name="side">'C' for what the client sends, 'S' for what the server sends.</param>
+    /// <param name="text">The bytes, escaped.</param>
+    public void Trace(char side, string text)
+    {
+        if (traceEnabled)
+        {
+            StandardStreams.WriteErrorLine($"{side}: {text}");
         }
-        Trace('C', $"<file:{name}>");
-        if (hash is not null) SayDigest(hash.GetHashAndReset());
-        return true;
     }
 
-    // §9  A sending that fails is no answer yet: the server may have said why before it closed; that is heard next.
-    public bool Send() {
-        try { stream.Write(outgoing, 0, waiting); return true; }        // blocking: it returns when all has been sent
-        catch (IOException) {
-            try { socket!.Shutdown(SocketShutdown.Send); } catch (SocketException) { }      // nothing more, with a gap
-            return false;
-        } finally { waiting = 0; }
+    // ---- sending: bytes wait in the buffer until it is full, or until Flush ----
+
+    public void SendRequest(Request request)
+    {
+        byte[] line = FormatRequest(request);
+        TraceLine('C', line);
+        Send(line);
     }
 
-    // ---- what a client hears: it comes in whatever pieces, and is taken as the lines and blocks that were sent ----
-    // One receive, which waits if it has to, and brings an octet at least.
-    void Receive() {
-        incoming.AsSpan(start, count).CopyTo(incoming);
-        start = 0;
-        int received = stream.Read(incoming, count, incoming.Length - count);
-        if (received == 0) throw new IOException("the server closed the connection before the end of its answer");
-        (count, hasHeard) = (count + received, true);
+    public void SendLength(long length)
+    {
+        Trace('C', $"<u64:{length}>");
+        Send(EncodeLength((ulong)length));
     }
 
-    // The next octets, one at least and `most` at most; they are valid until more is heard.
-    public ReadOnlySpan<byte> HearSome(long most) {
-        if (count == 0) Receive();
-        int taken = (int)Math.Min(most, count);
-        (start, count) = (start + taken, count - taken);
-        return incoming.AsSpan(start - taken, taken);
+    public void Send(ReadOnlySpan<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            Span<byte> space = GetSendSpace(bytes.Length);
+            bytes[..space.Length].CopyTo(space);
+            AddSent(space.Length);
+            bytes = bytes[space.Length..];
+        }
     }
 
-    ReadOnlySpan<byte> HearExactly(int size) { while (count < size) Receive(); return HearSome(size); }
-    public ReadOnlySpan<byte> HearLine() {
-        int end;
-        while ((end = incoming.AsSpan(start, Math.Min(count, MaxLine)).IndexOf((byte)'\n')) < 0)
-            if (count < MaxLine) Receive();
-            else throw Broken("its line does not end");
-        Trace('S', Show(incoming.AsSpan(start, end + 1)));
-        return HearSome(end + 1)[..end];
+    /// <summary>A free part of the send buffer, to be filled in place. <see cref="AddSent"/> then says how far it was
+    /// filled.</summary>
+    /// <param name="max">The part is at most this long, and at least one byte.</param>
+    public Span<byte> GetSendSpace(long max)
+    {
+        if (_sendCount == BufferSize)
+        {
+            Flush();
+        }
+
+        return _sendBuffer.AsSpan(_sendCount, (int)Math.Min(max, BufferSize - _sendCount));
     }
 
-    public Error? HearReply() {
-        var line = HearLine();
-        if (line is [TlsAlert, ..]) throw new Complaint("this server wants --key", exitCode: 1);
-        return TryParseReply(line, out var error) ? error
-            : throw Broken($"it answered {Show(line[..Math.Min(line.Length, 60)])}");
+    /// <inheritdoc cref="GetSendSpace"/>
+    public void AddSent(int count) => _sendCount += count;
+
+    /// <summary>Sends what waits in the buffer.</summary>
+    /// <returns>False if it cannot be sent. The server may have sent a reply that says why, so the caller reads that
+    /// next (CLI-8).</returns>
+    public bool Flush()
+    {
+        if (_sendFailure is null && _sendCount > 0)
+        {
+            try
+            {
+                _channel!.Send(_sendBuffer.AsSpan(0, _sendCount));
+            }
+            catch (ConnectionLostException e)
+            {
+                // Nothing may be sent after this, because some of the bytes before it are missing.
+                _sendFailure = e;
+                _channel!.ShutdownSending();
+                _channel.ReceiveTimeoutMs = ReplyAfterFailedSendMs;
+            }
+        }
+
+        _sendCount = 0;
+        return _sendFailure is null;
     }
 
-    public ulong HearLength() {
-        ulong length = ParseLength(HearExactly(LengthSize));
+    // ---- receiving: bytes come in any pieces, and are read as the lines and blocks that the server has sent ----
+
+    /// <summary>Reads the next reply.</summary>
+    /// <param name="request">The request that it answers.</param>
+    /// <exception cref="ConnectionLostException">There is no complete reply.</exception>
+    /// <exception cref="ProtocolViolationException">It is not a reply of this protocol (CLI-2).</exception>
+    public Reply ReadReply(Request request)
+    {
+        ReadOnlySpan<byte> line = ReadLine();
+        StopIfServerWantsTls(line);
+        Reply? reply = ParseReply(line);
+        if (reply is null || HasUnwantedOption(reply, request))
+        {
+            string shown = Escape(line[..Math.Min(line.Length, MaxShownBytes)]);
+            throw new ProtocolViolationException($"it answered {shown}");
+        }
+
+        return reply;
+    }
+
+    /// <summary>Reads the length of a block. It comes from the server, so it can be any number.</summary>
+    /// <exception cref="ConnectionLostException">There is no complete length.</exception>
+    public ulong ReadLength()
+    {
+        ulong length = DecodeLength(ReadExactly(LengthSize));
         Trace('S', $"<u64:{length}>");
         return length;
     }
 
-    public ReadOnlySpan<byte> HearDigest() {
-        var digest = HearExactly(DigestSize);
-        Trace('S', $"<hex:{Convert.ToHexString(digest)}>");
-        return digest;
+    /// <summary>Reads a line and returns it without its LF.</summary>
+    private ReadOnlySpan<byte> ReadLine()
+    {
+        while (true)
+        {
+            ReadOnlySpan<byte> received = _receiveBuffer.AsSpan(_receiveStart, Math.Min(_receiveCount, MaxLineBytes));
+            int end = received.IndexOf((byte)'\n');
+            if (end >= 0)
+            {
+                TraceLine('S', received[..(end + 1)]);
+                return ReadExactly(end + 1)[..end];
+            }
+
+            if (_receiveCount >= MaxLineBytes)
+            {
+                throw new ProtocolViolationException("its reply is longer than 1,024 bytes");
+            }
+
+            // Half a line. It stays in the buffer, and Receive adds to it.
+            Receive();
+        }
+    }
+
+    /// <summary>Reads this many bytes, at most as many as the buffer holds.</summary>
+    /// <returns>A part of the buffer: use it before the next call that reads.</returns>
+    public ReadOnlySpan<byte> ReadExactly(int size)
+    {
+        while (_receiveCount < size)
+        {
+            Receive();
+        }
+
+        return ReadSome((ulong)size);
+    }
+
+    /// <summary>Reads what is there, at least one byte and at most <paramref name="max"/>.</summary>
+    /// <inheritdoc cref="ReadExactly" path="/returns"/>
+    public ReadOnlySpan<byte> ReadSome(ulong max)
+    {
+        if (_receiveCount == 0)
+        {
+            Receive();
+        }
+
+        int count = (int)Math.Min(max, (ulong)_receiveCount);
+        ReadOnlySpan<byte> bytes = _receiveBuffer.AsSpan(_receiveStart, count);
+        _receiveStart += count;
+        _receiveCount -= count;
+        return bytes;
+    }
+
+    /// <summary>Adds at least one byte to the receive buffer, from a single receive.</summary>
+    private void Receive()
+    {
+        // What is left over moves to the beginning, so that there is room after it.
+        _receiveBuffer.AsSpan(_receiveStart, _receiveCount).CopyTo(_receiveBuffer);
+        _receiveStart = 0;
+        int count = 0;
+        try
+        {
+            count = _channel!.Receive(_receiveBuffer.AsSpan(_receiveCount));
+        }
+        catch (ConnectionLostException) when (_sendFailure is not null)
+        {
+            throw _sendFailure;
+        }
+
+        if (count == 0)
+        {
+            throw _sendFailure
+                ?? new ConnectionLostException("the server closed the connection before the end of its reply");
+        }
+
+        _receiveCount += count;
+    }
+
+    /// <summary>Shows a line, its LF included.</summary>
+    public void TraceLine(char side, ReadOnlySpan<byte> line)
+    {
+        if (traceEnabled)
+        {
+            Trace(side, Escape(line));
+        }
     }
 }
 
-// ---- Client: the commands -------------------------------------------------------------------------------------------
-sealed class Client {
-    readonly Conversation server;
-    readonly Progress progress;
-    readonly string[] types;
-    readonly string? output;
-    readonly bool resume, quiet, onlyNew;
-    bool digest, ahead = true;              // until a server says that it knows no such option
-    int done, passedOver, failures;         // files
-    long moved;                             // octets of those done
-    // A file on its way, either way; its size is 0 where only the server knows it.
-    abstract record Transfer(string Name, long Size) { public readonly Stopwatch Clock = new(); }
+// =====================================================================================================================
+// Lesson 3: LIST and GET
+//
+// What it teaches: to read a block of a known length piece by piece, and to save a file so that it is either complete
+// or not there. The bytes go into a hidden temporary file. When the last byte is there, the file gets its name, in one
+// step that fails if the name is taken:
+//
+//                                 the temporary file       cat.png
+//       first bytes arrive        grows                    is not there
+//       last byte arrives         is complete              is not there
+//       link                      is complete              appears, complete
+//       remove                    is gone                  stays
+//
+// Protocol.md: LIST-1, LIST-2, GET-1 to GET-3, CLI-2 to CLI-6, CLI-11.
+//
+// See it:  imagetransfer client localhost GET cat.png --trace
+//          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
+//
+// You can stop here: lesson 4 uploads a file.
+// =====================================================================================================================
 
-    // ---- §5.2  GET ----
-    sealed record Download(string Name, long Size, string Target, string Temporary) : Transfer(Name, Size) {
-        public GetRequest Request = new(Name);
-        public long Kept;                   // octets that an earlier try has left here, and
-        public IncrementalHash? Hash;       // the digest so far
-        // The lock keeps out a second client that fetches the same file.  (Windows removes no file that others hold.)
-        public SafeFileHandle Open(FileMode mode) => Files.OpenHidden(() => Temporary, mode,
-            OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
+/// <summary>What client and server need of a file system, beyond .NET's own <see cref="File"/>.</summary>
+internal static partial class FileSystem
+{
+    private const int FileExists = 17;      // EEXIST, on Linux, macOS and BSD
+
+    /// <summary>Whether an exception is one that using a file can end in: a full disk, missing rights, and so on.
+    /// Every other exception is a mistake in this program.</summary>
+    public static bool IsIoFailure(Exception e) => e is IOException or UnauthorizedAccessException;
+
+    /// <summary>Whether anything has this name: a file, a folder, a pipe, or a link, also one that leads nowhere.
+    /// </summary>
+    /// <exception cref="IOException">The folder cannot be searched.</exception>
+    public static bool EntryExists(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
+
+    /// <summary>The size of the file that a path leads to, in bytes. A symbolic link has the size of its target; pipes
+    /// and devices have none.</summary>
+    /// <exception cref="IOException">There is no such file.</exception>
+    public static long GetLength(string path)
+    {
+        var file = new FileInfo(path);
+        bool isLink = file.Attributes.HasFlag(FileAttributes.ReparsePoint);
+        FileSystemInfo? target = isLink ? file.ResolveLinkTarget(returnFinalTarget: true) : null;
+        return target is FileInfo targetFile ? targetFile.Length : file.Length;
     }
 
-    void AskToGet(Download file) =>
-        server.Say(file.Request = new GetRequest(file.Name, digest ? (ulong)file.Kept : 0, digest));
-    bool TakeFile(Download file) {
-        if (file.Request.Offset > 0) server.Allow(file.Kept);
-        var error = server.HearReply();
-        if (file.Request.Offset > 0) server.Allow(0);
-        if (error is null) { Fetch(file); return true; }
-        if (error.Code is "unsupported" or "bad-offset" && file.Request.Offset > 0) {
-            File.Delete(file.Temporary);    // it has become shorter, or offsets are unknown there: from the start
-            file.Kept = 0;
-        } else if (error.Code == "unsupported" && file.Request.Digest) digest = false;
-        else { Fail(file.Name, error); return true; }
+    /// <summary>Writes all of the bytes at this position.</summary>
+    /// <exception cref="IOException">They cannot be written: the disk is full, or the file is too large.</exception>
+    public static void Write(SafeFileHandle file, ReadOnlySpan<byte> bytes, long position)
+    {
+        try
+        {
+            RandomAccess.Write(file, bytes, position);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // .NET's name for EFBIG, the error of a write beyond the limit that the system sets (`ulimit -f`).
+            throw new IOException("the file would be larger than the system allows", e);
+        }
+    }
+
+    /// <summary>Gives a finished temporary file its name, in one step that never replaces a file (P1, P2).</summary>
+    /// <returns>False if the name is taken.</returns>
+    /// <exception cref="IOException">The name cannot be given; the file system may lack hard links.</exception>
+    /// <remarks>On Unix this is a hard link, a second name for the same file; the caller removes the temporary name
+    /// afterwards. A rename would not do: it replaces a file that has the name, and with a look beforehand two uploads
+    /// can both look, see nothing, and both rename. On Windows a rename fails if the name is taken.</remarks>
+    public static bool LinkWithoutReplacing(string temporary, string name)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return MoveWithoutReplacing(temporary, name);
+        }
+
+        if (Link(temporary, name) == 0)
+        {
+            return true;
+        }
+
+        return Marshal.GetLastPInvokeError() == FileExists ? false
+            : throw new IOException($"cannot create a hard link: {Marshal.GetLastPInvokeErrorMessage()}");
+    }
+
+    private static bool MoveWithoutReplacing(string temporary, string name)
+    {
+        try
+        {
+            File.Move(temporary, name);
+            return true;
+        }
+        catch (IOException) when (EntryExists(name))
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Creates a temporary file and locks it. The lock ends with this process, so a later start can tell that
+    /// a file without a lock is left over from a process that was killed (P12).</summary>
+    /// <exception cref="IOException">The file cannot be created.</exception>
+    public static SafeFileHandle CreateLocked(string path, FileShare share)
+    {
+        SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, share);
+        if (EntryExists(path))
+        {
+            return file;
+        }
+
+        // Another process was just starting, saw the file before it had its lock, and took it for a leftover.
+        file.Dispose();
+        throw new IOException("another process has removed the temporary file");
+    }
+
+    /// <summary>Sets the time of the last change, in UTC. A time that the file system cannot hold becomes the nearest
+    /// one that it can (MODIFIED-2).</summary>
+    /// <exception cref="IOException">The file system does not let this program set any time.</exception>
+    public static void SetModified(SafeFileHandle file, DateTime time)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(file, time);
+        }
+        catch (Exception e) when (e is ArgumentOutOfRangeException or IOException)
+        {
+            // Linux finds the nearest time by itself. Other systems refuse; every file system can hold 1980 to 2107.
+            DateTime nearest = time.Year < 1980 ? _earliestTime : time.Year > 2107 ? _latestTime : time;
+            File.SetLastWriteTimeUtc(file, nearest);
+        }
+    }
+
+    private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
+    private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
+
+    [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Link(string existingName, string newName);
+}
+
+/// <summary>A file on its way, in either direction.</summary>
+internal abstract partial class Transfer(string name)
+{
+    /// <summary>The name that the request has.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>True if the request was sent before its turn, by the appendix about many files.</summary>
+    public bool IsRequestSent { get; set; }
+
+    /// <summary>How long the transfer has taken.</summary>
+    public Stopwatch Clock { get; } = new();
+}
+
+/// <summary>What became of a request for one file. Whatever the person has to know was printed already.</summary>
+internal enum Outcome
+{
+    /// <summary>The file was transferred, or skipped, or it failed for good.</summary>
+    Settled,
+
+    /// <summary>The server does not support an option of the request. Ask again without it (CLI-7).</summary>
+    AskAgain,
+}
+
+/// <summary>A file to download.</summary>
+internal sealed partial class Download(Client client, string name, string target) : Transfer(name)
+{
+    /// <summary>Where the file is to be saved.</summary>
+    public string Target { get; } = target;
+
+    /// <summary>The request as it was sent.</summary>
+    public GetRequest Request { get; set; } = new(name);
+
+    /// <summary>How many bytes of the file are on the disk.</summary>
+    public long Position { get; set; }
+
+    /// <summary>How many bytes of the block are still to come.</summary>
+    public ulong BytesLeft { get; set; }
+}
+
+/// <summary>The commands of the client.</summary>
+internal sealed partial class Client
+{
+    private const int MaxListingBytes = 256 * 1024 * 1024;
+
+    private readonly ServerConnection _server;
+    private readonly Report _report;
+
+    /// <summary>Asks for a listing, of files or of connections.</summary>
+    /// <param name="request">LIST or STATUS.</param>
+    /// <param name="lines">Receives the lines, without their LF. They stay bytes until they are used: text of a server
+    /// may be anything.</param>
+    /// <returns>The server's reply; there are lines only if it is OK.</returns>
+    private Reply ReadListing(Request request, List<byte[]> lines)
+    {
+        _server.Open();
+        _server.SendRequest(request);
+        _server.Flush();
+        Reply reply = _server.ReadReply(request);
+        if (reply.IsOk)
+        {
+            lines.AddRange(ReadLines(_server.ReadLength()));
+        }
+
+        return reply;
+    }
+
+    // The whole block is read first. If someone reads the output slowly, with a pager for example, the server does not
+    // have to wait for it.
+    private List<byte[]> ReadLines(ulong length)
+    {
+        using var block = new MemoryStream();
+        while ((ulong)block.Length < length)
+        {
+            block.Write(_server.ReadSome(length - (ulong)block.Length));
+            if (block.Length > MaxListingBytes)
+            {
+                throw new ProtocolViolationException("its listing does not end");
+            }
+        }
+
+        return SplitLines(block.GetBuffer().AsSpan(0, (int)block.Length));
+    }
+
+    private List<byte[]> SplitLines(ReadOnlySpan<byte> block)
+    {
+        List<byte[]> lines = [];
+        while (block.Length > 0)
+        {
+            int end = block.IndexOf((byte)'\n');
+            if (end is < 0 or >= MaxLineBytes)
+            {
+                throw new ProtocolViolationException("a line of its listing does not end");
+            }
+
+            _server.TraceLine('S', block[..(end + 1)]);
+            lines.Add(block[..end].ToArray());
+            block = block[(end + 1)..];
+        }
+
+        return lines;
+    }
+
+    /// <summary>Downloads a file: request, reply, block, name.</summary>
+    /// <exception cref="ConnectionLostException">The server's answer is not complete.</exception>
+    /// <exception cref="ProtocolViolationException">The server's answer is not one of this protocol.</exception>
+    public Outcome Get(Download file)
+    {
+        if (!file.IsRequestSent)
+        {
+            SendGet(file);
+        }
+
+        _server.Flush();
+        Reply reply = ReadReplyToGet(file);
+        if (!reply.IsOk)
+        {
+            return HandleRefusal(file, reply);
+        }
+
+        file.BytesLeft = _server.ReadLength();
+        RequirePossibleLength(file);
+        try
+        {
+            using SafeFileHandle temporary = OpenTemporary(file);
+            ReceiveBlock(file, temporary);
+            return HasWrongDigest(file) ? Discard(file) : Save(file, temporary, reply);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            SkipBlock(file);
+            _report.Fail(file.Name, e.Message + DescribeKept(file));
+            return Outcome.Settled;
+        }
+    }
+
+    public void SendGet(Download file)
+    {
+        file.Request = AddOptions(file);
+        file.Clock.Restart();
+        _server.SendRequest(file.Request);
+    }
+
+    // No file has 2^63 bytes, and none is empty: a server lists no empty files.
+    private static void RequirePossibleLength(Download file)
+    {
+        if (file.BytesLeft > long.MaxValue - file.Request.Offset || file.BytesLeft + file.Request.Offset == 0)
+        {
+            throw new ProtocolViolationException($"it announced a file of {file.BytesLeft} bytes");
+        }
+    }
+
+    private void ReceiveBlock(Download file, SafeFileHandle temporary)
+    {
+        ulong length = file.BytesLeft;
+        file.Position = (long)file.Request.Offset;
+        _report.Progress.BeginFile(file.Name, file.Position, file.Position + (long)length);
+        try
+        {
+            while (file.BytesLeft > 0)
+            {
+                ReadOnlySpan<byte> bytes = _server.ReadSome(file.BytesLeft);
+                file.BytesLeft -= (ulong)bytes.Length;
+                FileSystem.Write(temporary, bytes, file.Position);
+                AddToDigest(file, bytes);
+                file.Position += bytes.Length;
+                _report.Progress.Position = file.Position;
+            }
+        }
+        finally
+        {
+            RemoveIfEmpty(file);
+        }
+
+        _server.Trace('S', file.Request.Offset == 0 ? $"<file:{file.Name}>" : $"<any:{length}>");
+    }
+
+    // The temporary file gets its name, unless that was taken in the meantime. Nothing is ever overwritten (CLI-6).
+    private Outcome Save(Download file, SafeFileHandle temporary, Reply reply)
+    {
+        SetModified(file, temporary, reply);
+        long size = file.Position;
+        if (PublishUninterrupted(file))
+        {
+            _report.FileDone(file, size - (long)file.Request.Offset, isVerified: file.Request.WantsDigest);
+        }
+        else
+        {
+            HandleTakenTarget(file, (ulong)size);
+        }
+
+        return Outcome.Settled;
+    }
+
+    private static bool PublishAndRemove(Download file)
+    {
+        bool isPublished = Publish(file.TemporaryPath, file.Target);
+        File.Delete(file.TemporaryPath);
+        file.Position = 0;
+        return isPublished;
+    }
+
+    // Some file systems, such as those of memory sticks, have no hard links. There, an empty file reserves the name,
+    // and the temporary file then replaces it. If the program is killed between the two, the empty file stays.
+    private static bool Publish(string temporary, string target)
+    {
+        try
+        {
+            return FileSystem.LinkWithoutReplacing(temporary, target);
+        }
+        catch (IOException) when (File.Exists(temporary))
+        {
+            return ReplaceReservation(temporary, target);
+        }
+    }
+
+    private static bool ReplaceReservation(string temporary, string target)
+    {
+        try
+        {
+            File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose();
+        }
+        catch (IOException) when (FileSystem.EntryExists(target))
+        {
+            return false;
+        }
+
+        try
+        {
+            File.Move(temporary, target, overwrite: true);
+            return true;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            File.Delete(target);
+            throw;
+        }
+    }
+}
+
+// =====================================================================================================================
+// Lesson 4: PUT
+//
+// What it teaches: to wait for the go-ahead before any data is sent, and for the reply after it. A file that was sent
+// may not have been received, and a file that was received may not have been stored.
+//
+//     client                         server
+//       PUT|cat.png       -->
+//                         <--        OK            go ahead: the name is free
+//       length, block     -->                      sent: the kernel of this machine has it
+//                         <--        OK            stored: now it is done
+//
+// Two things can go wrong in the middle. The server may reply before the block is complete, because the file is too
+// large: then the client stops sending and reads the reply. And the file may change while it is sent: then the client
+// closes the connection before the last bytes, so that the server stores nothing.
+//
+// Protocol.md: PUT-1 to PUT-6, CLI-1, CLI-5, CLI-8.
+//
+// See it:  imagetransfer client localhost PUT cat.png --trace
+//          make test CLIENT='… client {host} {port} {command} {file}' STAGE=4
+//
+// You can stop here: you have read a whole client.
+// =====================================================================================================================
+
+/// <summary>How the sending of a block has ended.</summary>
+internal enum BlockResult
+{
+    /// <summary>All of it was sent.</summary>
+    Sent,
+
+    /// <summary>The server has replied, or closed the connection, before all of it was sent.</summary>
+    ServerReplied,
+
+    /// <summary>The file could not be read, or has changed. That was reported.</summary>
+    FileFailed,
+}
+
+/// <summary>A file to upload.</summary>
+internal sealed partial class UploadItem(Client client, string path, string name) : Transfer(name)
+{
+    /// <summary>Why a file without content is not sent. A pipe and a device look the same.</summary>
+    public const string EmptyOrNotAFile = "empty, or a pipe or a device: not a picture";
+
+    private DateTime _lastWrite;
+
+    /// <summary>Where the file is.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>The request as it was sent.</summary>
+    public PutRequest Request { get; set; } = new(name);
+
+    /// <summary>The open file, or null.</summary>
+    public SafeFileHandle? Handle { get; private set; }
+
+    /// <summary>The size of the open file, in bytes.</summary>
+    public long Size { get; private set; }
+
+    /// <summary>When the open file was last modified, in UTC.</summary>
+    public DateTime LastWrite => _lastWrite;
+
+    /// <exception cref="IOException">The file cannot be opened, or it is not a regular file with content.</exception>
+    public void Open()
+    {
+        // Look before opening: to open a pipe would wait for its other end.
+        if (FileSystem.GetLength(Path) == 0)
+        {
+            throw new IOException(EmptyOrNotAFile);
+        }
+
+        Handle = File.OpenHandle(Path, share: FileShare.ReadWrite | FileShare.Delete);
+        Size = RandomAccess.GetLength(Handle);
+        _lastWrite = File.GetLastWriteTimeUtc(Handle);
+    }
+
+    /// <summary>To be called when the file was read to its end, before the last bytes are sent.</summary>
+    /// <param name="end">Where a read has found the end.</param>
+    /// <exception cref="IOException">The file has changed since it was opened.</exception>
+    public void RequireUnchanged(long end)
+    {
+        if (end != Size || RandomAccess.GetLength(Handle!) != Size || File.GetLastWriteTimeUtc(Handle!) != _lastWrite)
+        {
+            throw new IOException("the file changed while it was being sent; nothing was stored");
+        }
+    }
+
+    public void CloseFile()
+    {
+        Handle?.Dispose();
+        Handle = null;
+    }
+}
+
+internal sealed partial class Client
+{
+    /// <summary>Uploads a file: request, go-ahead, block, reply.</summary>
+    /// <exception cref="ConnectionLostException">The server's answer is not complete.</exception>
+    /// <exception cref="ProtocolViolationException">The server's answer is not one of this protocol.</exception>
+    public Outcome Put(UploadItem file)
+    {
+        if (!file.IsRequestSent)
+        {
+            SendPut(file);
+        }
+
+        _server.Flush();
+        Reply goAhead = _server.ReadReply(file.Request);
+        if (!goAhead.IsOk)
+        {
+            return HandleRefusal(file, goAhead);
+        }
+
+        RememberSupportForAhead(file);
+        return SendBlockUnlessSent(file) switch
+        {
+            BlockResult.Sent => HandleReply(file, _server.ReadReply(file.Request)),
+            BlockResult.ServerReplied => HandleEarlyReply(file),
+            _ => Outcome.Settled,
+        };
+    }
+
+    public void SendPut(UploadItem file)
+    {
+        file.Request = AddOptions(file);
+        file.Clock.Restart();
+        _server.SendRequest(file.Request);
+    }
+
+    /// <summary>Opens a file and checks its first bytes, so that a file that cannot be stored costs no request.
+    /// </summary>
+    /// <returns>False if it cannot be sent, which was reported.</returns>
+    public bool TryOpen(UploadItem file)
+    {
+        try
+        {
+            file.Open();
+            Span<byte> start = stackalloc byte[SignatureSize];
+            int count = RandomAccess.Read(file.Handle!, start, fileOffset: 0);
+            if (HasSignature(file.Name, start[..count]))
+            {
+                return true;
+            }
+
+            _report.Fail(file.Name, Reply.BadType);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            _report.Fail(file.Name, e.Message);
+        }
+
+        file.CloseFile();
         return false;
     }
 
-    // The block, into the hidden file; when the digest fits, the file gets its name.
-    void Fetch(Download file) {
-        ulong offset = file.Request.Offset, length = server.HearLength();
-        if (length > long.MaxValue - offset) throw Conversation.Broken("no file is that long");
-        if (length == 0 && offset == 0) throw Conversation.Broken("it sent a file of no octets");
-        var (position, end, intact) = ((long)offset, (long)(offset + length), true);
-        using var hash = !file.Request.Digest ? null
-            : offset > 0 ? file.Hash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        using var handle = file.Open(FileMode.OpenOrCreate);
-        if (RandomAccess.GetLength(handle) < position) throw new IOException("what was kept here has changed");
-        RandomAccess.SetLength(handle, position);
-        file.Clock.Restart();
-        try {
-            for (progress.Begin(file.Name, position, end); position < end; progress.Position = position) {
-                var some = server.HearSome(end - position);
-                RandomAccess.Write(handle, some, position);
-                hash?.AppendData(some);
-                position += some.Length;
+    private BlockResult SendBlockUnlessSent(UploadItem file)
+    {
+        if (file.IsBlockSent)
+        {
+            return BlockResult.Sent;
+        }
+
+        try
+        {
+            return SendBlock(file);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            // The block cannot be completed any more, and only a closed connection tells that to the server (BLOCK-1).
+            _server.Close();
+            _report.Fail(file.Name, e.Message);
+            return BlockResult.FileFailed;
+        }
+        finally
+        {
+            file.CloseFile();
+        }
+    }
+
+    private BlockResult SendBlock(UploadItem file)
+    {
+        using IncrementalHash? hash = BeginDigest(file.Request);
+        _report.Progress.BeginFile(file.Name, 0, file.Size);
+        _server.SendLength(file.Size);
+        long position = 0;
+        while (position < file.Size)
+        {
+            Span<byte> space = _server.GetSendSpace(Math.Min(file.Size - position, PieceBytes));
+            int count = RandomAccess.Read(file.Handle!, space, position);
+            hash?.AppendData(space[..count]);
+            position += count;
+            if (position == file.Size || count == 0)
+            {
+                file.RequireUnchanged(position);
             }
-            server.Trace('S', offset == 0 ? $"<file:{file.Name}>" : $"<any:{length}>");
-            if (hash is not null) intact = server.HearDigest().SequenceEqual(hash.GetHashAndReset());
-        } catch (Exception e) when (Files.IsTrouble(e)) {
-            if (position == 0) File.Delete(file.Temporary);
-            string kept = position == 0 ? "" : $"; {position:N0} octets are kept, and --resume goes on from there";
-            throw new IOException(Conversation.Reason(e) + kept);
+
+            _server.AddSent(count);
+            if (position < file.Size && (_server.HasInput || !_server.Flush()))
+            {
+                return BlockResult.ServerReplied;
+            }
+
+            _report.Progress.Position = position;
         }
-        bool saved = intact && Save(file.Temporary, file.Target);
-        File.Delete(file.Temporary);        // the hidden name goes first, then, with the handle, the lock
-        if (!intact) Fail(file.Name, "the digest does not match what arrived; it is thrown away");
-        else if (!saved) Fail(file.Name, "that name has appeared here meanwhile; nothing is ever overwritten");
-        else Done(file, (long)length, isVerified: hash is not null);
+
+        _server.Trace('C', $"<file:{file.Name}>");
+        SendDigest(hash);
+        return _server.Flush() ? BlockResult.Sent : BlockResult.ServerReplied;
     }
 
-    // Publishes as the server does.  Where there are no hard links (a memory stick, say) the name is reserved by an
-    // empty file first: that never overwrites either, but a crash in between leaves the empty file behind.
-    static bool Save(string temporary, string target) {
-        try { return Files.Publish(temporary, target); }
-        catch (IOException) when (File.Exists(temporary)) {
-            try { File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose(); }
-            catch (IOException) when (Files.IsTaken(target)) { return false; }
-            try { File.Move(temporary, target, overwrite: true); return true; }
-            catch { File.Delete(target); throw; }
+    // A server that replies in the middle of a block reads nothing more, so the connection is of no use (CLI-8).
+    private Outcome HandleEarlyReply(UploadItem file)
+    {
+        Reply reply = _server.ReadReply(file.Request);
+        _server.Close();
+        if (reply.IsOk)
+        {
+            throw new ProtocolViolationException("it said OK before it had the file");
         }
+
+        return HandleReply(file, reply);
     }
 
-    void Prepare(string name, long size, bool intoFolder, List<Download> files) {
-        if (CheckName(name, types) is { } error) { Fail(name, error); return; }
-        string target = Path.GetFullPath(intoFolder ? Path.Combine(output ?? "", name) : output!);
-        string folder = Path.GetDirectoryName(target)!, source = $"{server.Name}|{name}";
-        string id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source)))[..16];
-        var file = new Download(name, size, target, Path.Combine(folder, $".imagetransfer-{id}.down"));
-        bool isTaken = Files.IsTaken(target);
-        if (!Directory.Exists(folder)) Fail(name, $"there is no folder {Show(folder)} to put it in");
-        else if (isTaken && onlyNew) passedOver++;
-        else if (isTaken) Fail(name, "that name is here already; nothing is ever overwritten");
-        else { if (resume && File.Exists(file.Temporary)) ReadKept(file); files.Add(file); }
-    }
-
-    // What an earlier try has left is read before anything is asked: the server would not wait for it later.
-    void ReadKept(Download file) {
-        file.Hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        using var handle = file.Open(FileMode.Open);
-        var some = new byte[1 << 20];
-        progress.BeginBatch(1, 0);
-        progress.Begin(file.Name, 0, RandomAccess.GetLength(handle));
-        for (int count; (count = RandomAccess.Read(handle, some, file.Kept)) > 0; progress.Position = file.Kept) {
-            file.Hash.AppendData(some, 0, count);
-            file.Kept += count;
+    private Outcome HandleReply(UploadItem file, Reply reply)
+    {
+        if (reply.IsOk)
+        {
+            _report.FileDone(file, file.Size, isVerified: file.Request.HasDigest);
         }
-    }
-
-    // ---- many files: asked ahead of the answers, so that small ones do not pay a round trip each ----
-    const int RequestsAhead = 128;          // so many lines fit any kernel's buffers: never do both sides wait to send
-    void AskForAll<T>(List<T> files, Func<T, T, bool> mayFollow, Action<T> ask, Func<T, bool> take) where T : Transfer {
-        var again = new List<T>();
-        progress.BeginBatch(files.Count, files.Any(file => file.Size == 0) ? 0 : files.Sum(file => file.Size));
-        for (int next = 0, asked = 0; next < files.Count; next++) {
-            if (asked == next) { server.Open(); ask(files[asked++]); }
-            if (asked - next <= RequestsAhead * 7 / 8)  // not one by one: fewer, larger sends
-                while (asked < files.Count && asked - next < RequestsAhead && mayFollow(files[asked - 1], files[asked]))
-                    ask(files[asked++]);
-            server.Send();
-            Guarded(files[next].Name, () => { if (!take(files[next])) again.Add(files[next]); });
-            if (!server.IsOpen) asked = next + 1;       // what was asked and not answered is asked again
+        else if (!IsExplainedOtherwise(file, reply))
+        {
+            _report.Fail(file.Name, reply);
         }
-        if (again is not []) AskForAll(again, mayFollow, ask, take);     // in other words
-    }
 
-    void GetAll(string[] words) {
-        var names = words.SelectMany(word => !HasWildcard(word) ? [KeyValuePair.Create(word, 0L)]
-            : Found(word, Listing().Where(listed => Fits(word, listed.Key)))).ToArray();
-        bool intoFolder = output is null || Directory.Exists(output);
-        if (!intoFolder && names.Length > 1)
-            throw new Complaint($"--output {Show(output!)} is no folder, and there are several files for it");
-        var files = new List<Download>();
-        foreach (var (name, size) in names) Guarded(name, () => Prepare(name, size, intoFolder, files));
-        AskForAll(files, (_, _) => true, AskToGet, TakeFile);
-    }
-
-    // ---- §5.3  PUT: small files run ahead where the server takes that; large ones ask first ----
-    sealed record Sending(string Name, long Size, string Path, bool IsOfMany) : Transfer(Name, Size) {
-        public bool MayRunAhead => IsOfMany && Size <= 256 << 10;
-        public PutRequest Request = new("");
-        public bool IsSent, WasSent;        // the block is behind the request · was so in a try that got no answer
-    }
-
-    void AskToPut(Sending file) {
-        (file.WasSent, file.IsSent) = (file.WasSent || file.IsSent, false);
-        file.Clock.Restart();
-        byte[] content = [];
-        try { if (server.TakesAhead && file.MayRunAhead) content = File.ReadAllBytes(file.Path); }
-        catch (Exception e) when (Files.IsTrouble(e)) { }       // it will show again, when it is this file's turn
-        if (content.Length > file.Size) content = [];           // it is growing, so it is asked for first
-        server.Say(file.Request = new PutRequest(file.Name, digest, ahead && file.MayRunAhead));
-        if (content is []) return;
-        server.Say(LengthOctets((ulong)content.Length), $"<u64:{content.Length}>");
-        server.Say(content, $"<file:{file.Name}>");
-        if (digest) server.SayDigest(SHA256.HashData(content));
-        file.IsSent = true;
-    }
-
-    bool TakeOutcome(Sending file) {
-        var error = server.HearReply();                         // the go-ahead
-        bool isUnknown = error?.Code == "unsupported" && !file.IsSent;
-        if (isUnknown && file.Request.Ahead) { ahead = false; return false; }
-        if (isUnknown && file.Request.Digest) { digest = false; return false; }
-        server.TakesAhead |= error is null && file.Request.Ahead;
-        if (error is not null && file.IsSent) server.Close();   // it takes the block for requests
-        if (error is null) {
-            bool isWhole = file.IsSent || SayBlock(file);
-            error = server.HearReply();
-            if (!isWhole) server.Close();
-            if (!isWhole && error is null) throw Conversation.Broken("it said OK before it had the file");
+        if (reply.ClosesConnection)
+        {
+            _server.Close();
         }
-        if (error is null) Done(file, file.Size, isVerified: file.Request.Digest);
-        else if (error.Code == "exists" && onlyNew) passedOver++;
-        else if (error.Code == "exists" && file.WasSent) Fail(file.Name, "exists: perhaps stored by the try before");
-        else Fail(file.Name, error);
-        return true;
-    }
 
-    bool SayBlock(Sending file) {
-        using var handle = File.OpenHandle(file.Path, options: FileOptions.SequentialScan);
-        return server.SayBlock(handle, file.Name, file.Request.Digest, progress) && server.Send();
-    }
-
-    void PutAll(string[] words) {
-        var paths = new List<string>();
-        foreach (string word in words) Guarded(word, () => paths.AddRange(Paths(word)));
-        var there = onlyNew ? Listing() : [];
-        var files = new List<Sending>();
-        foreach (string path in paths)
-            if (there.ContainsKey(Path.GetFileName(path))) passedOver++;
-            else Guarded(path, () => Prepare(path, isOfMany: paths.Count > 1, files));
-        AskForAll(files, (last, file) => last.IsSent && file.MayRunAhead, AskToPut, TakeOutcome);
-    }
-
-    void Prepare(string path, bool isOfMany, List<Sending> files) {
-        var file = new FileInfo(path is "" ? "." : path);
-        if (!file.Exists) Fail(path, "there is no such file here");
-        else if (CheckName(file.Name, types) is { } error) Fail(path, error);
-        else if (file.Length == 0) Fail(path, Error.Empty);     // before it is opened: a pipe looks like that, too
-        else {
-            Span<byte> first = stackalloc byte[SignatureSize];
-            using var handle = File.OpenHandle(path);
-            if (!HasSignature(file.Name, first[..RandomAccess.Read(handle, first, 0)])) Fail(path, Error.BadType);
-            else files.Add(new Sending(file.Name, file.Length, path, isOfMany));
-        }
-    }
-
-    // ---- what people type: patterns and folders, also where no shell has seen to them ----
-    static bool HasWildcard(string word) => word.AsSpan().IndexOfAny('*', '?') >= 0;        // no name can hold one
-    static bool Fits(string pattern, string name) =>
-        FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: OperatingSystem.IsWindows());
-    IEnumerable<T> Found<T>(string word, IEnumerable<T> found) {
-        var all = found.ToArray();
-        if (all is []) Fail(word, "there is no picture that fits");
-        return all;
-    }
-
-    // A folder stands for the pictures directly in it, a pattern for the pictures that fit it.
-    IEnumerable<string> Paths(string word) {
-        string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
-        string path = word == "~" || word.StartsWith("~/") ? home + word[1..] : word;
-        bool isFolder = Directory.Exists(path);
-        var (folder, pattern) = isFolder ? (path, "*") : (Path.GetDirectoryName(path), Path.GetFileName(path));
-        if (!HasWildcard(pattern)) return [path];
-        var files = new DirectoryInfo(string.IsNullOrEmpty(folder) ? "." : folder);
-        return Found(word, !files.Exists ? [] : files.EnumerateFiles().Select(file => file.Name)
-            .Where(name => Fits(pattern, name) && CheckName(name, types) is null).Order(StringComparer.Ordinal)
-            .Select(name => Path.Combine(folder ?? "", name)));
-    }
-
-    // Names and sizes, as the server lists them: only those that one can ask for.
-    Dictionary<string, long> Listing() {
-        var listing = new Dictionary<string, long>();
-        Guarded("LIST", () => {
-            foreach (string line in Lines(new ListRequest(), "LIST"))
-                if (line.Split('|') is [var name, var size, _] && CheckName(name, types) is null)
-                    listing[name] = long.TryParse(size, out long octets) ? octets : 0;
-        });
-        return listing;
-    }
-
-    // ---- §5.1, §5.4  LIST and STATUS ----
-    // The whole block first, then its lines: whoever takes his time to page through them keeps no server waiting.
-    IEnumerable<string> Lines(Request request, string verb) {
-        server.Open();
-        server.Say(request);
-        server.Send();
-        if (server.HearReply() is { } error) { Fail(verb, error); yield break; }
-        ulong length = server.HearLength();
-        using var block = Files.Scratch(length);
-        for (ulong taken = 0; taken < length;) {
-            var line = server.HearLine();
-            taken += (ulong)line.Length + 1;
-            if (taken > length) throw Conversation.Broken("a line runs beyond its block");
-            block.Write([.. line, (byte)'\n']);
-        }
-        block.Position = 0;
-        for (var lines = new StreamReader(block); lines.ReadLine() is { } line;) yield return line;
-    }
-
-    void ShowLines(Request request, string verb, string ifNone, Func<string[], string> show) => Guarded(verb, () => {
-        int count = 0, before = failures;
-        foreach (string line in Lines(request, verb).Select(Show)) {
-            Console.Out.WriteLine(Console.IsOutputRedirected ? line : show(line.Split('|')));
-            count++;
-        }
-        if (count == 0 && failures == before) Say(ifNone);
-    });
-    static string ListColumns(string[] fields) =>
-        fields is not [var name, var size, var time] || !ulong.TryParse(size, out ulong octets)
-            ? string.Join('|', fields) : $"{octets,15:N0}  {time,-20}  {name}";
-    static string StatusColumns(string[] fields) =>
-        fields is not [var from, var to, var address, var requests, var received, var sent] ? string.Join('|', fields)
-        : $"{from,-20}  {to.Split('T')[^1],9}  {requests,6}  {received,10}  {sent,10}  {address}";
-
-    // ---- the command line and the prompt: the same words ----
-    const string Help = """
-        usage: imagetransfer client HOST [PORT] [COMMAND [FILE...]] [OPTION...]
-
-        Without COMMAND there is a prompt that takes the same ones. PORT is 7005 unless given.
-
-          LIST                what the server has
-          GET NAME...         fetch pictures; '*.png' is all that fit      (also: download)
-          PUT FILE...         add pictures, or those of a folder           (also: upload, send)
-          STATUS              who has been connected
-
-          --output PATH       GET into this folder, or, for a single NAME, to this file
-          --resume            GET: go on with a download that was cut short
-          --new               GET, PUT: pass over what is there already
-          --key FILE          the server's key: prove to have it, and encrypt
-          --no-digest         do not compare SHA-256 digests
-          --types LIST        endings to send and fetch, or any (jpg,jpeg,png)
-          --trace             show the conversation on stderr, as Protocol.md writes it
-          --quiet             say nothing but what went wrong
-          --help              this text
-
-        Exit code: 0 done, 1 something was refused or failed, 2 the command line makes no sense.
-        """;
-
-    const string PromptHelp =
-        "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone fetches it · quotes go around spaces";
-    public static int Run(string[] args) {
-        var options = new Options(args, Help);
-        if (options.Has("--help")) return Options.Print(Help);
-        if (options.Words is not [not "" and var host, .. var words])
-            throw new Complaint("say which HOST; --help shows how");
-        int port = Port;
-        if (words is [[>= '0' and <= '9', ..] number, .. var others])
-            (port, words) = (Options.PortFrom(number, least: 1), others);
-        using var server = new Conversation(host, port, Key.From(options, mayMake: false), options.Has("--trace"));
-        var client = new Client(options, server);
-        if (words is not [var word, .. var files]) client.Prompt($"connected to {Show(host)}, port {port}");
-        else {
-            string verb = VerbOf(word) ?? throw NoCommand(word);
-            foreach (string option in (string[])["--output", "--resume", "--new"])
-                if (verb != "GET" && options.Has(option) && (verb, option) is not ("PUT", "--new"))
-                    throw new Complaint($"{option} goes with GET{(option == "--new" ? " and PUT" : "")}");
-            client.Execute(verb, [.. files]);
-        }
-        return client.failures > 0 ? 1 : 0;
-    }
-
-    Client(Options options, Conversation server) {
-        (this.server, types, quiet) = (server, options.Types(), options.Has("--quiet"));
-        (resume, onlyNew, digest) = (options.Has("--resume"), options.Has("--new"), !options.Has("--no-digest"));
-        output = options.Has("--output") ? options.Text("--output", "") : null;
-        progress = new Progress(!quiet && !Console.IsErrorRedirected);
-        if (resume && !digest) throw new Complaint("--resume needs the digest to see whether the pieces fit");
-    }
-
-    static string? VerbOf(string word) => word.ToUpperInvariant() switch {
-        "DOWNLOAD"         => "GET",
-        "UPLOAD" or "SEND" => "PUT",
-        var verb           => verb is "LIST" or "GET" or "PUT" or "STATUS" ? verb : null,
-    };
-    static Complaint NoCommand(string word) => new($"there is no command {Show(word)}; help lists them");
-    void Execute(string verb, string[] files) {
-        if (verb is "LIST" or "STATUS" && files is not []) throw new Complaint($"{verb} takes no file name");
-        if (verb is "GET" or "PUT" && files is []) throw new Complaint($"{verb} which file?");
-        (done, passedOver, moved) = (0, 0, 0);
-        var (before, clock) = (failures, Stopwatch.StartNew());
-        switch (verb) {
-            case "GET": GetAll(files); break;
-            case "PUT": PutAll(files); break;
-            case "LIST": ShowLines(new ListRequest(), verb, "the folder is empty", ListColumns); break;
-            default: ShowLines(new StatusRequest(), verb, "nobody has been connected", StatusColumns); break;
-        }
-        progress.EndBatch();
-        int all = done + passedOver + failures - before;
-        if (verb is "GET" or "PUT" && (all > 1 || passedOver > 0))
-            Say($"{all:N0} file{(all == 1 ? "" : "s")}: {done:N0} done, {passedOver:N0} passed over, "
-                + $"{failures - before:N0} failed; {moved:N0} octets in {clock.Elapsed.TotalSeconds:0.00} s");
-    }
-
-    void Prompt(string greeting) {
-        if (OperatingSystem.IsWindows())
-            Console.InputEncoding = Console.IsInputRedirected ? Encoding.UTF8 : Encoding.Unicode;
-        server.Open();
-        Say($"{greeting}; help lists the commands, exit leaves");
-        while (true) {
-            if (!Console.IsInputRedirected) Console.Error.Write("imagetransfer> ");
-            if (Console.In.ReadLine() is not { } line) return;
-            try {
-                switch (Words(line)) {
-                    case []: break;
-                    case [var word] when word.ToLowerInvariant() is "exit" or "quit": return;
-                    case [var word] when word.ToLowerInvariant() is "help": Console.Out.WriteLine(PromptHelp); break;
-                    case [var word, .. var files] when VerbOf(word) is { } verb: Execute(verb, files); break;
-                    case [var name] when CheckName(name, types) is null: Execute("GET", [name]); break;
-                    case [var word, ..] when CheckName(line.Trim(), types) is not null: throw NoCommand(word);
-                    default: Execute("GET", [line.Trim()]); break;
-                }
-            } catch (Complaint complaint) { Fail("imagetransfer", complaint.Message); }
-        }
-    }
-
-    // Words as a shell would cut them: at spaces, but not between quotes.
-    static string[] Words(string line) {
-        const string Word = """(?:"(?<part>[^"]*)"|'(?<part>[^']*)'|(?<part>[^\s"']))+""";
-        if (Regex.Replace(line, Word, "").Trim() != "") throw new Complaint("a quote is not closed");
-        return [.. Regex.Matches(line, Word).Select(word => string.Concat(word.Groups["part"].Captures))];
-    }
-
-    // ---- talk: all of it on stderr, since stdout is for what was asked for ----
-    // What goes wrong on the way costs one file and the connection; the next file opens another.
-    void Guarded(string what, Action step) {
-        try { step(); }
-        catch (Exception e) when (Files.IsTrouble(e)) { server.Close(); Fail(what, Conversation.Reason(e)); }
-    }
-
-    void Say(string text) {
-        if (quiet) return;
-        progress.Hide();
-        Console.Error.WriteLine(text);
-    }
-
-    void Fail(string what, string why) {
-        progress.Hide();
-        Console.Error.WriteLine($"{Show(what)}: {why}");
-        failures++;
-    }
-
-    void Done(Transfer file, long octets, bool isVerified) {
-        done++;
-        moved += octets;
-        progress.EndFile(octets);
-        Say($"{file.Name}: {octets:N0} octets in {file.Clock.Elapsed.TotalSeconds:0.00} s, "
-            + (isVerified ? "verified" : "not verified"));
-    }
-
-    // For people: of the text, only what could harm a terminal stays escaped.
-    void Fail(string what, Error error) {
-        Fail(what, $"{error.Code}: {Show(error.Text).Replace(@"\<", "<").Replace(@"\\", @"\")}");
-        if (error.Closes) server.Close();
+        return Outcome.Settled;
     }
 }
 
-// ---- Progress -------------------------------------------------------------------------------------------------------
-// On a terminal, a line that shows how far a batch of files is.  A timer draws it, since the transfer may be waiting.
-sealed class Progress {
-    readonly Timer? timer;
-    string name = "";
-    int files, finished;
-    long total, before, first, end, position;           // octets: of the batch, of the files before, and of this one
-    long started, lastMoved;
-    bool drawn, active;
-    public Progress(bool visible) { if (visible) timer = new Timer(_ => { lock (this) Draw(); }, null, 500, 250); }
-    public long Position { set { (position, lastMoved) = (value, Environment.TickCount64); } }
-    public void BeginBatch(int files, long total) {
-        lock (this) (this.files, this.total, active, finished, before, first, end, Position, started) =
-            (files, total, true, 0, 0, 0, 0, 0, Environment.TickCount64);
+// =====================================================================================================================
+// You have read a whole client.
+//
+// What follows are appendices. Read them in any order, or not at all. The calls above that were left open lead here:
+//
+//     AddOptions, OpenTemporary, HasWrongDigest, SetModified         digest, resume and dates
+//     IsRequestSent, IsBlockSent, Outcome.AskAgain                   many files in flight
+//     Report, Progress                                               what the person sees
+//     PublishUninterrupted                                           Ctrl-C
+//     ConnectToAnyAddress, StopIfServerWantsTls                      connecting; keys and TLS
+// =====================================================================================================================
+
+// =====================================================================================================================
+// Appendix: the options of requests
+//
+// digest, offset, ahead and modified are optional features (Protocol.md, part 3). In the core, every option is answered
+// `unsupported`. Here is how they are parsed and written: DIGEST-1, OFFSET-1, AHEAD-1, MODIFIED-1, REQ-1, REQ-2.
+// =====================================================================================================================
+
+internal sealed partial record GetRequest
+{
+    /// <summary>The position of the first byte to send, counted from 0.</summary>
+    public ulong Offset { get; init; }
+
+    /// <summary>Whether the SHA-256 of the whole file is to follow the block.</summary>
+    public bool WantsDigest { get; init; }
+
+    /// <summary>Whether the reply is to say when the file was last modified.</summary>
+    public bool WantsModified { get; init; }
+}
+
+internal sealed partial record PutRequest
+{
+    /// <summary>Whether the SHA-256 of the file follows the block.</summary>
+    public bool HasDigest { get; init; }
+
+    /// <summary>Whether a refusal has to wait for the end of the block, so that the client can send ahead.</summary>
+    public bool Ahead { get; init; }
+
+    /// <summary>When the file was last modified, in UTC, or null if the request does not say so.</summary>
+    public DateTime? Modified { get; init; }
+}
+
+internal sealed partial record Reply
+{
+    /// <summary>The file's time, in an OK that answers a GET with `modified`; otherwise null.</summary>
+    public DateTime? Modified { get; init; }
+}
+
+internal static partial class Protocol
+{
+    /// <summary>The size of a digest, in bytes: SHA-256, raw (BLOCK-3).</summary>
+    public const int DigestSize = 32;
+
+    private const string DigestOption = "digest=sha256";
+    private const string AheadOption = "ahead";
+    private const string OffsetOption = "offset";
+    private const string ModifiedOption = "modified";
+
+    // Options come in any order, each at most once.
+    private static Request AddOptions(Request request, string[] options)
+    {
+        string[] names = [.. options.Select(option => option.Split('=', 2)[0])];
+        if (names.Distinct().Count() < names.Length || (request is GetRequest && options.Any(IsMalformedOffset)))
+        {
+            return new InvalidRequest(Reply.BadRequest);
+        }
+
+        foreach (string option in options)
+        {
+            request = AddOption(request, option);
+        }
+
+        return request;
     }
 
-    public void Begin(string name, long position, long end) {
-        lock (this) (this.name, first, this.end, Position) = (name, position, end, position);
+    private static bool IsMalformedOffset(string option)
+    {
+        return option.Split('=', 2) switch
+        {
+            [OffsetOption, { Length: >= 1 and <= 20 } digits] => !digits.All(char.IsAsciiDigit),
+            [OffsetOption, ..] => true,
+            _ => false,
+        };
     }
 
-    public void EndFile(long octets) {
-        lock (this) (before, first, finished, Position) = (before + octets, position, finished + 1, position);
+    private static Request AddOption(Request request, string option)
+    {
+        string value = option[(option.IndexOf('=') + 1)..];
+        return request switch
+        {
+            GetRequest get when option == DigestOption => get with { WantsDigest = true },
+            GetRequest get when option == ModifiedOption => get with { WantsModified = true },
+            GetRequest get when option.StartsWith(OffsetOption + "=") => get with { Offset = ParseOffset(value) },
+            PutRequest put when option == DigestOption => put with { HasDigest = true },
+            PutRequest put when option == AheadOption => put with { Ahead = true },
+            PutRequest put when option.StartsWith(ModifiedOption + "=") && TryParseTime(value, out DateTime time) =>
+                put with { Modified = time },
+            InvalidRequest => request,
+            _ => new InvalidRequest(Reply.Unsupported),
+        };
     }
 
-    public void EndBatch() { lock (this) { Hide(); active = false; } }
-    public void Hide() { lock (this) { if (drawn) Console.Error.Write($"\r{"",79}\r"); drawn = false; } }
-    void Draw() {
-        long now = Environment.TickCount64, moved = before + position - first;
-        if (!active || now - started < 400) return;
-        double rate = moved * 1000.0 / (now - started), toGo = files == 1 ? end - position : total - moved;
-        var left = TimeSpan.FromSeconds(Math.Clamp(toGo / Math.Max(rate, 1), 0, 359_999));
-        string pace = now - lastMoved >= 5_000 ? $"stalled for {(now - lastMoved) / 1000} s"
-            : $"{rate / 1e6:0.0} MB/s" + (files > 1 && total == 0 || moved == 0 ? "" : $", {left:h\\:mm\\:ss} left");
-        string far = files == 1 ? $"{(name.Length > 24 ? name[..23] + "…" : name)}, {Amount(position)} of {Amount(end)}"
-            : $"{finished:N0} of {files:N0}, {Amount(moved)}" + (total > 0 ? $" of {Amount(total)}" : "");
-        Console.Error.Write($"\r{far + ", " + pace,-79}");       // blanks: not every console knows an escape
-        drawn = true;
+    // Twenty digits may be more than 64 bits hold. Such an offset is past the end of every file (OFFSET-2).
+    private static ulong ParseOffset(string digits)
+    {
+        return ulong.TryParse(digits, out ulong offset) ? offset : ulong.MaxValue;
     }
 
-    static string Amount(long octets) => octets >= 1e9 ? $"{octets / 1e9:0.0} GB" : $"{octets / 1e6:0.0} MB";
+    private static string FormatOptions(GetRequest get)
+    {
+        return (get.Offset > 0 ? $"|{OffsetOption}={get.Offset}" : "")
+            + (get.WantsDigest ? $"|{DigestOption}" : "")
+            + (get.WantsModified ? $"|{ModifiedOption}" : "");
+    }
+
+    private static string FormatOptions(PutRequest put)
+    {
+        return (put.HasDigest ? $"|{DigestOption}" : "")
+            + (put.Ahead ? $"|{AheadOption}" : "")
+            + (put.Modified is { } time ? $"|{ModifiedOption}={FormatTime(time)}" : "");
+    }
+
+    private static string FormatModified(Reply reply) => reply.Modified is { } time ? $"|{FormatTime(time)}" : "";
+
+    private static Reply? ParseOkWithTime(string text)
+    {
+        return TryParseTime(text, out DateTime time) ? Reply.Ok with { Modified = time } : null;
+    }
+
+    private static bool TryParseTime(string text, out DateTime time)
+    {
+        return DateTime.TryParseExact(text, "yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture,
+            DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out time);
+    }
+}
+
+// =====================================================================================================================
+// Appendix: digest, resume and dates
+//
+// Which options a request has, and what they add to a GET: the digest shows whether the bytes are right, an offset goes
+// on with a download that was cut, and `modified` lets a picture keep its date. If a server answers `unsupported`, the
+// client asks again with fewer options, and remembers that for the rest of the run.
+//
+// Protocol.md: DIGEST-1, DIGEST-2, OFFSET-1, MODIFIED-1, CLI-7, CLI-9, CLI-10, P4.
+//
+// See it:  make test CLIENT='… {resume}' STAGE=9         then 10
+// =====================================================================================================================
+
+internal sealed partial class ServerConnection
+{
+    private const ulong BytesPerExtraTimeout = 100 * 1024 * 1024;
+
+    // A date is sent only to a client that has asked for it (MODIFIED-1).
+    private static bool HasUnwantedOption(Reply reply, Request request)
+    {
+        return reply.Modified is not null && request is not GetRequest { WantsModified: true };
+    }
+
+    /// <summary>Reads the digest after a block. It is valid until the next call that reads.</summary>
+    /// <exception cref="ConnectionLostException">There is no complete digest.</exception>
+    public ReadOnlySpan<byte> ReadDigest()
+    {
+        ReadOnlySpan<byte> digest = ReadExactly(DigestSize);
+        Trace('S', $"<hex:{Convert.ToHexString(digest)}>");
+        return digest;
+    }
+
+    public void SendDigest(ReadOnlySpan<byte> digest)
+    {
+        Trace('C', $"<hex:{Convert.ToHexString(digest)}>");
+        Send(digest);
+    }
+
+    /// <summary>Waits longer for the next reply: before it, the server has to read this many bytes of a file that it
+    /// does not send (CLI-9).</summary>
+    public void SetTimeoutFor(ulong skippedBytes)
+    {
+        ulong timeouts = 1 + (skippedBytes / BytesPerExtraTimeout);
+        _channel!.ReceiveTimeoutMs = (int)Math.Min(timeouts * Channel.DefaultTimeoutMs, int.MaxValue);
+    }
+}
+
+internal sealed partial class Download
+{
+    private const int IdLength = 16;
+
+    /// <summary>The temporary file. Its name does not depend on the server's address: a later run finds it, whether the
+    /// server is called localhost or 127.0.0.1 then. The digest decides whether it is the right one.</summary>
+    public string TemporaryPath { get; } = Path.Combine(
+        Path.GetDirectoryName(target) ?? "", $".imagetransfer-{MakeId(target, name)}.down");
+
+    /// <summary>How many bytes of the file an earlier run has left in the temporary file.</summary>
+    public long KeptLength { get; set; }
+
+    /// <summary>The digest of the kept bytes so far.</summary>
+    public IncrementalHash? KeptHash { get; set; }
+
+    /// <summary>The digest of the bytes on the disk so far, or null if the request has no digest.</summary>
+    public IncrementalHash? Hash { get; set; }
+
+    public bool IsDigestRead { get; set; }
+
+    private static string MakeId(string target, string name)
+    {
+        byte[] text = Encoding.UTF8.GetBytes($"{Path.GetFileName(target)}|{name}");
+        return Convert.ToHexStringLower(SHA256.HashData(text))[..IdLength];
+    }
+}
+
+internal sealed partial class Client
+{
+    private const ulong MaxSkippedBytes = 1024 * 1024;
+    private const int MaxOpenAttempts = 3;
+
+    private readonly bool _resume;
+
+    // The options that are used. Each of them becomes false when a server does not support it.
+    private bool _useDigest;
+    private bool _useModified = true;
+    private bool _useOffset = true;
+
+    private GetRequest AddOptions(Download file)
+    {
+        bool canResume = _useDigest && _useOffset;
+        return new GetRequest(file.Name)
+        {
+            Offset = canResume ? (ulong)file.KeptLength : 0,
+            WantsDigest = _useDigest,
+            WantsModified = _useModified,
+        };
+    }
+
+    // The order in which options are given up is that of CLI-7: offset, modified, digest.
+    private Outcome HandleRefusal(Download file, Reply reply)
+    {
+        bool isUnsupported = reply.Code == Reply.Unsupported.Code;
+        if (file.Request.Offset > 0 && (isUnsupported || reply.Code == Reply.BadOffset.Code))
+        {
+            _useOffset &= !isUnsupported;
+            StartOver(file);
+            return Outcome.AskAgain;
+        }
+
+        if (isUnsupported && file.Request.WantsModified)
+        {
+            _useModified = false;
+            return Outcome.AskAgain;
+        }
+
+        if (isUnsupported && file.Request.WantsDigest)
+        {
+            _useDigest = false;
+            return Outcome.AskAgain;
+        }
+
+        _report.Fail(file.Name, reply);
+        if (reply.ClosesConnection)
+        {
+            _server.Close();
+        }
+
+        return Outcome.Settled;
+    }
+
+    private Reply ReadReplyToGet(Download file)
+    {
+        if (file.Request.Offset == 0)
+        {
+            return _server.ReadReply(file.Request);
+        }
+
+        _server.SetTimeoutFor(file.Request.Offset);
+        Reply reply = _server.ReadReply(file.Request);
+        _server.SetTimeoutFor(0);
+        return reply;
+    }
+
+    /// <exception cref="IOException">It cannot be opened, or another process uses it.</exception>
+    private SafeFileHandle OpenTemporary(Download file)
+    {
+        CreateOutputFolder(file);
+        SafeFileHandle temporary = OpenLocked(file.TemporaryPath, FileMode.OpenOrCreate);
+        long offset = (long)file.Request.Offset;
+        if (RandomAccess.GetLength(temporary) < offset)
+        {
+            temporary.Dispose();
+            throw new IOException("what was kept of this file has changed");
+        }
+
+        RandomAccess.SetLength(temporary, offset);
+        file.IsDigestRead = false;
+        file.Hash = !file.Request.WantsDigest ? null
+            : offset > 0 ? file.KeptHash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        _currentDownload = file;
+        return temporary;
+    }
+
+    // The lock keeps a second client from writing to the same file. It may have been published and removed between the
+    // opening and the locking; then the path leads to another file now, or to none.
+    private static SafeFileHandle OpenLocked(string path, FileMode mode)
+    {
+        FileShare share = OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None;
+        for (int attempt = 1; attempt <= MaxOpenAttempts; attempt++)
+        {
+            SafeFileHandle handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share);
+            var entry = new FileInfo(path);
+            if (entry.Exists && entry.Length == RandomAccess.GetLength(handle)
+                && entry.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))
+            {
+                return handle;
+            }
+
+            handle.Dispose();
+        }
+
+        throw new IOException("another process is using the temporary file");
+    }
+
+    private static void AddToDigest(Download file, ReadOnlySpan<byte> bytes) => file.Hash?.AppendData(bytes);
+
+    private bool HasWrongDigest(Download file)
+    {
+        if (file.Hash is null)
+        {
+            return false;
+        }
+
+        ReadOnlySpan<byte> digest = _server.ReadDigest();
+        file.IsDigestRead = true;
+        return !digest.SequenceEqual(file.Hash.GetHashAndReset());
+    }
+
+    // If a part of the file was kept from an earlier run, the file may have changed since. So it is downloaded whole.
+    private Outcome Discard(Download file)
+    {
+        bool wasResumed = file.Request.Offset > 0;
+        StartOver(file);
+        if (wasResumed)
+        {
+            _report.Say($"{file.Name}: what was kept does not match the file on the server; starting over");
+            return Outcome.AskAgain;
+        }
+
+        _report.Fail(file.Name, "the digest does not match the received bytes; they were discarded");
+        return Outcome.Settled;
+    }
+
+    private void StartOver(Download file)
+    {
+        lock (_saving)
+        {
+            File.Delete(file.TemporaryPath);
+            file.KeptLength = 0;
+            file.KeptHash = null;
+            file.Position = 0;
+        }
+    }
+
+    private static void RemoveIfEmpty(Download file)
+    {
+        if (file.Position == 0)
+        {
+            File.Delete(file.TemporaryPath);
+        }
+    }
+
+    /// <summary>The end of a message about a download that was cut: what is kept of it.</summary>
+    public static string DescribeKept(Download file)
+    {
+        long kept = file.Position > 0 ? file.Position : file.KeptLength;
+        return kept == 0 ? "" : $"; {kept:N0} bytes are kept, and --resume goes on from there";
+    }
+
+    // After a failure on this machine, the connection is still good. A small rest of the block is read and dropped.
+    private void SkipBlock(Download file)
+    {
+        if (file.BytesLeft > MaxSkippedBytes)
+        {
+            _server.Close();
+            return;
+        }
+
+        try
+        {
+            while (file.BytesLeft > 0)
+            {
+                file.BytesLeft -= (ulong)_server.ReadSome(file.BytesLeft).Length;
+            }
+
+            if (file.Request.WantsDigest && !file.IsDigestRead)
+            {
+                _server.ReadDigest();
+            }
+        }
+        catch (ConnectionLostException)
+        {
+            _server.Close();
+        }
+    }
+
+    // What an earlier run has left is read before anything is asked: the server would not wait for it (CLI-9).
+    private void ReadKept(Download file)
+    {
+        file.KeptHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using SafeFileHandle temporary = OpenLocked(file.TemporaryPath, FileMode.Open);
+        _report.Progress.BeginBatch(1, 0);
+        _report.Progress.BeginFile(file.Name, 0, RandomAccess.GetLength(temporary));
+        var buffer = new byte[1024 * 1024];
+        int count = RandomAccess.Read(temporary, buffer, fileOffset: 0);
+        while (count > 0)
+        {
+            file.KeptHash.AppendData(buffer, 0, count);
+            file.KeptLength += count;
+            _report.Progress.Position = file.KeptLength;
+            count = RandomAccess.Read(temporary, buffer, file.KeptLength);
+        }
+    }
+
+    private void SetModified(Download file, SafeFileHandle temporary, Reply reply)
+    {
+        if (reply.Modified is not { } time)
+        {
+            return;
+        }
+
+        try
+        {
+            FileSystem.SetModified(temporary, time);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            // The picture is worth more than its date.
+            _report.Say($"{file.Name}: its date could not be set: {e.Message}");
+        }
+    }
+
+    private static IncrementalHash? BeginDigest(PutRequest request)
+    {
+        return request.HasDigest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
+    }
+
+    private void SendDigest(IncrementalHash? hash)
+    {
+        if (hash is not null)
+        {
+            _server.SendDigest(hash.GetHashAndReset());
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: many files in flight
+//
+// A small file that waits for the reply to the one before it costs a round trip: 300 files over a link of 40 ms take
+// 12 s, and nearly all of it is waiting. So requests are sent before the earlier ones are answered. For GET this is
+// always possible (CONN-2). For PUT it takes the option `ahead`: once the server has accepted one, further small files
+// may follow with their blocks, without waiting for their go-ahead.
+//
+//     client     PUT a, ahead                 block a   PUT b, block b, PUT c, block c
+//     server                        OK                                                   OK   OK OK   OK OK
+//                                   |                                                    |    |       |
+//                                   go-ahead for a; from here on, no more waiting        a    b       c
+//
+// Protocol.md: CONN-2, AHEAD-1 to AHEAD-3, CLI-7, CLI-8.
+//
+// See it:  imagetransfer client localhost PUT a.png b.png c.png --trace
+//          make test CLIENT='…' STAGE=12
+// =====================================================================================================================
+
+internal abstract partial class Transfer
+{
+    /// <summary>True if the command has more files than this one.</summary>
+    public bool IsInBatch { get; set; }
+
+    /// <summary>The size in bytes, as far as it is known before the transfer; 0 if it is not.</summary>
+    public long ExpectedSize { get; set; }
+
+    /// <summary>Prepares the file on this machine.</summary>
+    /// <returns>False if it cannot be transferred, which was reported.</returns>
+    public abstract bool TryBegin();
+
+    /// <summary>True if the request may be sent before earlier ones are answered.</summary>
+    public abstract bool CanBeSentEarly { get; }
+
+    /// <summary>Sends the request before its turn.</summary>
+    /// <returns>False if the file cannot be transferred, which was reported.</returns>
+    public abstract bool TrySendEarly();
+
+    /// <summary>Does what is left: reads the reply and transfers the file.</summary>
+    public abstract Outcome Finish();
+
+    /// <summary>What to add to a message about a lost connection.</summary>
+    public virtual string DescribeKept() => "";
+
+    /// <summary>The connection was lost before the reply came: the request has to be sent again.</summary>
+    public virtual void ForgetSending() => IsRequestSent = false;
+
+    /// <summary>Releases what <see cref="TryBegin"/> has opened.</summary>
+    public virtual void Abandon()
+    {
+    }
+}
+
+internal sealed partial class Download
+{
+    public override bool CanBeSentEarly => IsInBatch;
+
+    // Everything was checked when the command began: see PrepareDownload.
+    public override bool TryBegin() => true;
+
+    public override bool TrySendEarly()
+    {
+        client.SendGet(this);
+        IsRequestSent = true;
+        return true;
+    }
+
+    public override Outcome Finish() => client.Get(this);
+
+    public override string DescribeKept() => Client.DescribeKept(this);
+}
+
+internal sealed partial class UploadItem
+{
+    /// <summary>Larger files ask for their go-ahead first, so that a refusal does not cost much (AHEAD-3).</summary>
+    private const long MaxAheadBytes = 256 * 1024;
+
+    public bool IsSmall => IsInBatch && Size <= MaxAheadBytes;
+
+    /// <summary>True if the block was sent after the request, without waiting for the go-ahead.</summary>
+    public bool IsBlockSent { get; set; }
+
+    /// <summary>True if the block was sent on an earlier connection, which was lost before the reply. The file may have
+    /// been stored then.</summary>
+    public bool WasSentBefore { get; private set; }
+
+    public override bool CanBeSentEarly => IsSmall && client.CanSendAhead;
+
+    public override bool TryBegin() => Handle is not null || client.TryOpen(this);
+
+    public override bool TrySendEarly() => client.TrySendAhead(this);
+
+    public override Outcome Finish() => client.Put(this);
+
+    public override void ForgetSending()
+    {
+        WasSentBefore |= IsBlockSent;
+        IsBlockSent = false;
+        base.ForgetSending();
+    }
+
+    public override void Abandon() => CloseFile();
+}
+
+internal sealed partial class ServerConnection
+{
+    /// <summary>True if the server has accepted a PUT with `ahead` on this connection.</summary>
+    public bool SupportsAhead { get; set; }
+}
+
+internal sealed partial class Client
+{
+    // How much of a block is sent at a time; in between, the client looks whether the server has replied.
+    private const int PieceBytes = 256 * 1024;
+
+    private readonly byte[] _smallFile = GC.AllocateUninitializedArray<byte>(PieceBytes);
+    private bool _useAhead = true;
+
+    public bool CanSendAhead => _useAhead && _server.SupportsAhead;
+
+    private PutRequest AddOptions(UploadItem file)
+    {
+        return new PutRequest(file.Name)
+        {
+            HasDigest = _useDigest,
+            Ahead = _useAhead && file.IsSmall,
+            Modified = _useModified ? file.LastWrite : null,
+        };
+    }
+
+    private void RememberSupportForAhead(UploadItem file) => _server.SupportsAhead |= file.Request.Ahead;
+
+    /// <summary>Sends the request and the block of a small file, without waiting for the go-ahead.</summary>
+    /// <returns>False if the file cannot be read or has changed, which was reported. Nothing was sent then.</returns>
+    public bool TrySendAhead(UploadItem file)
+    {
+        try
+        {
+            int size = ReadSmallFile(file);
+            ReadOnlySpan<byte> content = _smallFile.AsSpan(0, size);
+            SendPut(file);
+            _server.SendLength(size);
+            _server.Send(content);
+            _server.Trace('C', $"<file:{file.Name}>");
+            if (file.Request.HasDigest)
+            {
+                _server.SendDigest(SHA256.HashData(content));
+            }
+
+            file.IsRequestSent = true;
+            file.IsBlockSent = true;
+            _report.Progress.NoteActivity();
+            return true;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            _report.Fail(file.Name, e.Message);
+            return false;
+        }
+        finally
+        {
+            file.CloseFile();
+        }
+    }
+
+    private int ReadSmallFile(UploadItem file)
+    {
+        int size = 0;
+        while (size < file.Size)
+        {
+            int count = RandomAccess.Read(file.Handle!, _smallFile.AsSpan(size, (int)file.Size - size), size);
+            if (count == 0)
+            {
+                break;
+            }
+
+            size += count;
+        }
+
+        file.RequireUnchanged(size);
+        return size;
+    }
+
+    // The order in which options are given up is that of CLI-7: ahead, modified, digest.
+    private Outcome HandleRefusal(UploadItem file, Reply reply)
+    {
+        if (file.IsBlockSent)
+        {
+            // It was asked with `ahead`, which has to be answered OK. It takes the block for requests now.
+            _server.Close();
+        }
+        else if (reply.Code == Reply.Unsupported.Code && TryGiveUpOption(file.Request))
+        {
+            return Outcome.AskAgain;
+        }
+
+        file.CloseFile();
+        return HandleReply(file, reply);
+    }
+
+    private bool TryGiveUpOption(PutRequest request)
+    {
+        if (request.Ahead)
+        {
+            _useAhead = false;
+        }
+        else if (request.Modified is not null)
+        {
+            _useModified = false;
+        }
+        else if (request.HasDigest)
+        {
+            _useDigest = false;
+        }
+        else
+        {
+            return false;
+        }
+
+        return true;
+    }
+
+    // `exists` can mean that this client has stored the file itself, on a connection that was lost before the reply.
+    private bool IsExplainedOtherwise(UploadItem file, Reply reply)
+    {
+        if (reply.Code != Reply.Exists.Code)
+        {
+            return false;
+        }
+
+        if (_onlyNew)
+        {
+            _toCompare.Add(file);
+            return true;
+        }
+
+        if (file.WasSentBefore)
+        {
+            _report.Fail(file.Name, "exists: perhaps stored by the attempt before, whose reply was lost");
+            return true;
+        }
+
+        return false;
+    }
+}
+
+/// <summary>Transfers files one after another. Requests are sent ahead of the replies where that is possible.</summary>
+internal sealed class Pipeline(ServerConnection server, Report report)
+{
+    // So many requests and replies fit into the buffers of any kernel. Otherwise client and server could both wait in a
+    // send, each for the other to receive (AHEAD-3).
+    private const int MaxOutstanding = 128;
+
+    // New requests are sent in groups: this takes fewer sends than one for each reply.
+    private const int RefillBelow = 112;
+
+    // Files whose request was not sent yet, in order.
+    private readonly LinkedList<Transfer> _waiting = [];
+
+    // Files whose request was sent before their turn, in order. The server answers in the same order.
+    private readonly Queue<Transfer> _outstanding = [];
+
+    private Transfer? _current;
+
+    public void Run(IReadOnlyCollection<Transfer> files)
+    {
+        report.Progress.BeginBatch(files.Count, SumOf(files));
+        foreach (Transfer file in files)
+        {
+            file.IsInBatch |= files.Count > 1;
+            _waiting.AddLast(file);
+        }
+
+        try
+        {
+            RunAll();
+        }
+        catch (CommandLineException e) when (files.Count > 1)
+        {
+            NameWhatIsLeft(e);
+        }
+    }
+
+    private void RunAll()
+    {
+        while (_outstanding.Count > 0 || PeekNext() is not null)
+        {
+            if (_outstanding.Count == 0)
+            {
+                server.Open();
+            }
+
+            SendEarly();
+            _current = TakeNext();
+            if (_current is not null)
+            {
+                Settle(_current, Finish(_current));
+                _current = null;
+            }
+        }
+    }
+
+    // The next file that can be transferred. Those that cannot have been reported, and are left out.
+    private Transfer? PeekNext()
+    {
+        while (_waiting.First is { } first)
+        {
+            if (first.Value.TryBegin())
+            {
+                return first.Value;
+            }
+
+            _waiting.RemoveFirst();
+        }
+
+        return null;
+    }
+
+    private Transfer? TakeNext()
+    {
+        if (_outstanding.TryDequeue(out Transfer? file))
+        {
+            return file;
+        }
+
+        file = PeekNext();
+        if (file is not null)
+        {
+            _waiting.RemoveFirst();
+        }
+
+        return file;
+    }
+
+    private void SendEarly()
+    {
+        if (_outstanding.Count > RefillBelow)
+        {
+            return;
+        }
+
+        while (_outstanding.Count < MaxOutstanding && PeekNext() is { CanBeSentEarly: true } next)
+        {
+            _waiting.RemoveFirst();
+            if (next.TrySendEarly())
+            {
+                _outstanding.Enqueue(next);
+            }
+        }
+    }
+
+    private Outcome Finish(Transfer file)
+    {
+        try
+        {
+            return file.Finish();
+        }
+        catch (ConnectionLostException e)
+        {
+            server.Close();
+            report.Fail(file.Name, e.Message + file.DescribeKept(), canRetry: true);
+        }
+        catch (ProtocolViolationException e)
+        {
+            server.Close();
+            report.Fail(file.Name, e.Message);
+        }
+
+        file.Abandon();
+        return Outcome.Settled;
+    }
+
+    private void Settle(Transfer file, Outcome outcome)
+    {
+        if (outcome == Outcome.AskAgain)
+        {
+            file.ForgetSending();
+            _waiting.AddLast(file);
+        }
+
+        if (!server.IsOpen)
+        {
+            PutBackOutstanding();
+        }
+    }
+
+    // What was sent on a connection that is closed now will not be answered. It is sent again on the next one.
+    private void PutBackOutstanding()
+    {
+        foreach (Transfer file in _outstanding.Reverse())
+        {
+            file.ForgetSending();
+            _waiting.AddFirst(file);
+        }
+
+        _outstanding.Clear();
+    }
+
+    // There is no way to reach the server any more, so none of the other files can be transferred either.
+    private void NameWhatIsLeft(CommandLineException problem)
+    {
+        bool canRetry = problem.ExitCode == ExitCode.TryAgain;
+        report.FailCommand("imagetransfer", problem.Message, canRetry);
+        PutBackOutstanding();
+        if (_current is not null)
+        {
+            _waiting.AddFirst(_current);
+        }
+
+        foreach (Transfer file in _waiting)
+        {
+            file.Abandon();
+            report.Fail(file.Name, "not transferred: there is no connection", canRetry);
+        }
+    }
+
+    // The sizes may come from a server, so they are not believed: their sum stays in range (section 11).
+    private static long SumOf(IReadOnlyCollection<Transfer> files)
+    {
+        long sum = 0;
+        foreach (Transfer file in files)
+        {
+            if (file.ExpectedSize == 0)
+            {
+                return 0;
+            }
+
+            sum = Math.Min(sum, long.MaxValue - file.ExpectedSize) + file.ExpectedSize;
+        }
+
+        return sum;
+    }
+}
+
+// =====================================================================================================================
+// Appendix: patterns, folders, and an account of everything that was found
+//
+// `PUT folder`, `PUT '*.jpg'` and `GET '*'` stand for many files. Someone who deletes the pictures from the camera
+// afterwards has to be able to rely on it: whatever was found is transferred, or named as a failure, or counted.
+//
+// Protocol.md: CLI-5, CLI-6, NAME-1 to NAME-3, section 11.
+//
+// See it:  imagetransfer client localhost PUT ~/pictures
+// =====================================================================================================================
+
+/// <summary>What a name says about a file.</summary>
+internal enum FileKind
+{
+    /// <summary>Its type is one that is transferred.</summary>
+    Accepted,
+
+    /// <summary>A picture of a type that --types does not have.</summary>
+    OtherPicture,
+
+    /// <summary>A camera raw file, of a type that --types does not have.</summary>
+    CameraRaw,
+
+    /// <summary>Any other file.</summary>
+    Other,
+
+    /// <summary>A hidden file.</summary>
+    Hidden,
+}
+
+/// <summary>What patterns and folders have in common, here and on the server.</summary>
+internal static class FileNames
+{
+    private static readonly string[] _cameraRawTypes = ["dng", "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2"];
+
+    public static FileKind GetKind(string name, string[] types)
+    {
+        return name switch
+        {
+            ['.', ..] => FileKind.Hidden,
+            _ when HasExtension(name, types) => FileKind.Accepted,
+            _ when HasExtension(name, PictureTypes) => FileKind.OtherPicture,
+            _ when HasExtension(name, _cameraRawTypes) => FileKind.CameraRaw,
+            _ => FileKind.Other,
+        };
+    }
+
+    /// <summary>True for a pattern. No name of a picture has one of these two characters (NAME-1).</summary>
+    public static bool HasWildcard(string word) => word.AsSpan().IndexOfAny('*', '?') >= 0;
+
+    public static bool Matches(string pattern, string name)
+    {
+        return FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: OperatingSystem.IsWindows());
+    }
+
+    /// <summary>Why a file of this kind is not transferred.</summary>
+    public static string WhyNot(FileKind kind)
+    {
+        return kind == FileKind.CameraRaw
+            ? "this type is not transferred (camera raw); --types can name it, here and on the server"
+            : "this type is not transferred; --types images takes all pictures";
+    }
+
+    /// <summary>Which part of the rule for names a name breaks, and where, for the person who gave it.</summary>
+    public static string DescribeProblem(string name)
+    {
+        return FindNameProblem(name) switch
+        {
+            NameProblem.Empty => "the name is empty",
+            NameProblem.TooLong =>
+                $"the name has {Encoding.UTF8.GetByteCount(name):N0} bytes; at most {MaxNameBytes} are allowed",
+            NameProblem.DotOrSpaceAtEdge => "a name must not begin or end with a dot or a space",
+            NameProblem.WindowsDevice => "this is the name of a device on Windows",
+            _ => DescribeForbiddenCharacter(name),
+        };
+    }
+
+    private static string DescribeForbiddenCharacter(string name)
+    {
+        int index = FindForbiddenCharacter(name);
+        int position = name[..index].EnumerateRunes().Count() + 1;
+        if (!Rune.TryGetRuneAt(name, index, out Rune rune))
+        {
+            return $"half a character (U+{(int)name[index]:X4}) at position {position} is not allowed";
+        }
+
+        if (rune.Value is 0x200C or 0x200D)
+        {
+            return $"U+{rune.Value:X4} at position {position} is not allowed at the beginning, at the end, "
+                + "or next to a dot";
+        }
+
+        bool isVisible = Escape(rune.ToString()) is [not '\\', ..] or @"\\" or @"\<";
+        string shown = isVisible ? $" '{rune}'" : "";
+        return $"U+{rune.Value:X4}{shown} at position {position} is not allowed";
+    }
+}
+
+/// <summary>Finds the local files that the words after PUT stand for.</summary>
+internal sealed class PictureFinder(string[] types, Report report)
+{
+    private const string OtherName = "; --as gives it another name";
+
+    private readonly HashSet<string> _seen = [];
+    private readonly List<FoundFile> _found = [];
+
+    /// <summary>A file that can be sent, as far as its name and size show.</summary>
+    public sealed record FoundFile(string Path, string Name, long Size);
+
+    private readonly record struct Entry(string Name, bool IsFolder);
+
+    /// <param name="words">Files, folders and patterns.</param>
+    /// <param name="newName">The name of a single file on the server, or null for its own.</param>
+    public List<FoundFile> Find(string[] words, string? newName)
+    {
+        foreach (string word in words)
+        {
+            string path = CommandLineOptions.ExpandHome(word);
+            try
+            {
+                FindPath(word, path, newName);
+            }
+            catch (Exception e) when (FileSystem.IsIoFailure(e))
+            {
+                report.Fail(word, e.Message);
+            }
+        }
+
+        return _found;
+    }
+
+    private void FindPath(string word, string path, string? newName)
+    {
+        if (path == "" || path.Contains('\0'))
+        {
+            report.Fail(word, "there is no such file here");
+        }
+        else if (Directory.Exists(path))
+        {
+            FindInFolder(word, path, "*");
+        }
+        else if (newName is null && FileNames.HasWildcard(Path.GetFileName(path)))
+        {
+            string folder = Path.GetDirectoryName(path) ?? "";
+            FindInFolder(word, folder == "" ? "." : folder, Path.GetFileName(path));
+        }
+        else if (!FileSystem.EntryExists(path))
+        {
+            report.Fail(word, "there is no such file here");
+        }
+        else
+        {
+            AddFile(path, shownName: path, newName);
+        }
+    }
+
+    private void FindInFolder(string word, string folder, string pattern)
+    {
+        if (!Directory.Exists(folder))
+        {
+            report.Fail(word, $"there is no folder {folder}");
+            return;
+        }
+
+        Entry[] entries = [.. ReadFolder(folder).Where(entry => FileNames.Matches(pattern, entry.Name))];
+        Entry[] visible = [.. entries.Where(entry => FileNames.GetKind(entry.Name, types) != FileKind.Hidden)];
+        Entry[] ignored = [.. visible.Where(entry => !TryAddEntry(folder, entry))];
+        if (ignored.Length == visible.Length)
+        {
+            bool isPattern = pattern != "*" || FileNames.HasWildcard(word);
+            int folders = ignored.Count(entry => entry.IsFolder);
+            string why = DescribeNothing(isPattern, entries.Length, ignored.Length - folders, folders);
+            report.FailCommand(word, why);
+        }
+    }
+
+    // Returns false if the entry is counted only: a file that is not a picture, or a folder without pictures.
+    private bool TryAddEntry(string folder, Entry entry)
+    {
+        if (entry.IsFolder)
+        {
+            return TryReportFolder(folder, entry.Name);
+        }
+
+        if (FileNames.GetKind(entry.Name, types) == FileKind.Other)
+        {
+            report.Ignore(entry.Name);
+            return false;
+        }
+
+        AddFile(Path.Combine(folder == "." ? "" : folder, entry.Name), entry.Name, newName: null);
+        return true;
+    }
+
+    private static string DescribeNothing(bool isPattern, int entries, int files, int folders)
+    {
+        string where = isPattern ? "match this pattern" : "are in this folder";
+        return (files, folders, entries) switch
+        {
+            ( > 0, > 0, _) => $"only folders and files of other types {where}",
+            ( > 0, _, _) => $"only files of other types {where}",
+            (_, > 0, _) => $"only folders {where}",
+            (_, _, > 0) => $"only hidden files {where}",
+            _ => isPattern ? "nothing matches this pattern" : "this folder is empty",
+        };
+    }
+
+    private static List<Entry> ReadFolder(string folder)
+    {
+        // By default .NET leaves out what it may not read, and an unreadable folder would look empty.
+        var options = new EnumerationOptions { IgnoreInaccessible = false, AttributesToSkip = 0 };
+        List<Entry> entries = [.. new FileSystemEnumerable<Entry>(folder,
+            (ref FileSystemEntry entry) => new Entry(entry.FileName.ToString(), entry.IsDirectory), options)];
+        entries.Sort((one, other) => string.CompareOrdinal(one.Name, other.Name));
+        return entries;
+    }
+
+    // Folders in folders are not sent, and their pictures must not be forgotten for it.
+    private bool TryReportFolder(string parent, string name)
+    {
+        string problem;
+        try
+        {
+            int count = ReadFolder(Path.Combine(parent, name)).Count(IsAnyPicture);
+            if (count == 0)
+            {
+                report.IgnoreFolder();
+                return false;
+            }
+
+            problem = $"a folder with {count:N0} {(count == 1 ? "picture" : "pictures")}, not sent; name it to send it";
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            problem = $"a folder that cannot be read: {e.Message}";
+        }
+
+        report.Fail(name, problem, reason: "folders with pictures, not sent");
+        return true;
+    }
+
+    private bool IsAnyPicture(Entry entry)
+    {
+        return !entry.IsFolder && FileNames.GetKind(entry.Name, types) is not (FileKind.Other or FileKind.Hidden);
+    }
+
+    private void AddFile(string path, string shownName, string? newName)
+    {
+        if (!_seen.Add(Path.GetFullPath(path)))
+        {
+            return;
+        }
+
+        string name = newName ?? Path.GetFileName(path);
+        if (DescribeRefusal(name, isRenamed: newName is not null) is { } refusal)
+        {
+            report.Fail(shownName, refusal.Text, refusal.Reason);
+            return;
+        }
+
+        try
+        {
+            long size = FileSystem.GetLength(path);
+            if (size > 0)
+            {
+                _found.Add(new FoundFile(path, name, size));
+            }
+            else
+            {
+                report.Fail(shownName, UploadItem.EmptyOrNotAFile);
+            }
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            report.Fail(shownName, e.Message, reason: "cannot be read");
+        }
+    }
+
+    private (string Text, string Reason)? DescribeRefusal(string name, bool isRenamed)
+    {
+        FileKind kind = FileNames.GetKind(name, types);
+        if (kind is FileKind.OtherPicture or FileKind.CameraRaw)
+        {
+            string text = FileNames.WhyNot(kind);
+            return (text, text);
+        }
+
+        Reply reply = ValidateName(name, types);
+        if (reply.Code == Reply.BadName.Code)
+        {
+            string hint = isRenamed ? "" : OtherName;
+            return ($"bad-name: {FileNames.DescribeProblem(name)}{hint}", "names that are not allowed");
+        }
+
+        string message = $"{reply.Code}: {reply.Text}; see --types";
+        return reply.IsOk ? null : (message, message);
+    }
+}
+
+internal sealed partial class Client
+{
+    private readonly string[] _types;
+    private readonly bool _onlyNew;
+    private readonly string? _newName;
+    private readonly string? _output;
+
+    // Uploads whose name was taken on the server, with --new: their sizes decide.
+    private readonly List<UploadItem> _toCompare = [];
+
+    private void PutAll(string[] words)
+    {
+        _toCompare.Clear();
+        List<UploadItem> files = [];
+        foreach (PictureFinder.FoundFile found in new PictureFinder(_types, _report).Find(words, _newName))
+        {
+            files.Add(new UploadItem(this, found.Path, found.Name) { ExpectedSize = found.Size });
+        }
+
+        files.ForEach(file => file.IsInBatch = files.Count > 1);
+        _report.ReportHeldBack();
+        if (_onlyNew && files.Count > 0 && TryReadNames() is { } there)
+        {
+            files.RemoveAll(file => there.TryGetValue(file.Name, out ulong size)
+                && _report.SkipOrFail(file.Name, (ulong)file.ExpectedSize, size, isHere: false));
+        }
+
+        new Pipeline(_server, _report).Run(files);
+        CompareWithListing();
+    }
+
+    // With --new, names that have appeared on the server while the batch ran are compared at its end.
+    private void CompareWithListing()
+    {
+        if (_toCompare.Count == 0)
+        {
+            return;
+        }
+
+        Dictionary<string, ulong>? there = TryReadNames();
+        foreach (UploadItem file in _toCompare)
+        {
+            if (there is not null && there.TryGetValue(file.Name, out ulong size))
+            {
+                _report.SkipOrFail(file.Name, (ulong)file.Size, size, isHere: false);
+            }
+            else
+            {
+                _report.Fail(file.Name, Reply.Exists);
+            }
+        }
+    }
+
+    /// <summary>The names and sizes of the server's files, from a listing.</summary>
+    /// <returns>Null if there is no listing, which was reported.</returns>
+    private Dictionary<string, ulong>? TryReadNames()
+    {
+        List<byte[]> lines = [];
+        if (!TryReadListing(new ListRequest(), "LIST", lines))
+        {
+            return null;
+        }
+
+        Dictionary<string, ulong> names = [];
+        foreach (byte[] line in lines)
+        {
+            // A line that cannot be read is not a file that one can ask for. It is shown, as CLI-2 allows.
+            if (Utf8.IsValid(line) && Encoding.UTF8.GetString(line).Split('|') is [var name, var size, _]
+                && TryParseSize(size, out ulong bytes))
+            {
+                names[name] = bytes;
+            }
+            else
+            {
+                _report.Fail(Escape(line), "this line of the server's listing is not name|size|time");
+            }
+        }
+
+        return names;
+    }
+
+    private static bool TryParseSize(string text, out ulong size)
+    {
+        return ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out size);
+    }
+
+    private bool TryReadListing(Request request, string verb, List<byte[]> lines)
+    {
+        try
+        {
+            Reply reply = ReadListing(request, lines);
+            if (!reply.IsOk)
+            {
+                _report.FailCommand(verb, reply);
+            }
+
+            if (reply.ClosesConnection)
+            {
+                _server.Close();
+            }
+
+            return reply.IsOk;
+        }
+        catch (ConnectionLostException e)
+        {
+            _server.Close();
+            _report.FailCommand(verb, e.Message, canRetry: true);
+        }
+        catch (ProtocolViolationException e)
+        {
+            _server.Close();
+            _report.FailCommand(verb, e.Message);
+        }
+
+        return false;
+    }
+
+    private void GetAll(string[] words)
+    {
+        bool isFolder = IsOutputFolder(words);
+        bool needsListing = words.Any(FileNames.HasWildcard) || (_onlyNew && words.Any(word => IsHere(word, isFolder)));
+        Dictionary<string, ulong>? there = needsListing ? TryReadNames() : null;
+        List<Download> files = [];
+        HashSet<string> seen = [];
+        foreach (string word in words)
+        {
+            if (!FileNames.HasWildcard(word))
+            {
+                AddDownload(word, there, isFolder, seen, files);
+            }
+            else if (there is not null)
+            {
+                AddMatches(word, there, isFolder, seen, files);
+            }
+        }
+
+        _report.ReportHeldBack();
+        new Pipeline(_server, _report).Run(files);
+    }
+
+    private void AddMatches(string pattern, Dictionary<string, ulong> there, bool isFolder, HashSet<string> seen,
+        List<Download> files)
+    {
+        string[] matches = [.. there.Keys.Where(name => FileNames.Matches(pattern, name))];
+        int ignored = 0;
+        foreach (string name in matches)
+        {
+            switch (FileNames.GetKind(name, _types))
+            {
+                case FileKind.Hidden:
+                    ignored++;
+                    break;
+                case FileKind.Other:
+                    _report.Ignore(name);
+                    ignored++;
+                    break;
+                case FileKind.Accepted:
+                    AddDownload(name, there, isFolder, seen, files);
+                    break;
+                case var kind when seen.Add(name):
+                    _report.Fail(name, FileNames.WhyNot(kind));
+                    break;
+            }
+        }
+
+        if (ignored == matches.Length)
+        {
+            _report.FailCommand(pattern, matches is not [] ? "only files of other types match this pattern"
+                : there.Count > 0 ? "nothing on the server matches this pattern" : "the server has no pictures");
+        }
+    }
+
+    private void AddDownload(string name, Dictionary<string, ulong>? there, bool isFolder, HashSet<string> seen,
+        List<Download> files)
+    {
+        if (!seen.Add(name))
+        {
+            return;
+        }
+
+        // A name that is spelled out needs no --types for any kind of picture.
+        Reply reply = ValidateName(name, [.. _types, .. PictureTypes]);
+        if (reply.Code == Reply.BadName.Code)
+        {
+            _report.Fail(name, $"bad-name: {FileNames.DescribeProblem(name)}", reason: "names that are not allowed");
+        }
+        else if (!reply.IsOk)
+        {
+            _report.Fail(name, $"{reply.Code}: this file type is not accepted; see --types");
+        }
+        else
+        {
+            try
+            {
+                PrepareDownload(name, there, isFolder, files);
+            }
+            catch (Exception e) when (FileSystem.IsIoFailure(e))
+            {
+                _report.Fail(name, e.Message);
+            }
+        }
+    }
+
+    private void PrepareDownload(string name, Dictionary<string, ulong>? there, bool isFolder, List<Download> files)
+    {
+        ulong size = there?.GetValueOrDefault(name) ?? 0;
+        var file = new Download(this, name, GetTarget(name, isFolder))
+        {
+            ExpectedSize = (long)Math.Min(size, long.MaxValue),
+        };
+        string folder = Path.GetDirectoryName(file.Target)!;
+        if (FileSystem.EntryExists(file.Target))
+        {
+            HandleTakenTarget(file, there is not null && there.ContainsKey(name) ? size : null);
+        }
+        else if (!Directory.Exists(folder) && !(isFolder && Directory.Exists(Path.GetDirectoryName(folder))))
+        {
+            _report.Fail(name, $"there is no folder {folder} to put it in");
+        }
+        else
+        {
+            if (_resume && File.Exists(file.TemporaryPath))
+            {
+                ReadKept(file);
+            }
+
+            files.Add(file);
+        }
+    }
+
+    private bool IsHere(string name, bool isFolder)
+    {
+        try
+        {
+            return FindNameProblem(name) is NameProblem.None && FileSystem.EntryExists(GetTarget(name, isFolder));
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            // It will be reported when it is this file's turn.
+            return false;
+        }
+    }
+
+    // The name is taken on this machine.
+    private void HandleTakenTarget(Download file, ulong? sizeThere)
+    {
+        if (_onlyNew && sizeThere is { } there && File.Exists(file.Target))
+        {
+            _report.SkipOrFail(file.Name, there, (ulong)FileSystem.GetLength(file.Target), isHere: true);
+        }
+        else
+        {
+            _report.Fail(file.Name, "there is a file with this name here already; files are never overwritten");
+        }
+    }
+
+    private string GetTarget(string name, bool isFolder)
+    {
+        return Path.GetFullPath(isFolder ? Path.Combine(_output ?? "", name) : _output!);
+    }
+
+    /// <summary>Whether --output names a folder: several files need one, and so does a slash at its end.</summary>
+    /// <exception cref="CommandLineException">It has to be a folder, and is a file.</exception>
+    private bool IsOutputFolder(string[] words)
+    {
+        if (_output is null)
+        {
+            return true;
+        }
+
+        bool needsFolder = words.Length > 1 || FileNames.HasWildcard(words[0])
+            || Path.EndsInDirectorySeparator(_output);
+        if (needsFolder && File.Exists(Path.TrimEndingDirectorySeparator(_output)))
+        {
+            throw new CommandLineException(
+                $"--output {Quote(_output)} is a file, and this command needs a folder to put pictures into");
+        }
+
+        return needsFolder || Directory.Exists(_output);
+    }
+
+    // With --output, the folder is created if only it is missing, and only when there is something to put into it.
+    private void CreateOutputFolder(Download file)
+    {
+        string folder = Path.GetDirectoryName(file.Target)!;
+        if (_output is not null && !Directory.Exists(folder))
+        {
+            Directory.CreateDirectory(folder);
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: LIST and STATUS on the screen
+//
+// On a terminal there are columns with a heading and a last line. Anywhere else, the lines are printed as they came, so
+// that other programs can read them. Control characters are escaped in both (CLI-11).
+// =====================================================================================================================
+
+internal sealed partial class Client
+{
+    private const string ListHeading = "           SIZE  MODIFIED (UTC)        NAME";
+    private const string StatusHeading =
+        "CONNECTED (UTC)       DISCONNECTED          REQUESTS    RECEIVED        SENT  ADDRESS";
+
+    private void ShowList()
+    {
+        List<byte[]> lines = [];
+        if (!TryReadListing(new ListRequest(), "LIST", lines))
+        {
+            return;
+        }
+
+        // The sizes may be any numbers, so the sum needs more than 64 bits.
+        UInt128 total = 0;
+        List<string> rows = [];
+        foreach (byte[] line in lines)
+        {
+            string[] fields = Escape(line).Split('|');
+            if (fields is [var name, var size, var time] && TryParseSize(size, out ulong bytes))
+            {
+                rows.Add($"{bytes,15:N0}  {time,-20}  {name}");
+                total += bytes;
+            }
+            else
+            {
+                rows.Add(string.Join('|', fields));
+            }
+        }
+
+        string pictures = lines.Count == 1 ? "picture" : "pictures";
+        string lastLine = $"{lines.Count:N0} {pictures}, {Amounts.Format((double)total)}";
+        Show(lines, rows, ListHeading, lastLine, "the folder is empty");
+    }
+
+    private void ShowStatus()
+    {
+        List<byte[]> lines = [];
+        if (!TryReadListing(new StatusRequest(), "STATUS", lines))
+        {
+            return;
+        }
+
+        int open = 0;
+        List<string> rows = [];
+        foreach (byte[] line in lines)
+        {
+            string[] fields = Escape(line).Split('|');
+            if (fields is [var from, var to, var address, var requests, var received, var sent])
+            {
+                rows.Add($"{from,-20}  {to,-20}  {requests,8}  {received,10}  {sent,10}  {address}");
+                open += to == "-" ? 1 : 0;
+            }
+            else
+            {
+                rows.Add(string.Join('|', fields));
+            }
+        }
+
+        string connections = lines.Count == 1 ? "connection" : "connections";
+        string lastLine = $"{lines.Count:N0} {connections}, {open:N0} open";
+        Show(lines, rows, StatusHeading, lastLine, "no connections yet");
+    }
+
+    private void Show(List<byte[]> lines, List<string> rows, string heading, string lastLine, string ifEmpty)
+    {
+        if (lines.Count == 0)
+        {
+            _report.Say(ifEmpty);
+        }
+        else if (Console.IsOutputRedirected)
+        {
+            PrintResults(lines.Select(line => Escape(line)));
+        }
+        else
+        {
+            PrintResults([heading, .. rows, lastLine]);
+        }
+    }
+
+    private void PrintResults(IEnumerable<string> lines)
+    {
+        try
+        {
+            using var output = new StreamWriter(Console.OpenStandardOutput(), bufferSize: 64 * 1024);
+            foreach (string line in lines)
+            {
+                output.Write(line);
+                output.Write('\n');
+            }
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            _report.FailCommand("imagetransfer", $"cannot write to standard output: {e.Message}");
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: what the person sees
+//
+// Results go to standard output, messages to standard error. Each file is reported when its reply has come. If more
+// than ten files fail for the same reason, the first three are named, and the others are counted.
+// =====================================================================================================================
+
+/// <summary>The exit codes of the client.</summary>
+internal static class ExitCode
+{
+    public const int Done = 0;
+
+    /// <summary>Something was refused or failed.</summary>
+    public const int Failed = 1;
+
+    /// <summary>Something is left that another attempt may get: the connection was lost, the server was busy.</summary>
+    public const int TryAgain = 3;
+
+    public const int Interrupted = 130;
+}
+
+/// <summary>Prints what happens to the files of a command, and counts it.</summary>
+internal sealed class Report(bool quiet, bool showProgress)
+{
+    private const int MaxNamed = 10;
+    private const int NamedOfMany = 3;
+
+    // For each reason, the messages about the files that failed for it.
+    private readonly Dictionary<string, List<string>> _failures = [];
+    private readonly SortedDictionary<string, int> _ignored = new(StringComparer.Ordinal);
+    private readonly Stopwatch _clock = new();
+    private int _ignoredFolders;
+    private int _done;
+    private int _skipped;
+    private int _failed;
+    private long _bytes;
+    private bool _hasFailed;
+    private bool _canRetry;
+
+    public Progress Progress { get; } = new(showProgress);
+
+    /// <summary>The exit code for everything that was reported so far.</summary>
+    public int ExitCodeSoFar => _canRetry ? ExitCode.TryAgain : _hasFailed ? ExitCode.Failed : ExitCode.Done;
+
+    public void BeginCommand()
+    {
+        _failures.Clear();
+        _ignored.Clear();
+        _ignoredFolders = 0;
+        _done = 0;
+        _skipped = 0;
+        _failed = 0;
+        _bytes = 0;
+        _clock.Restart();
+    }
+
+    /// <summary>Prints a message, unless --quiet asks for errors only.</summary>
+    public void Say(string text)
+    {
+        if (!quiet)
+        {
+            Progress.WriteLine(MakePrintable(text));
+        }
+    }
+
+    /// <summary>A file was transferred.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="bytes">How many of its bytes were transferred now.</param>
+    /// <param name="isVerified">Whether its digest was compared.</param>
+    public void FileDone(Transfer file, long bytes, bool isVerified)
+    {
+        _done++;
+        _bytes += bytes;
+        Progress.EndFile(bytes);
+        Say($"{file.Name}: {Amounts.FormatBytes(bytes)} in {file.Clock.Elapsed.TotalSeconds:0.00} s, "
+            + (isVerified ? "verified" : "not verified"));
+    }
+
+    /// <summary>With --new: the name is taken. Files of the same size are taken for the same picture.</summary>
+    /// <returns>True, always: either way, the file is dealt with.</returns>
+    public bool SkipOrFail(string name, ulong size, ulong sizeOfOther, bool isHere)
+    {
+        if (size == sizeOfOther)
+        {
+            _skipped++;
+            Progress.EndFile(0);
+            return true;
+        }
+
+        string text = isHere
+            ? $"a different picture has this name here: {sizeOfOther:N0} bytes here, {size:N0} there"
+            : $"a different picture has this name there: {size:N0} bytes here, {sizeOfOther:N0} there";
+        Fail(name, text, reason: "names that other pictures have");
+        return true;
+    }
+
+    /// <summary>A file was not transferred.</summary>
+    /// <param name="name">The file.</param>
+    /// <param name="text">Why, and what to do about it.</param>
+    /// <param name="canRetry">True if another attempt may succeed.</param>
+    /// <param name="reason">What failures of this kind have in common; the same as the text, unless that has details.
+    /// </param>
+    public void Fail(string name, string text, bool canRetry, string? reason = null)
+    {
+        _failed++;
+        _hasFailed = true;
+        _canRetry |= canRetry;
+        reason ??= text;
+        if (!_failures.TryGetValue(reason, out List<string>? messages))
+        {
+            messages = [];
+            _failures.Add(reason, messages);
+        }
+
+        messages.Add(MakePrintable($"{name}: {text}"));
+        if (messages.Count <= NamedOfMany)
+        {
+            Progress.WriteLine(messages[^1]);
+        }
+    }
+
+    /// <inheritdoc cref="Fail(string, string, bool, string?)"/>
+    public void Fail(string name, string text, string? reason = null) => Fail(name, text, canRetry: false, reason);
+
+    /// <summary>The server has refused a file.</summary>
+    public void Fail(string name, Reply reply) => Fail(name, $"{reply.Code}: {reply.Text}", CanRetry(reply));
+
+    /// <summary>Something else than a file has failed, such as a LIST.</summary>
+    public void FailCommand(string what, string text, bool canRetry = false)
+    {
+        _hasFailed = true;
+        _canRetry |= canRetry;
+        Progress.WriteLine(MakePrintable($"{what}: {text}"));
+    }
+
+    /// <inheritdoc cref="FailCommand(string, string, bool)"/>
+    public void FailCommand(string what, Reply reply)
+    {
+        FailCommand(what, $"{reply.Code}: {reply.Text}", CanRetry(reply));
+    }
+
+    /// <summary>A file that is not a picture, in a folder or among the matches of a pattern.</summary>
+    public void Ignore(string name)
+    {
+        string extension = Path.GetExtension(name);
+        string kind = extension == "" ? "without a file extension" : extension;
+        _ignored[kind] = _ignored.GetValueOrDefault(kind) + 1;
+    }
+
+    public void IgnoreFolder() => _ignoredFolders++;
+
+    /// <summary>Prints the failures that were held back until it was known how many there are for a reason.</summary>
+    public void ReportHeldBack()
+    {
+        foreach ((string reason, List<string> messages) in _failures)
+        {
+            if (messages.Count > MaxNamed)
+            {
+                Progress.WriteLine(MakePrintable($"and {messages.Count - NamedOfMany:N0} more: {reason}"));
+                continue;
+            }
+
+            foreach (string message in messages.Skip(NamedOfMany))
+            {
+                Progress.WriteLine(message);
+            }
+        }
+
+        _failures.Clear();
+    }
+
+    /// <summary>Ends a command: removes the progress line and prints the summary.</summary>
+    public void EndCommand()
+    {
+        Progress.EndBatch();
+        ReportHeldBack();
+        int ignored = _ignored.Values.Sum() + _ignoredFolders;
+        if (ignored > 0)
+        {
+            Say($"ignored: {DescribeIgnored()}");
+        }
+
+        int all = _done + _skipped + _failed;
+        if (all + ignored > 1 || _skipped > 0)
+        {
+            string there = _skipped == 0 ? ""
+                : $"{_skipped:N0} already there (same name and size; contents not compared), ";
+            Say($"{all:N0} {(all == 1 ? "file" : "files")}: {_done:N0} done, {there}{_failed:N0} failed; "
+                + $"{Amounts.Format(_bytes)} in {_clock.Elapsed.TotalSeconds:0.00} s");
+        }
+    }
+
+    // "3 .txt, 1 .mov, 1 folder"
+    private string DescribeIgnored()
+    {
+        IEnumerable<string> parts = _ignored.OrderByDescending(entry => entry.Value)
+            .Select(entry => $"{entry.Value:N0} {entry.Key}");
+        if (_ignoredFolders > 0)
+        {
+            parts = parts.Append($"{_ignoredFolders:N0} {(_ignoredFolders == 1 ? "folder" : "folders")}");
+        }
+
+        return string.Join(", ", parts);
+    }
+
+    private static bool CanRetry(Reply reply)
+    {
+        return reply.Code == Reply.Busy.Code || reply.Code == Reply.Timeout.Code || reply.Code == Reply.Stopping.Code;
+    }
+
+    // Nothing that a server sends, and no name of a file, can move the cursor of a terminal (CLI-11). A backslash and
+    // a < are harmless, so they stay as they are.
+    private static string MakePrintable(string text) => Escape(text).Replace(@"\\", @"\").Replace(@"\<", "<");
+}
+
+/// <summary>Numbers of bytes for people. 1 MB is a million bytes.</summary>
+internal static class Amounts
+{
+    public static string FormatBytes(long bytes) => bytes == 1 ? "1 byte" : $"{bytes:N0} bytes";
+
+    public static string Format(double bytes)
+    {
+        return bytes switch
+        {
+            >= 1e9 => $"{bytes / 1e9:N1} GB",
+            >= 1e5 => $"{bytes / 1e6:0.0} MB",
+            >= 1e3 => $"{bytes / 1e3:0.0} kB",
+            1 => "1 byte",
+            _ => $"{bytes:0} bytes",
+        };
+    }
+
+    /// <summary>"12.3 MB of 33.1 MB". As long as a part is missing, the two numbers differ.</summary>
+    public static string FormatPart(double part, double whole)
+    {
+        double unit = whole >= 1e9 ? 1e9 : whole >= 1e5 ? 1e6 : 1e3;
+        string name = whole >= 1e9 ? "GB" : whole >= 1e5 ? "MB" : "kB";
+        double wholeTenths = Math.Round(whole / unit * 10);
+        double partTenths = Math.Max(0, Math.Min(Math.Floor(part / unit * 10), wholeTenths - 1));
+        return $"{partTenths / 10:N1} {name} of {wholeTenths / 10:N1} {name}";
+    }
+}
+
+// =====================================================================================================================
+// Appendix: the progress line
+//
+// On a terminal, one line shows how far a command is. A timer draws it, since the transfer may be waiting. All messages
+// go through this class, so that they do not mix with the line.
+// =====================================================================================================================
+
+/// <summary>The line at the bottom of the terminal that shows how far a command is.</summary>
+internal sealed partial class Progress(bool isVisible)
+{
+    private const int FirstDrawMs = 500;
+    private const int RedrawMs = 250;
+    private const int StalledAfterMs = 5_000;
+    private const double MaxSecondsLeft = 359_999;
+    private const int MinNameColumns = 14;
+
+    private readonly Lock _lock = new();
+    private Timer? _timer;
+    private bool _isActive;
+    private int _drawnColumns;
+
+    // The batch: files, bytes (0 if unknown), when it began in milliseconds, and what is finished of it.
+    private int _files;
+    private long _total;
+    private long _started;
+    private int _finishedFiles;
+    private long _finishedBytes;
+
+    // The current file, in bytes.
+    private string _name = "";
+    private long _start;
+    private long _end;
+    private long _position;
+    private long _lastMoved;
+
+    /// <summary>How many bytes of the current file are there.</summary>
+    public long Position
+    {
+        set
+        {
+            Volatile.Write(ref _position, value);
+            NoteActivity();
+        }
+    }
+
+    public void NoteActivity() => Volatile.Write(ref _lastMoved, Environment.TickCount64);
+
+    /// <param name="files">How many files there are.</param>
+    /// <param name="total">How many bytes they have, or 0 if that is not known.</param>
+    public void BeginBatch(int files, long total)
+    {
+        lock (_lock)
+        {
+            _files = files;
+            _total = total;
+            _finishedFiles = 0;
+            _finishedBytes = 0;
+            _name = "";
+            _start = 0;
+            _end = 0;
+            Position = 0;
+            _started = Environment.TickCount64;
+            _isActive = isVisible;
+            if (isVisible)
+            {
+                _timer ??= new Timer(_ => Draw(), null, FirstDrawMs, RedrawMs);
+            }
+        }
+    }
+
+    /// <param name="name">The file.</param>
+    /// <param name="position">How many of its bytes are there already.</param>
+    /// <param name="end">Its size in bytes.</param>
+    public void BeginFile(string name, long position, long end)
+    {
+        lock (_lock)
+        {
+            _name = name;
+            _start = position;
+            _end = end;
+            Position = position;
+        }
+    }
+
+    /// <param name="bytes">How many bytes of the file were transferred.</param>
+    public void EndFile(long bytes)
+    {
+        lock (_lock)
+        {
+            _finishedFiles++;
+            _finishedBytes += bytes;
+            _start = 0;
+            _end = 0;
+            Position = 0;
+        }
+    }
+
+    /// <summary>Removes the line. It does not come back before the next <see cref="BeginBatch"/>.</summary>
+    public void EndBatch()
+    {
+        lock (_lock)
+        {
+            _isActive = false;
+            Erase();
+        }
+    }
+
+    /// <summary>Prints a message above the line.</summary>
+    public void WriteLine(string text)
+    {
+        lock (_lock)
+        {
+            Erase();
+            StandardStreams.WriteErrorLine(text);
+        }
+    }
+
+    private void Draw()
+    {
+        lock (_lock)
+        {
+            long now = Environment.TickCount64;
+            if (!_isActive || now - _started < FirstDrawMs)
+            {
+                return;
+            }
+
+            int columns = Math.Min(TerminalText.GetColumns() - 1, TerminalText.MaxColumns);
+            string line = MakeLine(now, columns);
+            Erase();
+            StandardStreams.WriteError(line);
+            _drawnColumns = TerminalText.CountColumns(line);
+        }
+    }
+
+    // Blanks, since not every console understands an escape sequence.
+    private void Erase()
+    {
+        if (_drawnColumns > 0)
+        {
+            StandardStreams.WriteError($"\r{new string(' ', _drawnColumns)}\r");
+            _drawnColumns = 0;
+        }
+    }
+
+    private string MakeLine(long now, int columns)
+    {
+        long position = Volatile.Read(ref _position);
+        double moved = Math.Max(0, (double)_finishedBytes + position - _start);
+        bool isSingle = _files == 1;
+        double left = isSingle ? (double)_end - position : _total - moved;
+        string amount = isSingle ? Amounts.FormatPart(position, _end)
+            : _total > 0 ? Amounts.FormatPart(moved, _total) : Amounts.Format(moved);
+        string what = isSingle ? "" : $"{_finishedFiles:N0} of {_files:N0} files, ";
+        string pace = DescribePace(now, moved, left, isKnown: isSingle || _total > 0);
+
+        // The name gets what is left of the line. If that is too little, the pace is left out.
+        string rest = $"{what}{amount}{pace}";
+        if (rest.Length + (isSingle ? MinNameColumns : 0) > columns)
+        {
+            rest = $"{what}{amount}";
+        }
+
+        string name = isSingle ? TerminalText.Fit(_name, columns - rest.Length - 2) : "";
+        return TerminalText.Fit(name == "" ? rest : $"{name}, {rest}", columns);
+    }
+
+    private string DescribePace(long now, double moved, double left, bool isKnown)
+    {
+        long silent = now - Volatile.Read(ref _lastMoved);
+        if (silent >= StalledAfterMs)
+        {
+            return $", stalled for {silent / 1000} s";
+        }
+
+        double rate = moved * 1000 / (now - _started);
+        if (!isKnown || moved == 0)
+        {
+            return $", {rate / 1e6:0.0} MB/s";
+        }
+
+        var time = TimeSpan.FromSeconds(Math.Clamp(left / Math.Max(rate, 1), 0, MaxSecondsLeft));
+        return $", {rate / 1e6:0.0} MB/s, {(int)time.TotalHours}:{time:mm\\:ss} left";
+    }
+}
+
+/// <summary>How wide text is on a terminal.</summary>
+internal static partial class TerminalText
+{
+    /// <summary>The progress line is never wider than this.</summary>
+    public const int MaxColumns = 79;
+
+    private const int DefaultColumns = 80;
+    private const int ErrorDescriptor = 2;
+    private const nuint LinuxGetWindowSize = 0x5413;    // TIOCGWINSZ
+    private const int EmojiSelector = 0xFE0F;
+
+    // First and last characters that take two columns: East Asian scripts and emoji.
+    private static readonly (int First, int Last)[] _wideRanges =
+    [
+        (0x1100, 0x115F), (0x231A, 0x231B), (0x2329, 0x232A), (0x23E9, 0x23F3), (0x25FD, 0x25FE), (0x2614, 0x2615),
+        (0x2648, 0x2653), (0x267F, 0x267F), (0x2693, 0x2693), (0x26A1, 0x26A1), (0x26AA, 0x26AB), (0x26BD, 0x26BE),
+        (0x26C4, 0x26C5), (0x26CE, 0x26CE), (0x26D4, 0x26D4), (0x26EA, 0x26EA), (0x26F2, 0x26F5), (0x26FA, 0x26FD),
+        (0x2705, 0x2705), (0x270A, 0x270B), (0x2728, 0x2728), (0x274C, 0x274E), (0x2753, 0x2757), (0x2795, 0x2797),
+        (0x27B0, 0x27BF), (0x2B1B, 0x2B1C), (0x2B50, 0x2B55), (0x2E80, 0x303E), (0x3041, 0x4DBF), (0x4E00, 0xA4CF),
+        (0xA960, 0xA97F), (0xAC00, 0xD7A3), (0xF900, 0xFAFF), (0xFE10, 0xFE19), (0xFE30, 0xFE6F), (0xFF01, 0xFF60),
+        (0xFFE0, 0xFFE6), (0x16FE0, 0x1B2FF), (0x1F000, 0x1FAFF), (0x20000, 0x3FFFD),
+    ];
+
+    /// <summary>The width of the terminal on standard error, in columns.</summary>
+    public static int GetColumns()
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            var size = new WindowSize();
+            return GetWindowSize(ErrorDescriptor, LinuxGetWindowSize, ref size) == 0 && size.Columns > 1
+                ? size.Columns : DefaultColumns;
+        }
+
+        try
+        {
+            return Console.WindowWidth > 1 ? Console.WindowWidth : DefaultColumns;
+        }
+        catch (Exception e) when (e is IOException or PlatformNotSupportedException)
+        {
+            return DefaultColumns;
+        }
+    }
+
+    /// <summary>How many columns a text takes.</summary>
+    public static int CountColumns(string text)
+    {
+        int columns = 0;
+        int previous = 0;
+        foreach (Rune rune in text.EnumerateRunes())
+        {
+            // U+FE0F asks for the colored picture of the character before it, which is a wide one.
+            int width = rune.Value == EmojiSelector && previous == 1 ? 1 : CountColumns(rune);
+            columns += width;
+            previous = width;
+        }
+
+        return columns;
+    }
+
+    /// <summary>The text if it fits, otherwise the beginning of it and "…". It is never cut inside a character, which
+    /// may consist of several code points.</summary>
+    public static string Fit(string text, int columns)
+    {
+        text = Escape(text).Replace(@"\\", @"\").Replace(@"\<", "<");
+        if (CountColumns(text) <= columns)
+        {
+            return text;
+        }
+
+        var start = new StringBuilder();
+        int width = 1;
+        TextElementEnumerator characters = StringInfo.GetTextElementEnumerator(text);
+        while (characters.MoveNext())
+        {
+            string character = characters.GetTextElement();
+            width += CountColumns(character);
+            if (width > columns)
+            {
+                break;
+            }
+
+            start.Append(character);
+        }
+
+        return columns < 1 ? "" : $"{start}…";
+    }
+
+    private static int CountColumns(Rune rune)
+    {
+        if (Rune.GetUnicodeCategory(rune) is UnicodeCategory.NonSpacingMark or UnicodeCategory.EnclosingMark
+            or UnicodeCategory.Format)
+        {
+            return 0;
+        }
+
+        return _wideRanges.Any(range => rune.Value >= range.First && rune.Value <= range.Last) ? 2 : 1;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct WindowSize
+    {
+        public ushort Rows;
+        public ushort Columns;
+        public ushort WidthInPixels;
+        public ushort HeightInPixels;
+    }
+
+    [LibraryImport("libc", EntryPoint = "ioctl")]
+    private static partial int GetWindowSize(int descriptor, nuint request, ref WindowSize size);
+}
+
+// =====================================================================================================================
+// Appendix: Ctrl-C
+// =====================================================================================================================
+
+internal sealed partial class Client
+{
+    // Held while a download gets its name. Ctrl-C takes this lock and keeps it, so that what it prints stays true.
+    private readonly Lock _saving = new();
+    private Download? _currentDownload;
+    private int _interruptions;
+
+    private bool PublishUninterrupted(Download file)
+    {
+        lock (_saving)
+        {
+            return PublishAndRemove(file);
+        }
+    }
+
+    private void OnInterrupt(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        if (Interlocked.Increment(ref _interruptions) == 1)
+        {
+            _saving.Enter();
+            _report.Progress.EndBatch();
+            _report.ReportHeldBack();
+            if (_currentDownload is { Position: > 0 } file)
+            {
+                _report.FailCommand(file.Name, $"interrupted{DescribeKept(file)}");
+            }
+            else
+            {
+                _report.Say("interrupted");
+            }
+        }
+
+        Environment.Exit(ExitCode.Interrupted);
+    }
+}
+
+// =====================================================================================================================
+// Appendix: the commands, at the command line and at the prompt
+// =====================================================================================================================
+
+internal sealed partial class Client
+{
+    private static readonly string[] _commands = ["LIST", "GET", "PUT", "STATUS", "HELP"];
+
+    private Client(CommandLineOptions options, ServerConnection server)
+    {
+        bool quiet = options.Has("--quiet");
+        bool showProgress = !quiet && !options.Has("--trace") && !Console.IsErrorRedirected;
+        _server = server;
+        _report = new Report(quiet, showProgress);
+        _types = options.GetTypes();
+        _output = options.GetPath("--output");
+        _newName = options.GetString("--as");
+        _resume = options.Has("--resume");
+        _onlyNew = options.Has("--new");
+        _useDigest = !options.Has("--no-digest");
+        if (_resume && !_useDigest)
+        {
+            throw new CommandLineException("--resume needs the digest, which shows whether the parts belong together; "
+                + "leave --no-digest away");
+        }
+
+        if (_output == "-")
+        {
+            throw new CommandLineException("--output - is not possible: a picture appears only when it is complete and "
+                + "verified, and what is printed cannot be taken back");
+        }
+    }
+
+    /// <summary>The client, from its command line to its exit code.</summary>
+    /// <exception cref="CommandLineException">The command line is wrong, or the server cannot be reached.</exception>
+    public static int Run(string[] args)
+    {
+        var options = new CommandLineOptions(args, _optionsWithValue, _optionsWithoutValue);
+        if (options.Has("--help") || options.Positional is [var only] && GetVerb(only) == "HELP")
+        {
+            return StandardStreams.Print(Help);
+        }
+
+        (ServerAddress address, string[] words) = ServerAddress.Parse([.. options.Positional]);
+        string? verb = words is [var word, ..] ? GetVerb(word) ?? throw NoSuchCommand(word) : null;
+        if (verb == "HELP")
+        {
+            return StandardStreams.Print(Help);
+        }
+
+        RequireFittingOptions(options, verb);
+        KeyFile? key = KeyFile.Load(options.GetPath("--key"), createIfMissing: false);
+        using var server = new ServerConnection(address.Host, address.Port, key, options.Has("--trace"));
+        var client = new Client(options, server);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, client.OnInterrupt);
+        if (verb is null)
+        {
+            client.Prompt($"connected to {Escape(address.Host)}, port {address.Port}");
+        }
+        else
+        {
+            client.Execute(verb, words[1..]);
+        }
+
+        return client._report.ExitCodeSoFar;
+    }
+
+    // Words may be written in any case, and some have a second name.
+    private static string? GetVerb(string word)
+    {
+        return word.ToUpperInvariant() switch
+        {
+            "LIST" or "LS" => "LIST",
+            "GET" or "DOWNLOAD" => "GET",
+            "PUT" or "UPLOAD" or "SEND" => "PUT",
+            "STATUS" => "STATUS",
+            "HELP" => "HELP",
+            _ => null,
+        };
+    }
+
+    public static bool IsCommand(string word) => GetVerb(word) is not null;
+
+    private static CommandLineException NoSuchCommand(string word)
+    {
+        string suggestion = Suggestion.For(word, _commands);
+        string help = suggestion == "" ? "; help lists them" : suggestion;
+        return new CommandLineException($"there is no command {Quote(word)[1..^1]}{help}");
+    }
+
+    private static void RequireFittingOptions(CommandLineOptions options, string? verb)
+    {
+        // At the prompt, any command may follow. But a name for one file makes no sense for all of them.
+        (string Option, string[] Verbs)[] rules =
+        [
+            ("--output", ["GET"]),
+            ("--resume", ["GET"]),
+            ("--new", ["GET", "PUT"]),
+            ("--as", ["PUT"]),
+        ];
+        foreach ((string option, string[] verbs) in rules)
+        {
+            bool fits = verb is null ? option != "--as" : verbs.Contains(verb);
+            if (options.Has(option) && !fits)
+            {
+                throw new CommandLineException($"{option} goes with {string.Join(" and ", verbs)}");
+            }
+        }
+    }
+
+    private void Execute(string verb, string[] words)
+    {
+        RequireWords(verb, words);
+        _report.BeginCommand();
+        _currentDownload = null;
+        try
+        {
+            switch (verb)
+            {
+                case "GET":
+                    GetAll(words);
+                    break;
+                case "PUT":
+                    PutAll(words);
+                    break;
+                case "LIST":
+                    ShowList();
+                    break;
+                case "STATUS":
+                    ShowStatus();
+                    break;
+                default:
+                    PrintResults([PromptHelp]);
+                    break;
+            }
+        }
+        finally
+        {
+            _report.EndCommand();
+        }
+    }
+
+    private void RequireWords(string verb, string[] words)
+    {
+        if (verb is "LIST" or "STATUS" or "HELP" && words is not [])
+        {
+            throw new CommandLineException($"{verb} takes no file name");
+        }
+
+        if (verb is "GET" or "PUT" && words is [])
+        {
+            throw new CommandLineException($"{verb} needs at least one file name");
+        }
+
+        if (_newName is not null && (words is not [var word] || Directory.Exists(CommandLineOptions.ExpandHome(word))))
+        {
+            throw new CommandLineException("--as gives one file another name, so it needs exactly one file");
+        }
+    }
+
+    private void Prompt(string greeting)
+    {
+        _server.Open();
+        _report.Say($"{greeting}; help lists the commands, exit leaves");
+        TextReader input = PromptInput.Open();
+        bool isOpen = true;
+        while (isOpen)
+        {
+            if (!Console.IsInputRedirected)
+            {
+                StandardStreams.WriteError("imagetransfer> ");
+            }
+
+            if (PromptInput.ReadLine(input) is not { } line)
+            {
+                StandardStreams.WriteError(Console.IsInputRedirected ? "" : Environment.NewLine);
+                return;
+            }
+
+            try
+            {
+                isOpen = ExecuteLine(line.Trim());
+            }
+            catch (CommandLineException e)
+            {
+                _report.FailCommand("imagetransfer", e.Message, e.ExitCode == ExitCode.TryAgain);
+            }
+        }
+    }
+
+    /// <returns>False if the line ends the prompt.</returns>
+    private bool ExecuteLine(string line)
+    {
+        string first = line.Split(' ', 2)[0];
+        string rest = line[first.Length..].Trim();
+        if (first.ToLowerInvariant() is "exit" or "quit" && rest == "")
+        {
+            return false;
+        }
+
+        if (GetVerb(first) is { } verb)
+        {
+            Execute(verb, verb == "PUT" && PromptInput.IsExisting(rest) ? [rest] : PromptInput.Split(rest));
+        }
+        else if (line != "")
+        {
+            Execute("GET", [GetNameOnly(line)]);
+        }
+
+        return true;
+    }
+
+    // A line that is only the name of a picture downloads it.
+    private string GetNameOnly(string line)
+    {
+        string[] types = [.. _types, .. PictureTypes];
+        string[] words = PromptInput.Split(line);
+        if (words is [var word] && ValidateName(word, types).IsOk)
+        {
+            return word;
+        }
+
+        return ValidateName(line, types).IsOk ? line : throw NoSuchCommand(words is [var first, ..] ? first : line);
+    }
+}
+
+/// <summary>Reads and takes apart what is typed at the prompt.</summary>
+internal static class PromptInput
+{
+    private const string FileUrl = "file://";
+
+    public static TextReader Open()
+    {
+        if (Console.IsInputRedirected)
+        {
+            return new StreamReader(Console.OpenStandardInput(), Encoding.UTF8);
+        }
+
+        if (OperatingSystem.IsWindows())
+        {
+            Console.InputEncoding = Encoding.Unicode;
+        }
+
+        return Console.In;
+    }
+
+    /// <returns>Null at the end of the input, or if it cannot be read.</returns>
+    public static string? ReadLine(TextReader input)
+    {
+        try
+        {
+            return input.ReadLine();
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            StandardStreams.WriteErrorLine($"imagetransfer: cannot read standard input: {e.Message}");
+            return null;
+        }
+    }
+
+    /// <summary>Whether all of a text is the path of a file or folder, blanks and quotes in it included.</summary>
+    public static bool IsExisting(string text)
+    {
+        return text != "" && Path.Exists(CommandLineOptions.ExpandHome(text));
+    }
+
+    /// <summary>Takes a line apart into words as a shell does: at blanks, but not between quotes or after a backslash.
+    /// Terminals write the name of a file that is dropped on them in this way, or as a file:// address.</summary>
+    /// <exception cref="CommandLineException">A quote is not closed.</exception>
+    public static string[] Split(string line)
+    {
+        List<string> words = [];
+        var word = new StringBuilder();
+        bool isInWord = false;
+        char? quote = null;
+        for (int i = 0; i < line.Length; i++)
+        {
+            char c = line[i];
+            if (c == quote)
+            {
+                quote = null;
+            }
+            else if (IsEscape(line, i, quote))
+            {
+                i++;
+                word.Append(line[i]);
+                isInWord = true;
+            }
+            else if (quote is null && c is '"' or '\'')
+            {
+                quote = c;
+                isInWord = true;
+            }
+            else if (quote is null && char.IsWhiteSpace(c))
+            {
+                AddWord(words, word, isInWord);
+                isInWord = false;
+            }
+            else
+            {
+                word.Append(c);
+                isInWord = true;
+            }
+        }
+
+        AddWord(words, word, isInWord);
+        return quote is null ? [.. words] : throw new CommandLineException("a quote is not closed");
+    }
+
+    // On Windows a backslash separates folders. Between double quotes it only escapes what would end or change them.
+    private static bool IsEscape(string line, int index, char? quote)
+    {
+        if (line[index] != '\\' || index + 1 == line.Length || OperatingSystem.IsWindows())
+        {
+            return false;
+        }
+
+        return quote switch
+        {
+            null => true,
+            '"' => line[index + 1] is '"' or '\\' or '$' or '`',
+            _ => false,
+        };
+    }
+
+    private static void AddWord(List<string> words, StringBuilder word, bool isInWord)
+    {
+        if (isInWord)
+        {
+            words.Add(FromUrl(word.ToString()));
+            word.Clear();
+        }
+    }
+
+    // file:///home/ada/My%20Photo.jpg, and on Windows file:///C:/Users/ada/My%20Photo.jpg
+    private static string FromUrl(string word)
+    {
+        if (!word.StartsWith(FileUrl, StringComparison.OrdinalIgnoreCase))
+        {
+            return word;
+        }
+
+        string path = word[FileUrl.Length..];
+        if (path.StartsWith("localhost/"))
+        {
+            path = path["localhost".Length..];
+        }
+
+        path = Uri.UnescapeDataString(path);
+        return OperatingSystem.IsWindows() && path is ['/', _, ':', ..] ? path[1..] : path;
+    }
+}
+
+internal sealed partial class Client
+{
+    private const string PromptHelp =
+        "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone downloads it · put quotes around spaces";
+
+    private static readonly string[] _optionsWithValue = ["--output", "--as", "--key", "--types"];
+    private static readonly string[] _optionsWithoutValue =
+        ["--resume", "--new", "--no-digest", "--trace", "--quiet", "--help"];
+
+    private const string Help = """
+        usage: imagetransfer client HOST[:PORT] [PORT] [COMMAND [FILE...]] [OPTION...]
+
+        Without COMMAND there is a prompt that takes the same commands. PORT is 7005 unless given.
+
+          LIST                what the server has                           (also: ls)
+          GET NAME...         download pictures; '*.png' is all that match  (also: download)
+          PUT FILE...         upload pictures, or those of a folder         (also: upload, send)
+          STATUS              who has been connected
+
+          --output PATH       GET: into this folder, or, for a single NAME, to this file
+          --resume            GET: go on with a download that was cut
+          --new               GET, PUT: skip what is there already with the same size
+          --as NAME           PUT: store a single FILE under this name
+          --key FILE          the server's key file: use TLS, and prove to have the key
+          --no-digest         do not compare SHA-256 digests
+          --types LIST        file extensions to send and fetch; images is all pictures, any is all files (jpg,jpeg,png)
+          --trace             show the conversation on stderr, as Protocol.md writes it
+          --quiet             print errors only
+          --help              this text
+
+        On a terminal LIST and STATUS print columns; into a file or a pipe they print a|b|c. 1 MB is a million bytes.
+
+        Exit code: 0 done, 1 something was refused or failed, 2 the command line is wrong, 3 try again (the server did
+        not answer, was busy, or the connection was lost), 130 Ctrl-C.
+        """;
+}
+
+// =====================================================================================================================
+// Appendix: connecting
+//
+// A name can have several addresses, some of which may not answer. Each of them gets its time.
+// =====================================================================================================================
+
+/// <summary>Where the server is.</summary>
+internal sealed record ServerAddress(string Host, int Port)
+{
+    /// <summary>Takes HOST, HOST:PORT, [v6]:PORT or HOST PORT from the words of a command line.</summary>
+    /// <returns>The address, and the words after it.</returns>
+    /// <exception cref="CommandLineException">There is no HOST, or the port is wrong.</exception>
+    public static (ServerAddress Address, string[] Others) Parse(string[] words)
+    {
+        if (words is not [{ Length: > 0 } first, .. var others])
+        {
+            throw new CommandLineException("missing HOST, the name or address of the server; see --help");
+        }
+
+        bool hasPortNext = others is [[>= '0' and <= '9', ..], ..];
+        bool isFollowedByCommand = hasPortNext || others is [var next, ..] && Client.IsCommand(next);
+        if (Client.IsCommand(first) && !isFollowedByCommand)
+        {
+            throw new CommandLineException(
+                $"missing HOST, the name or address of the server: imagetransfer client HOST {Escape(first)} ...");
+        }
+
+        (string host, string? port) = SplitHost(first);
+        if (hasPortNext)
+        {
+            port = port is null ? others[0] : throw new CommandLineException(
+                $"the port is given twice: {Escape(first)} {Escape(others[0])}");
+            others = others[1..];
+        }
+
+        int number = port is null ? DefaultPort : CommandLineOptions.ParsePort(port, min: 1);
+        return (new ServerAddress(host, number), others);
+    }
+
+    private static (string Host, string? Port) SplitHost(string word)
+    {
+        if (word is ['[', ..] && word.IndexOf(']') is var end and > 1)
+        {
+            string after = word[(end + 1)..];
+            if (after is "" or [':', ..])
+            {
+                return (word[1..end], after == "" ? null : after[1..]);
+            }
+        }
+
+        // An address such as fe80::1 has colons of its own.
+        string[] parts = word.Split(':');
+        return parts is [{ Length: > 0 } host, var port] ? (host, port) : (word, null);
+    }
+}
+
+internal sealed partial class ServerConnection
+{
+    private const int ConnectTimeoutMs = 10_000;
+
+    /// <exception cref="CommandLineException">No address answers, or the server has another key.</exception>
+    private Channel ConnectToAnyAddress()
+    {
+        SupportsAhead = false;
+        List<SocketException> problems = [];
+        foreach (IPAddress address in FindAddresses())
+        {
+            try
+            {
+                Socket socket = ConnectTo(address);
+                return key is null ? new Channel(socket) : BeginTls(socket, key);
+            }
+            catch (SocketException e)
+            {
+                problems.Add(e);
+            }
+        }
+
+        // If several addresses have failed, a refusal says most, and silence says more than the rest.
+        SocketException problem = problems.Find(e => e.SocketErrorCode == SocketError.ConnectionRefused)
+            ?? problems.Find(IsTimeout) ?? problems[^1];
+        throw CannotConnect(problem.SocketErrorCode switch
+        {
+            SocketError.ConnectionRefused =>
+                "the connection was refused; is the server running, and does it --listen on the network?",
+            _ when IsTimeout(problem) => $"no answer within {ConnectTimeoutMs / 1000} s",
+            _ => new SocketException(problem.ErrorCode).Message,
+        }, ExitCode.TryAgain);
+    }
+
+    private IPAddress[] FindAddresses()
+    {
+        if (IPAddress.TryParse(host, out IPAddress? address))
+        {
+            return [address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address];
+        }
+
+        try
+        {
+            IPAddress[] addresses = Dns.GetHostAddresses(host);
+            return addresses.Length > 0 ? addresses : throw CannotConnect("that name has no address", ExitCode.Failed);
+        }
+        catch (Exception e) when (e is SocketException or ArgumentException)
+        {
+            throw CannotConnect("there is no machine with that name, as far as this one can find out", ExitCode.Failed);
+        }
+    }
+
+    private Socket ConnectTo(IPAddress address)
+    {
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            ConnectWithin(socket, new IPEndPoint(address, port), ConnectTimeoutMs);
+            socket.SendTimeout = Channel.DefaultTimeoutMs;
+            socket.ReceiveTimeout = Channel.DefaultTimeoutMs;
+            return socket;
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private static void ConnectWithin(Socket socket, IPEndPoint endPoint, int milliseconds)
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            // The kernel gives up a connect, too, after the time for a send. The socket stays an ordinary blocking one.
+            socket.SendTimeout = milliseconds;
+            socket.Connect(endPoint);
+            return;
+        }
+
+        using var limit = new CancellationTokenSource(milliseconds);
+        try
+        {
+            socket.ConnectAsync(endPoint, limit.Token).AsTask().GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException)
+        {
+            throw new SocketException((int)SocketError.TimedOut);
+        }
+    }
+
+    private static bool IsTimeout(SocketException e)
+    {
+        return e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock or SocketError.InProgress;
+    }
+
+    private CommandLineException CannotConnect(string why, int exitCode)
+    {
+        return new CommandLineException($"cannot connect to {Escape(host)}, port {port}: {why}", exitCode);
+    }
+}
+
+// =====================================================================================================================
+// Appendix: the command line, for client and server
+// =====================================================================================================================
+
+/// <summary>Something that the person at the terminal has to correct. Its message is printed in one line, and the
+/// program ends.</summary>
+/// <param name="message">What is wrong and what to do.</param>
+/// <param name="exitCode">2 for a wrong command line; 1 if the machine is the reason (a port in use, no folder);
+/// 3 if it may work later.</param>
+internal sealed class CommandLineException(string message, int exitCode = 2) : Exception(message)
+{
+    public int ExitCode { get; } = exitCode;
+}
+
+/// <summary>The command line after "server" or "client", taken apart into options and other words.</summary>
+internal sealed class CommandLineOptions
+{
+    private readonly Dictionary<string, string> _values = [];
+    private readonly List<string> _positional = [];
+
+    /// <param name="args">The words of the command line.</param>
+    /// <param name="withValue">The options that take a value, as "--name value" or "--name=value".</param>
+    /// <param name="withoutValue">The options that stand alone.</param>
+    /// <exception cref="CommandLineException">An option is unknown, repeated, or lacks its value.</exception>
+    public CommandLineOptions(string[] args, string[] withValue, string[] withoutValue)
+    {
+        var words = new Queue<string>(args);
+        while (words.TryDequeue(out string? word))
+        {
+            if (word == "--")
+            {
+                _positional.AddRange(words);
+                return;
+            }
+
+            if (word is not ['-', _, ..])
+            {
+                _positional.Add(word);
+                continue;
+            }
+
+            string[] parts = word.Split('=', 2);
+            string name = parts[0] == "-h" ? "--help" : parts[0];
+            string? value = parts.Length == 2 ? parts[1] : null;
+            if (withValue.Contains(name))
+            {
+                value ??= words.TryDequeue(out string? next) ? next : throw NeedsValue(name);
+                AddOption(name, value != "" ? value : throw NeedsValue(name));
+            }
+            else if (withoutValue.Contains(name))
+            {
+                AddOption(name, value is null ? "" : throw new CommandLineException($"{name} does not take a value"));
+            }
+            else
+            {
+                string suggestion = Suggestion.For(name, [.. withValue, .. withoutValue]);
+                string help = suggestion == "" ? "; see --help" : suggestion;
+                throw new CommandLineException($"there is no option {Quote(name)}{help}");
+            }
+        }
+    }
+
+    public static string? Version => typeof(CommandLineOptions).Assembly.GetName().Version?.ToString(3);
+
+    /// <summary>The words that are not options, in their order.</summary>
+    public IReadOnlyList<string> Positional => _positional;
+
+    public bool Has(string name) => _values.ContainsKey(name);
+
+    public string? GetString(string name) => _values.GetValueOrDefault(name);
+
+    /// <summary>A path; a "~" at its beginning is the home folder, also where no shell has replaced it.</summary>
+    public string? GetPath(string name) => GetString(name) is { } path ? ExpandHome(path) : null;
+
+    /// <summary>A whole number from 1 to <paramref name="max"/>.</summary>
+    /// <exception cref="CommandLineException">The value is not such a number.</exception>
+    public long GetNumber(string name, long defaultValue, long max)
+    {
+        if (GetString(name) is not { } text)
+        {
+            return defaultValue;
+        }
+
+        return TryParseNumber(text, out long number) && number >= 1 && number <= max ? number
+            : throw new CommandLineException($"{name} takes a whole number from 1 to {max}, not {Quote(text)}");
+    }
+
+    /// <summary>A number of bytes. K, M or G may follow the number: 1K is 1,024.</summary>
+    /// <exception cref="CommandLineException">The value is not such a number, or it is too large.</exception>
+    public long GetSize(string name, long defaultValue, long max)
+    {
+        if (GetString(name) is not { } text)
+        {
+            return defaultValue;
+        }
+
+        int shift = 10 * ("KMG".IndexOf(char.ToUpperInvariant(text[^1])) + 1);
+        string digits = shift > 0 ? text[..^1] : text;
+        return TryParseNumber(digits, out long number) && number >= 1 && number <= max >> shift ? number << shift
+            : throw new CommandLineException(
+                $"{name} takes a number of bytes from 1 to {max}, such as 500M or 1G, not {Quote(text)}");
+    }
+
+    /// <summary>The file extensions of --types, in lower case. "images" stands for those of all pictures.</summary>
+    /// <exception cref="CommandLineException">The value is not a list of extensions.</exception>
+    public string[] GetTypes()
+    {
+        if (GetString("--types") is not { } text)
+        {
+            return DefaultTypes;
+        }
+
+        string[] types = text.ToLowerInvariant().Split(',');
+        if (!types.All(type => type != "" && type.All(char.IsAsciiLetterOrDigit)))
+        {
+            throw new CommandLineException(
+                $"--types takes file extensions such as jpg,png, or images, or any, not {Quote(text)}");
+        }
+
+        return [.. types.SelectMany(type => type == "images" ? PictureTypes : [type]).Distinct()];
+    }
+
+    /// <exception cref="CommandLineException">The text is not a port number from <paramref name="min"/> on.</exception>
+    public static int ParsePort(string text, int min)
+    {
+        return TryParseNumber(text, out long port) && port >= min && port <= IPEndPoint.MaxPort ? (int)port
+            : throw new CommandLineException($"a port is a number from {min} to 65535, not {Quote(text)}");
+    }
+
+    public static string ExpandHome(string path)
+    {
+        bool isInHome = path == "~" || path.StartsWith("~/") || (OperatingSystem.IsWindows() && path.StartsWith(@"~\"));
+        return isInHome ? Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) + path[1..] : path;
+    }
+
+    private static CommandLineException NeedsValue(string name) => new($"{name} needs a value");
+
+    private void AddOption(string name, string value)
+    {
+        if (!_values.TryAdd(name, value))
+        {
+            throw new CommandLineException($"{name} is given twice");
+        }
+    }
+
+    // Digits only: left to itself, .NET takes " +1 " for a number.
+    private static bool TryParseNumber(string text, out long number)
+    {
+        return long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+    }
+}
+
+/// <summary>Finds what a person may have meant.</summary>
+internal static class Suggestion
+{
+    private const int MaxEdits = 2;
+
+    /// <summary>"; did you mean …?" with the most similar candidate, or "" if none is at most two edits away.</summary>
+    public static string For(string word, string[] candidates)
+    {
+        string lower = word.ToLowerInvariant();
+        string? nearest = candidates.MinBy(candidate => CountEdits(lower, candidate.ToLowerInvariant()));
+        bool isNear = nearest is not null && CountEdits(lower, nearest.ToLowerInvariant()) <= MaxEdits;
+        return isNear ? $"; did you mean {nearest}?" : "";
+    }
+
+    // The Levenshtein distance: how many letters to insert, delete or replace.
+    private static int CountEdits(string from, string to)
+    {
+        int[] previous = [.. Enumerable.Range(0, to.Length + 1)];
+        for (int i = 0; i < from.Length; i++)
+        {
+            var current = new int[to.Length + 1];
+            current[0] = i + 1;
+            for (int j = 0; j < to.Length; j++)
+            {
+                int replace = previous[j] + (from[i] == to[j] ? 0 : 1);
+                current[j + 1] = Math.Min(replace, 1 + Math.Min(previous[j + 1], current[j]));
+            }
+
+            previous = current;
+        }
+
+        return previous[to.Length];
+    }
+}
+
+/// <summary>Standard input, output and error, which may be closed or full.</summary>
+internal static partial class StandardStreams
+{
+    private const int SigHup = 1;
+    private const int SigXfsz = 25;
+    private const nint Ignore = 1;
+
+    /// <summary>To be called first, before any other file is opened.</summary>
+    public static void Prepare()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Console.OutputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
+            return;
+        }
+
+        OccupyClosedDescriptors();
+
+        // A write beyond the limit of `ulimit -f` shall fail like a write to a full disk, and not end the program.
+        SetSignalAction(SigXfsz, Ignore);
+    }
+
+    /// <summary>Whether this process was started so that SIGHUP does not end it, as `nohup` does.</summary>
+    public static bool IsHangupIgnored()
+    {
+        nint previous = SetSignalAction(SigHup, Ignore);
+        if (previous != Ignore)
+        {
+            SetSignalAction(SigHup, previous);
+        }
+
+        return previous == Ignore;
+    }
+
+    /// <summary>Writes a text to standard output.</summary>
+    /// <returns>The exit code: 0, or 1 if it could not be written.</returns>
+    public static int Print(string text)
+    {
+        try
+        {
+            Console.Out.WriteLine(text);
+            return 0;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            WriteErrorLine($"imagetransfer: cannot write to standard output: {e.Message}");
+            return 1;
+        }
+    }
+
+    /// <summary>Writes a line to standard error. If that is closed or full, the line is lost: there is no other place
+    /// to say so, and it must not end a transfer.</summary>
+    public static void WriteErrorLine(string line) => WriteError(line + Environment.NewLine);
+
+    /// <summary>Writes a part of a line to standard error, such as a prompt.</summary>
+    /// <inheritdoc cref="WriteErrorLine"/>
+    public static void WriteError(string text)
+    {
+        try
+        {
+            Console.Error.Write(text);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+        }
+    }
+
+    // After `2>&-` the next file that is opened becomes descriptor 2, and messages would be written into it. So each of
+    // the three that is closed is opened on /dev/null, for reading alone: what is written there fails, as it should.
+    private static void OccupyClosedDescriptors()
+    {
+        while (true)
+        {
+            SafeFileHandle handle = File.OpenHandle("/dev/null");
+            if (handle.DangerousGetHandle() > 2)
+            {
+                handle.Dispose();
+                return;
+            }
+
+            _occupied.Add(handle);
+        }
+    }
+
+    private static readonly List<SafeFileHandle> _occupied = [];
+
+    [LibraryImport("libc", EntryPoint = "signal")]
+    private static partial nint SetSignalAction(int signal, nint action);
+}
+
+// =====================================================================================================================
+// Appendix: keys and TLS, for client and server (SEAL-1, SEAL-2, SEAL-3)
+//
+// With --key, the same conversation runs inside TLS 1.3. Both sides have the same key file and show the certificate in
+// it. Each side accepts a peer whose certificate has the same public key; TLS proves that the peer has the private key.
+// =====================================================================================================================
+
+/// <summary>The secret that two machines share, and the TLS settings that follow from it.</summary>
+internal sealed class KeyFile
+{
+    private const int MaxFileBytes = 8 * 1024;
+    private const UnixFileMode OthersMayRead =
+        UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
+        | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
+
+    private readonly byte[] _publicKey;
+    private readonly SslStreamCertificateContext _context;
+
+    private KeyFile(X509Certificate2 certificate)
+    {
+        _publicKey = certificate.PublicKey.ExportSubjectPublicKeyInfo();
+
+        // Windows cannot use a key that is only in memory, so the certificate takes the way through PKCS #12.
+        byte[] pkcs12 = certificate.Export(X509ContentType.Pfx);
+        X509Certificate2 usable = X509CertificateLoader.LoadPkcs12(pkcs12, password: null);
+        _context = SslStreamCertificateContext.Create(usable, additionalCertificates: null, offline: true);
+    }
+
+    /// <summary>Whether the last handshake failed because the peer has another key.</summary>
+    public bool PeerHasOtherKey { get; private set; }
+
+    public SslServerAuthenticationOptions ServerOptions => new()
+    {
+        ServerCertificateContext = _context,
+        ClientCertificateRequired = true,
+        RemoteCertificateValidationCallback = HasSameKey,
+        EnabledSslProtocols = SslProtocols.Tls13,
+        AllowTlsResume = false,
+        CertificateChainPolicy = NoChain,
+    };
+
+    public SslClientAuthenticationOptions ClientOptions => new()
+    {
+        ClientCertificateContext = _context,
+        TargetHost = "",
+        RemoteCertificateValidationCallback = HasSameKey,
+        EnabledSslProtocols = SslProtocols.Tls13,
+        AllowTlsResume = false,
+        CertificateChainPolicy = NoChain,
+    };
+
+    // Left to itself, .NET would look for issuers of the certificate on the network.
+    private static X509ChainPolicy NoChain => new()
+    {
+        TrustMode = X509ChainTrustMode.CustomRootTrust,
+        RevocationMode = X509RevocationMode.NoCheck,
+        DisableCertificateDownloads = true,
+    };
+
+    /// <summary>Reads the key that --key names.</summary>
+    /// <param name="path">The file, or null if there is no --key.</param>
+    /// <param name="createIfMissing">True for a server, which makes the key at its first start.</param>
+    /// <exception cref="CommandLineException">There is no usable key in that file, or this system cannot use it.
+    /// </exception>
+    public static KeyFile? Load(string? path, bool createIfMissing)
+    {
+        if (path is null)
+        {
+            return null;
+        }
+
+        RequireTls13();
+        try
+        {
+            if (createIfMissing && !FileSystem.EntryExists(path))
+            {
+                Create(path);
+            }
+
+            return Parse(ReadText(path), path);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            throw new CommandLineException($"cannot use the key file {Quote(path)}: {e.Message}", exitCode: 1);
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            throw NoKeyInFile(path);
+        }
+    }
+
+    private static void RequireTls13()
+    {
+        bool isOldWindows = OperatingSystem.IsWindows() && !OperatingSystem.IsWindowsVersionAtLeast(10, 0, 22000);
+        if (OperatingSystem.IsMacOS() || isOldWindows)
+        {
+            throw new CommandLineException("--key needs TLS 1.3, which .NET does not offer to servers on macOS and on "
+                + "Windows before 11. Carry the connection through ssh -L instead.", exitCode: 1);
+        }
+    }
+
+    private static string ReadText(string path)
+    {
+        // An empty file has no key. A pipe looks like one, too, and opening a pipe would wait.
+        if (new FileInfo(path).Length == 0)
+        {
+            throw NoKeyInFile(path);
+        }
+
+        using SafeFileHandle file = File.OpenHandle(path);
+        if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(file) & OthersMayRead) != 0)
+        {
+            throw new CommandLineException(
+                $"other users can read the key file {Quote(path)}; chmod 600 it", exitCode: 1);
+        }
+
+        var bytes = new byte[MaxFileBytes];
+        int count = RandomAccess.Read(file, bytes, fileOffset: 0);
+        return Encoding.ASCII.GetString(bytes, 0, count);
+    }
+
+    private static KeyFile Parse(string text, string path)
+    {
+        using var key = ECDsa.Create();
+        key.ImportFromPem(text);
+        ECCurve curve = key.ExportParameters(includePrivateParameters: false).Curve;
+        if (curve.Oid?.Value != ECCurve.NamedCurves.nistP256.Oid.Value)
+        {
+            throw NoKeyInFile(path);
+        }
+
+        bool hasCertificate = text.Contains("CERTIFICATE");
+        return new KeyFile(hasCertificate ? X509Certificate2.CreateFromPem(text, text) : CreateSelfSigned(key));
+    }
+
+    private static CommandLineException NoKeyInFile(string path)
+    {
+        return new CommandLineException($"cannot use the key file {Quote(path)}: there is no P-256 key in it. A server "
+            + "creates one if the file does not exist.", exitCode: 1);
+    }
+
+    // Subject, issuer and dates prove nothing here, so they are the same in every certificate.
+    private static X509Certificate2 CreateSelfSigned(ECDsa key)
+    {
+        var request = new CertificateRequest("CN=imagetransfer", key, HashAlgorithmName.SHA256);
+        return request.CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
+    }
+
+    // Written under a temporary name first: a half-written key is never visible, even if two servers make it at once.
+    private static void Create(string path)
+    {
+        string temporary = $"{path}.{Random.Shared.NextInt64():x16}";
+        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows())
+        {
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        try
+        {
+            using (var file = new StreamWriter(temporary, options))
+            {
+                file.Write($"{key.ExportPkcs8PrivateKeyPem()}\n{CreateSelfSigned(key).ExportCertificatePem()}\n");
+            }
+
+            if (FileSystem.LinkWithoutReplacing(temporary, path))
+            {
+                StandardStreams.WriteErrorLine(
+                    $"created the key file {Quote(path)}: copy it to the other machine and keep it secret");
+            }
+        }
+        finally
+        {
+            File.Delete(temporary);
+        }
+    }
+
+    private bool HasSameKey(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors)
+    {
+        PeerHasOtherKey = shown is not X509Certificate2 other
+            || !other.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(_publicKey);
+        return !PeerHasOtherKey;
+    }
+}
+
+internal sealed partial class ServerConnection
+{
+    // A server with a key answers a plain client with a TLS alert, which begins with this byte and ends with an LF.
+    private const byte TlsAlertByte = 0x15;
+
+    private static void StopIfServerWantsTls(ReadOnlySpan<byte> line)
+    {
+        if (line is [TlsAlertByte, ..])
+        {
+            throw new CommandLineException("this server wants --key", ExitCode.Failed);
+        }
+    }
+
+    /// <exception cref="CommandLineException">The server has another key, or none, or the handshake failed.</exception>
+    private TlsChannel BeginTls(Socket socket, KeyFile key)
+    {
+        var stream = new SslStream(new NetworkStream(socket));
+        try
+        {
+            stream.AuthenticateAsClient(key.ClientOptions);
+            return new TlsChannel(socket, stream);
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException or CryptographicException)
+        {
+            socket.Dispose();
+            throw e switch
+            {
+                AuthenticationException when key.PeerHasOtherKey =>
+                    CannotConnect("the server has another key than this --key", ExitCode.Failed),
+                AuthenticationException { InnerException: null } => CannotConnect(
+                    "this server does not use a key; run without --key, but only if you trust the network: an attacker "
+                    + "can fake this answer", ExitCode.Failed),
+                IOException => CannotConnect("the connection was lost in the TLS handshake", ExitCode.TryAgain),
+                _ => CannotConnect($"the TLS handshake failed: {e.Message}", ExitCode.Failed),
+            };
+        }
+    }
+}
+
+/// <summary>Moves bytes over a socket inside TLS.</summary>
+internal sealed class TlsChannel(Socket socket, SslStream stream) : Channel(socket)
+{
+    private const int CloseTimeoutMs = 1_000;
+    private const int PendingBufferBytes = 16 * 1024;
+
+    private readonly byte[] _pendingBuffer = new byte[PendingBufferBytes];
+
+    // A read that was begun to find out whether the server has something to say.
+    private Task<int>? _pendingRead;
+    private int _pendingTimeoutMs;
+    private bool _hasReceived;
+    private bool _isBroken;
+
+    /// <summary>True if a read has brought something. Bytes alone do not mean that the server has replied: TLS has
+    /// messages of its own, such as tickets and new keys.</summary>
+    public override bool HasInput
+    {
+        get
+        {
+            if (_pendingRead is null)
+            {
+                // The read waits on another thread for as long as this one sends.
+                _pendingTimeoutMs = ReceiveTimeoutMs;
+                ReceiveTimeoutMs = 0;
+                _pendingRead = Task.Factory.StartNew(
+                    () => stream.Read(_pendingBuffer), TaskCreationOptions.LongRunning);
+            }
+
+            return _pendingRead.IsCompleted;
+        }
+    }
+
+    public override int Receive(Span<byte> buffer)
+    {
+        try
+        {
+            int count = _pendingRead is null ? stream.Read(buffer) : FinishPendingRead(buffer);
+            _hasReceived |= count > 0;
+            return count;
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException)
+        {
+            throw Explain(e);
+        }
+    }
+
+    public override void Send(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            stream.Write(bytes);
+            stream.Flush();
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException)
+        {
+            throw new ConnectionLostException(Explain(e).Message);
+        }
+    }
+
+    // TLS has an end of its own, which says that nothing was cut off (SEAL-6).
+    public override void EndPolitely()
+    {
+        if (!_isBroken)
+        {
+            Task.WaitAny([stream.ShutdownAsync()], CloseTimeoutMs);
+        }
+    }
+
+    private int FinishPendingRead(Span<byte> buffer)
+    {
+        if (Task.WaitAny([_pendingRead!], _pendingTimeoutMs) < 0)
+        {
+            throw ConnectionLostException.Because(SocketError.TimedOut, _pendingTimeoutMs);
+        }
+
+        int count = _pendingRead!.GetAwaiter().GetResult();
+        _pendingRead = null;
+        ReceiveTimeoutMs = _pendingTimeoutMs;
+        _pendingBuffer.AsSpan(0, count).CopyTo(buffer);
+        return count;
+    }
+
+    private Exception Explain(Exception e)
+    {
+        _isBroken = true;
+        if (e.GetBaseException() is SocketException problem)
+        {
+            return ConnectionLostException.Because(problem.SocketErrorCode, ReceiveTimeoutMs);
+        }
+
+        if (e.InnerException is null)
+        {
+            return new ConnectionLostException("the server closed the connection before the end of its reply");
+        }
+
+        // In TLS 1.3 a client learns with its first read whether the server has accepted its certificate.
+        return _hasReceived
+            ? new ConnectionLostException($"the bytes were changed on the way, or cut off (TLS: {e.Message})")
+            : new CommandLineException("the server has refused this --key, or the connection was tampered with",
+                ExitCode.Failed);
+    }
 }

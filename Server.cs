@@ -1,973 +1,3381 @@
-// ImageTransfer, the server half: it keeps a folder of pictures and lets clients list it, fetch from it and add to it.
+// The ImageTransfer server: one thread serves a folder of pictures to many clients.
 //
-// The program in three sentences.  One thread asks the kernel which sockets are ready, lets each of those conversations
-// go on for a bounded share of work, and asks again.  A conversation is written as it is spoken: take a request, answer
-// it, again; its `await` is where the loop waits for it.  A picture that arrives is written under a hidden name and
-// gets its own name last, so it is whole or not there.
+// Read Client.cs first; lessons 1 to 4 and the definitions that both programs share are there. This file goes on:
 //
-// "§" means a section of Protocol.md.  Read that first, then Client.cs, where what both halves agree on stands; then
-// this file from top to bottom: Server (the loop) · Connection · Wire · Folder · Log · the command line.
+//     Lesson 5   EventLoop              select: which sockets are ready, and which conversations are late
+//     Lesson 6   Connection             a non-blocking socket: read a line, read exactly n bytes, send all bytes
+//     Lesson 7   ImageFolder, Upload    a file appears complete or not at all, and is never replaced
+//     Lesson 8   RequestHandler         LIST, GET and PUT, one method each
+//     Lesson 9   Server                 accept clients, limit their number, stop; it ties the other classes together
+//
+// After lesson 9 you have read a whole server. The appendices that follow make it fair and fast for thousands of
+// clients and large folders, and add the optional features of the protocol. TLS comes last.
+//
+// Client.cs says at its top in which four ways the two programs report a problem.
 
+using System;
+using System.Buffers;
 using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.IO;
+using System.IO.Enumeration;
+using System.Linq;
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Unicode;
+using System.Threading;
+using System.Threading.Tasks;
+using Microsoft.Win32.SafeHandles;
+using static ImageTransfer.Protocol;
 
-// ---- Server: the loop.  It alone waits, and it alone accepts and forgets connections --------------------------------
-sealed class Server {
-    // §7  Times are milliseconds, amounts are octets.
-    public const int LineTime = 10_000, BlockTime = 20_000, BlockStep = 80 << 10;
-    public const int FarewellTime = 2_000, FarewellOctets = 1 << 20, HandshakeOctets = 8 << 10;
-    const int StopTime = 10_000, PauseAfterFailedAccept = 100, MaxHistory = 1000, MaxFarewells = 256;
-    // A turn's work is bounded: so many octets are shared by those who are ready, and each gets enough of them to be
-    // worth the asking.  What a request costs beside its octets counts as if it were some.
-    const int TurnOctets = 4 << 20, LeastShare = 128 << 10, LargestShare = 1 << 20;
-    public const int RequestCost = 16 << 10;
-    const int AcceptsPerTurn = 16, LongestWait = 250, SpareDescriptors = 16;
-    const int MostClients = 65_000, MostSockets = 65_500;       // Select takes 65,536, with those that are leaving
-    public readonly Folder Folder;
-    public readonly Log Log;
-    public readonly bool Traces;
-    public readonly long MaxSize, IdleTime;
-    public readonly Queue<Visit> History = new();               // §5.4
-    public bool Stopping { get; private set; }
-    // One for all conversations.  What is in it is valid until the next await: then it is somebody else's turn.
-    public readonly byte[] Buffer = new byte[LargestShare];
-    public readonly Key? Key;
-    readonly Socket listener;
-    readonly int maxClients;
-    public readonly int LoopThread = Environment.CurrentManagedThreadId;
-    readonly Dictionary<Socket, Connection> connections = [];
-    readonly List<Socket> readable = [], writable = [], due = [], spares = [];
-    long now, acceptAgain, stopBy, signalledAt;
-    volatile bool signalled;
-    int Serve() {
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
-        // What .NET loads on first use needs a descriptor then, and there may be none left: load it while there are.
-        foreach (var library in GetType().Assembly.GetReferencedAssemblies()) System.Reflection.Assembly.Load(library);
-        SHA256.HashData([]);
-        Console.Out.WriteLine($"listening on {listener.LocalEndPoint}, folder {Show(Folder.Root)}");
-        foreach (string warning in Folder.Warnings) Log.Write($"warning: {warning}");
-        while (!Stopping || connections.Count > 0) Turn();
-        Log.Write("stopped");
-        Log.Drain();
-        return 0;
+namespace ImageTransfer;
+
+// =====================================================================================================================
+// Lesson 5: the event loop
+//
+// What it teaches: how one thread talks to many clients. A blocking server waits for one client while the others wait
+// for it. This one asks the kernel which sockets are ready, and lets each of those conversations go on until it would
+// have to wait. `select` is the only call in this program that waits for a client.
+//
+// A conversation is an async method. `await` does not block the thread. It leaves the method, and the event loop
+// resumes the method at this point later:
+//
+//     a conversation                            the event loop (RunOnce, again and again)
+//
+//     await loop.WhenReadableAsync(socket) ──►  remembers the wait: which socket, ready for what, until when
+//          (suspended)                          asks the kernel about the sockets of all waits: select
+//     goes on after its await              ◄──  completes the wait of a socket that is ready
+//     reads, answers, reads again …
+//     await loop.WhenReadableAsync(socket) ──►  control is back in the loop, which resumes the next conversation
+//
+// It is the same idea as Python's asyncio: RunOnce is the loop, a conversation is a coroutine, a Task is a future.
+// Where is the timer? It is here, too: every wait has a deadline, `select` sleeps no longer than until the nearest
+// one, and a wait that is late ends with a TimeoutException at its await. There is no other timer in the server.
+//
+// Protocol.md: P6 (no client delays another), P8 (deadlines).
+//
+// See it:  make test STAGE=1                   many connections at once, in any order
+//
+// You can stop here: the loop knows nothing of pictures or of our protocol, and you could write another server with it.
+// =====================================================================================================================
+
+/// <summary>Runs any number of conversations on one thread.</summary>
+/// <remarks>Because all of them run on the thread that calls <see cref="RunOnce"/>, there is nothing to lock.</remarks>
+internal sealed partial class EventLoop
+{
+    /// <summary>A deadline that never comes.</summary>
+    public const long Never = long.MaxValue;
+
+    /// <summary>The longest time that the loop sleeps. A signal to stop is noticed after this time at the
+    /// latest.</summary>
+    private const int MaxSelectTimeoutMs = 250;
+
+    private readonly int _threadId = Environment.CurrentManagedThreadId;
+    private readonly Dictionary<object, Wait> _waits = [];
+    private readonly List<Socket> _readable = [];
+    private readonly List<Socket> _writable = [];
+    private readonly List<Wait> _ready = [];
+
+    private enum WaitReason
+    {
+        Readable,
+        Writable,
+        NextIteration,
     }
 
-    // One turn: ask the kernel who is ready, let each of them go on, forget the finished.  Select is the only place in
-    // this program that waits for a client, so no client can hold up another.
-    void Turn() {
-        int wait = Deal(WhomToAskAfter());
-        if (readable.Count + writable.Count > 0) Socket.Select(readable, writable, null, wait * 1000);
-        else Thread.Sleep(wait);                                        // Select takes no empty lists
-        now = Environment.TickCount64;
-        if (readable.Remove(listener)) Accept();
-        Socket[] ready = [.. readable, .. writable, .. due];            // Select left in the lists those who are ready
-        int share = Math.Clamp(TurnOctets / Math.Max(ready.Length, 1), LeastShare, LargestShare);
-        var strangers = Key is null ? [] : ready.Where(socket => connections[socket].IsStranger).ToArray();
-        foreach (var socket in strangers is [] ? ready : ready.Except(strangers)) GoOn(connections[socket], share);
-        Random.Shared.Shuffle(strangers);       // one a turn, by chance: it may ask for arithmetic of 100 ms (§14)
-        foreach (var socket in strangers.Take(1)) GoOn(connections[socket], share);
-        Folder.ListOn();
-        if (signalled) Stop();
+    /// <summary>One suspended conversation.</summary>
+    /// <param name="owner">Who waits: a socket, or any other object for a conversation that has none.</param>
+    /// <param name="reason">What it waits for.</param>
+    /// <param name="deadline">Until when, in milliseconds of <see cref="Environment.TickCount64"/>.</param>
+    private sealed class Wait(object owner, WaitReason reason, long deadline)
+    {
+        public object Owner { get; } = owner;
+
+        public WaitReason Reason { get; } = reason;
+
+        public long Deadline { get; } = deadline;
+
+        /// <summary>Its task is what the conversation awaits. Completing it runs the conversation, here and
+        /// now.</summary>
+        public TaskCompletionSource Completion { get; } = new();
+
+        /// <summary>Whether the last select found it ready.</summary>
+        public bool IsReady { get; set; }
+
+        /// <summary>Its place in the order of the appendix "fairness".</summary>
+        public long Turn { get; set; }
     }
 
-    // Who waits for octets, who for room to send, who for nothing but a turn (or for an end, at its deadline); and how
-    // long nobody needs to be looked at, in milliseconds: also the longest that a signal goes unnoticed.
-    int Deal(Dictionary<Socket, Connection> asked) {
-        foreach (var list in (List<Socket>[])[readable, writable, due]) list.Clear();
-        if (!Stopping && now >= acceptAgain && connections.Count < MostSockets) readable.Add(listener);
-        long wait = asked == connections ? LongestWait : LookAtAllEvery;
-        foreach (var (socket, connection) in asked) {
-            if (connection.IsDue(now)) due.Add(socket);
-            else if (connection.WantsRoom) writable.Add(socket);
-            else readable.Add(socket);
-            wait = Math.Min(wait, connection.Deadline - now);
-        }
-        return due.Count > 0 || Folder.IsListing ? 0 : (int)Math.Max(wait, 1);
-    }
+    /// <summary>Completes when the socket has bytes to read, or when the peer has closed the connection.</summary>
+    /// <param name="socket">A non-blocking socket. It can have one wait at a time.</param>
+    /// <param name="deadline">When to give up, in milliseconds of <see cref="Environment.TickCount64"/>.</param>
+    /// <exception cref="TimeoutException">The deadline has passed.</exception>
+    public Task WhenReadableAsync(Socket socket, long deadline) => AddWait(socket, WaitReason.Readable, deadline);
 
-    void GoOn(Connection connection, int share) {
-        recent[connection.Socket] = connection;
-        connection.GoOn(share);
-        if (!connection.IsFinished) return;
-        connections.Remove(connection.Socket);
-        recent.Remove(connection.Socket);
-    }
+    /// <summary>Completes when the kernel has room for more bytes to send.</summary>
+    /// <inheritdoc cref="WhenReadableAsync"/>
+    public Task WhenWritableAsync(Socket socket, long deadline) => AddWait(socket, WaitReason.Writable, deadline);
 
-    // ---- what makes a thousand idle clients cheap ----
-    // Asking after a thousand sockets takes ten times as long as answering one of them.  So where there are many, those
-    // that went on just now are asked after alone for two milliseconds, and then all of them again.
-    const int LookAtAllEvery = 2, FewEnough = 64;
-    readonly Dictionary<Socket, Connection> recent = [];
-    long lookAtAll;
-    Dictionary<Socket, Connection> WhomToAskAfter() {
-        if (connections.Count > FewEnough && recent.Count > 0 && now < lookAtAll) return recent;
-        recent.Clear();
-        lookAtAll = now + LookAtAllEvery;
-        return connections;
-    }
+    /// <summary>Completes in the next iteration, after the other conversations have had their share of this
+    /// one.</summary>
+    /// <param name="owner">The socket of the conversation, or another object that stands for it.</param>
+    public Task NextIterationAsync(object owner) => AddWait(owner, WaitReason.NextIteration, Never);
 
-    // ---- coming and going ----
-    int lastNumber;
-    void Accept() {
-        try {
-            while (spares.Count < SpareDescriptors)
-                spares.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
-            for (int i = 0; i < AcceptsPerTurn && listener.Poll(0, SelectMode.SelectRead); i++)
-                try { Admit(listener.Accept()); }       // or it has been reset before: that costs nobody a pause
-                catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionReset
-                    or SocketError.ConnectionAborted or SocketError.NotConnected or SocketError.WouldBlock) { }
-        } catch (Exception e) {                         // out of descriptors: the listener stays readable; do not spin
-            Log.Write($"cannot accept just now: {e.Message}");
-            spares.ForEach(spare => spare.Dispose());   // for files of running requests, and .NET's thread for a signal
-            spares.Clear();
-            acceptAgain = now + PauseAfterFailedAccept;
+    /// <summary>Ends a conversation from outside: its await throws this exception.</summary>
+    public void Abort(object owner, Exception reason)
+    {
+        if (_waits.Remove(owner, out Wait? wait))
+        {
+            wait.Completion.SetException(reason);
         }
     }
 
-    void Admit(Socket socket) {
-        Connection connection;
-        try { connection = new Connection(this, socket, ++lastNumber); }
-        catch (Exception e) when (e is SocketException or IOException) { socket.Dispose(); return; }   // gone again
-        int leaving = connections.Values.Count(other => other.IsLeaving);
-        bool tooMany = connections.Count - leaving >= maxClients;
-        if (!tooMany) History.Enqueue(connection.Visit);
-        if (History.Count > MaxHistory) History.Dequeue();
-        if (tooMany && leaving >= MaxFarewells) { connection.Dispose(); return; }
-        connections.Add(socket, connection);
-        connection.Begin(tooMany ? Error.Busy : null);
+    /// <summary>One iteration: waits until a socket is ready or a deadline has passed, resumes the conversations that
+    /// are ready, and ends those that are late.</summary>
+    /// <param name="maxWaitMs">The longest time to sleep. With 0 it only handles what is ready already.</param>
+    public void RunOnce(int maxWaitMs = MaxSelectTimeoutMs)
+    {
+        List<Wait> polled = SelectPollSet(ref maxWaitMs);
+        Poll(polled, maxWaitMs);
+        ResumeReady();
+        EndOverdue(polled);
     }
 
-    void OnSignal(PosixSignalContext signal) {          // on a thread of its own: it may set a flag, no more
-        if (signalled && Environment.TickCount64 - signalledAt > 100) Environment.Exit(1);    // some send two at a time
-        if (!signalled) signalledAt = Environment.TickCount64;
-        signal.Cancel = signalled = true;
-    }
-
-    // §8  No new clients, no new requests; what is under way has ten seconds, and those who were told so two more.
-    void Stop() {
-        if (!Stopping) {
-            (Stopping, stopBy) = (true, now + StopTime);
-            listener.Dispose();
-            Log.Write($"stopping, {connections.Count} connected");
-            End(connection => connection.IsBetweenRequests, Error.Stopping);
+    private Task AddWait(object owner, WaitReason reason, long deadline)
+    {
+        if (Environment.CurrentManagedThreadId != _threadId)
+        {
+            throw new InvalidOperationException("a conversation has left the thread of the event loop");
         }
-        if (now >= stopBy) End(connection => !connection.IsLeaving, Error.Stopping);
-        if (now >= stopBy + FarewellTime) End(_ => true, null);
-    }
 
-    void End(Func<Connection, bool> which, Error? lastWord) {
-        foreach (var connection in connections.Values.Where(which).ToArray()) {
-            connection.End(new Ending("cut", lastWord));
-            GoOn(connection, LeastShare);
+        if (deadline <= Environment.TickCount64)
+        {
+            return Task.FromException(new TimeoutException("the deadline has passed"));
         }
+
+        var wait = new Wait(owner, reason, deadline);
+        _waits.Add(owner, wait);
+        NoteWait(wait);
+        return wait.Completion.Task;
     }
 
-    // ---- the start ----
-    const string Help = """
-        usage: imagetransfer server [PORT] [OPTION...]
-
-        Serves the pictures of one folder until Ctrl-C. PORT is 7005 unless given; 0 takes any free one.
-
-          --dir DIR           the folder; made if it is missing (images)
-          --listen ADDRESS    127.0.0.1 is this machine alone; 0.0.0.0 or :: is the network (127.0.0.1)
-          --types LIST        endings of the files to serve and take, or any (jpg,jpeg,png)
-          --max-clients N     more clients than this are told to come back later (100)
-          --max-size BYTES    the largest upload; K, M or G may follow the number (1G)
-          --idle SECONDS      a client that asks for nothing for so long is let go (300)
-          --sync              flush each upload to the disk before saying OK: it survives a power cut
-          --read-only         take no uploads
-          --key FILE          let in only who has this file, and encrypt; made if it is missing
-          --trace             show every conversation on stderr, as Protocol.md writes it
-          --quiet             no log
-          --help              this text
-        """;
-
-    public static int Run(string[] args) => new Options(args, Help) is var options && options.Has("--help")
-        ? Options.Print(Help) : new Server(options).Serve();
-
-    Server(Options options) {
-        if (options.Words.Count > 1) throw new Complaint($"one PORT is enough; what is '{Show(options.Words[1])}'?");
-        int port = options.Words is [var word] ? Options.PortFrom(word, least: 0) : Port;
-        string listen = options.Text("--listen", "127.0.0.1");
-        if (!IPAddress.TryParse(listen, out var address))
-            throw new Complaint($"--listen takes an address, such as 127.0.0.1, 0.0.0.0 or ::, not '{Show(listen)}'");
-        maxClients = (int)options.Number("--max-clients", 100, MostClients);
-        MaxSize = options.Number("--max-size", 1L << 30, long.MaxValue, isSize: true);
-        IdleTime = options.Number("--idle", 300, 1_000_000_000) * 1000;
-        Traces = options.Has("--trace");
-        Folder = new Folder(options.Text("--dir", "images"), options.Types(), options.Has("--sync"),
-            options.Has("--read-only"));
-        Log = new Log(options.Has("--quiet"));
-        Key = Key.From(options, mayMake: true);
-        listener = Listen(new IPEndPoint(address, port));
-        if (Key is null && !IPAddress.IsLoopback(address))
-            Folder.Warnings.Add("without --key, everybody who reaches this port can look, fetch and add");
-    }
-
-    static Socket Listen(IPEndPoint endpoint) {
-        var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
-        try {
-            if (OperatingSystem.IsWindows()) socket.ExclusiveAddressUse = true;
-            if (endpoint.Address.Equals(IPAddress.IPv6Any)) socket.DualMode = true;
-            socket.Bind(endpoint);
-            socket.Listen(512);
-            return socket;
-        } catch (SocketException e) {
-            throw new Complaint(e.SocketErrorCode switch {
-                SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; choose another or free it",
-                SocketError.AccessDenied        => $"port {endpoint.Port} is not for you; choose one from 1024 up",
-                SocketError.AddressNotAvailable => $"{endpoint.Address} is no address of this machine",
-                _                               => $"cannot listen on {endpoint}: {e.Message}",
-            }, exitCode: 1);
-        }
-    }
-}
-
-// §5.4  What STATUS tells of one connection.
-sealed class Visit(string address) {
-    public readonly string Address = address;
-    readonly DateTime connected = DateTime.UtcNow;
-    public DateTime? Disconnected;
-    public long Requests, Received, Sent;
-    public override string ToString() =>
-        $"{Show(connected)}|{(Disconnected is { } end ? Show(end) : "-")}|{Address}|{Requests}|{Received}|{Sent}\n";
-}
-
-// ---- Connection: one conversation, as it is spoken ------------------------------------------------------------------
-// Thrown where a conversation waits, this ends it: a deadline, a stop, a reset, a block or a file that is cut short.
-// The last word is the reply that is due then, if there is one.
-sealed class Ending(string how, Error? lastWord = null) : Exception(how) { public Error? LastWord => lastWord; }
-
-enum Wait { Octets, Room, Turn }        // octets to receive · room to send · only its share of the next turn
-// What it says is held until it waits; what it takes is in its input; in a turn it moves no more than its allowance;
-// its deadline is fixed for a line, and put off for a block that keeps the pace.
-sealed class Connection : INotifyCompletion, IDisposable {
-    public readonly Socket Socket;
-    public readonly Visit Visit;
-    public bool IsBetweenRequests { get; private set; }
-    public bool IsLeaving { get; private set; }
-    public bool IsStranger => !wire.IsOpen;             // it has not shown yet that it has the key
-    public bool IsFinished => conversation.IsCompleted;
-    readonly Server server;
-    readonly int number;
-    readonly Wire wire;
-    Task conversation = Task.CompletedTask;
-    string what = "-";                          // for the log: the request that is being answered,
-    long blockLength, begun;                    // how many octets its block has, and since when
-    public Connection(Server server, Socket socket, int number) {
-        (this.server, Socket, this.number) = (server, socket, number);
-        (socket.Blocking, socket.NoDelay) = (true, true);       // no delay: a send is a whole answer or much of one
-        wire = server.Key is { } key ? new SealedWire(this, key, new(this)) : new Wire(this);
-        socket.Blocking = false;
-        var remote = (IPEndPoint)socket.RemoteEndPoint!;
-        var address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
-            : new IPAddress(remote.Address.GetAddressBytes());          // without its scope, a matter of this machine
-        Visit = new Visit($"{new IPEndPoint(address, remote.Port)}");
-        server.Log.Write($"#{number} connected from {Visit.Address}");
-    }
-
-    // The whole of it; a client that is turned away is given its last word at once.
-    public void Begin(Error? lastWord) => conversation = Converse(lastWord);
-    async Task Converse(Error? lastWord) {
-        bool leaves = IsLeaving = lastWord is not null;
-        try {
-            await Until(Wait.Turn);
-            SetDeadline(Server.LineTime);
-            IsBetweenRequests = true;
-            await wire.Open();
-            if (leaves) LogRequest(lastWord!.Code);
-            while (!leaves && await TakeRequest() is { } request) {
-                var error = await Answered(request);
-                if (error is not null || request is PutRequest) await Say(error);
-                LogRequest(error is null ? request is PutRequest ? "stored" : "ok" : error.Code + error.Cause);
-                leaves = error is { Closes: true };
+    // Asks the kernel which of these sockets are ready, and collects their waits in _ready.
+    private void Poll(List<Wait> waits, int maxWaitMs)
+    {
+        long now = Environment.TickCount64;
+        long timeout = maxWaitMs;
+        _readable.Clear();
+        _writable.Clear();
+        _ready.Clear();
+        foreach (Wait wait in waits)
+        {
+            wait.IsReady = wait.Reason == WaitReason.NextIteration;
+            switch (wait.Reason)
+            {
+                case WaitReason.Readable:
+                    _readable.Add((Socket)wait.Owner);
+                    break;
+                case WaitReason.Writable:
+                    _writable.Add((Socket)wait.Owner);
+                    break;
+                default:
+                    _ready.Add(wait);
+                    timeout = 0;
+                    break;
             }
-            if (!leaves) await wire.End();
-        } catch (Exception e) {                         // an end; or a defect of ours, which costs this client alone
-            LogRequest(e);
-            lastWord = e is Ending ending ? ending.LastWord : Error.Internal;
-            leaves = lastWord is not null;
+
+            timeout = Math.Min(timeout, Math.Max(wait.Deadline - now, 0));
         }
-        try { if (leaves) await Leave(lastWord); } catch (Exception e) { LogRequest(e); }
-        Dispose();
+
+        Select((int)timeout);
     }
 
-    // §4.2  Null: the client has ended its sending, between two requests.
-    async ValueTask<Request?> TakeRequest() {
-        (what, blockLength) = ("-", 0);
-        if (Allowance <= 0) await Until(Wait.Turn);
-        if (LineEnd < 0) await Flush();
-        if (server.Stopping) throw new Ending("stopping", Error.Stopping);
-        SetDeadline(server.IdleTime);
-        bool hasBegun = false, goesOn = IsBetweenRequests = true;
-        while (goesOn && LineEnd < 0 && inputCount < MaxLine && Input is not [TlsHandshake, ..]) {
-            if (inputCount > 0 && !hasBegun) SetDeadline(Server.LineTime);      // §7  later octets buy no time
-            hasBegun = inputCount > 0;
-            goesOn = await FillInput();
+    private void Select(int timeoutMs)
+    {
+        if (_readable.Count + _writable.Count == 0)
+        {
+            // Socket.Select does not accept empty lists.
+            Thread.Sleep(timeoutMs);
+            return;
         }
-        IsBetweenRequests = false;
-        if (inputCount == 0) return null;
-        bool isWhole = LineEnd >= 0;                            // or too long, or cut short by the client's end
-        var line = isWhole ? Input[..LineEnd] : Input;
-        var request = isWhole || line is [TlsHandshake, ..] ? ParseRequest(line) : new Refused(Error.BadRequest);
-        string shown = Show(line);
-        Trace($"C: {shown}{(isWhole ? "\\n" : "")}");
-        what = request is Refused ? $"? {shown[..Math.Min(shown.Length, 100)]}"
-            : string.Join(' ', shown.Split('|').Take(2));
-        UseInput(isWhole ? line.Length + 1 : line.Length);
-        (blockLength, begun) = (0, Environment.TickCount64);
-        Allowance -= Server.RequestCost;
-        Visit.Requests++;
-        SetPace();
-        return request;
-    }
 
-    async ValueTask<Error?> Answered(Request request) {
-        try {
-            return request switch {
-                GetRequest get  => await Answer(get),
-                PutRequest put  => await Answer(put),
-                ListRequest     => await AnswerList(),
-                StatusRequest   => await AnswerStatus(),
-                _               => ((Refused)request).Error,
-            };
-        } catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
-    }
-
-    // §5.1
-    async ValueTask<Error?> AnswerList() {
-        await Flush();                                          // what was said before does not wait for it
-        using var listing = server.Folder.AskForListing();
-        while (!listing.IsReady) await Until(Wait.Turn);
-        return await SayLines(listing.Lines);
-    }
-
-    // §5.4
-    async ValueTask<Error?> AnswerStatus() {
-        await Flush();                                          // what was said before counts as sent
-        using var lines = Files.Scratch((ulong)server.History.Count << 7);
-        foreach (var visit in server.History) lines.Write(Encoding.UTF8.GetBytes($"{visit}"));
-        return await SayLines(lines);
-    }
-
-    async ValueTask<Error?> SayLines(Stream lines) {
-        await SayBlock((into, at) => { lines.Position = at; return lines.Read(into); }, 0, lines.Length, hash: null);
-        lines.Position = 0;
-        for (var text = new StreamReader(lines); server.Traces && text.ReadLine() is { } line;) Trace($"S: {line}\\n");
-        return null;
-    }
-
-    // §5.2
-    async ValueTask<Error?> Answer(GetRequest get) {
-        if (CheckName(get.Name, server.Folder.Types) is { } error) return error;
-        using var file = server.Folder.Open(get.Name);
-        if (file is null) return Error.NotFound;
-        long end = RandomAccess.GetLength(file), position = (long)Math.Min(get.Offset, long.MaxValue);
-        if (RandomAccess.Read(file, server.Buffer.AsSpan(0, 1), 0) == 0) return Error.NotFound;    // emptied just now
-        if (position > end) return Error.BadOffset;
-        using var hash = get.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        if (hash is not null) await HashUpTo(position, file, hash);
-        await SayBlock((into, at) => RandomAccess.Read(file, into, at), position, end, hash);
-        Trace($"S: {(position == 0 ? $"<file:{get.Name}>" : $"<any:{end - position}>")}");
-        if (hash?.GetHashAndReset() is { } digest) await Say(digest, $"<hex:{Convert.ToHexString(digest)}>");
-        return null;
-    }
-
-    // The digest is that of the whole file, so what is not sent is read, too: before anything is said.
-    async ValueTask HashUpTo(long end, SafeFileHandle file, IncrementalHash hash) {
-        for (long position = 0; position < end;) {
-            await Flush();
-            await Until(Wait.Turn);
-            var some = server.Buffer.AsSpan(0, (int)Math.Min(server.Buffer.Length, end - position));
-            some = some[..RandomAccess.Read(file, some, position)];
-            if (some.IsEmpty) throw new IOException("the file has become shorter");
-            hash.AppendData(some);
-            position += some.Length;
+        // Socket.Select removes from the lists the sockets that are not ready.
+        Socket.Select(_readable, _writable, null, timeoutMs * 1000);
+        foreach (Socket socket in _readable.Concat(_writable))
+        {
+            Wait wait = _waits[socket];
+            wait.IsReady = true;
+            _ready.Add(wait);
         }
     }
 
-    // §5.3
-    async ValueTask<Error?> Answer(PutRequest put) {
-        using var upload = server.Folder.BeginUpload(put.Name, out var refusal);    // gone at the end, published or not
-        if (refusal is not null && !put.Ahead) return refusal;
-        using var hash = put.Digest ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
-        await Say(error: null);                                         // the go-ahead
-        ulong length = ParseLength(await Take(LengthSize));
-        Trace($"C: <u64:{length}>");
-        if (length > (ulong)server.MaxSize) return Error.TooLarge;      // compared before any cast
-        blockLength = (long)length;
-        var first = await Take((int)Math.Min(SignatureSize, blockLength), isPeek: true);
-        if (length == 0) Refuse(Error.Empty);
-        else if (!HasSignature(put.Name, first)) Refuse(Error.BadType);
-        for (long toCome = blockLength; toCome > 0;) {
-            var some = await TakeSome(toCome);
-            toCome -= some.Length;
-            hash?.AppendData(some.Span);
-            if (refusal is null) Refuse(upload!.TryWrite(some.Span));
-        }
-        if (length > 0) Trace($"C: {(refusal is null ? $"<file:{put.Name}>" : $"<any:{length}>")}");
-        if (hash is not null) {
-            var digest = await Take(DigestSize);
-            Trace($"C: <hex:{Convert.ToHexString(digest)}>");
-            if (!digest.SequenceEqual(hash.GetHashAndReset())) Refuse(Error.Corrupt);
-        }
-        return refusal ?? upload!.TryPublish();
-        // The block is read to its end all the same.  The first reason counts, or ahead the uppermost row of §6.
-        void Refuse(Error? error) {
-            if (error is not null) upload?.Dispose();
-            if (refusal is null || put.Ahead && error?.Row < refusal.Row) refusal = error;
+    private void ResumeReady()
+    {
+        BeginIteration(_ready.Count);
+        foreach (Wait wait in InFairOrder(_ready))
+        {
+            // What does not fit into this iteration's time stays ready, and goes first in the next one.
+            if (HasTimeFor(wait) && IsStillWaiting(wait))
+            {
+                Resume(wait);
+            }
         }
     }
 
-    // §8  The last word, and then the client's end is waited for, so that no reset eats it.
-    async ValueTask Leave(Error? lastWord) {
-        (IsLeaving, IsBetweenRequests) = (true, false);
-        if (lastWord is not null && wire.IsOpen) await Say(lastWord);
-        await Flush();
-        await wire.End();
-        SetDeadline(Server.FarewellTime);
-        for (int most = Server.FarewellOctets, count; most > 0; most -= count)
-            if ((count = await Receive(server.Buffer.AsMemory(0, Math.Min(most, server.Buffer.Length)))) == 0) return;
+    private void Resume(Wait wait)
+    {
+        BeginSlice();
+        _waits.Remove(wait.Owner);
+
+        // This runs the conversation until its next await.
+        wait.Completion.SetResult();
+        EndSlice(wait);
     }
 
-    public void Dispose() {
-        wire.Dispose();
-        Visit.Disconnected = DateTime.UtcNow;
-        Trace("S: <close>");
-        server.Log.Write($"#{number} disconnected: requests {Visit.Requests}, "
-            + $"octets in {Visit.Received}, out {Visit.Sent}");
+    private void EndOverdue(List<Wait> polled)
+    {
+        long now = Environment.TickCount64;
+        foreach (Wait wait in polled)
+        {
+            // A conversation that is ready but had to wait for the others is not late: that time was ours.
+            if (wait.Deadline <= now && !IsReadyAndTrusted(wait) && IsStillWaiting(wait))
+            {
+                _waits.Remove(wait.Owner);
+                wait.Completion.SetException(new TimeoutException("the deadline has passed"));
+            }
+        }
     }
 
-    // ---- octets in ----
-    // Received and not used yet: as much as one line may be.  The rest stays with the kernel, and so with the client.
-    readonly byte[] input = new byte[MaxLine];
-    int inputStart, inputCount;
-    ReadOnlySpan<byte> Input => input.AsSpan(inputStart, inputCount);
-    int LineEnd => Input.IndexOf((byte)'\n');           // §4.1  found before the text is read; below 0: not here yet
-    void UseInput(int count) => (inputStart, inputCount) = (inputStart + count, inputCount - count);
-    // More octets into the input, one at least.  False: the client has ended its sending.
-    async ValueTask<bool> FillInput() {
-        Input.CopyTo(input);                            // once per receive, not once per line
-        inputStart = 0;
-        int count = await Receive(input.AsMemory(inputCount));
-        inputCount += count;
+    private bool IsStillWaiting(Wait wait) => _waits.TryGetValue(wait.Owner, out Wait? current) && current == wait;
+}
+
+// =====================================================================================================================
+// Lesson 6: one connection
+//
+// What it teaches: buffered input and output on a non-blocking socket. TCP carries a stream of bytes. One receive may
+// bring half a line, or three lines and the beginning of a block, and one send may accept 3,000 of 65,536 bytes. The
+// class hides that: its callers read whole lines and send whole replies.
+//
+// What happens when half a line arrives, and then nothing:
+//
+//     "GET|ca" arrives        ReadLineAsync finds no LF, keeps the 6 bytes, and awaits more until a deadline:
+//                             10 s after the first byte
+//     "t.png\n" arrives       ReadLineAsync finds the LF, returns the line, and keeps what came after it
+//     nothing arrives         the event loop ends the wait with a TimeoutException; RequestHandler.RunAsync catches
+//                             it, sends ER|timeout, and closes the connection
+//
+// Protocol.md: CONN-2 to CONN-4 (pipelining, a stream has no messages), LINE-1, LINE-2 (lines), BLOCK-1, BLOCK-2
+// (blocks), LIMIT-1 to LIMIT-3 (deadlines), CLOSE-1 (closing without losing the last reply), P7 (memory).
+//
+// See it:  imagetransfer server --trace        prints every line and block of every connection
+//
+// You can stop here: the next lesson is about files.
+// =====================================================================================================================
+
+/// <summary>Ends one connection. It is thrown out of an await of that connection's conversation.</summary>
+/// <param name="reason">For the log.</param>
+/// <param name="finalReply">The reply to send before the connection is closed, or null to close it without one.</param>
+internal sealed class ConnectionAbortedException(string reason, Reply? finalReply = null) : Exception(reason)
+{
+    public Reply? FinalReply { get; } = finalReply;
+}
+
+/// <summary>Receives part of a block. The bytes are valid only during the call.</summary>
+internal delegate void BlockWriter(ReadOnlySpan<byte> bytes);
+
+/// <summary>Copies the bytes of a block from this position on into a buffer, as many as fit.</summary>
+/// <returns>The number of bytes; 0 if the source has become too short.</returns>
+internal delegate int BlockReader(Span<byte> buffer, long position);
+
+/// <summary>What the bytes of a connection go through: the socket itself, or TLS (in the last appendix).</summary>
+internal class Transport(EventLoop loop, Socket socket) : IDisposable
+{
+    /// <summary>What <see cref="Receive"/> returns if nothing has arrived.</summary>
+    public const int WouldBlock = -1;
+
+    protected EventLoop Loop { get; } = loop;
+
+    protected Socket Socket { get; } = socket;
+
+    /// <summary>Whether the peer has proved that it may talk to us. Without a key, everyone may.</summary>
+    public virtual bool IsAuthenticated => true;
+
+    /// <summary>Whether bytes that <see cref="Send"/> has accepted still wait to be given to the kernel.</summary>
+    public virtual bool HasUnsentBytes => false;
+
+    public virtual Task HandshakeAsync() => Task.CompletedTask;
+
+    /// <summary>Receives what has arrived. It never waits.</summary>
+    /// <returns>The number of bytes, 0 if the peer has ended its sending, or <see cref="WouldBlock"/>.</returns>
+    /// <exception cref="ConnectionAbortedException">The peer has reset the connection.</exception>
+    public virtual int Receive(Span<byte> buffer) => ReceiveFromSocket(buffer);
+
+    /// <summary>Gives bytes to the kernel. It never waits.</summary>
+    /// <returns>How many bytes were accepted, perhaps 0.</returns>
+    /// <exception cref="ConnectionAbortedException">The peer has reset the connection.</exception>
+    public virtual int Send(ReadOnlySpan<byte> bytes) => SendToSocket(bytes);
+
+    public virtual Task WhenReadableAsync(long deadline) => Loop.WhenReadableAsync(Socket, deadline);
+
+    public Task WhenWritableAsync(long deadline) => Loop.WhenWritableAsync(Socket, deadline);
+
+    /// <summary>Says that we will send nothing more (FIN). Receiving is still possible.</summary>
+    public virtual Task ShutdownSendAsync(long deadline)
+    {
+        try
+        {
+            Socket.Shutdown(SocketShutdown.Send);
+        }
+        catch (SocketException)
+        {
+            throw new ConnectionAbortedException("the client has reset the connection");
+        }
+
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Receives bytes in order to drop them, without looking at them.</summary>
+    public int Discard(Span<byte> buffer) => ReceiveFromSocket(buffer);
+
+    /// <summary>Whether the peer has reset the connection. A peer that has only ended its sending may still
+    /// read.</summary>
+    public bool IsReset => Socket.Poll(0, SelectMode.SelectError);
+
+    public virtual void Dispose() => Socket.Dispose();
+
+    protected int ReceiveFromSocket(Span<byte> buffer)
+    {
+        int count = Socket.Receive(buffer, SocketFlags.None, out SocketError error);
+        return error switch
+        {
+            SocketError.Success => count,
+            SocketError.WouldBlock => WouldBlock,
+            _ => throw new ConnectionAbortedException("the client has reset the connection"),
+        };
+    }
+
+    protected int SendToSocket(ReadOnlySpan<byte> bytes)
+    {
+        int count = Socket.Send(bytes, SocketFlags.None, out SocketError error);
+        return error is SocketError.Success or SocketError.WouldBlock ? count
+            : throw new ConnectionAbortedException("the client has reset the connection");
+    }
+}
+
+/// <summary>One client: reads and sends lines and blocks, with the deadlines of Protocol.md.</summary>
+internal sealed partial class Connection : IDisposable
+{
+    private const int RequestLineTimeoutMs = 10_000;
+    private const int MinRateIntervalMs = 20_000;
+    private const int MinRateBytes = 80 * 1024;
+    private const int DrainTimeoutMs = 2_000;
+    private const int MaxDrainBytes = 1024 * 1024;
+    private const int SharedBufferSize = 256 * 1024;
+
+    /// <summary>One buffer for all connections: memory does not grow with their number (P7). Only synchronous code may
+    /// use it. During an await, another connection overwrites it.</summary>
+    public static readonly byte[] SharedBuffer = new byte[SharedBufferSize];
+
+    private readonly EventLoop _loop;
+    private readonly Transport _transport;
+    private readonly long _idleTimeoutMs;
+
+    // Received and not yet used. When it is full, we stop receiving; the rest waits in the kernel's buffer, and when
+    // that is full, too, the client has to wait.
+    private readonly byte[] _received = new byte[MaxLineBytes];
+    private int _receivedStart;
+    private int _receivedCount;
+
+    // Replies that are not sent yet. They go out together before the next wait, which saves system calls.
+    private readonly byte[] _pending = new byte[MaxLineBytes];
+    private int _pendingCount;
+
+    private long _deadline;
+    private bool _isMinRate;
+    private long _bytesMoved;
+    private bool _cannotReply;
+
+    public Connection(EventLoop loop, Socket socket, int id, ServerSettings settings, Log log)
+    {
+        _loop = loop;
+        _idleTimeoutMs = settings.IdleTimeoutMs;
+        Socket = socket;
+        Id = id;
+        Trace = new TraceWriter(settings.Trace ? log : null, id);
+        socket.Blocking = false;
+
+        // Every send is a whole reply or a large piece of a block. Do not let the kernel wait for more (Nagle).
+        socket.NoDelay = true;
+        _transport = settings.Key is { } key ? new TlsTransport(loop, socket, key) : new Transport(loop, socket);
+        Record = new ConnectionRecord(socket);
+    }
+
+    public Socket Socket { get; }
+
+    /// <summary>The number of this connection in the log, counted from 1.</summary>
+    public int Id { get; }
+
+    /// <summary>What STATUS shows of this connection (an optional feature).</summary>
+    public ConnectionRecord Record { get; }
+
+    public TraceWriter Trace { get; }
+
+    /// <summary>Whether the connection waits for a request: idle, or in the middle of a request line.</summary>
+    public bool IsAwaitingRequest { get; private set; }
+
+    /// <summary>Whether the last reply is decided, so that only the end of the connection is left.</summary>
+    public bool IsDraining { get; set; }
+
+    /// <summary>Whether the server is stopping, so that no further request is answered.</summary>
+    public bool IsStopping { get; set; }
+
+    private ReadOnlySpan<byte> Received => _received.AsSpan(_receivedStart, _receivedCount);
+
+    // ---- receiving ----
+
+    public Task HandshakeAsync()
+    {
+        IsAwaitingRequest = true;
+        return _transport.HandshakeAsync();
+    }
+
+    /// <summary>Reads a request line, with its LF.</summary>
+    /// <returns>The line; it is valid until the next read. Empty if the client has ended its sending between two
+    /// requests. Without an LF at its end, it is too long, or the client has ended its sending in the middle.</returns>
+    /// <exception cref="TimeoutException">The client was idle for too long, or the line took longer than 10 s.
+    /// </exception>
+    public async ValueTask<ReadOnlyMemory<byte>> ReadLineAsync()
+    {
+        int length = FindLine();
+        if (length == 0)
+        {
+            // The client may be waiting for our replies before it sends more.
+            await FlushAsync();
+        }
+
+        IsAwaitingRequest = true;
+        SetDeadline(_receivedCount == 0 ? _idleTimeoutMs : RequestLineTimeoutMs);
+        while (length == 0)
+        {
+            bool isFirstByte = _receivedCount == 0;
+            if (!await ReceiveMoreAsync())
+            {
+                length = _receivedCount;
+                break;
+            }
+
+            if (isFirstByte)
+            {
+                // The first byte starts the clock for the whole line. One more byte every nine seconds buys no time.
+                SetDeadline(RequestLineTimeoutMs);
+            }
+
+            length = FindLine();
+        }
+
+        IsAwaitingRequest = false;
+        SetMinRate();
+        return Consume(length);
+    }
+
+    /// <summary>Reads exactly this many bytes, at most <see cref="MaxLineBytes"/>.</summary>
+    /// <exception cref="ConnectionAbortedException">The client has ended its sending before.</exception>
+    public async ValueTask<byte[]> ReadExactlyAsync(int count)
+    {
+        byte[] bytes = await PeekAsync(count);
+        Consume(count);
+        return bytes;
+    }
+
+    /// <summary>Like <see cref="ReadExactlyAsync"/>, but the bytes stay there to be read again.</summary>
+    public async ValueTask<byte[]> PeekAsync(int count)
+    {
+        while (_receivedCount < count)
+        {
+            if (!await ReceiveMoreAsync())
+            {
+                throw EndInsideBlock();
+            }
+        }
+
+        return Received[..count].ToArray();
+    }
+
+    /// <summary>Receives the bytes of a block in pieces of any size, and hands each piece to the writer.</summary>
+    /// <exception cref="ConnectionAbortedException">The client has ended its sending before the end of the block.
+    /// </exception>
+    /// <exception cref="TimeoutException">The client is too slow (LIMIT-3).</exception>
+    public async ValueTask ReceiveBlockAsync(long length, BlockWriter writer)
+    {
+        long remaining = length;
+        while (remaining > 0)
+        {
+            int count = ReceivePiece(remaining, writer);
+            if (count == Transport.WouldBlock)
+            {
+                await WaitForBytesAsync();
+            }
+
+            remaining -= Math.Max(count, 0);
+            await YieldIfSliceIsOverAsync();
+        }
+    }
+
+    // Returns the number of bytes that it has handed to the writer, or WouldBlock.
+    private int ReceivePiece(long maxBytes, BlockWriter writer)
+    {
+        if (_receivedCount > 0)
+        {
+            int available = (int)Math.Min(_receivedCount, maxBytes);
+            writer(Consume(available).Span);
+            return available;
+        }
+
+        // Ask for a little more than the rest of the block: the next request may have arrived with it.
+        int wanted = (int)Math.Min(SharedBuffer.Length, maxBytes + MaxLineBytes);
+        int count = Receive(SharedBuffer.AsSpan(0, wanted));
+        if (count <= 0)
+        {
+            return count == 0 ? throw EndInsideBlock() : Transport.WouldBlock;
+        }
+
+        int blockBytes = (int)Math.Min(count, maxBytes);
+        SharedBuffer.AsSpan(blockBytes, count - blockBytes).CopyTo(_received);
+        _receivedStart = 0;
+        _receivedCount = count - blockBytes;
+        writer(SharedBuffer.AsSpan(0, blockBytes));
+        return blockBytes;
+    }
+
+    // The length of the request line at the beginning of what was received, or 0 if its end has not arrived yet.
+    private int FindLine()
+    {
+        int newline = Received.IndexOf((byte)'\n');
+        if (newline >= 0)
+        {
+            return newline + 1;
+        }
+
+        // A line that is too long is answered at once, and so is TLS: waiting for an LF could take for ever.
+        bool isHopeless = _receivedCount == MaxLineBytes || Received is [TlsHandshakeByte, ..];
+        return isHopeless ? _receivedCount : 0;
+    }
+
+    private ReadOnlyMemory<byte> Consume(int count)
+    {
+        ReadOnlyMemory<byte> bytes = _received.AsMemory(_receivedStart, count);
+        _receivedStart += count;
+        _receivedCount -= count;
+        return bytes;
+    }
+
+    // Adds at least one byte to what was received. Returns false if the client has ended its sending.
+    private async ValueTask<bool> ReceiveMoreAsync()
+    {
+        int count = ReceiveIntoBuffer();
+        while (count == Transport.WouldBlock)
+        {
+            await WaitForBytesAsync();
+            count = ReceiveIntoBuffer();
+        }
+
         return count > 0;
     }
 
-    // Exactly so many octets.
-    async ValueTask<byte[]> Take(int size, bool isPeek = false) {
-        while (inputCount < size) if (!await FillInput()) throw new Ending("cut");
-        var octets = Input[..size].ToArray();
-        if (!isPeek) UseInput(size);
-        return octets;
-    }
-
-    // The next octets of a block, one at least and `most` at most; what follows the block may come along.
-    async ValueTask<ReadOnlyMemory<byte>> TakeSome(long most) {
-        if (inputCount > 0) return await Take((int)Math.Min(inputCount, most));
-        var buffer = server.Buffer;
-        int count = await Receive(buffer.AsMemory(0, (int)Math.Min(buffer.Length, most + MaxLine)));
-        if (count == 0) throw new Ending("cut");
-        (inputStart, inputCount) = (0, (int)Math.Max(count - most, 0));
-        buffer.AsSpan(count - inputCount, inputCount).CopyTo(input);
-        return buffer.AsMemory(0, count - inputCount);
-    }
-
-    // What has come, one octet at least; 0: the client has ended its sending.  Whoever waits to hear has said his all.
-    async ValueTask<int> Receive(Memory<byte> into) {
-        await Flush();
-        int count = await wire.ReadAsync(into);
-        if (count == 0) Trace("C: <fin>");
-        (moved, Visit.Received) = (moved + count, Visit.Received + count);
+    private int ReceiveIntoBuffer()
+    {
+        // Move what is left to the front, once per receive and not once per line.
+        Received.CopyTo(_received);
+        _receivedStart = 0;
+        int count = Receive(_received.AsSpan(_receivedCount));
+        _receivedCount += Math.Max(count, 0);
         return count;
     }
 
-    // ---- octets out ----
-    // Said and not sent yet: small words that leave together, before the next block or the next wait.
-    readonly byte[] held = new byte[MaxLine];
-    int heldCount;
-    async ValueTask Say(byte[] octets, string shown) {
-        Trace($"S: {shown}");
-        if (heldCount + octets.Length > held.Length) await Flush();
-        if (heldCount == 0) SetPace();
-        octets.CopyTo(held, heldCount);
-        heldCount += octets.Length;
+    private int Receive(Span<byte> buffer)
+    {
+        int count = _transport.Receive(buffer);
+        if (count == 0)
+        {
+            Trace.Client("<fin>");
+        }
+
+        _bytesMoved += Math.Max(count, 0);
+        Record.Received += Math.Max(count, 0);
+        return count;
     }
 
-    ValueTask Say(Error? error) => Say(ReplyLine(error), Show(ReplyLine(error)));
-    ValueTask Flush() => heldCount == 0 ? default : Send((_, _) => 0, 0, 0, hash: null);
-    // §4.4  OK and a block, and from there on nothing but the block: another word would be taken for a part of it.
-    async ValueTask SayBlock(Func<Span<byte>, long, int> read, long position, long end, IncrementalHash? hash) {
-        blockLength = end - position;
-        await Say(error: null);
-        await Say(LengthOctets((ulong)blockLength), $"<u64:{blockLength}>");
-        try { await Send(read, position, end, hash); }
-        catch (Exception e) when (e is not Ending) { throw new Ending($"cut: {Show(e.Message)}"); }
+    private static ConnectionAbortedException EndInsideBlock()
+    {
+        return new ConnectionAbortedException("the client closed the connection inside a block");
     }
 
-    // What is held, and octets of a file behind it, are composed in the shared buffer and offered to the kernel.  What
-    // that does not take is read again next time: cheaper than a buffer for every client, and it never grows.
-    async ValueTask Send(Func<Span<byte>, long, int> read, long position, long end, IncrementalHash? hash) {
-        for (long hashed = position; heldCount > 0 || position < end;) {
-            if (Allowance <= 0) await Until(Wait.Room);
-            int all = heldCount + Compose(), sent = await wire.Send(server.Buffer.AsMemory(0, all));
-            Visit.Sent += sent;
-            (moved, Allowance) = (moved + sent, Allowance - sent);
-            position += Math.Max(sent - heldCount, 0);
-            int gone = Math.Min(sent, heldCount);
-            heldCount -= gone;
-            held.AsSpan(gone, heldCount).CopyTo(held);
-            if (sent < all) await Until(Wait.Room);
-            int Compose() {
-                var buffer = server.Buffer.AsSpan();
-                held.AsSpan(0, heldCount).CopyTo(buffer);
-                int room = Math.Min(buffer.Length, wire.Most) - heldCount;
-                var some = buffer.Slice(heldCount, (int)Math.Min(end - position, Math.Min(Allowance, room)));
-                some = some[..read(some, position)];
-                if (some.IsEmpty && position < end) throw new IOException("the file has become shorter");
-                if (position + some.Length > hashed) hash?.AppendData(some[(int)(hashed - position)..]);
-                hashed = Math.Max(hashed, position + some.Length);
-                return some.Length;
+    // ---- sending ----
+
+    /// <summary>Sends a reply line, at the latest before the next wait for the client.</summary>
+    /// <returns>The same reply, so that a request handler can end with it.</returns>
+    public async ValueTask<Reply> SendReplyAsync(Reply reply)
+    {
+        byte[] line = FormatReply(reply);
+        await SendAsync(line, Escape(line));
+        return reply;
+    }
+
+    /// <summary>Sends a few bytes that are part of a reply, such as a length.</summary>
+    /// <param name="bytes">At most <see cref="MaxLineBytes"/>.</param>
+    /// <param name="shown">What --trace prints for them.</param>
+    public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes, string shown)
+    {
+        Trace.Server(shown);
+        if (_pendingCount + bytes.Length > _pending.Length)
+        {
+            await FlushAsync();
+        }
+
+        if (_pendingCount == 0)
+        {
+            SetMinRate();
+        }
+
+        bytes.CopyTo(_pending.AsMemory(_pendingCount));
+        _pendingCount += bytes.Length;
+    }
+
+    /// <summary>Sends a block: its length, and then its bytes.</summary>
+    /// <param name="length">The number of bytes. Once it is sent, exactly so many have to follow.</param>
+    /// <param name="reader">Where the bytes come from.</param>
+    /// <exception cref="ConnectionAbortedException">The client takes too little in time, or the bytes cannot be read.
+    /// There is no final reply: the client would take it for a part of the block (GET-3).</exception>
+    public async ValueTask SendBlockAsync(long length, BlockReader reader)
+    {
+        await SendAsync(EncodeLength((ulong)length), $"<u64:{length}>");
+        _cannotReply = true;
+        long position = 0;
+        while (position < length)
+        {
+            int count = SendPiece(position, length, reader);
+            position += count;
+            if (count == 0)
+            {
+                await WaitForRoomAsync();
+            }
+
+            await YieldIfSliceIsOverAsync();
+        }
+
+        _cannotReply = false;
+    }
+
+    /// <summary>Waits until all replies are in the kernel's buffer.</summary>
+    /// <exception cref="ConnectionAbortedException">The client takes too little in time.</exception>
+    public async ValueTask FlushAsync()
+    {
+        while (_pendingCount > 0 || _transport.HasUnsentBytes)
+        {
+            SendBuffer(_pending.AsSpan(0, _pendingCount));
+            if (_pendingCount > 0 || _transport.HasUnsentBytes)
+            {
+                await WaitForRoomAsync();
             }
         }
     }
 
-    // ---- waiting: `await Until(…)` is the only await that really waits; all the others lead to it ----
-    Wait wait;
-    Action? goOn;
-    Ending? ending;
-    public long Allowance;                      // octets that it may still move in this turn
-    long moved;                                 // octets moved since the deadline was set
-    bool isPaced;                               // enough of them earn another deadline
-    public long Deadline { get; private set; }
-    public bool WantsRoom => wait is Wait.Room;
-    public bool IsDue(long now) => wait is Wait.Turn || Allowance <= 0 || now >= Deadline;
-    // §7  Nobody begins to wait behind his deadline.  Time that we need for ourselves is not the client's.
-    public Connection Until(Wait reason) {
-        wait = reason;
-        if (wait is Wait.Turn) SetPace();
-        if (Environment.TickCount64 < Deadline) return this;
-        if (!isPaced || moved < Server.BlockStep) throw Audible(new Ending("timeout", Error.Timeout));
-        SetPace();
-        return this;
+    // Sends the pending replies and the next piece of a block in one system call. Returns how many bytes of the block
+    // the kernel has accepted. It may accept 3,000 of 65,536. What it did not accept is read again next time: that is
+    // cheaper than a buffer for each client.
+    private int SendPiece(long position, long length, BlockReader reader)
+    {
+        _pending.AsSpan(0, _pendingCount).CopyTo(SharedBuffer);
+        int room = SharedBuffer.Length - _pendingCount;
+        Span<byte> piece = SharedBuffer.AsSpan(_pendingCount, (int)Math.Min(room, length - position));
+        int count = ReadPiece(reader, piece, position);
+        return SendBuffer(SharedBuffer.AsSpan(0, _pendingCount + count));
     }
 
-    // A word that follows half of another, or of a block, would be taken for the rest of it.
-    Ending Audible(Ending why) => wait is Wait.Room ? new Ending(why.Message) : why;
-    public void End(Ending why) => ending = why;        // from outside; it is thrown where the conversation waits
-    public void GoOn(long share) { Allowance = share; goOn!(); }        // back when it waits again, or is over
+    private static int ReadPiece(BlockReader reader, Span<byte> buffer, long position)
+    {
+        int count;
+        try
+        {
+            count = reader(buffer, position);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            throw new ConnectionAbortedException($"the file cannot be read: {Escape(e.Message)}");
+        }
 
-    // What the compiler makes of `await` calls these four.  `next` is the rest of the method.
-    public Connection GetAwaiter() => this;
-    public bool IsCompleted => false;
-    public void OnCompleted(Action next) => goOn = next;
-    public void GetResult() {
-        if (Environment.CurrentManagedThreadId != server.LoopThread) Environment.FailFast("not the loop's thread");
-        if (ending is not { } why) return;
-        ending = null;
-        throw Audible(why);
+        return count > 0 ? count : throw new ConnectionAbortedException("the file has become shorter");
     }
 
-    // From this very moment: the disk may have taken long since the turn began, and that is not the client's time.
-    void SetDeadline(long milliseconds) => (Deadline, isPaced) = (Environment.TickCount64 + milliseconds, false);
-    void SetPace() { SetDeadline(Server.BlockTime); (isPaced, moved) = (true, 0); }
-    void Trace(string text) { if (server.Traces) server.Log.Add($"#{number} {text}"); }
-    void LogRequest(Exception e) {                      // a client that is simply gone is no news
-        if (e is not Ending) LogRequest($"internal: {Show(e.ToString())}");
-        else if (!IsLeaving && (what != "-" || e is Ending { LastWord: not null })) LogRequest(e.Message);
+    // The buffer begins with the pending replies. Returns how many bytes after these were sent.
+    private int SendBuffer(ReadOnlySpan<byte> buffer)
+    {
+        int sent = _transport.Send(buffer);
+        Record.Sent += sent;
+        _bytesMoved += sent;
+        int repliesSent = Math.Min(sent, _pendingCount);
+        _pendingCount -= repliesSent;
+        _pending.AsSpan(repliesSent, _pendingCount).CopyTo(_pending);
+        return sent - repliesSent;
     }
 
-    void LogRequest(string how) =>                      // "-" is a last word that no request asked for
-        server.Log.Write($"#{number} {what}, {blockLength} octets, "
-            + $"{(what == "-" ? 0 : Environment.TickCount64 - begun)} ms, {how}");
-}
+    // ---- deadlines ----
 
-// ---- Wire: what a conversation's octets go through: the socket as it is, or TLS inside it ---------------------------
-class Wire(Connection connection, int weight = 1) : NetworkStream(connection.Socket, ownsSocket: true) {
-    public virtual int Most => int.MaxValue;            // octets to be sent at once
-    public virtual bool IsOpen => true;
-    public virtual ValueTask Open() => default;
-    protected bool IsStranger => connection.IsStranger;
-    // What has come, one octet at least; 0: nothing more will.
-    public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
-        for (; ; await connection.Until(Wait.Octets)) {
-            if (into.IsEmpty) return 0;                 // TLS asks so whether there is something
-            if (connection.Allowance <= 0) continue;
-            int count = Socket.Receive(into.Span[..(int)Math.Min(into.Length, connection.Allowance)], 0, out var error);
-            if (error is SocketError.WouldBlock) continue;
-            if (error is not SocketError.Success) throw new Ending("reset");
-            connection.Allowance -= count * weight;
-            return count;
+    /// <summary>Lets the other conversations go on if this one has used its share of the iteration (P6).</summary>
+    public ValueTask YieldIfSliceIsOverAsync()
+    {
+        return _loop.IsSliceOver ? new ValueTask(_loop.NextIterationAsync(Socket)) : ValueTask.CompletedTask;
+    }
+
+    // A fixed time, for a request line and for an idle client (LIMIT-1, LIMIT-2).
+    private void SetDeadline(long milliseconds)
+    {
+        _deadline = Environment.TickCount64 + milliseconds;
+        _isMinRate = false;
+        _bytesMoved = 0;
+    }
+
+    // A minimum rate, for blocks and replies: 80 KiB in each interval of 20 s (LIMIT-3).
+    private void SetMinRate()
+    {
+        SetDeadline(MinRateIntervalMs);
+        _isMinRate = true;
+    }
+
+    private async ValueTask WaitForBytesAsync()
+    {
+        await FlushAsync();
+        await WaitAsync(_transport.WhenReadableAsync);
+    }
+
+    private async ValueTask WaitForRoomAsync()
+    {
+        // If this wait fails, part of a message is still unsent, and an error line after it would be misread.
+        bool couldNotReply = _cannotReply;
+        _cannotReply = true;
+        await WaitAsync(_transport.WhenWritableAsync);
+        _cannotReply = couldNotReply;
+    }
+
+    private async ValueTask WaitAsync(Func<long, Task> whenReady)
+    {
+        while (true)
+        {
+            try
+            {
+                await whenReady(_deadline);
+                return;
+            }
+            catch (TimeoutException) when (_isMinRate && _bytesMoved >= MinRateBytes)
+            {
+                // Enough has moved in this interval. The next one begins.
+                SetMinRate();
+            }
         }
     }
 
-    // Takes what there is room for.  Where that is not all, whoever sends waits for room, and comes again.
-    public virtual ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
-        int count = Socket.Send(octets.Span, SocketFlags.None, out var error);
-        if (error is not (SocketError.Success or SocketError.WouldBlock)) throw new Ending("reset");
-        return new(count);
+    // ---- closing ----
+
+    /// <summary>Closes the connection so that the last reply is not lost (CLOSE-1).</summary>
+    /// <param name="finalReply">A reply that is still to be sent, or null.</param>
+    /// <remarks>Closing a socket that has unread bytes sends a reset, and a reset can destroy a reply that the client
+    /// has not read yet. So we say that we will send no more, and read and drop what the client sends until it closes
+    /// its side, too: for at most 2 s and 1 MiB.</remarks>
+    public async Task DrainAsync(Reply? finalReply)
+    {
+        IsDraining = true;
+        if (_cannotReply)
+        {
+            return;
+        }
+
+        if (finalReply is not null && _transport.IsAuthenticated)
+        {
+            await SendReplyAsync(finalReply);
+        }
+
+        await FlushAsync();
+        await _transport.ShutdownSendAsync(_deadline);
+        await DiscardAsync(Environment.TickCount64 + DrainTimeoutMs);
     }
 
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> octets, CancellationToken _ = default) {
-        while (!(octets = octets[await Send(octets)..]).IsEmpty) await connection.Until(Wait.Room);
-    }
-
-    public virtual ValueTask End() {
-        try { Socket.Shutdown(SocketShutdown.Send); return default; }
-        catch (SocketException) { throw new Ending("reset"); }
-    }
-}
-
-// §14  What waits is the wire below TLS, and that waits as the conversation does: so TLS, too, runs on the loop.
-sealed class SealedWire(Connection connection, Key key, SealedWire.Below below) : Wire(connection) {
-    readonly SslStream tls = new(below);
-    bool hasEnded;                              // what still comes is not deciphered any more
-    public override int Most => 16 << 10;       // of that much TLS makes a copy before it waits
-    public override bool IsOpen => tls.IsAuthenticated;
-    public override async ValueTask Open() {
-        try { await tls.AuthenticateAsServerAsync(key.ForServer); }
-        catch (Exception e) { throw Cause(e, "not let in", Error.BadRequest); }
-    }
-
-    public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
-        try { return await (hasEnded ? below : (Stream)tls).ReadAsync(into); }
-        catch (Exception e) { throw Cause(e, "cut"); }
-    }
-
-    public override async ValueTask<int> Send(ReadOnlyMemory<byte> octets) {
-        try { await tls.WriteAsync(octets); }
-        catch (Exception e) { throw Cause(e, "reset"); }
-        return octets.Length;
-    }
-
-    // What is no TLS gets an alert, "unexpected message": its last octet ends a line, for who expects one.
-    public override async ValueTask End() {
-        hasEnded = true;
-        if (IsOpen) await tls.ShutdownAsync();
-        else if (below.IsTls is false) await below.WriteAsync((byte[])[TlsAlert, 3, 3, 0, 2, 2, (byte)'\n']);
-        await below.End();
-    }
-
-    // What is no TLS does not come up to it, nor does a FIN without TLS's own end.
-    public sealed class Below(Connection connection) : Wire(connection, weight: 8) {     // TLS costs more than a copy
-        public bool? IsTls;                     // by its first octet
-        int came;
-        public override async ValueTask<int> ReadAsync(Memory<byte> into, CancellationToken _ = default) {
-            int count = await base.ReadAsync(into);
-            if (count == 0 && !into.IsEmpty) throw new Ending("cut: a FIN, and no end of TLS");
-            if ((came += count) > Server.HandshakeOctets && IsStranger && IsTls is true) throw new Ending("too long");
-            if (IsTls is null && count > 0 && (IsTls = into.Span[0] is TlsHandshake) is false)
-                throw new Ending("not let in: this is no TLS", Error.BadRequest);
-            return count;
+    /// <summary>Gives the pending replies and a last one to the kernel, if it has room for them. Used where the
+    /// connection is closed without draining.</summary>
+    public void SendWithoutWaiting(Reply? finalReply)
+    {
+        byte[] line = finalReply is null || _cannotReply ? [] : FormatReply(finalReply);
+        byte[] bytes = [.. _pending.AsSpan(0, _pendingCount), .. line];
+        if (bytes.Length > 0)
+        {
+            SendBuffer(bytes);
         }
     }
 
-    // An end of ours comes out of TLS as it is, or inside another exception.
-    static Ending Cause(Exception e, string how, Error? lastWord = null) => e as Ending ?? e.InnerException as Ending
-        ?? new Ending($"{how}: {Show((e.InnerException ?? e).Message)}", lastWord);
-    protected override void Dispose(bool disposing) { if (disposing) tls.Dispose(); base.Dispose(disposing); }
+    /// <summary>Ends a conversation that the client has ended: nothing is unread, so there is nothing to
+    /// drain.</summary>
+    public async Task FinishAsync()
+    {
+        SetMinRate();
+        await FlushAsync();
+        await _transport.ShutdownSendAsync(_deadline);
+    }
+
+    public void Dispose()
+    {
+        _loop.Forget(Socket);
+        Record.Disconnected = DateTime.UtcNow;
+        Trace.Server("<close>");
+        _transport.Dispose();
+    }
+
+    private async Task DiscardAsync(long deadline)
+    {
+        int discarded = 0;
+        while (discarded < MaxDrainBytes)
+        {
+            int size = Math.Min(SharedBuffer.Length, MaxDrainBytes - discarded);
+            int count = _transport.Discard(SharedBuffer.AsSpan(0, size));
+            if (count == 0)
+            {
+                return;
+            }
+
+            if (count == Transport.WouldBlock)
+            {
+                await _loop.WhenReadableAsync(Socket, deadline);
+            }
+            else
+            {
+                discarded += count;
+                Record.Received += count;
+            }
+        }
+    }
 }
 
-// ---- Folder: the one folder of pictures, and the rule that a picture in it is whole -------------------------------
-sealed class Folder {
-    // Left to itself, .NET passes over what is hidden, and shows a folder that may not be read as an empty one.
-    public static readonly EnumerationOptions Everything = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
-    public readonly string Root;
-    public readonly string[] Types;
-    public readonly List<string> Warnings = [];
-    const string NoLinks = "the file system of this folder has no hard links, so nothing can be stored in it";
-    readonly bool sync, readOnly;
-    bool hasLinks = true, hasLocks;
-    public Folder(string root, string[] types, bool sync, bool readOnly) {
-        try {
-            (Root, Types, this.sync, this.readOnly) = (Path.GetFullPath(root), types, sync, readOnly);
-            Directory.CreateDirectory(Root);
-            foreach (var _ in Directory.EnumerateFileSystemEntries(Root, "*", Everything)) break;  // may it be read?
-            if (readOnly) return;
-            TryUpload();
-            foreach (string path in Directory.EnumerateFiles(Root, Upload.Hidden(new string('?', 16)), Everything))
-                if (hasLocks) Sweep(path);
-        } catch (Exception e) when (Files.IsTrouble(e)) {
-            throw new Complaint($"cannot use the folder {Show(Path.GetFullPath(root))}: {e.Message}"
-                + (readOnly ? "" : " (--read-only needs no writing)"), exitCode: 1);
+// =====================================================================================================================
+// Lesson 7: the folder of pictures
+//
+// What it teaches: a name that comes from the network is checked before it becomes a path. A file that arrives is
+// written under a temporary name and gets its own name last, in one step that fails if the name is taken. So it is
+// complete or absent at every moment, even if the process is killed, and of two uploads of one name exactly one wins:
+//
+//     PUT|cat.png                      the folder                      PUT|cat.png, at the same time
+//     create .…1f.up, lock it   ──►    .…1f.up
+//                                      .…1f.up  .…9c.up         ◄──    create .…9c.up, lock it
+//     write the bytes                  (both grow, hidden)             write the bytes
+//     link .…1f.up as cat.png   ──►    cat.png appears, complete
+//                                      cat.png is taken         ◄──    link .…9c.up as cat.png: fails
+//     remove .…1f.up, OK                                               remove .…9c.up, ER|exists
+//
+// Protocol.md: P1 to P3 (complete, never overwritten, OK comes last), P5 (--sync), P10 (what is served), P12 (leftovers
+// of killed servers), GET-2, GET-4, PUT-4, PUT-6 to PUT-8.
+//
+// See it:  ls -a images                        during a large upload
+//
+// You can stop here: the next lesson uses these two classes.
+// =====================================================================================================================
+
+/// <summary>A file that is open to be sent.</summary>
+/// <param name="handle">The open file.</param>
+/// <param name="length">Its length when it was opened, in bytes. Exactly so many are sent (GET-3).</param>
+internal sealed class ImageFile(SafeFileHandle handle, long length) : IDisposable
+{
+    public long Length { get; } = length;
+
+    /// <summary>When the file was last modified, in UTC.</summary>
+    public DateTime Modified => ClampedTime.Of(() => File.GetLastWriteTimeUtc(handle));
+
+    /// <summary>Reads bytes from this position on. Returns 0 at the end of the file.</summary>
+    /// <exception cref="IOException">The disk fails.</exception>
+    public int Read(Span<byte> buffer, long position) => RandomAccess.Read(handle, buffer, position);
+
+    public void Dispose() => handle.Dispose();
+}
+
+/// <summary>The one folder that the server serves.</summary>
+internal sealed partial class ImageFolder
+{
+    private const string NoHardLinks = "the file system of this folder has no hard links, so uploads are not possible";
+
+    // By default .NET skips hidden files and treats a folder that it may not read as an empty one.
+    private static readonly EnumerationOptions AllEntries = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
+
+    private readonly bool _sync;
+    private readonly bool _readOnly;
+    private bool _hasHardLinks = true;
+
+    public ImageFolder(string path, ServerSettings settings, EventLoop loop)
+    {
+        Path = System.IO.Path.GetFullPath(path);
+        Types = settings.Types;
+        _sync = settings.Sync;
+        _readOnly = settings.ReadOnly;
+        _listings = new ListingBuilder(loop, Path, Types);
+    }
+
+    public string Path { get; }
+
+    /// <summary>The file extensions that are served and accepted, in lower case.</summary>
+    public string[] Types { get; }
+
+    /// <summary>Opens a file to be sent.</summary>
+    /// <returns><see cref="Reply.Ok"/>, or why there is no file: `bad-name`, `bad-type`, `not-found` for everything
+    /// that LIST would not show (GET-2), or `storage` if it cannot be read (GET-4).</returns>
+    public Reply TryOpen(string name, out ImageFile? image)
+    {
+        image = null;
+        Reply nameCheck = ValidateName(name, Types);
+        if (!nameCheck.IsOk)
+        {
+            return nameCheck;
+        }
+
+        try
+        {
+            var entry = new FileInfo(GetPath(name));
+            if (!HasItsOwnName(entry, name) || !IsServable(entry))
+            {
+                return Reply.NotFound;
+            }
+
+            image = Open(entry.FullName);
+            return image.Length > 0 ? Reply.Ok : Reply.NotFound;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException || IsImpossibleName(e))
+        {
+            return Reply.NotFound;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            return Reply.Storage.WithCause(e);
         }
     }
 
-    public string PathOf(string name) => Path.Combine(Root, name);      // opened only for names that pass the rule
-    // §5.2  Null: nothing that a listing would show.
-    public SafeFileHandle? Open(string name) {
-        var file = new FileInfo(PathOf(name));
-        bool isItsName = Path.GetFileName(file.FullName).Equals(name, StringComparison.OrdinalIgnoreCase);
-        return isItsName && IsPicture(file.Attributes, file.Exists ? file.Length : 0)
-            ? File.OpenHandle(file.FullName, share: FileShare.ReadWrite | FileShare.Delete) : null;
+    /// <summary>Begins to store a file. The result is always an upload; one that is refused stores nothing.</summary>
+    /// <param name="name">The name that the client asks for.</param>
+    /// <param name="order">Which refusal counts if there are several.</param>
+    public Upload BeginUpload(string name, RefusalOrder order)
+    {
+        var upload = new Upload(Path, GetPath(name), _sync, order);
+        upload.Refuse(CheckUpload(name));
+        if (upload.Result.IsOk)
+        {
+            upload.CreateFile();
+        }
+
+        return upload;
     }
 
-    // P10  .NET shows a pipe or a device as an empty file; opening one could wait for ever.
-    public static bool IsPicture(FileAttributes attributes, long length) =>
-        length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
-    // §5.3  Null, and why not.
-    public Upload? BeginUpload(string name, out Error? refusal) {
-        refusal = CheckName(name, Types);
-        try {
-            refusal ??= Files.IsTaken(PathOf(name)) ? Error.Exists : readOnly ? Error.Denied : null;
-            if (!hasLinks) throw new IOException(NoLinks);
-            return refusal is null ? new Upload(Root, PathOf(name), sync) : null;
-        } catch (Exception e) when (Files.IsTrouble(e)) {
-            refusal ??= Error.Storage.Because(e);
+    // Only for names that have passed ValidateName: those have no separator and cannot leave the folder.
+    private string GetPath(string name) => System.IO.Path.Combine(Path, name);
+
+    private Reply CheckUpload(string name)
+    {
+        Reply nameCheck = ValidateName(name, Types);
+        if (!nameCheck.IsOk)
+        {
+            return nameCheck;
+        }
+
+        try
+        {
+            if (FileSystem.EntryExists(GetPath(name)))
+            {
+                return Reply.Exists;
+            }
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            return _readOnly ? Reply.Denied : Reply.Storage.WithCause(e);
+        }
+
+        if (_readOnly)
+        {
+            return Reply.Denied;
+        }
+
+        return _hasHardLinks ? Reply.Ok : Reply.Storage.WithCause(NoHardLinks);
+    }
+
+    /// <summary>Whether an entry is served: a regular file that is not empty (P10).</summary>
+    /// <remarks>Look before you open. Opening a pipe would wait for its other end, and the server with it. .NET shows a
+    /// pipe or a device as an empty file.</remarks>
+    private static bool IsServable(FileInfo entry) => IsServable(entry.Attributes, entry.Exists ? entry.Length : 0);
+
+    private static bool IsServable(FileAttributes attributes, long length)
+    {
+        return length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
+    }
+
+    private static ImageFile Open(string path)
+    {
+        SafeFileHandle handle = File.OpenHandle(path, share: FileShare.ReadWrite | FileShare.Delete);
+        try
+        {
+            // Some file systems find out at the first read that they cannot read a file. Later it would be too late.
+            long length = RandomAccess.Read(handle, stackalloc byte[1], fileOffset: 0) == 0 ? 0
+                : RandomAccess.GetLength(handle);
+            return new ImageFile(handle, length);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+}
+
+/// <summary>A file that arrives. It is written under a temporary name, and gets its own name when it is complete.
+/// </summary>
+/// <remarks>The lock on the temporary file says that its server is alive. It is released after the temporary name is
+/// gone, so that no other server takes the file for a leftover.</remarks>
+internal sealed partial class Upload(string folder, string targetPath, bool sync, RefusalOrder order) : IDisposable
+{
+    private SafeFileHandle? _file;
+    private string _temporaryPath = "";
+    private long _length;
+
+    /// <summary><see cref="Reply.Ok"/> so far, or why the file will not be stored.</summary>
+    public Reply Result { get; private set; } = Reply.Ok;
+
+    /// <summary>The name of a temporary file. It begins with a dot, so LIST does not show it.</summary>
+    public static string TemporaryName(string id) => $".imagetransfer-{id}.up";
+
+    /// <summary>Refuses the upload, unless the reply is OK or an earlier refusal counts. The temporary file is removed.
+    /// </summary>
+    public void Refuse(Reply reply)
+    {
+        bool comesFirst = Result.IsOk || (order == RefusalOrder.FirstInTable && reply.Row < Result.Row);
+        if (!reply.IsOk && comesFirst)
+        {
+            Result = reply;
+            Dispose();
+        }
+    }
+
+    public void CreateFile()
+    {
+        try
+        {
+            _temporaryPath = Path.Combine(folder, TemporaryName($"{Random.Shared.NextInt64():x16}"));
+            _file = FileSystem.CreateLocked(_temporaryPath, FileShare.Read | FileShare.Delete);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            Refuse(Reply.Storage.WithCause(e));
+        }
+    }
+
+    /// <summary>Appends bytes to the file. The bytes of a refused upload are dropped.</summary>
+    public void Write(ReadOnlySpan<byte> bytes)
+    {
+        if (_file is null)
+        {
+            return;
+        }
+
+        try
+        {
+            FileSystem.Write(_file, bytes, _length);
+            _length += bytes.Length;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            Refuse(Reply.Storage.WithCause(e));
+        }
+    }
+
+    /// <summary>Gives the complete file its name, unless the upload was refused. Nothing remains open afterwards: when
+    /// the client reads OK, the file belongs to the folder (P3).</summary>
+    public void Publish()
+    {
+        if (_file is null)
+        {
+            return;
+        }
+
+        try
+        {
+            ApplyModified(_file);
+            FlushIfSync(_file);
+            if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))
+            {
+                FlushNameIfSync(_file);
+            }
+            else
+            {
+                Refuse(Reply.Exists);
+            }
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            Refuse(Reply.Storage.WithCause(e));
+        }
+        finally
+        {
+            Dispose();
+        }
+    }
+
+    /// <summary>Removes the temporary name and releases the lock.</summary>
+    public void Dispose()
+    {
+        if (_file is null)
+        {
+            return;
+        }
+
+        try
+        {
+            File.Delete(_temporaryPath);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            // The name stays for now. The next start of a server on this folder removes it.
+        }
+
+        _file.Dispose();
+        _file = null;
+    }
+}
+
+// =====================================================================================================================
+// Lesson 8: LIST, GET and PUT
+//
+// What it teaches: with the classes of the lessons before, each request is one short method that reads like its
+// paragraph of Protocol.md: check, answer, send or receive a block. Each method sends exactly one reply before it
+// returns (PUT sends two: the go-ahead, and the result).
+//
+// The path of a timeout: the event loop ends a wait that is late; TimeoutException passes through ReadLineAsync, or
+// through a handler and its `using`s, which remove the temporary file; RunAsync catches it, sends ER|timeout, and
+// closes. A reset, a stop and the end of a client's stream inside a block take the same path as a
+// ConnectionAbortedException.
+//
+// Protocol.md: LIST-1, LIST-2, GET-1 to GET-4, PUT-1 to PUT-7, ERR-1, ERR-2, CLOSE-1, CLOSE-2, P11 (one answer).
+//
+// See it:  make test STAGE=4                   stages 2, 3 and 4 are LIST, GET and PUT
+//
+// You can stop here: the last lesson accepts the clients.
+// =====================================================================================================================
+
+/// <summary>Answers the requests of one client.</summary>
+internal sealed partial class RequestHandler(Connection connection, ImageFolder folder, ServerSettings settings,
+    ConnectionHistory history, Log log)
+{
+    /// <summary>The whole conversation with one client. It never throws.</summary>
+    /// <param name="rejection">A reply for a client that is turned away, or null.</param>
+    /// <param name="mayDrain">Whether one more connection may be closed slowly.</param>
+    public async Task RunAsync(Reply? rejection, Func<bool> mayDrain)
+    {
+        Reply? finalReply = rejection;
+        bool mustDrain = true;
+        connection.IsDraining = rejection is not null;
+        try
+        {
+            await connection.HandshakeAsync();
+            if (rejection is null)
+            {
+                mustDrain = await AnswerRequestsAsync();
+            }
+        }
+        catch (ConnectionAbortedException e)
+        {
+            finalReply = e.FinalReply;
+            mustDrain = finalReply is not null;
+            LogUnlessIdle(e.Message, isWorthALine: mustDrain);
+        }
+        catch (TimeoutException)
+        {
+            finalReply = Reply.Timeout;
+            LogUnlessIdle(Reply.Timeout.Code, isWorthALine: true);
+        }
+        catch (Exception e)
+        {
+            // A mistake in this program. It ends this connection and no other.
+            finalReply = Reply.Internal;
+            LogOutcome(Reply.Internal.WithCause(e.ToString()));
+        }
+
+        await CloseAsync(finalReply, mustDrain, mayDrain);
+    }
+
+    // Returns true if the last reply closes the connection, false if the client has ended it.
+    private async Task<bool> AnswerRequestsAsync()
+    {
+        while (true)
+        {
+            await connection.YieldIfSliceIsOverAsync();
+            if (connection.IsStopping)
+            {
+                throw new ConnectionAbortedException(Reply.Stopping.Code, Reply.Stopping);
+            }
+
+            Request? request = await ReadRequestAsync();
+            if (request is null)
+            {
+                await connection.FinishAsync();
+                return false;
+            }
+
+            Reply reply = await AnswerAsync(request);
+            LogOutcome(reply);
+            if (reply.ClosesConnection)
+            {
+                return true;
+            }
+        }
+    }
+
+    // Returns null if the client has ended its sending between two requests.
+    private async ValueTask<Request?> ReadRequestAsync()
+    {
+        ForgetRequest();
+        ReadOnlyMemory<byte> line = await connection.ReadLineAsync();
+        if (line.IsEmpty)
+        {
             return null;
         }
+
+        bool isComplete = line.Span[^1] == (byte)'\n';
+        Request request = isComplete ? ParseRequest(line.Span[..^1]) : new InvalidRequest(Reply.BadRequest);
+        NoteRequest(request, line.Span);
+        return request;
     }
 
-    // P12  Temporaries of dead servers: a living one holds a lock on each of its own, which makes this open fail.
-    // Opening for writing too never waits, whatever has been planted under such a name.  True: it was, and is gone.
-    static bool Sweep(string path) {
-        try {
-            using var dead = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None,
-                FileOptions.DeleteOnClose);
-            return true;
-        } catch (Exception e) when (Files.IsTrouble(e)) { return false; }
+    private async ValueTask<Reply> AnswerAsync(Request request)
+    {
+        return request switch
+        {
+            ListRequest => await HandleListAsync(),
+            GetRequest get => await HandleGetAsync(get),
+            PutRequest put => await HandlePutAsync(put),
+            StatusRequest => await HandleStatusAsync(),
+            InvalidRequest invalid => await connection.SendReplyAsync(invalid.Error),
+            _ => throw new InvalidOperationException($"no handler for {request.GetType().Name}"),
+        };
     }
 
-    // What this folder cannot do is said at the start, and not found out by the first upload.
-    void TryUpload() {
-        string name = PathOf(Upload.Hidden($"{Random.Shared.NextInt64():x16}"));
-        using var probe = new Upload(Root, name, sync: false);
-        hasLinks = probe.TryPublish() is null;
-        hasLocks = !Sweep(probe.Temporary);
-        if (hasLinks) File.Delete(name); else Warnings.Add(NoLinks);
-        if (!hasLocks) Warnings.Add("this folder has no locks, so what dead servers have left in it is not removed");
-    }
-
-    // ---- §5.1  listings: one at a time, for all who asked before it was begun ----
-    Listing? asked, made;               // the next one · the one that is being made
-    IEnumerator<bool>? making;
-    public bool IsListing => made is not null || asked is not null;
-    public Listing AskForListing() => (asked ??= new Listing(Root, Types)).Share();
-    // One slice of a turn.  Whatever goes wrong costs those who asked, and no other.
-    public void ListOn() {
-        if (made is null && asked is { } next) (made, asked, making) = (next, null, next.Make());
-        if (made is null) return;
-        long until = Stopwatch.GetTimestamp() + Stopwatch.Frequency / 1000;
-        try {
-            while (made.IsWanted && making!.MoveNext())
-                if (Stopwatch.GetTimestamp() >= until) return;
-            making!.Dispose();
-        } catch (Exception e) { made.Trouble = e; }
-        (made.IsReady, made, making) = (true, null, null);
-    }
-}
-
-// §5.1  One listing, made a slice a turn, so that no folder is too large for the others to wait for.
-sealed class Listing(string root, string[] types) : IDisposable {
-    public bool IsReady;
-    public Exception? Trouble;
-    Stream? lines;
-    int sharers;
-    public bool IsWanted => sharers > 0;
-    public Listing Share() { sharers++; return this; }
-    public void Dispose() { if (--sharers == 0) lines?.Dispose(); }
-    public Stream Lines => Trouble is null ? lines! : throw new IOException(Trouble.Message);
-    // A line, formatted already: a piece of a chunk, of which the name comes first.
-    readonly record struct Line(byte[] Chunk, int Start, short NameLength, short Length) {
-        public ReadOnlySpan<byte> Name => Chunk.AsSpan(Start, NameLength);
-        public ReadOnlySpan<byte> Octets => Chunk.AsSpan(Start, Length);
-    }
-
-    byte[] chunk = [];
-    int used;
-    // Into a heap, and out of it again in order.  After each step it may have to wait for its next slice.
-    public IEnumerator<bool> Make() {
-        var heap = new PriorityQueue<byte, Line>(Comparer<Line>.Create((a, b) => a.Name.SequenceCompareTo(b.Name)));
-        long length = 0;
-        foreach (var line in new FileSystemEnumerable<Line>(root, LineOf, Folder.Everything)) {
-            if (line.Length > 0) heap.Enqueue(0, line);
-            length += line.Length;
-            yield return true;
+    /// <summary>LIST: a block with one line for each file, sorted by name (LIST-1, LIST-2).</summary>
+    private async Task<Reply> HandleListAsync()
+    {
+        // Replies to earlier requests do not wait for the listing. A large folder takes a while.
+        await connection.FlushAsync();
+        Listing listing = await GetListingAsync();
+        if (!listing.Result.IsOk)
+        {
+            return await connection.SendReplyAsync(listing.Result);
         }
-        lines = Files.Scratch((ulong)length);
-        for (Line last = default; heap.TryDequeue(out _, out var line); last = line) {
-            if (!line.Name.SequenceEqual(last.Name)) lines.Write(line.Octets);  // a name with U+FFFD and its doubles
-            yield return true;
+
+        await connection.SendReplyAsync(Reply.Ok);
+        await SendTextBlockAsync(listing.Lines);
+        return Reply.Ok;
+    }
+
+    /// <summary>GET: a block with the bytes of the file (GET-1 to GET-4).</summary>
+    private async Task<Reply> HandleGetAsync(GetRequest request)
+    {
+        Reply opened = folder.TryOpen(request.Name, out ImageFile? image);
+        using ImageFile? file = image;
+        if (!opened.IsOk || file is null)
+        {
+            return await connection.SendReplyAsync(opened);
+        }
+
+        if (HasOptions(request))
+        {
+            return await SendWithOptionsAsync(request, file);
+        }
+
+        await connection.SendReplyAsync(Reply.Ok);
+        await SendFileAsync(request.Name, file);
+        return Reply.Ok;
+    }
+
+    private async Task SendFileAsync(string name, ImageFile file)
+    {
+        _blockLength = file.Length;
+        await connection.SendBlockAsync(file.Length, file.Read);
+        connection.Trace.Server($"<file:{name}>");
+    }
+
+    /// <summary>PUT: the go-ahead, a block from the client, and then the result (PUT-1 to PUT-7).</summary>
+    private async Task<Reply> HandlePutAsync(PutRequest request)
+    {
+        using Upload upload = folder.BeginUpload(request.Name, OrderOfRefusals(request));
+        if (!upload.Result.IsOk && !MustReadBlockFirst(request))
+        {
+            // Refused before any data is sent: it costs the client one round trip and no more.
+            return await connection.SendReplyAsync(upload.Result);
+        }
+
+        await connection.SendReplyAsync(Reply.Ok);
+        ulong length = await ReadLengthAsync();
+        if (length > (ulong)settings.MaxSize)
+        {
+            // Compared as an unsigned number: as a signed one, 2^64-1 would be -1, which is smaller than any limit.
+            return await connection.SendReplyAsync(Reply.TooLarge);
+        }
+
+        await ReceiveFileAsync(request, upload, (long)length);
+        upload.Publish();
+        return await connection.SendReplyAsync(upload.Result);
+    }
+
+    private async ValueTask<ulong> ReadLengthAsync()
+    {
+        ulong length = DecodeLength(await connection.ReadExactlyAsync(LengthSize));
+        connection.Trace.Client($"<u64:{length}>");
+        return length;
+    }
+
+    // A block is read to its end even if it is refused, so that the next request is found where it begins (PUT-6).
+    private async Task ReceiveFileAsync(PutRequest request, Upload upload, long length)
+    {
+        _blockLength = length;
+        byte[] start = await connection.PeekAsync((int)Math.Min(length, SignatureSize));
+        upload.Refuse(length == 0 ? Reply.Empty : HasSignature(request.Name, start) ? Reply.Ok : Reply.BadType);
+        upload.Modified = request.Modified;
+        await connection.ReceiveBlockAsync(length, WithDigest(request, upload.Write));
+        connection.Trace.ClientBlock(request.Name, length, upload.Result.IsOk);
+        await CheckDigestAsync(request, upload);
+    }
+
+    private async Task CloseAsync(Reply? finalReply, bool mustDrain, Func<bool> mayDrain)
+    {
+        try
+        {
+            if (mustDrain && (connection.IsDraining || mayDrain()))
+            {
+                await connection.DrainAsync(finalReply);
+            }
+            else
+            {
+                connection.SendWithoutWaiting(finalReply);
+            }
+        }
+        catch (Exception e) when (e is ConnectionAbortedException or TimeoutException)
+        {
+            // The client did not wait for the end. There is no more that the server could tell it.
+        }
+        catch (Exception e)
+        {
+            LogOutcome(Reply.Internal.WithCause(e.ToString()));
+        }
+        finally
+        {
+            DisposeDigest();
+            connection.Dispose();
+            log.Info($"#{connection.Id} disconnected: {connection.Record.Requests} requests, "
+                + $"{connection.Record.Received} bytes in, {connection.Record.Sent} bytes out");
         }
     }
-
-    // The default line, of no octets, stands for what is no picture.
-    Line LineOf(ref FileSystemEntry entry) {
-        string name = entry.FileName.ToString();
-        if (CheckName(name, types) is not null || !Folder.IsPicture(entry.Attributes, entry.Length)) return default;
-        if (chunk.Length - used < MaxLine)
-            (chunk, used) = (GC.AllocateUninitializedArray<byte>(Math.Clamp(chunk.Length * 4, 4096, 1 << 20)), 0);
-        Utf8.TryWrite(chunk.AsSpan(used), $"{name}|{entry.Length}|{Show(Modified(ref entry))}\n", out int length);
-        used += length;
-        return new Line(chunk, used - length, (short)Encoding.UTF8.GetByteCount(name), (short)length);
-    }
-
-    // A date that .NET cannot hold is shown as the last it can.
-    static DateTime Modified(ref FileSystemEntry entry) {
-        try { return entry.LastWriteTimeUtc.UtcDateTime; }
-        catch (ArgumentOutOfRangeException) { return new DateTime(DateTime.MaxValue.Ticks, DateTimeKind.Utc); }
-    }
 }
 
-// One file on its way in: written under a hidden name, then given its own.  Disposing of it removes the hidden name and
-// only then lets go of its lock, so that no sweep ever takes it for a dead one.
-sealed class Upload : IDisposable {
-    readonly SafeFileHandle handle;
-    readonly string final;
-    readonly bool sync;
-    public string Temporary = "";
-    long length;
-    public static string Hidden(string id) => $".imagetransfer-{id}.up";
-    public Upload(string folder, string final, bool sync) {
-        (this.final, this.sync) = (final, sync);
-        handle = Files.OpenHidden(() => Temporary = Path.Combine(folder, Hidden($"{Random.Shared.NextInt64():x16}")),
-            FileMode.CreateNew, FileShare.Read | FileShare.Delete);
-    }
+// =====================================================================================================================
+// Lesson 9: the server
+//
+// What it teaches: how to accept clients without being stopped by them, how to limit their number, and how to stop.
+// The order within an iteration matters: first the conversations that are ready go on, then those that have ended are
+// forgotten, and then new clients are accepted. In another order, a client that closes its connection and connects
+// again would count twice and be told that the server is busy.
+//
+// Protocol.md: CONN-1, P9 (capacity), CLOSE-3, CLOSE-4 and P12 (stopping).
+//
+// See it:  make test STAGE=8                   a hundred clients, and the next one reads ER|busy
+//
+// You have read a whole server when you have read this. The appendices after it can be read in any order.
+// =====================================================================================================================
 
-    // Null, or `storage`.
-    public Error? TryWrite(ReadOnlySpan<byte> octets) {
-        try { RandomAccess.Write(handle, octets, length); }
-        catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
-        length += octets.Length;
-        return null;
-    }
+/// <summary>Accepts clients, and runs until it is told to stop.</summary>
+internal sealed partial class Server
+{
+    private const int MaxAcceptsPerIteration = 16;
+    private const int MaxDraining = 256;
+    private const int MaxSockets = 65_500;              // Socket.Select accepts 65,536
+    private const int AcceptBackoffMs = 100;
+    private const int ShutdownGraceMs = 10_000;
+    private const int FinalReplyGraceMs = 2_000;
 
-    // P1, P2, P5  Null, `exists` or `storage`.
-    public Error? TryPublish() {
-        try {
-            if (sync) Flush(handle);
-            if (!Files.Publish(Temporary, final)) return Error.Exists;
-            try { if (sync) FlushName(Path.GetDirectoryName(final)!); }
-            catch (IOException) { File.Delete(final); throw; }          // it will be refused, so it must not be there
-            return null;
-        } catch (Exception e) when (Files.IsTrouble(e)) { return Error.Storage.Because(e); }
-    }
+    private readonly ServerSettings _settings;
+    private readonly Log _log;
+    private readonly EventLoop _loop = new();
+    private readonly HashSet<Connection> _connections = [];
+    private readonly List<Connection> _finished = [];
+    private readonly ConnectionHistory _history = new();
+    private readonly ImageFolder _folder;
+    private readonly Socket _listener;
+    private Task _listenerIsReadable = Task.CompletedTask;
+    private long _acceptResumesAt;
+    private long _shutdownDeadline;
+    private int _lastId;
+    private bool _isStopping;
 
-    public void Dispose() {
-        try { File.Delete(Temporary); } catch (Exception e) when (Files.IsTrouble(e)) { }   // the next start sweeps it
-        handle.Dispose();
-    }
-
-    // .NET flushes, and does not say if that fails.  Windows flushes a name with its file.
-    void Flush(SafeFileHandle what) {
-        if (!OperatingSystem.IsWindows() && (what.IsInvalid || fsync(what) != 0)) throw new IOException("cannot flush");
-        if (!OperatingSystem.IsLinux()) RandomAccess.FlushToDisk(handle);       // a Mac's disk wants to be told, too
-    }
-
-    void FlushName(string folder) {
-        using var names = OperatingSystem.IsWindows() ? null : new SafeFileHandle(open(folder, 0), ownsHandle: true);
-        Flush(names ?? handle);
-    }
-
-    [DllImport("libc")] static extern int open(string path, int flags);
-    [DllImport("libc")] static extern int fsync(SafeFileHandle what);
-}
-
-// ---- Log: one line an event, by a thread of its own, since a terminal or pipe that nobody reads blocks its writer -
-sealed class Log {
-    readonly BlockingCollection<string> lines = new(boundedCapacity: 1000);
-    readonly TextWriter stderr = Console.Error;         // opened now: later there may be no descriptor for it
-    readonly bool quiet;
-    readonly Thread writer;
-    int dropped;
-    public Log(bool quiet) {
-        this.quiet = quiet;
-        (writer = new Thread(WriteOut) { IsBackground = true }).Start();
-    }
-
-    public void Write(string what) { if (!quiet) Add($"{Show(DateTime.UtcNow)} {what}"); }
-    public void Add(string line) { if (!lines.TryAdd(line)) Interlocked.Increment(ref dropped); }
-    void WriteOut() {
-        foreach (string line in lines.GetConsumingEnumerable())
-            try {
-                stderr.WriteLine(line);
-                if (Interlocked.Exchange(ref dropped, 0) is > 0 and var count) stderr.WriteLine($"({count} left out)");
-            } catch (IOException) { Interlocked.Increment(ref dropped); }   // a full disk, say, must not end the server
-    }
-
-    public void Drain() {                               // bounded: an end must not wait for a reader either
-        lines.CompleteAdding();
-        writer.Join(500);
-    }
-}
-
-// ---- The command line ----------------------------------------------------------------------------------------------
-// What a person at a terminal has to be told, in one line, before the program ends.
-sealed class Complaint(string text, int exitCode = 2) : Exception(text) { public int ExitCode => exitCode; }
-
-// What was typed after "server" or "client".  The help text is the table of options: what is not in it does not exist,
-// and a word one blank behind an option's name says that it takes a value.
-sealed class Options {
-    readonly Dictionary<string, string> given = [];
-    public readonly List<string> Words = [];
-    public Options(string[] args, string help) {
-        var takesValue = help.Split('\n').Where(line => line.StartsWith("  --"))
-            .Select(line => line.Trim().Split(' ')).ToDictionary(words => words[0], words => words[1] != "");
-        for (int i = 0; i < args.Length; i++) {
-            if (args[i] == "--") { Words.AddRange(args[(i + 1)..]); break; }
-            if (args[i] is not ['-', _, ..]) { Words.Add(args[i]); continue; }
-            var parts = args[i].Split('=', 2);
-            string name = parts[0] == "-h" ? "--help" : parts[0];
-            if (!takesValue.TryGetValue(name, out bool takes))
-                throw new Complaint($"there is no option {Show(name)}; see --help");
-            if (!takes && parts.Length == 2) throw new Complaint($"{name} takes no value");
-            if (takes && parts.Length == 1 && ++i == args.Length) throw new Complaint($"{name} needs a value after it");
-            string value = !takes ? "" : parts.Length == 2 ? parts[1] : args[i];
-            if (takes && value == "") throw new Complaint($"{name} needs a value that is not empty");
-            if (!given.TryAdd(name, value)) throw new Complaint($"{name} is given twice");
+    private void Serve()
+    {
+        while (!_isStopping || _connections.Count > 0)
+        {
+            _loop.RunOnce();
+            ForgetFinished();
+            AcceptClients();
+            AdvanceShutdown();
         }
     }
 
-    public static string? Version => typeof(Options).Assembly.GetName().Version?.ToString(3);
-    public bool Has(string name) => given.ContainsKey(name);
-    public string Text(string name, string otherwise) => given.GetValueOrDefault(name, otherwise);
-    // Digits, then K, M or G where it is a size.
-    public long Number(string name, long otherwise, long most, bool isSize = false) {
-        if (!given.TryGetValue(name, out var text)) return otherwise;
-        int shift = isSize && text is [.., var unit] ? 10 * ("KMG".IndexOf(char.ToUpperInvariant(unit)) + 1) : 0;
-        if (shift > 0) text = text[..^1];
-        if (TryNumber(text, out long number) && number >= 1 && number <= most >> shift) return number << shift;
-        string unitToo = isSize ? ", K, M or G behind it if you like" : "";
-        throw new Complaint($"{name} takes a whole number from 1 to {most}{unitToo}, not '{Show(given[name])}'");
+    private void ForgetFinished()
+    {
+        foreach (Connection connection in _finished)
+        {
+            _connections.Remove(connection);
+        }
+
+        _finished.Clear();
     }
 
-    public string[] Types() => Text("--types", DefaultTypes).ToLowerInvariant().Split(',') is var types
-        && types.All(type => type is not "" && type.All(char.IsAsciiLetterOrDigit)) ? types
-        : throw new Complaint($"--types takes endings like {DefaultTypes}, or any, not '{Show(Text("--types", ""))}'");
-    public static int PortFrom(string text, int least) =>
-        TryNumber(text, out long port) && port >= least && port <= 65535 ? (int)port
-        : throw new Complaint($"a port is a number from {least} to 65535, not '{Show(text)}'");
-    // Digits alone: left to itself, .NET takes " +1 " for a number.
-    static bool TryNumber(string text, out long number) =>
-        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
-    public static int Print(string text) { Console.Out.WriteLine(text); return 0; }
+    private void AcceptClients()
+    {
+        // The listener is a socket like the others: it is readable when a client has connected.
+        if (_isStopping || !_listenerIsReadable.IsCompleted || Environment.TickCount64 < _acceptResumesAt)
+        {
+            return;
+        }
+
+        try
+        {
+            ReserveDescriptors();
+            for (int i = 0; i < MaxAcceptsPerIteration && HasNewClient(); i++)
+            {
+                AcceptClient();
+            }
+        }
+        catch (Exception e) when (e is SocketException or IOException)
+        {
+            // Out of file descriptors. The client stays in the queue, so pause for a moment: the listener would be
+            // readable again at once, and the loop would spin.
+            _log.Info($"cannot accept connections at the moment: {Escape(e.Message)}");
+            ReleaseReservedDescriptors();
+            _acceptResumesAt = Environment.TickCount64 + AcceptBackoffMs;
+            return;
+        }
+
+        _listenerIsReadable = _loop.WhenReadableAsync(_listener, EventLoop.Never);
+    }
+
+    private bool HasNewClient() => _connections.Count < MaxSockets && _listener.Poll(0, SelectMode.SelectRead);
+
+    private void AcceptClient()
+    {
+        Socket? socket = null;
+        Connection connection;
+        try
+        {
+            socket = _listener.Accept();
+            connection = new Connection(_loop, socket, ++_lastId, _settings, _log);
+        }
+        catch (SocketException e) when (IsLostClient(e))
+        {
+            // The client has reset the connection already. That is no reason to pause.
+            socket?.Dispose();
+            return;
+        }
+
+        _log.Info($"#{connection.Id} connected from {connection.Record.Address}");
+        Reply? rejection = IsFull() ? Reply.Busy : null;
+        if (rejection is null)
+        {
+            _history.Add(connection.Record);
+        }
+        else if (!MayDrain())
+        {
+            connection.Dispose();
+            return;
+        }
+
+        _connections.Add(connection);
+        _ = RunAsync(connection, rejection);
+    }
+
+    private static bool IsLostClient(SocketException e)
+    {
+        return e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted
+            or SocketError.NotConnected or SocketError.WouldBlock or SocketError.InvalidArgument;
+    }
+
+    private async Task RunAsync(Connection connection, Reply? rejection)
+    {
+        var handler = new RequestHandler(connection, _folder, _settings, _history, _log);
+        await handler.RunAsync(rejection, MayDrain);
+        _finished.Add(connection);
+    }
+
+    // A client that has closed its connection does not count any more. Its FIN has arrived before the new client did,
+    // but select may have been asked before both. So look once more before a client is turned away.
+    private bool IsFull()
+    {
+        const int MaxLooks = 8;
+        for (int i = 0; i < MaxLooks && CountClients() >= _settings.MaxClients; i++)
+        {
+            _loop.RunOnce(maxWaitMs: 0);
+            ForgetFinished();
+            if (!_loop.HasBacklog)
+            {
+                break;
+            }
+        }
+
+        return CountClients() >= _settings.MaxClients;
+    }
+
+    private int CountClients() => _connections.Count(connection => !connection.IsDraining);
+
+    private bool MayDrain() => _connections.Count(connection => connection.IsDraining) < MaxDraining;
+
+    // No new clients and no new requests. What is running has 10 s to end, and the final replies have 2 s more.
+    private void AdvanceShutdown()
+    {
+        if (!_stopRequested)
+        {
+            return;
+        }
+
+        long now = Environment.TickCount64;
+        if (!_isStopping)
+        {
+            _isStopping = true;
+            _shutdownDeadline = now + ShutdownGraceMs;
+            _listener.Dispose();
+            _loop.Forget(_listener);
+            _log.Info($"stopping, {_connections.Count} connected");
+            StopConnections();
+        }
+
+        if (now >= _shutdownDeadline)
+        {
+            AbortWhere(connection => !connection.IsDraining, Reply.Stopping);
+        }
+
+        if (now >= _shutdownDeadline + FinalReplyGraceMs)
+        {
+            AbortWhere(_ => true, finalReply: null);
+        }
+    }
+
+    private void StopConnections()
+    {
+        foreach (Connection connection in _connections)
+        {
+            connection.IsStopping = true;
+        }
+
+        AbortWhere(connection => connection.IsAwaitingRequest, Reply.Stopping);
+    }
+
+    private void AbortWhere(Func<Connection, bool> condition, Reply? finalReply)
+    {
+        foreach (Connection connection in _connections.Where(condition).ToArray())
+        {
+            _loop.Abort(connection.Socket, new ConnectionAbortedException("stopping", finalReply));
+        }
+    }
 }
 
-static class Program {
-    const string Usage = """
-        ImageTransfer moves pictures between machines.
+// =====================================================================================================================
+// You have read a whole server. From here on: appendices.
+//
+// Appendix: the start of the server, its options and its signals
+// =====================================================================================================================
 
-          imagetransfer server [PORT] [OPTION...]                serve a folder
-          imagetransfer client HOST [PORT] [COMMAND [FILE...]]   list, fetch and add pictures; a prompt without COMMAND
+/// <summary>What the command line of the server says.</summary>
+internal sealed class ServerSettings
+{
+    private const int MaxClientsLimit = 65_000;
+    private const long MaxIdleSeconds = 1_000_000_000;
+    private const string DefaultFolder = "images";
 
-        `imagetransfer server --help` and `imagetransfer client --help` say more; --version says which version this is.
+    private static readonly string[] WithValue =
+        ["--dir", "--listen", "--types", "--max-clients", "--max-size", "--idle", "--key"];
+
+    private static readonly string[] WithoutValue = ["--sync", "--read-only", "--trace", "--quiet", "--help"];
+
+    /// <exception cref="CommandLineException">The command line is wrong.</exception>
+    public ServerSettings(string[] args)
+    {
+        var options = new CommandLineOptions(args, WithValue, WithoutValue);
+        WantsHelp = options.Has("--help");
+        Port = GetPort(options.Positional);
+        Address = GetAddress(options.GetString("--listen") ?? "127.0.0.1");
+        FolderIsNamed = options.Has("--dir");
+        Folder = options.GetPath("--dir") ?? DefaultFolder;
+        Types = options.GetTypes();
+        MaxClients = (int)options.GetNumber("--max-clients", 100, MaxClientsLimit);
+        MaxSize = options.GetSize("--max-size", 1L << 30, long.MaxValue);
+        IdleTimeoutMs = options.GetNumber("--idle", 300, MaxIdleSeconds) * 1000;
+        Sync = options.Has("--sync");
+        ReadOnly = options.Has("--read-only");
+        Trace = options.Has("--trace");
+        Quiet = options.Has("--quiet");
+        KeyPath = options.GetPath("--key");
+    }
+
+    public bool WantsHelp { get; }
+
+    public int Port { get; }
+
+    public IPAddress Address { get; }
+
+    public string Folder { get; }
+
+    /// <summary>Whether --dir was given. A folder that was named is never created.</summary>
+    public bool FolderIsNamed { get; }
+
+    public string[] Types { get; }
+
+    public int MaxClients { get; }
+
+    /// <summary>The largest upload, in bytes.</summary>
+    public long MaxSize { get; }
+
+    public long IdleTimeoutMs { get; }
+
+    public bool Sync { get; }
+
+    public bool ReadOnly { get; }
+
+    public bool Trace { get; }
+
+    public bool Quiet { get; }
+
+    public string? KeyPath { get; }
+
+    /// <summary>The key of --key, once it is loaded.</summary>
+    public KeyFile? Key { get; set; }
+
+    private static int GetPort(IReadOnlyList<string> words)
+    {
+        switch (words)
+        {
+            case []:
+                return DefaultPort;
+            case [var word] when word.All(char.IsAsciiDigit):
+                return CommandLineOptions.ParsePort(word, min: 0);
+            case [var word, ..] when Directory.Exists(CommandLineOptions.ExpandHome(word)):
+                throw new CommandLineException($"a folder is named with --dir: imagetransfer server --dir {word}");
+            case [var word]:
+                throw new CommandLineException(
+                    $"a port is a number from 0 to 65535, not {Quote(word)}; a folder is named with --dir");
+            default:
+                throw new CommandLineException($"the server takes one PORT; what is {Quote(words[1])}?");
+        }
+    }
+
+    private static IPAddress GetAddress(string text)
+    {
+        return IPAddress.TryParse(text, out IPAddress? address) ? address : throw new CommandLineException(
+            $"--listen takes an address such as 127.0.0.1, 0.0.0.0 or ::, not {Quote(text)}");
+    }
+}
+
+internal sealed partial class Server
+{
+    private const string Help = """
+        usage: imagetransfer server [PORT] [OPTION...]
+
+        Serves the pictures of one folder until Ctrl-C. PORT is 7005 unless given; 0 chooses a free one.
+
+          --dir DIR           the folder to serve; it has to exist (default: images, which is created)
+          --listen ADDRESS    127.0.0.1: this machine only; 0.0.0.0 or ::: the network (default: 127.0.0.1)
+          --types LIST        file extensions to serve and accept: a list such as jpg,png,pdf; or images, for every
+                              kind of picture; or any (default: jpg,jpeg,png)
+          --max-clients N     further clients are told to try again later (default: 100)
+          --max-size BYTES    the largest upload; K, M and G are allowed, 1G is 1,073,741,824 bytes (default: 1G)
+          --idle SECONDS      disconnect a client that sends no request for this long (default: 300)
+          --sync              flush each upload to the disk before it is confirmed, so that it survives a power cut
+          --read-only         accept no uploads
+          --key FILE          encrypt, and let in only clients that have this file; it is created if it is missing
+          --trace             print every conversation on stderr, in the notation of Protocol.md
+          --quiet             print no log
+          --help              print this text
         """;
 
-    static int Main(string[] args) {
-        if (OperatingSystem.IsWindows()) Console.OutputEncoding = Encoding.UTF8;        // else the console's code page
-        try {
-            return args switch {
-                ["server", .. var rest]      => Server.Run(rest),
-                ["client", .. var rest]      => Client.Run(rest),
-                ["--help" or "-h" or "help"] => Options.Print(Usage),
-                ["--version"]                => Options.Print($"imagetransfer {Options.Version}"),
-                [] => throw new Complaint("say which half, server or client; --help shows how"),
-                _  => throw new Complaint($"there is no '{Show(args[0])}'; --help shows what there is"),
-            };
-        } catch (Exception e) when (e is Complaint || Files.IsTrouble(e)) {
-            Console.Error.WriteLine($"imagetransfer: {e.Message}");
-            return e is Complaint complaint ? complaint.ExitCode : 1;
+    private PosixSignalRegistration[] _signals = [];
+    private volatile bool _stopRequested;
+    private long _stopRequestedAt;
+
+    /// <summary>Runs a server. It returns when the server has been told to stop.</summary>
+    /// <returns>The exit code.</returns>
+    /// <exception cref="CommandLineException">The server cannot start.</exception>
+    public static int Run(string[] args)
+    {
+        var settings = new ServerSettings(args);
+        if (settings.WantsHelp)
+        {
+            return StandardStreams.Print(Help);
+        }
+
+        var server = new Server(settings);
+        server.AnnounceStart();
+        server.Serve();
+        server._log.Info("stopped");
+        server._log.Drain();
+        return 0;
+    }
+
+    private Server(ServerSettings settings)
+    {
+        _settings = settings;
+        _log = new Log(settings.Quiet);
+
+        // Signals first: from the moment that a client can connect, a signal has to be a clean stop (P12).
+        RegisterSignals();
+        RequireNamedFolder();
+        settings.Key = KeyFile.Load(settings.KeyPath, createIfMissing: true);
+        _listener = Bind(new IPEndPoint(settings.Address, settings.Port));
+        _folder = OpenFolder();
+        LoadWhatIsNeededLater();
+
+        // Last: as soon as a client can connect, the server is ready.
+        Listen(_listener);
+    }
+
+    private void RegisterSignals()
+    {
+        List<PosixSignal> signals = [PosixSignal.SIGINT, PosixSignal.SIGTERM];
+        if (OperatingSystem.IsWindows() || !StandardStreams.IsHangupIgnored())
+        {
+            signals.Add(PosixSignal.SIGHUP);
+        }
+
+        _signals = [.. signals.Select(signal => PosixSignalRegistration.Create(signal, OnSignal))];
+    }
+
+    // This runs on another thread, so it only sets a flag. A second signal ends the process at once, but some senders
+    // deliver one signal twice: within 100 ms it counts as the same.
+    private void OnSignal(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        if (!_stopRequested)
+        {
+            _stopRequestedAt = Environment.TickCount64;
+            _stopRequested = true;
+        }
+        else if (Environment.TickCount64 - _stopRequestedAt > 100)
+        {
+            Environment.Exit(1);
+        }
+    }
+
+    // A folder that was named and is not there is a typing error, or a disk that is not mounted.
+    private void RequireNamedFolder()
+    {
+        bool isMissing = !Directory.Exists(_settings.Folder);
+        if (isMissing && File.Exists(_settings.Folder))
+        {
+            throw new CommandLineException($"{Quote(_settings.Folder)} is not a folder", exitCode: 1);
+        }
+
+        if (isMissing && (_settings.FolderIsNamed || _settings.ReadOnly))
+        {
+            throw new CommandLineException($"there is no folder {Quote(_settings.Folder)}; "
+                + $"mkdir -p {_settings.Folder} creates it", exitCode: 1);
+        }
+    }
+
+    private static Socket Bind(IPEndPoint endpoint)
+    {
+        var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
+        try
+        {
+            if (OperatingSystem.IsWindows())
+            {
+                socket.ExclusiveAddressUse = true;
+            }
+
+            if (endpoint.Address.Equals(IPAddress.IPv6Any))
+            {
+                socket.DualMode = true;
+            }
+
+            socket.Bind(endpoint);
+            return socket;
+        }
+        catch (SocketException e)
+        {
+            throw CannotListen(e, endpoint);
+        }
+    }
+
+    private static void Listen(Socket socket)
+    {
+        try
+        {
+            socket.Listen(backlog: 512);
+        }
+        catch (SocketException e)
+        {
+            throw CannotListen(e, (IPEndPoint)socket.LocalEndPoint!);
+        }
+    }
+
+    private static CommandLineException CannotListen(SocketException e, IPEndPoint endpoint)
+    {
+        return new CommandLineException(e.SocketErrorCode switch
+        {
+            SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; choose another one or free it",
+            SocketError.AccessDenied => $"port {endpoint.Port} needs administrator rights; choose one from 1024 up",
+            SocketError.AddressNotAvailable => $"{endpoint.Address} is not an address of this machine",
+            _ => $"cannot listen on {endpoint}: {e.Message}",
+        }, exitCode: 1);
+    }
+
+    private ImageFolder OpenFolder()
+    {
+        try
+        {
+            if (!Directory.Exists(_settings.Folder))
+            {
+                Directory.CreateDirectory(_settings.Folder);
+                _log.Notice($"created the folder {Path.GetFullPath(_settings.Folder)}");
+            }
+
+            var folder = new ImageFolder(_settings.Folder, _settings, _loop);
+            folder.Prepare();
+            return folder;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            string advice = _settings.ReadOnly ? "" : " (with --read-only the server does not need to write)";
+            throw new CommandLineException($"cannot use the folder {Quote(_settings.Folder)}: {e.Message}{advice}",
+                exitCode: 1);
+        }
+    }
+
+    private void AnnounceStart()
+    {
+        StandardStreams.Print($"listening on {_listener.LocalEndPoint}, folder {Escape(_folder.Path)}");
+        foreach (string notice in _folder.Notices.Concat(ConnectionNotices()))
+        {
+            _log.Notice(notice);
+        }
+    }
+
+    private List<string> ConnectionNotices()
+    {
+        IPAddress address = _settings.Address;
+        int port = ((IPEndPoint)_listener.LocalEndPoint!).Port;
+        string key = _settings.KeyPath is { } path ? $" --key {Path.GetFileName(path)}" : "";
+        if (IPAddress.IsLoopback(address))
+        {
+            return ["this machine only; --listen 0.0.0.0 lets others in"];
+        }
+
+        bool isAny = address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
+        List<IPAddress> addresses = isAny ? AddressesOfThisMachine(address.AddressFamily) : [address];
+        List<string> notices =
+            [.. addresses.Select(own => $"on another machine: imagetransfer client {own} {port}{key}")];
+        if (_settings.Key is null)
+        {
+            notices.Add("warning: without --key, anyone who can reach this port can list, download and upload");
+        }
+
+        return notices;
+    }
+
+    // :: accepts IPv4 clients, too. Addresses that mean something on one machine or one cable only are left out.
+    private static List<IPAddress> AddressesOfThisMachine(AddressFamily family)
+    {
+        try
+        {
+            return [.. NetworkInterface.GetAllNetworkInterfaces()
+                .Where(network => network.OperationalStatus is OperationalStatus.Up or OperationalStatus.Unknown)
+                .SelectMany(network => network.GetIPProperties().UnicastAddresses)
+                .Select(unicast => unicast.Address)
+                .Where(own => own.AddressFamily == AddressFamily.InterNetwork || own.AddressFamily == family)
+                .Where(own => !IPAddress.IsLoopback(own) && !own.IsIPv6LinkLocal)];
+        }
+        catch (NetworkInformationException)
+        {
+            // The system does not tell. The server works all the same; its user has to find out the address.
+            return [];
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: fairness
+//
+// P6 says that no client delays another by more than one bounded iteration. What is bounded is time, because hashing,
+// flushing to the disk and TLS handshakes cost time and move no bytes. There are two rules:
+//
+// 1. An iteration lasts 4 ms. Each conversation that is ready gets a slice of it, and yields when the slice is over
+//    (Connection.YieldIfSliceIsOverAsync). What did not get its turn goes on in the next iteration.
+// 2. The conversation that has used the least time goes first. So a client that asks for one small file does not wait
+//    for ninety others that keep the server busy with large ones.
+//
+// The second rule is known as start-time fair queueing. A conversation that was idle starts at the present virtual
+// time: it cannot save up its unused time.
+// =====================================================================================================================
+
+internal sealed partial class EventLoop
+{
+    private static readonly long IterationTicks = Stopwatch.Frequency * 4 / 1000;
+    private static readonly long MinSliceTicks = Stopwatch.Frequency / 5000;
+
+    private readonly Dictionary<object, long> _timeUsed = [];
+    private readonly HashSet<object> _unauthenticated = [];
+    private long _virtualTime;
+    private long _iterationEnd;
+    private long _sliceTicks;
+    private long _sliceStart;
+
+    /// <summary>Whether the running conversation should let the others go on.</summary>
+    public bool IsSliceOver => Stopwatch.GetTimestamp() - _sliceStart >= _sliceTicks;
+
+    /// <summary>Whether conversations were ready in the last iteration that did not get their turn.</summary>
+    public bool HasBacklog { get; private set; }
+
+    /// <summary>Forgets what is known about a conversation that has ended.</summary>
+    public void Forget(object owner)
+    {
+        _waits.Remove(owner);
+        _timeUsed.Remove(owner);
+        _unauthenticated.Remove(owner);
+        _recent.Remove(owner);
+    }
+
+    /// <summary>A client that has not proved yet that it has the key. Of these, one goes on in each iteration, chosen
+    /// at random, after all the others: a few bytes of a stranger can cost a handshake's worth of arithmetic
+    /// (SEAL-4). </summary>
+    public void SetAuthenticated(object owner, bool isAuthenticated)
+    {
+        if (isAuthenticated)
+        {
+            _unauthenticated.Remove(owner);
+        }
+        else
+        {
+            _unauthenticated.Add(owner);
+        }
+    }
+
+    private void BeginIteration(int readyCount)
+    {
+        HasBacklog = false;
+        _iterationEnd = Stopwatch.GetTimestamp() + IterationTicks;
+        _sliceTicks = Math.Max(IterationTicks / Math.Max(readyCount, 1), MinSliceTicks);
+    }
+
+    private Wait[] InFairOrder(List<Wait> ready)
+    {
+        foreach (Wait wait in ready)
+        {
+            wait.Turn = Math.Max(_timeUsed.GetValueOrDefault(wait.Owner), _virtualTime);
+        }
+
+        Wait[] trusted = [.. ready.Where(wait => !_unauthenticated.Contains(wait.Owner)).OrderBy(wait => wait.Turn)];
+        if (trusted.Length == ready.Count)
+        {
+            return trusted;
+        }
+
+        Wait[] strangers = [.. ready.Where(wait => _unauthenticated.Contains(wait.Owner))];
+        return [.. trusted, strangers[Random.Shared.Next(strangers.Length)]];
+    }
+
+    private bool HasTimeFor(Wait wait)
+    {
+        bool hasTime = Stopwatch.GetTimestamp() < _iterationEnd || _unauthenticated.Contains(wait.Owner);
+        HasBacklog |= !hasTime;
+        return hasTime;
+    }
+
+    private bool IsReadyAndTrusted(Wait wait) => wait.IsReady && !_unauthenticated.Contains(wait.Owner);
+
+    private void BeginSlice() => _sliceStart = Stopwatch.GetTimestamp();
+
+    private void EndSlice(Wait wait)
+    {
+        long used = Stopwatch.GetTimestamp() - _sliceStart;
+        _virtualTime = Math.Max(_virtualTime, wait.Turn);
+        if (_waits.ContainsKey(wait.Owner))
+        {
+            _timeUsed[wait.Owner] = wait.Turn + used;
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: thousands of idle clients
+//
+// Asking the kernel about 1,000 sockets takes ten times as long as answering a small request. So with many connections,
+// the loop asks for 2 ms about those that went on just now, and then about all of them again.
+// =====================================================================================================================
+
+internal sealed partial class EventLoop
+{
+    private const int FullScanIntervalMs = 2;
+    private const int FewConnections = 64;
+
+    private readonly HashSet<object> _recent = [];
+    private readonly List<Wait> _pollSet = [];
+    private long _nextFullScan;
+
+    private void NoteWait(Wait wait) => _recent.Add(wait.Owner);
+
+    private List<Wait> SelectPollSet(ref int maxWaitMs)
+    {
+        long now = Environment.TickCount64;
+        bool isFullScan = _waits.Count <= FewConnections || _recent.Count == 0 || now >= _nextFullScan
+            || maxWaitMs == 0;
+        _pollSet.Clear();
+        if (isFullScan)
+        {
+            _pollSet.AddRange(_waits.Values);
+            _recent.Clear();
+            _nextFullScan = now + FullScanIntervalMs;
+            return _pollSet;
+        }
+
+        foreach (object owner in _recent)
+        {
+            if (_waits.TryGetValue(owner, out Wait? wait))
+            {
+                _pollSet.Add(wait);
+            }
+        }
+
+        maxWaitMs = Math.Min(maxWaitMs, FullScanIntervalMs);
+        return _pollSet;
+    }
+}
+
+// =====================================================================================================================
+// Appendix: running out of file descriptors (P9)
+//
+// The operating system limits how many files and sockets a process has open. A client that cannot be accepted waits
+// in the kernel's queue. For requests of connected clients, and for what .NET itself opens, a few descriptors are
+// reserved.
+// =====================================================================================================================
+
+internal sealed partial class Server
+{
+    private const int ReservedDescriptors = 16;
+
+    private readonly List<Socket> _reserved = [];
+
+    private void ReserveDescriptors()
+    {
+        while (_reserved.Count < ReservedDescriptors)
+        {
+            _reserved.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        }
+    }
+
+    private void ReleaseReservedDescriptors()
+    {
+        _reserved.ForEach(socket => socket.Dispose());
+        _reserved.Clear();
+    }
+
+    // .NET opens the files of its libraries at their first use, which fails if no descriptor is free then. A native
+    // program has no such files.
+    private static void LoadWhatIsNeededLater()
+    {
+        SHA256.HashData([]);
+        GC.KeepAlive(typeof(Activity));
+        GC.KeepAlive(typeof(SslStream));
+        GC.KeepAlive(typeof(Vector<byte>));
+    }
+}
+
+// =====================================================================================================================
+// Appendix: the start of a folder, and what is left over in it (P5, P12)
+// =====================================================================================================================
+
+internal sealed partial class ImageFolder
+{
+    /// <summary>What the person who starts the server should know about this folder.</summary>
+    public List<string> Notices { get; } = [];
+
+    /// <summary>Tries out what the folder can do, and removes the temporary files of servers that were
+    /// killed.</summary>
+    /// <exception cref="IOException">The folder cannot be read, or cannot be written although uploads are allowed.
+    /// </exception>
+    public void Prepare()
+    {
+        bool hasLocks = !_readOnly && ProbeFileSystem();
+        var notServed = new SortedDictionary<string, int>(StringComparer.Ordinal);
+        foreach (string path in Directory.EnumerateFiles(Path, "*", AllEntries))
+        {
+            string name = System.IO.Path.GetFileName(path);
+            if (hasLocks && FileSystemName.MatchesSimpleExpression(Upload.TemporaryName(new string('?', 16)), name))
+            {
+                TryDeleteOrphan(path);
+            }
+            else if (IsPictureOfAnotherType(name))
+            {
+                string type = name[(name.LastIndexOf('.') + 1)..].ToLowerInvariant();
+                notServed[type] = notServed.GetValueOrDefault(type) + 1;
+            }
+        }
+
+        NotePicturesNotServed(notServed);
+    }
+
+    private bool IsPictureOfAnotherType(string name)
+    {
+        return FindNameProblem(name) == NameProblem.None
+            && HasExtension(name, PictureTypes)
+            && !HasExtension(name, Types);
+    }
+
+    private void NotePicturesNotServed(SortedDictionary<string, int> counts)
+    {
+        int total = counts.Values.Sum();
+        if (total > 0)
+        {
+            string pictures = total == 1 ? "1 picture is not served" : $"{total:N0} pictures are not served";
+            Notices.Add($"{pictures} ({string.Join(", ", counts.Keys)}); --types images serves all pictures");
+        }
+    }
+
+    // Uploads a file to nowhere. Returns whether locks work here, without which leftovers cannot be told from uploads
+    // that another server is receiving.
+    private bool ProbeFileSystem()
+    {
+        string name = GetPath(Upload.TemporaryName($"{Random.Shared.NextInt64():x16}"));
+        using var probe = new Upload(Path, name, sync: false, RefusalOrder.FirstFound);
+        probe.CreateFile();
+        if (!probe.Result.IsOk)
+        {
+            throw new IOException(probe.Result.Cause);
+        }
+
+        bool hasLocks = !TryDeleteOrphan(probe.TemporaryPath);
+        if (!hasLocks)
+        {
+            Notices.Add("warning: this folder has no file locks, so leftovers of killed servers are not removed");
+        }
+
+        probe.Publish();
+        _hasHardLinks = probe.Result.IsOk;
+        if (_hasHardLinks)
+        {
+            File.Delete(name);
+        }
+        else
+        {
+            Notices.Add($"warning: {NoHardLinks}");
+        }
+
+        return hasLocks;
+    }
+
+    // Returns true if the file was left over, and is deleted now. A running server holds a lock on its temporary files,
+    // so opening them fails. Opening for writing does not wait, even if somebody has put a pipe there.
+    private static bool TryDeleteOrphan(string path)
+    {
+        try
+        {
+            using SafeFileHandle orphan = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None,
+                FileOptions.DeleteOnClose);
+            return true;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            return false;
+        }
+    }
+}
+
+internal sealed partial class ImageFolder
+{
+    // On Windows, PICTUR~1.PNG is another name for a file with a long name. LIST does not show it.
+    private static bool HasItsOwnName(FileInfo entry, string name)
+    {
+        return !OperatingSystem.IsWindows() || entry.Name.Equals(name, StringComparison.OrdinalIgnoreCase);
+    }
+
+    // Some file systems hold fewer names than our rule allows: shorter ones, or not every character (NAME-4).
+    private static bool IsImpossibleName(Exception e)
+    {
+        const int InvalidArgument = 22;
+        const int IllegalByteSequence = 84;
+        const int IllegalByteSequenceOnMac = 92;
+        return e is PathTooLongException
+            || e is IOException { HResult: InvalidArgument or IllegalByteSequence or IllegalByteSequenceOnMac };
+    }
+}
+
+internal sealed partial class Upload
+{
+    private const int OpenReadOnly = 0;
+
+    public string TemporaryPath => _temporaryPath;
+
+    // With --sync, the bytes are on the disk before the name appears, and the name is on the disk before the OK.
+    private void FlushIfSync(SafeFileHandle file)
+    {
+        if (sync)
+        {
+            Flush(file);
+        }
+    }
+
+    private void FlushNameIfSync(SafeFileHandle file)
+    {
+        if (!sync)
+        {
+            return;
+        }
+
+        try
+        {
+            FlushFolder(file);
+        }
+        catch (IOException)
+        {
+            // The client will read that nothing was stored, so the file must not be there.
+            File.Delete(targetPath);
+            throw;
+        }
+    }
+
+    private void FlushFolder(SafeFileHandle file)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            // Windows flushes a file's name together with the file.
+            Flush(file);
+            return;
+        }
+
+        using var names = new SafeFileHandle(OpenFolder(folder, OpenReadOnly), ownsHandle: true);
+        Flush(names);
+    }
+
+    // .NET's own FlushToDisk does not report errors, so call fsync. On macOS fsync leaves the bytes in the disk's
+    // cache, and FlushToDisk goes on from there.
+    private static void Flush(SafeFileHandle file)
+    {
+        if (!OperatingSystem.IsWindows() && (file.IsInvalid || Fsync(file) != 0))
+        {
+            throw new IOException($"cannot flush to the disk: {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+
+        if (!OperatingSystem.IsLinux())
+        {
+            RandomAccess.FlushToDisk(file);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint OpenFolder(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Fsync(SafeFileHandle file);
+}
+
+// =====================================================================================================================
+// Appendix: large folders (LIST-1, P6)
+//
+// The listing of 100,000 pictures takes a quarter of a second, and no other client should wait for it. So it is made
+// by a conversation of its own, which yields when its slice is over. One listing is made at a time. It is shared by
+// all clients that asked before it began; a client that asks later waits for the next one, because it may have
+// uploaded a file in the meantime. A heap sorts the lines, because it can be filled and emptied in small steps.
+// =====================================================================================================================
+
+/// <summary>The answer to LIST.</summary>
+/// <param name="Result"><see cref="Reply.Ok"/>, or <see cref="Reply.Storage"/> if the folder cannot be read.</param>
+/// <param name="Lines">The block: one line for each file.</param>
+internal sealed record Listing(Reply Result, byte[] Lines);
+
+internal sealed partial class ImageFolder
+{
+    private readonly ListingBuilder _listings;
+
+    /// <summary>Makes a listing of this moment or a later one.</summary>
+    public Task<Listing> ListAsync() => _listings.RequestAsync();
+
+    /// <summary>Makes listings, one at a time.</summary>
+    private sealed class ListingBuilder(EventLoop loop, string folder, string[] types)
+    {
+        private readonly WeakReference<byte[]> _latest = new([]);
+        private Task _running = Task.CompletedTask;
+        private Task<Listing>? _notBegun;
+
+        public Task<Listing> RequestAsync()
+        {
+            _notBegun ??= BuildAsync(_running);
+            return _notBegun;
+        }
+
+        private async Task<Listing> BuildAsync(Task previous)
+        {
+            var owner = new object();
+            do
+            {
+                await loop.NextIterationAsync(owner);
+            }
+            while (!previous.IsCompleted);
+
+            // From here on, a client that asks gets another listing.
+            _running = _notBegun!;
+            _notBegun = null;
+            try
+            {
+                byte[] lines = await BuildLinesAsync(owner);
+                return new Listing(Reply.Ok, ShareIfEqual(lines));
+            }
+            catch (Exception e) when (FileSystem.IsIoFailure(e))
+            {
+                return new Listing(Reply.Storage.WithCause(e), []);
+            }
+            finally
+            {
+                loop.Forget(owner);
+            }
+        }
+
+        private async Task<byte[]> BuildLinesAsync(object owner)
+        {
+            var formatter = new LineFormatter(types);
+            var heap = new PriorityQueue<byte, ListingLine>(ListingLine.ByName);
+            int length = 0;
+            foreach (ListingLine line in new FileSystemEnumerable<ListingLine>(folder, formatter.Format, AllEntries))
+            {
+                if (!line.IsEmpty)
+                {
+                    heap.Enqueue(0, line);
+                    length += line.Bytes.Length;
+                }
+
+                if (loop.IsSliceOver)
+                {
+                    await loop.NextIterationAsync(owner);
+                }
+            }
+
+            return await SortAsync(owner, heap, length);
+        }
+
+        private async Task<byte[]> SortAsync(object owner, PriorityQueue<byte, ListingLine> heap, int length)
+        {
+            byte[] lines = GC.AllocateUninitializedArray<byte>(length);
+            int position = 0;
+            ListingLine previous = default;
+            while (heap.TryDequeue(out _, out ListingLine line))
+            {
+                // .NET shows names that are not UTF-8 with the replacement character U+FFFD, so two names can look
+                // alike.
+                if (!line.Name.SequenceEqual(previous.Name))
+                {
+                    line.Bytes.CopyTo(lines.AsSpan(position));
+                    position += line.Bytes.Length;
+                }
+
+                previous = line;
+                if (loop.IsSliceOver)
+                {
+                    await loop.NextIterationAsync(owner);
+                }
+            }
+
+            return position == length ? lines : lines[..position];
+        }
+
+        // Clients that read slowly keep their listing for a while. While the folder does not change, they all share
+        // one.
+        private byte[] ShareIfEqual(byte[] lines)
+        {
+            if (_latest.TryGetTarget(out byte[]? latest) && latest.AsSpan().SequenceEqual(lines))
+            {
+                return latest;
+            }
+
+            _latest.SetTarget(lines);
+            return lines;
+        }
+    }
+
+    /// <summary>One formatted line: a piece of a larger array, of which the name comes first.</summary>
+    private readonly record struct ListingLine(byte[] Chunk, int Start, int NameLength, int Length)
+    {
+        public static readonly IComparer<ListingLine> ByName =
+            Comparer<ListingLine>.Create((a, b) => a.Name.SequenceCompareTo(b.Name));
+
+        public bool IsEmpty => Length == 0;
+
+        public ReadOnlySpan<byte> Name => Chunk.AsSpan(Start, NameLength);
+
+        public ReadOnlySpan<byte> Bytes => Chunk.AsSpan(Start, Length);
+    }
+
+    /// <summary>Formats the lines of a listing into arrays that grow with their number.</summary>
+    private sealed class LineFormatter(string[] types)
+    {
+        private const int FirstChunkSize = 4 * 1024;
+        private const int MaxChunkSize = 256 * 1024;
+
+        private byte[] _chunk = [];
+        private int _used;
+
+        /// <summary>The line of a directory entry; the default value, which is empty, for an entry that is not served.
+        /// </summary>
+        /// <exception cref="IOException">The system does not tell the size of a file that has not disappeared.
+        /// </exception>
+        public ListingLine Format(ref FileSystemEntry entry)
+        {
+            string name = entry.FileName.ToString();
+            if (!HasExtension(name, types) || FindNameProblem(name) != NameProblem.None)
+            {
+                return default;
+            }
+
+            if (IsServable(entry.Attributes, entry.Length))
+            {
+                return Format(name, entry.Length, GetModified(ref entry));
+            }
+
+            // FileSystemEntry shows a file whose status cannot be read as an empty one. FileInfo throws in that case.
+            var file = new FileInfo(entry.ToFullPath());
+            return IsServable(file) ? Format(name, file.Length, ClampedTime.Of(() => file.LastWriteTimeUtc)) : default;
+        }
+
+        private ListingLine Format(string name, long size, DateTime modified)
+        {
+            if (_chunk.Length - _used < MaxLineBytes)
+            {
+                int chunkSize = Math.Clamp(_chunk.Length * 4, FirstChunkSize, MaxChunkSize);
+                _chunk = GC.AllocateUninitializedArray<byte>(chunkSize);
+                _used = 0;
+            }
+
+            int start = _used;
+            Utf8.TryWrite(_chunk.AsSpan(start), $"{name}|{size}|{modified:s}Z\n", out int length);
+            _used += length;
+            return new ListingLine(_chunk, start, Encoding.UTF8.GetByteCount(name), length);
+        }
+
+        private static DateTime GetModified(ref FileSystemEntry entry)
+        {
+            try
+            {
+                return entry.LastWriteTimeUtc.UtcDateTime;
+            }
+            catch (ArgumentOutOfRangeException)
+            {
+                return ClampedTime.Latest;
+            }
+        }
+    }
+}
+
+/// <summary>Times of files. A date that .NET cannot hold becomes the last one that it can (LIST-1).</summary>
+internal static class ClampedTime
+{
+    public static readonly DateTime Latest = DateTime.SpecifyKind(DateTime.MaxValue, DateTimeKind.Utc);
+
+    public static DateTime Of(Func<DateTime> getTime)
+    {
+        try
+        {
+            return getTime();
+        }
+        catch (ArgumentOutOfRangeException)
+        {
+            return Latest;
+        }
+    }
+}
+
+internal sealed partial class RequestHandler
+{
+    private async Task<Listing> GetListingAsync()
+    {
+        Task<Listing> listing = folder.ListAsync();
+        while (!listing.IsCompleted)
+        {
+            // Asked anew in each iteration: so this conversation can be aborted while it waits.
+            await connection.NextIterationAsync();
+        }
+
+        return await listing;
+    }
+
+    private async Task SendTextBlockAsync(byte[] text)
+    {
+        _blockLength = text.Length;
+        await connection.SendBlockAsync(text.Length, (buffer, position) => CopyPiece(text, position, buffer));
+        connection.Trace.ServerLines(text);
+    }
+
+    private static int CopyPiece(byte[] source, long position, Span<byte> buffer)
+    {
+        int count = (int)Math.Min(buffer.Length, source.Length - position);
+        source.AsSpan((int)position, count).CopyTo(buffer);
+        return count;
+    }
+}
+
+// =====================================================================================================================
+// Appendix: the options of GET and PUT: digest, offset, modified, ahead (DIGEST-1 to AHEAD-3)
+//
+// In the core, each of these four options is answered `unsupported`.
+// =====================================================================================================================
+
+internal sealed partial class RequestHandler
+{
+    private const int HashPieceSize = 128 * 1024;
+
+    private IncrementalHash? _hash;
+
+    private IncrementalHash Hash => _hash ??= IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+
+    private static bool HasOptions(GetRequest request)
+    {
+        return request.Offset > 0 || request.WantsDigest || request.WantsModified;
+    }
+
+    /// <summary>GET with an offset, a digest, or the time of the file.</summary>
+    private async Task<Reply> SendWithOptionsAsync(GetRequest request, ImageFile file)
+    {
+        if (request.Offset > (ulong)file.Length)
+        {
+            return await connection.SendReplyAsync(Reply.BadOffset);
+        }
+
+        long offset = (long)request.Offset;
+        Reply hashed = request.WantsDigest ? await HashPrefixAsync(file, offset) : Reply.Ok;
+        if (!hashed.IsOk)
+        {
+            return await connection.SendReplyAsync(hashed);
+        }
+
+        _blockLength = file.Length - offset;
+        await connection.SendReplyAsync(Reply.Ok with { Modified = request.WantsModified ? file.Modified : null });
+        await connection.SendBlockAsync(_blockLength, ReaderFrom(file, offset, request.WantsDigest));
+        connection.Trace.Server(offset == 0 ? $"<file:{request.Name}>" : $"<any:{_blockLength}>");
+        if (request.WantsDigest)
+        {
+            byte[] digest = Hash.GetHashAndReset();
+            await connection.SendAsync(digest, $"<hex:{Convert.ToHexString(digest)}>");
+        }
+
+        return Reply.Ok;
+    }
+
+    // The digest is that of the whole file. So the part that is not sent is read and hashed, too, before the reply.
+    private async Task<Reply> HashPrefixAsync(ImageFile file, long end)
+    {
+        await connection.FlushAsync();
+        long position = 0;
+        while (position < end)
+        {
+            Reply result = HashPiece(file, end, ref position);
+            if (!result.IsOk)
+            {
+                return result;
+            }
+
+            await connection.NextIterationIfSliceIsOverAsync();
+        }
+
+        return Reply.Ok;
+    }
+
+    private Reply HashPiece(ImageFile file, long end, ref long position)
+    {
+        try
+        {
+            int size = (int)Math.Min(HashPieceSize, end - position);
+            int count = file.Read(Connection.SharedBuffer.AsSpan(0, size), position);
+            Hash.AppendData(Connection.SharedBuffer, 0, count);
+            position += count;
+            return count > 0 ? Reply.Ok : Reply.Storage.WithCause("the file has become shorter");
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            return Reply.Storage.WithCause(e);
+        }
+    }
+
+    private BlockReader ReaderFrom(ImageFile file, long offset, bool withDigest)
+    {
+        if (!withDigest)
+        {
+            return (buffer, position) => file.Read(buffer, offset + position);
+        }
+
+        // Bytes that the kernel did not accept are read again. They must be hashed once only.
+        long hashed = 0;
+        return (buffer, position) =>
+        {
+            int count = file.Read(buffer, offset + position);
+            int known = (int)Math.Min(hashed - position, count);
+            Hash.AppendData(buffer[known..count]);
+            hashed += count - known;
+            return count;
+        };
+    }
+
+    private BlockWriter WithDigest(PutRequest request, BlockWriter writer)
+    {
+        if (!request.HasDigest)
+        {
+            return writer;
+        }
+
+        return bytes =>
+        {
+            Hash.AppendData(bytes);
+            writer(bytes);
+        };
+    }
+
+    // The digest follows every block, also an empty one, and one that is refused (BLOCK-3).
+    private async ValueTask CheckDigestAsync(PutRequest request, Upload upload)
+    {
+        if (request.HasDigest)
+        {
+            byte[] digest = await connection.ReadExactlyAsync(DigestSize);
+            connection.Trace.Client($"<hex:{Convert.ToHexString(digest)}>");
+            upload.Refuse(digest.AsSpan().SequenceEqual(Hash.GetHashAndReset()) ? Reply.Ok : Reply.Corrupt);
+        }
+    }
+
+    private void DisposeDigest() => _hash?.Dispose();
+
+    // With `ahead`, the client may have sent the block already. So even a refusal has to wait for the block's end.
+    private static bool MustReadBlockFirst(PutRequest request) => request.Ahead;
+
+    private static RefusalOrder OrderOfRefusals(PutRequest request)
+    {
+        return request.Ahead ? RefusalOrder.FirstInTable : RefusalOrder.FirstFound;
+    }
+}
+
+/// <summary>Which of several reasons to refuse an upload is the answer.</summary>
+internal enum RefusalOrder
+{
+    /// <summary>The one that was found first (PUT-6).</summary>
+    FirstFound,
+
+    /// <summary>The one that comes first in the table of errors; for the optional feature `ahead` (AHEAD-2).</summary>
+    FirstInTable,
+}
+
+internal sealed partial class Connection
+{
+    /// <summary>Waits for the next iteration, for work of our own that takes long.</summary>
+    /// <exception cref="ConnectionAbortedException">The client has reset the connection, so the work is in vain.
+    /// </exception>
+    public async ValueTask NextIterationAsync()
+    {
+        await _loop.NextIterationAsync(Socket);
+        if (_transport.IsReset)
+        {
+            throw new ConnectionAbortedException("the client has reset the connection");
+        }
+    }
+
+    /// <summary>Like <see cref="NextIterationAsync"/>, if this conversation has used its share of this iteration.
+    /// </summary>
+    public ValueTask NextIterationIfSliceIsOverAsync()
+    {
+        return _loop.IsSliceOver ? NextIterationAsync() : ValueTask.CompletedTask;
+    }
+}
+
+internal sealed partial class Upload
+{
+    /// <summary>The time that the stored file gets, in UTC, or null for the present time.</summary>
+    public DateTime? Modified { get; set; }
+
+    private void ApplyModified(SafeFileHandle file)
+    {
+        if (Modified is { } time)
+        {
+            FileSystem.SetModified(file, time);
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: STATUS (STATUS-1, STATUS-2)
+// =====================================================================================================================
+
+/// <summary>What STATUS tells about one connection.</summary>
+internal sealed class ConnectionRecord
+{
+    private readonly DateTime _connected = DateTime.UtcNow;
+
+    public ConnectionRecord(Socket socket)
+    {
+        var remote = (IPEndPoint)socket.RemoteEndPoint!;
+
+        // An IPv6 address may carry the name of a network interface of this machine. It means nothing to others.
+        IPAddress address = remote.Address.IsIPv4MappedToIPv6 ? remote.Address.MapToIPv4()
+            : new IPAddress(remote.Address.GetAddressBytes());
+        Address = new IPEndPoint(address, remote.Port).ToString();
+    }
+
+    /// <summary>The client's address and port.</summary>
+    public string Address { get; }
+
+    public DateTime? Disconnected { get; set; }
+
+    public long Requests { get; set; }
+
+    /// <summary>Bytes that the server has received, without what TLS adds.</summary>
+    public long Received { get; set; }
+
+    /// <summary>Bytes that the server has given to the kernel, without what TLS adds.</summary>
+    public long Sent { get; set; }
+
+    public string ToStatusLine()
+    {
+        string disconnected = Disconnected is { } time ? FormatTime(time) : "-";
+        return $"{FormatTime(_connected)}|{disconnected}|{Address}|{Requests}|{Received}|{Sent}\n";
+    }
+}
+
+/// <summary>The last 1,000 connections, oldest first.</summary>
+internal sealed class ConnectionHistory
+{
+    private const int MaxRecords = 1000;
+
+    private readonly Queue<ConnectionRecord> _records = new();
+
+    public void Add(ConnectionRecord record)
+    {
+        _records.Enqueue(record);
+        if (_records.Count > MaxRecords)
+        {
+            _records.Dequeue();
+        }
+    }
+
+    public byte[] Format() => Encoding.UTF8.GetBytes(string.Concat(_records.Select(record => record.ToStatusLine())));
+}
+
+internal sealed partial class RequestHandler
+{
+    /// <summary>STATUS: a block with one line for each of the last connections.</summary>
+    private async Task<Reply> HandleStatusAsync()
+    {
+        // Earlier replies of this connection count as sent.
+        await connection.FlushAsync();
+        byte[] lines = history.Format();
+        await connection.SendReplyAsync(Reply.Ok);
+        await SendTextBlockAsync(lines);
+        return Reply.Ok;
+    }
+}
+
+// =====================================================================================================================
+// Appendix: the log and the trace
+// =====================================================================================================================
+
+/// <summary>Writes lines to stderr, on a thread of its own: a terminal that is stopped, or a pipe that is not read,
+/// blocks its writer, and must not block the event loop (P6).</summary>
+internal sealed class Log
+{
+    private const int MaxWaitingLines = 1000;
+    private const int DrainTimeoutMs = 500;
+
+    private readonly BlockingCollection<string> _lines = new(MaxWaitingLines);
+    private readonly bool _quiet;
+    private readonly Thread _writer;
+
+    // Opened now: later, there may be no file descriptor for it.
+    private readonly TextWriter _stderr = Console.Error;
+    private int _dropped;
+
+    public Log(bool quiet)
+    {
+        _quiet = quiet;
+        _writer = new Thread(WriterLoop) { IsBackground = true };
+        _writer.Start();
+    }
+
+    /// <summary>One event, with its time in UTC. Texts of a peer have to be escaped before.</summary>
+    public void Info(string line)
+    {
+        if (!_quiet)
+        {
+            Enqueue($"{FormatTime(DateTime.UtcNow)} {line}");
+        }
+    }
+
+    /// <summary>Something that the person who starts the server should know.</summary>
+    public void Notice(string line)
+    {
+        if (!_quiet)
+        {
+            Enqueue(line);
+        }
+    }
+
+    /// <summary>A line that is written also with --quiet. If too many lines wait, it is dropped and counted.</summary>
+    public void Enqueue(string line)
+    {
+        if (!_lines.TryAdd(line))
+        {
+            Interlocked.Increment(ref _dropped);
+        }
+    }
+
+    /// <summary>Writes what is left, for at most half a second.</summary>
+    public void Drain()
+    {
+        _lines.CompleteAdding();
+        _writer.Join(DrainTimeoutMs);
+    }
+
+    private void WriterLoop()
+    {
+        foreach (string line in _lines.GetConsumingEnumerable())
+        {
+            try
+            {
+                _stderr.WriteLine(line);
+                int dropped = Interlocked.Exchange(ref _dropped, 0);
+                if (dropped > 0)
+                {
+                    _stderr.WriteLine($"({dropped} lines of the log were dropped)");
+                }
+            }
+            catch (Exception e) when (FileSystem.IsIoFailure(e))
+            {
+                // stderr is closed or on a full disk. The server goes on without this line.
+                Interlocked.Increment(ref _dropped);
+            }
+        }
+    }
+}
+
+internal sealed partial class RequestHandler
+{
+    private const string NoRequest = "-";
+
+    private string _request = NoRequest;
+    private long _requestStarted;
+    private long _blockLength;
+
+    private void ForgetRequest() => _request = NoRequest;
+
+    private void NoteRequest(Request request, ReadOnlySpan<byte> line)
+    {
+        string shown = Escape(line);
+        connection.Trace.Client(shown);
+        connection.Record.Requests++;
+        shown = shown.EndsWith(@"\n") ? shown[..^2] : shown;
+        _request = request is InvalidRequest ? $"? {shown[..Math.Min(shown.Length, 100)]}"
+            : string.Join(' ', shown.Split('|').Take(2));
+        _requestStarted = Environment.TickCount64;
+        _blockLength = 0;
+    }
+
+    // A client that just disconnects between two requests is not worth a line.
+    private void LogUnlessIdle(string outcome, bool isWorthALine)
+    {
+        if (!connection.IsDraining && (isWorthALine || _request != NoRequest))
+        {
+            LogLine(outcome);
+        }
+    }
+
+    private void LogOutcome(Reply reply)
+    {
+        string outcome = reply.IsOk ? "ok" : reply.Code;
+        LogLine(reply.Cause == "" ? outcome : $"{outcome}: {Escape(reply.Cause)}");
+    }
+
+    private void LogLine(string outcome)
+    {
+        long duration = _request == NoRequest ? 0 : Environment.TickCount64 - _requestStarted;
+        log.Info($"#{connection.Id} {_request}, {_blockLength} bytes, {duration} ms, {outcome}");
+    }
+}
+
+/// <summary>Prints one connection in the notation of Protocol.md, for --trace.</summary>
+/// <param name="log">Where to, or null without --trace.</param>
+/// <param name="id">The number of the connection.</param>
+internal sealed class TraceWriter(Log? log, int id)
+{
+    public void Client(string text) => log?.Enqueue($"#{id} C: {text}");
+
+    public void Server(string text) => log?.Enqueue($"#{id} S: {text}");
+
+    public void ClientBlock(string name, long length, bool isStored)
+    {
+        if (length > 0)
+        {
+            Client(isStored ? $"<file:{name}>" : $"<any:{length}>");
+        }
+    }
+
+    public void ServerLines(byte[] lines)
+    {
+        if (log is null)
+        {
+            return;
+        }
+
+        foreach (string line in Encoding.UTF8.GetString(lines).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            Server($"{Escape(line)}\\n");
+        }
+    }
+}
+
+// =====================================================================================================================
+// Appendix: sealed connections, TLS on the event loop (SEAL-2 to SEAL-7)
+//
+// .NET's SslStream encrypts and decrypts, and reads and writes a stream below it. Here that stream is a TlsPipe: two
+// buffers in memory. This class moves bytes between the buffers and the socket, and waits for the socket on the event
+// loop like every other connection. So TLS needs no thread, and SslStream never touches the socket:
+//
+//     RequestHandler ─ Connection ─ TlsTransport ─┬─ SslStream ─ TlsPipe
+//                                                 └─ socket      (ciphertext in memory)
+//
+// SslStream.ReadAsync has to wait while a record is not complete. Its task is kept in _read and completes, on our
+// thread, when the rest of the record is put into the pipe.
+// =====================================================================================================================
+
+/// <summary>A connection inside TLS 1.3. Both sides have to prove that they have the key.</summary>
+internal sealed class TlsTransport : Transport
+{
+    private const int HandshakeTimeoutMs = 10_000;
+    private const int MaxHandshakeBytes = 8 * 1024;
+    private const int MaxBytesPerSend = 64 * 1024;
+    private const int MaxRecordSize = 16 * 1024;
+    private const int MaxRecordsWithoutData = 1000;
+
+    // The alert "unexpected message". Its last byte is an LF, so a client that waits for a line gets one (SEAL-5).
+    private static readonly byte[] PlainAlert = [0x15, 3, 3, 0, 2, 2, (byte)'\n'];
+
+    private readonly KeyFile _key;
+    private readonly TlsPipe _pipe = new();
+    private readonly SslStream _tls;
+    private readonly byte[] _decrypted = new byte[MaxRecordSize];
+    private Task<int>? _read;
+    private int _decryptedStart;
+    private int _decryptedCount;
+    private long _dataRecords;
+    private bool _isEndOfStream;
+    private bool _isPlainClient;
+
+    public TlsTransport(EventLoop loop, Socket socket, KeyFile key) : base(loop, socket)
+    {
+        _key = key;
+        _tls = new SslStream(_pipe);
+        Loop.SetAuthenticated(socket, false);
+    }
+
+    public override bool IsAuthenticated => _tls.IsAuthenticated;
+
+    public override bool HasUnsentBytes => _pipe.HasOutput;
+
+    public override async Task HandshakeAsync()
+    {
+        long deadline = Environment.TickCount64 + HandshakeTimeoutMs;
+        try
+        {
+            Task handshake = _tls.AuthenticateAsServerAsync(_key.ServerOptions);
+            while (!handshake.IsCompleted)
+            {
+                await FlushAsync(deadline);
+                await ReceiveHandshakeAsync(deadline);
+            }
+
+            await handshake;
+        }
+        catch (Exception e) when (IsTlsFailure(e))
+        {
+            await FlushAsync(deadline);
+            throw new ConnectionAbortedException($"handshake failed: {Escape(InnermostMessage(e))}", Reply.BadRequest);
+        }
+
+        Loop.SetAuthenticated(Socket, true);
+        await FlushAsync(deadline);
+    }
+
+    public override int Receive(Span<byte> buffer)
+    {
+        int count = 0;
+        while (count < buffer.Length && Decrypt())
+        {
+            int some = Math.Min(_decryptedCount, buffer.Length - count);
+            _decrypted.AsSpan(_decryptedStart, some).CopyTo(buffer[count..]);
+            _decryptedStart += some;
+            _decryptedCount -= some;
+            count += some;
+        }
+
+        return count > 0 || _isEndOfStream ? count : WouldBlock;
+    }
+
+    public override int Send(ReadOnlySpan<byte> bytes)
+    {
+        // What is encrypted waits in the pipe until the kernel has accepted it. Only then more is encrypted, so the
+        // pipe never holds more than one piece.
+        if (!TryFlush())
+        {
+            return 0;
+        }
+
+        ReadOnlySpan<byte> piece = bytes[..Math.Min(bytes.Length, MaxBytesPerSend)];
+        _tls.Write(piece);
+        TryFlush();
+        return piece.Length;
+    }
+
+    public override async Task WhenReadableAsync(long deadline)
+    {
+        // A record may arrive in many pieces. The plaintext is there when the last of them is.
+        while (!Decrypt() && !_isEndOfStream)
+        {
+            await Loop.WhenReadableAsync(Socket, deadline);
+        }
+    }
+
+    public override async Task ShutdownSendAsync(long deadline)
+    {
+        if (IsAuthenticated)
+        {
+            await _tls.ShutdownAsync();
+        }
+        else if (_isPlainClient)
+        {
+            _pipe.Write(PlainAlert);
+        }
+
+        await FlushAsync(deadline);
+        await base.ShutdownSendAsync(deadline);
+    }
+
+    public override void Dispose()
+    {
+        _tls.Dispose();
+        _pipe.ReleaseBuffers();
+        base.Dispose();
+    }
+
+    // Makes sure that there are decrypted bytes. Returns false if there are none without waiting.
+    private bool Decrypt()
+    {
+        while (_decryptedCount == 0 && !_isEndOfStream)
+        {
+            _read ??= ReadRecordAsync();
+            while (!_read.IsCompleted)
+            {
+                RequireData();
+                if (!ReceiveCiphertext())
+                {
+                    return false;
+                }
+            }
+
+            TakeDecrypted(_read);
+            _read = null;
+        }
+
+        return _decryptedCount > 0;
+    }
+
+    private Task<int> ReadRecordAsync() => _tls.ReadAsync(_decrypted).AsTask();
+
+    private void TakeDecrypted(Task<int> read)
+    {
+        try
+        {
+            _decryptedStart = 0;
+            _decryptedCount = read.GetAwaiter().GetResult();
+            _isEndOfStream = _decryptedCount == 0;
+            _dataRecords++;
+        }
+        catch (Exception e) when (IsTlsFailure(e))
+        {
+            _isEndOfStream = true;
+            throw new ConnectionAbortedException($"TLS failed: {Escape(InnermostMessage(e))}");
+        }
+    }
+
+    // OpenSSL keeps its answer to each KeyUpdate in memory until we send something. A client must not pile them up
+    // (P7).
+    private void RequireData()
+    {
+        if (_pipe.RecordsRead - _dataRecords > MaxRecordsWithoutData)
+        {
+            throw new ConnectionAbortedException("too many TLS records without data");
+        }
+    }
+
+    // Returns false if nothing has arrived.
+    private bool ReceiveCiphertext()
+    {
+        int count = ReceiveFromSocket(_pipe.GetInputBuffer());
+        if (count == 0)
+        {
+            // TLS says by itself that it ends (close_notify). A FIN without it: somebody has cut the connection
+            // (SEAL-6).
+            throw new ConnectionAbortedException("the connection ended without TLS's close_notify");
+        }
+
+        _pipe.AddInput(Math.Max(count, 0));
+        return count > 0;
+    }
+
+    private async Task ReceiveHandshakeAsync(long deadline)
+    {
+        if (ReceiveCiphertext())
+        {
+            RequireHandshake();
+        }
+        else
+        {
+            await Loop.WhenReadableAsync(Socket, deadline);
+        }
+    }
+
+    private void RequireHandshake()
+    {
+        _isPlainClient = _pipe.FirstByte != TlsHandshakeByte;
+        if (_isPlainClient)
+        {
+            throw new ConnectionAbortedException("a client without TLS", Reply.BadRequest);
+        }
+
+        // The pipe hands out one record at a time, so requests that arrive with the client's last handshake message are
+        // not counted: TLS has not asked for them yet.
+        if (_pipe.BytesRead > MaxHandshakeBytes && !IsAuthenticated)
+        {
+            throw new ConnectionAbortedException("the handshake is too long");
+        }
+    }
+
+    private bool TryFlush()
+    {
+        while (_pipe.HasOutput)
+        {
+            int sent = SendToSocket(_pipe.Output);
+            if (sent == 0)
+            {
+                return false;
+            }
+
+            _pipe.RemoveOutput(sent);
+        }
+
+        return true;
+    }
+
+    private async Task FlushAsync(long deadline)
+    {
+        while (!TryFlush())
+        {
+            await WhenWritableAsync(deadline);
+        }
+    }
+
+    private static bool IsTlsFailure(Exception e)
+    {
+        return e is AuthenticationException or IOException or CryptographicException;
+    }
+
+    private static string InnermostMessage(Exception e) => e.GetBaseException().Message;
+}
+
+/// <summary>The stream below TLS: ciphertext on its way in and out, in memory.</summary>
+internal sealed class TlsPipe : Stream
+{
+    private const int InputSize = 128 * 1024;
+    private const int HeaderSize = 5;
+
+    private byte[] _input = [];
+    private int _inputStart;
+    private int _inputCount;
+    private byte[] _output = [];
+    private int _outputStart;
+    private int _outputCount;
+    private int _leftOfRecord;
+    private TaskCompletionSource? _inputArrived;
+
+    /// <summary>The first byte that the client has sent.</summary>
+    public byte? FirstByte { get; private set; }
+
+    /// <summary>How many bytes TLS has read.</summary>
+    public long BytesRead { get; private set; }
+
+    /// <summary>How many records TLS has begun to read.</summary>
+    public long RecordsRead { get; private set; }
+
+    public bool HasOutput => _outputCount > 0;
+
+    public ReadOnlySpan<byte> Output => _output.AsSpan(_outputStart, _outputCount);
+
+    public override bool CanRead => true;
+
+    public override bool CanWrite => true;
+
+    public override bool CanSeek => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    /// <summary>Room for ciphertext that arrives. <see cref="AddInput"/> says how much has arrived.</summary>
+    public Span<byte> GetInputBuffer()
+    {
+        if (_input.Length == 0)
+        {
+            _input = ArrayPool<byte>.Shared.Rent(InputSize);
+        }
+
+        _input.AsSpan(_inputStart, _inputCount).CopyTo(_input);
+        _inputStart = 0;
+        return _input.AsSpan(_inputCount);
+    }
+
+    /// <summary>Ciphertext has arrived. If TLS waits for it, TLS goes on here and now.</summary>
+    public void AddInput(int count)
+    {
+        if (count > 0)
+        {
+            FirstByte ??= _input[0];
+            _inputCount += count;
+            if (HasReadableInput)
+            {
+                TaskCompletionSource? arrived = _inputArrived;
+                _inputArrived = null;
+                arrived?.SetResult();
+            }
+        }
+
+        if (_inputCount == 0)
+        {
+            ReturnInputBuffer();
+        }
+    }
+
+    public void RemoveOutput(int count)
+    {
+        _outputStart += count;
+        _outputCount -= count;
+        if (_outputCount == 0)
+        {
+            ReturnOutputBuffer();
+        }
+    }
+
+    public void ReleaseBuffers()
+    {
+        ReturnInputBuffer();
+        ReturnOutputBuffer();
+    }
+
+    // TLS reads one record at a time. So it has read nothing after a record that it has not asked for.
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (!HasReadableInput)
+        {
+            _inputArrived ??= new TaskCompletionSource();
+            await _inputArrived.Task;
+        }
+
+        if (_leftOfRecord == 0 && !buffer.IsEmpty)
+        {
+            ReadOnlySpan<byte> header = _input.AsSpan(_inputStart, HeaderSize);
+            _leftOfRecord = HeaderSize + (header[3] << 8) + header[4];
+            RecordsRead++;
+        }
+
+        int count = Math.Min(Math.Min(buffer.Length, _leftOfRecord), _inputCount);
+        _input.AsSpan(_inputStart, count).CopyTo(buffer.Span);
+        _inputStart += count;
+        _inputCount -= count;
+        _leftOfRecord -= count;
+        BytesRead += count;
+        return count;
+    }
+
+    public override void Write(ReadOnlySpan<byte> buffer)
+    {
+        int needed = _outputStart + _outputCount + buffer.Length;
+        if (needed > _output.Length)
+        {
+            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, 2 * _output.Length));
+            Output.CopyTo(larger);
+            int count = _outputCount;
+            ReturnOutputBuffer();
+            _output = larger;
+            _outputCount = count;
+        }
+
+        buffer.CopyTo(_output.AsSpan(_outputStart + _outputCount));
+        _outputCount += buffer.Length;
+    }
+
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        Write(buffer.Span);
+        return ValueTask.CompletedTask;
+    }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override void Flush()
+    {
+    }
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    // Before a record there have to be five bytes, which say how long it is.
+    private bool HasReadableInput => _leftOfRecord > 0 ? _inputCount > 0 : _inputCount >= HeaderSize;
+
+    private void ReturnInputBuffer()
+    {
+        byte[] buffer = _input;
+        _input = [];
+        _inputStart = 0;
+        _inputCount = 0;
+        Return(buffer);
+    }
+
+    private void ReturnOutputBuffer()
+    {
+        byte[] buffer = _output;
+        _output = [];
+        _outputStart = 0;
+        _outputCount = 0;
+        Return(buffer);
+    }
+
+    private static void Return(byte[] buffer)
+    {
+        if (buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 }
