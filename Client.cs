@@ -166,7 +166,7 @@ internal sealed partial record Reply(string Code, string Text, bool ClosesConnec
     public string Cause { get; private init; } = "";
 
     /// <summary>The same reply with a cause for the log.</summary>
-    public Reply WithCause(Exception exception) => this with { Cause = Escape(exception.Message) };
+    public Reply WithCause(Exception exception) => this with { Cause = exception.Message };
 
     /// <inheritdoc cref="WithCause(Exception)"/>
     public Reply WithCause(string cause) => this with { Cause = cause };

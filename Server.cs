@@ -90,29 +90,24 @@ internal sealed partial class EventLoop
         Readable,
         Writable,
         NextIteration,
+        Signal,
     }
 
     /// <summary>One suspended conversation.</summary>
     /// <param name="owner">Who waits: a socket, or any other object for a conversation that has none.</param>
     /// <param name="reason">What it waits for.</param>
     /// <param name="deadline">Until when, in milliseconds of <see cref="Environment.TickCount64"/>.</param>
-    private sealed class Wait(object owner, WaitReason reason, long deadline)
+    private sealed partial class Wait(object owner, WaitReason reason, long deadline)
     {
         public object Owner { get; } = owner;
 
-        public WaitReason Reason { get; } = reason;
+        public WaitReason Reason { get; set; } = reason;
 
         public long Deadline { get; } = deadline;
 
         /// <summary>Its task is what the conversation awaits. Completing it runs the conversation, here and
         /// now.</summary>
         public TaskCompletionSource Completion { get; } = new();
-
-        /// <summary>Whether the last select found it ready.</summary>
-        public bool IsReady { get; set; }
-
-        /// <summary>Its place in the order of the appendix "fairness".</summary>
-        public long Turn { get; set; }
     }
 
     /// <summary>Completes when the socket has bytes to read, or when the peer has closed the connection.</summary>
@@ -144,8 +139,8 @@ internal sealed partial class EventLoop
     /// <param name="maxWaitMs">The longest time to sleep. With 0 it only handles what is ready already.</param>
     public void RunOnce(int maxWaitMs = MaxSelectTimeoutMs)
     {
-        List<Wait> polled = SelectPollSet(ref maxWaitMs);
-        Poll(polled, maxWaitMs);
+        List<Wait> polled = SelectPollSet(isFullScan: maxWaitMs == 0);
+        Poll(polled, Math.Min(maxWaitMs, LongestWaitMs(polled)));
         ResumeReady();
         EndOverdue(polled);
     }
@@ -178,7 +173,7 @@ internal sealed partial class EventLoop
         _ready.Clear();
         foreach (Wait wait in waits)
         {
-            wait.IsReady = wait.Reason == WaitReason.NextIteration;
+            timeout = Math.Min(timeout, Math.Max(wait.Deadline - now, 0));
             switch (wait.Reason)
             {
                 case WaitReason.Readable:
@@ -187,13 +182,11 @@ internal sealed partial class EventLoop
                 case WaitReason.Writable:
                     _writable.Add((Socket)wait.Owner);
                     break;
-                default:
+                case WaitReason.NextIteration:
                     _ready.Add(wait);
                     timeout = 0;
                     break;
             }
-
-            timeout = Math.Min(timeout, Math.Max(wait.Deadline - now, 0));
         }
 
         Select((int)timeout);
@@ -212,18 +205,15 @@ internal sealed partial class EventLoop
         Socket.Select(_readable, _writable, null, timeoutMs * 1000);
         foreach (Socket socket in _readable.Concat(_writable))
         {
-            Wait wait = _waits[socket];
-            wait.IsReady = true;
-            _ready.Add(wait);
+            _ready.Add(_waits[socket]);
         }
     }
 
     private void ResumeReady()
     {
-        BeginIteration(_ready.Count);
         foreach (Wait wait in InFairOrder(_ready))
         {
-            // What does not fit into this iteration's time stays ready, and goes first in the next one.
+            // What does not fit into the time of this iteration stays ready, and goes on in the next one.
             if (HasTimeFor(wait) && IsStillWaiting(wait))
             {
                 Resume(wait);
@@ -246,8 +236,8 @@ internal sealed partial class EventLoop
         long now = Environment.TickCount64;
         foreach (Wait wait in polled)
         {
-            // A conversation that is ready but had to wait for the others is not late: that time was ours.
-            if (wait.Deadline <= now && !IsReadyAndTrusted(wait) && IsStillWaiting(wait))
+            // A conversation that is ready, and had to wait for the others, is not late: that time was ours.
+            if (wait.Deadline <= now && !HasWaitedForOthers(wait) && IsStillWaiting(wait))
             {
                 _waits.Remove(wait.Owner);
                 wait.Completion.SetException(new TimeoutException("the deadline has passed"));
@@ -296,79 +286,15 @@ internal delegate void BlockWriter(ReadOnlySpan<byte> bytes);
 /// <returns>The number of bytes; 0 if the source has become too short.</returns>
 internal delegate int BlockReader(Span<byte> buffer, long position);
 
-/// <summary>What the bytes of a connection go through: the socket itself, or TLS (in the last appendix).</summary>
-internal class Transport(EventLoop loop, Socket socket) : IDisposable
+/// <summary>How many connections are being drained, of all that this server has.</summary>
+internal sealed class DrainingConnections
 {
-    /// <summary>What <see cref="Receive"/> returns if nothing has arrived.</summary>
-    public const int WouldBlock = -1;
+    /// <summary>Further connections are closed without draining (CLOSE-1).</summary>
+    public const int Max = 256;
 
-    protected EventLoop Loop { get; } = loop;
+    public int Count { get; set; }
 
-    protected Socket Socket { get; } = socket;
-
-    /// <summary>Whether the peer has proved that it may talk to us. Without a key, everyone may.</summary>
-    public virtual bool IsAuthenticated => true;
-
-    /// <summary>Whether bytes that <see cref="Send"/> has accepted still wait to be given to the kernel.</summary>
-    public virtual bool HasUnsentBytes => false;
-
-    public virtual Task HandshakeAsync() => Task.CompletedTask;
-
-    /// <summary>Receives what has arrived. It never waits.</summary>
-    /// <returns>The number of bytes, 0 if the peer has ended its sending, or <see cref="WouldBlock"/>.</returns>
-    /// <exception cref="ConnectionAbortedException">The peer has reset the connection.</exception>
-    public virtual int Receive(Span<byte> buffer) => ReceiveFromSocket(buffer);
-
-    /// <summary>Gives bytes to the kernel. It never waits.</summary>
-    /// <returns>How many bytes were accepted, perhaps 0.</returns>
-    /// <exception cref="ConnectionAbortedException">The peer has reset the connection.</exception>
-    public virtual int Send(ReadOnlySpan<byte> bytes) => SendToSocket(bytes);
-
-    public virtual Task WhenReadableAsync(long deadline) => Loop.WhenReadableAsync(Socket, deadline);
-
-    public Task WhenWritableAsync(long deadline) => Loop.WhenWritableAsync(Socket, deadline);
-
-    /// <summary>Says that we will send nothing more (FIN). Receiving is still possible.</summary>
-    public virtual Task ShutdownSendAsync(long deadline)
-    {
-        try
-        {
-            Socket.Shutdown(SocketShutdown.Send);
-        }
-        catch (SocketException)
-        {
-            throw new ConnectionAbortedException("the client has reset the connection");
-        }
-
-        return Task.CompletedTask;
-    }
-
-    /// <summary>Receives bytes in order to drop them, without looking at them.</summary>
-    public int Discard(Span<byte> buffer) => ReceiveFromSocket(buffer);
-
-    /// <summary>Whether the peer has reset the connection. A peer that has only ended its sending may still
-    /// read.</summary>
-    public bool IsReset => Socket.Poll(0, SelectMode.SelectError);
-
-    public virtual void Dispose() => Socket.Dispose();
-
-    protected int ReceiveFromSocket(Span<byte> buffer)
-    {
-        int count = Socket.Receive(buffer, SocketFlags.None, out SocketError error);
-        return error switch
-        {
-            SocketError.Success => count,
-            SocketError.WouldBlock => WouldBlock,
-            _ => throw new ConnectionAbortedException("the client has reset the connection"),
-        };
-    }
-
-    protected int SendToSocket(ReadOnlySpan<byte> bytes)
-    {
-        int count = Socket.Send(bytes, SocketFlags.None, out SocketError error);
-        return error is SocketError.Success or SocketError.WouldBlock ? count
-            : throw new ConnectionAbortedException("the client has reset the connection");
-    }
+    public bool IsFull => Count >= Max;
 }
 
 /// <summary>One client: reads and sends lines and blocks, with the deadlines of Protocol.md.</summary>
@@ -388,6 +314,7 @@ internal sealed partial class Connection : IDisposable
     private readonly EventLoop _loop;
     private readonly Transport _transport;
     private readonly long _idleTimeoutMs;
+    private readonly DrainingConnections _draining;
 
     // Received and not yet used. When it is full, we stop receiving; the rest waits in the kernel's buffer, and when
     // that is full, too, the client has to wait.
@@ -404,19 +331,17 @@ internal sealed partial class Connection : IDisposable
     private long _bytesMoved;
     private bool _cannotReply;
 
-    public Connection(EventLoop loop, Socket socket, int id, ServerSettings settings, Log log)
+    public Connection(EventLoop loop, Socket socket, int id, ServerSettings settings, Log log,
+        DrainingConnections draining)
     {
         _loop = loop;
+        _draining = draining;
         _idleTimeoutMs = settings.IdleTimeoutMs;
         Socket = socket;
         Id = id;
         Trace = new TraceWriter(settings.Trace ? log : null, id);
-        socket.Blocking = false;
-
-        // Every send is a whole reply or a large piece of a block. Do not let the kernel wait for more (Nagle).
-        socket.NoDelay = true;
-        _transport = settings.Key is { } key ? new TlsTransport(loop, socket, key) : new Transport(loop, socket);
         Record = new ConnectionRecord(socket);
+        _transport = settings.Key is { } key ? new TlsTransport(loop, socket, key) : new Transport(loop, socket);
     }
 
     public Socket Socket { get; }
@@ -433,15 +358,20 @@ internal sealed partial class Connection : IDisposable
     public bool IsAwaitingRequest { get; private set; }
 
     /// <summary>Whether the last reply is decided, so that only the end of the connection is left.</summary>
-    public bool IsDraining { get; set; }
+    public bool IsDraining { get; private set; }
+
+    /// <summary>Whether this connection may be drained, or has to be closed at once.</summary>
+    public bool MayDrain => IsDraining || !_draining.IsFull;
 
     /// <summary>Whether the server is stopping, so that no further request is answered.</summary>
-    public bool IsStopping { get; set; }
+    public bool IsStopping { get; private set; }
 
     private ReadOnlySpan<byte> Received => _received.AsSpan(_receivedStart, _receivedCount);
 
     // ---- receiving ----
 
+    /// <summary>Lets the client prove that it has the key, if the server has one.</summary>
+    /// <exception cref="ConnectionAbortedException">The client has another key, or none.</exception>
     public Task HandshakeAsync()
     {
         IsAwaitingRequest = true;
@@ -460,6 +390,11 @@ internal sealed partial class Connection : IDisposable
         {
             // The client may be waiting for our replies before it sends more.
             await FlushAsync();
+        }
+
+        if (IsStopping)
+        {
+            throw new ConnectionAbortedException(Reply.Stopping.Code, Reply.Stopping);
         }
 
         IsAwaitingRequest = true;
@@ -541,7 +476,7 @@ internal sealed partial class Connection : IDisposable
         }
 
         // Ask for a little more than the rest of the block: the next request may have arrived with it.
-        int wanted = (int)Math.Min(SharedBuffer.Length, maxBytes + MaxLineBytes);
+        int wanted = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes) + MaxLineBytes;
         int count = Receive(SharedBuffer.AsSpan(0, wanted));
         if (count <= 0)
         {
@@ -626,16 +561,15 @@ internal sealed partial class Connection : IDisposable
     public async ValueTask<Reply> SendReplyAsync(Reply reply)
     {
         byte[] line = FormatReply(reply);
-        await SendAsync(line, Escape(line));
+        Trace.ServerLine(line);
+        await SendAsync(line);
         return reply;
     }
 
-    /// <summary>Sends a few bytes that are part of a reply, such as a length.</summary>
-    /// <param name="bytes">At most <see cref="MaxLineBytes"/>.</param>
-    /// <param name="shown">What --trace prints for them.</param>
-    public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes, string shown)
+    /// <summary>Sends a few bytes that are part of a reply, such as a length; at most <see
+    /// cref="MaxLineBytes"/>.</summary>
+    public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes)
     {
-        Trace.Server(shown);
         if (_pendingCount + bytes.Length > _pending.Length)
         {
             await FlushAsync();
@@ -657,8 +591,10 @@ internal sealed partial class Connection : IDisposable
     /// There is no final reply: the client would take it for a part of the block (GET-3).</exception>
     public async ValueTask SendBlockAsync(long length, BlockReader reader)
     {
-        await SendAsync(EncodeLength((ulong)length), $"<u64:{length}>");
+        // From the length on, an error line would be taken for a part of the block.
         _cannotReply = true;
+        Trace.Server($"<u64:{length}>");
+        await SendAsync(EncodeLength((ulong)length));
         long position = 0;
         while (position < length)
         {
@@ -695,7 +631,7 @@ internal sealed partial class Connection : IDisposable
     private int SendPiece(long position, long length, BlockReader reader)
     {
         _pending.AsSpan(0, _pendingCount).CopyTo(SharedBuffer);
-        int room = SharedBuffer.Length - _pendingCount;
+        int room = Math.Min(SharedBuffer.Length, _transport.MaxBytesPerSend) - _pendingCount;
         Span<byte> piece = SharedBuffer.AsSpan(_pendingCount, (int)Math.Min(room, length - position));
         int count = ReadPiece(reader, piece, position);
         return SendBuffer(SharedBuffer.AsSpan(0, _pendingCount + count));
@@ -792,7 +728,7 @@ internal sealed partial class Connection : IDisposable
     /// its side, too: for at most 2 s and 1 MiB.</remarks>
     public async Task DrainAsync(Reply? finalReply)
     {
-        IsDraining = true;
+        BeginDraining();
         if (_cannotReply)
         {
             return;
@@ -808,10 +744,28 @@ internal sealed partial class Connection : IDisposable
         await DiscardAsync(Environment.TickCount64 + DrainTimeoutMs);
     }
 
+    /// <summary>The last reply is decided. From now on, this connection does not count as a client (P9).</summary>
+    public void BeginDraining()
+    {
+        if (!IsDraining)
+        {
+            IsDraining = true;
+            _draining.Count++;
+        }
+    }
+
+    /// <summary>No request after the present one will be answered.</summary>
+    public void BeginStopping() => IsStopping = true;
+
     /// <summary>Gives the pending replies and a last one to the kernel, if it has room for them. Used where the
     /// connection is closed without draining.</summary>
     public void SendWithoutWaiting(Reply? finalReply)
     {
+        if (!_transport.IsAuthenticated)
+        {
+            return;
+        }
+
         byte[] line = finalReply is null || _cannotReply ? [] : FormatReply(finalReply);
         byte[] bytes = [.. _pending.AsSpan(0, _pendingCount), .. line];
         if (bytes.Length > 0)
@@ -831,6 +785,11 @@ internal sealed partial class Connection : IDisposable
 
     public void Dispose()
     {
+        if (IsDraining)
+        {
+            _draining.Count--;
+        }
+
         _loop.Forget(Socket);
         Record.Disconnected = DateTime.UtcNow;
         Trace.Server("<close>");
@@ -843,7 +802,7 @@ internal sealed partial class Connection : IDisposable
         while (discarded < MaxDrainBytes)
         {
             int size = Math.Min(SharedBuffer.Length, MaxDrainBytes - discarded);
-            int count = _transport.Discard(SharedBuffer.AsSpan(0, size));
+            int count = _transport.ReceiveRaw(SharedBuffer.AsSpan(0, size));
             if (count == 0)
             {
                 return;
@@ -859,6 +818,85 @@ internal sealed partial class Connection : IDisposable
                 Record.Received += count;
             }
         }
+    }
+}
+
+/// <summary>What the bytes of a connection go through: the socket itself, or TLS (in the last appendix).</summary>
+internal class Transport(EventLoop loop, Socket socket) : IDisposable
+{
+    /// <summary>What <see cref="Receive"/> returns if nothing has arrived.</summary>
+    public const int WouldBlock = -1;
+
+    protected EventLoop Loop { get; } = loop;
+
+    protected Socket Socket { get; } = socket;
+
+    /// <summary>Whether the peer has proved that it may talk to us. Without a key, everyone may.</summary>
+    public virtual bool IsAuthenticated => true;
+
+    /// <summary>Whether bytes that <see cref="Send"/> has accepted still wait to be given to the kernel.</summary>
+    public virtual bool HasUnsentBytes => false;
+
+    /// <summary>How many bytes <see cref="Send"/> can accept at once.</summary>
+    public virtual int MaxBytesPerSend => int.MaxValue;
+
+    /// <summary>Lets the peer prove that it may talk to us.</summary>
+    public virtual Task HandshakeAsync() => Task.CompletedTask;
+
+    /// <summary>Receives what has arrived. It never waits.</summary>
+    /// <returns>The number of bytes, 0 if the peer has ended its sending, or <see cref="WouldBlock"/>.</returns>
+    /// <exception cref="ConnectionAbortedException">The peer has reset the connection.</exception>
+    public virtual int Receive(Span<byte> buffer) => ReceiveFromSocket(buffer);
+
+    /// <summary>Gives bytes to the kernel. It never waits.</summary>
+    /// <returns>How many bytes were accepted, perhaps 0.</returns>
+    /// <exception cref="ConnectionAbortedException">The peer has reset the connection.</exception>
+    public virtual int Send(ReadOnlySpan<byte> bytes) => SendToSocket(bytes);
+
+    public virtual Task WhenReadableAsync(long deadline) => Loop.WhenReadableAsync(Socket, deadline);
+
+    public Task WhenWritableAsync(long deadline) => Loop.WhenWritableAsync(Socket, deadline);
+
+    /// <summary>Says that we will send nothing more (FIN). Receiving is still possible.</summary>
+    public virtual Task ShutdownSendAsync(long deadline)
+    {
+        try
+        {
+            Socket.Shutdown(SocketShutdown.Send);
+        }
+        catch (SocketException)
+        {
+            throw new ConnectionAbortedException("the client has reset the connection");
+        }
+
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Receives what arrives at the socket, to be dropped.</summary>
+    public int ReceiveRaw(Span<byte> buffer) => ReceiveFromSocket(buffer);
+
+    /// <summary>Whether the peer has reset the connection. A peer that has only ended its sending may still
+    /// read.</summary>
+    public bool IsReset => Socket.Poll(0, SelectMode.SelectError);
+
+    public virtual void Dispose() => Socket.Dispose();
+
+    protected int ReceiveFromSocket(Span<byte> buffer)
+    {
+        int count = Socket.Receive(buffer, SocketFlags.None, out SocketError error);
+        return error switch
+        {
+            SocketError.Success => count,
+            SocketError.WouldBlock => WouldBlock,
+            _ => throw new ConnectionAbortedException("the client has reset the connection"),
+        };
+    }
+
+    protected int SendToSocket(ReadOnlySpan<byte> bytes)
+    {
+        int count = Socket.Send(bytes, SocketFlags.None, out SocketError error);
+        return error is SocketError.Success or SocketError.WouldBlock ? count
+            : throw new ConnectionAbortedException("the client has reset the connection");
     }
 }
 
@@ -885,21 +923,37 @@ internal sealed partial class Connection : IDisposable
 // You can stop here: the next lesson uses these two classes.
 // =====================================================================================================================
 
-/// <summary>A file that is open to be sent.</summary>
-/// <param name="handle">The open file.</param>
-/// <param name="length">Its length when it was opened, in bytes. Exactly so many are sent (GET-3).</param>
-internal sealed class ImageFile(SafeFileHandle handle, long length) : IDisposable
+/// <summary>A file that is open to be sent, or the reason why there is none.</summary>
+internal sealed partial class ImageFile : IDisposable
 {
-    public long Length { get; } = length;
+    private readonly SafeFileHandle? _handle;
 
-    /// <summary>When the file was last modified, in UTC.</summary>
-    public DateTime Modified => ClampedTime.Of(() => File.GetLastWriteTimeUtc(handle));
+    /// <summary>No file.</summary>
+    public ImageFile(Reply refusal) => Result = refusal;
+
+    /// <summary>An open file. Its length is fixed now: exactly so many bytes are sent (GET-3).</summary>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public ImageFile(SafeFileHandle handle)
+    {
+        _handle = handle;
+
+        // Some file systems find out at the first read that they cannot read a file. Later it would be too late.
+        bool isEmpty = RandomAccess.Read(handle, stackalloc byte[1], fileOffset: 0) == 0;
+        Length = RandomAccess.GetLength(handle);
+        Result = isEmpty ? Reply.NotFound : Reply.Ok;
+    }
+
+    /// <summary><see cref="Reply.Ok"/>, or the reply to a request for this file.</summary>
+    public Reply Result { get; }
+
+    /// <summary>In bytes.</summary>
+    public long Length { get; }
 
     /// <summary>Reads bytes from this position on. Returns 0 at the end of the file.</summary>
     /// <exception cref="IOException">The disk fails.</exception>
-    public int Read(Span<byte> buffer, long position) => RandomAccess.Read(handle, buffer, position);
+    public int Read(Span<byte> buffer, long position) => RandomAccess.Read(_handle!, buffer, position);
 
-    public void Dispose() => handle.Dispose();
+    public void Dispose() => _handle?.Dispose();
 }
 
 /// <summary>The one folder that the server serves.</summary>
@@ -929,44 +983,36 @@ internal sealed partial class ImageFolder
     public string[] Types { get; }
 
     /// <summary>Opens a file to be sent.</summary>
-    /// <returns><see cref="Reply.Ok"/>, or why there is no file: `bad-name`, `bad-type`, `not-found` for everything
-    /// that LIST would not show (GET-2), or `storage` if it cannot be read (GET-4).</returns>
-    public Reply TryOpen(string name, out ImageFile? image)
+    /// <returns>The file, or why there is none: `bad-name`, `bad-type`, `not-found` for everything that LIST would not
+    /// show (GET-2), or `storage` if it cannot be read (GET-4).</returns>
+    public ImageFile Open(string name)
     {
-        image = null;
         Reply nameCheck = ValidateName(name, Types);
         if (!nameCheck.IsOk)
         {
-            return nameCheck;
+            return new ImageFile(nameCheck);
         }
 
         try
         {
             var entry = new FileInfo(GetPath(name));
-            if (!HasItsOwnName(entry, name) || !IsServable(entry))
-            {
-                return Reply.NotFound;
-            }
-
-            image = Open(entry.FullName);
-            return image.Length > 0 ? Reply.Ok : Reply.NotFound;
+            bool isThere = HasItsOwnName(entry, name) && IsServable(entry);
+            return isThere ? OpenFile(entry.FullName) : new ImageFile(Reply.NotFound);
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException || IsImpossibleName(e))
+        catch (Exception e) when (IsGone(e) || IsImpossibleName(e))
         {
-            return Reply.NotFound;
+            return new ImageFile(Reply.NotFound);
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            return Reply.Storage.WithCause(e);
+            return new ImageFile(Reply.Storage.WithCause(e));
         }
     }
 
     /// <summary>Begins to store a file. The result is always an upload; one that is refused stores nothing.</summary>
-    /// <param name="name">The name that the client asks for.</param>
-    /// <param name="order">Which refusal counts if there are several.</param>
-    public Upload BeginUpload(string name, RefusalOrder order)
+    public Upload BeginUpload(string name)
     {
-        var upload = new Upload(Path, GetPath(name), _sync, order);
+        var upload = new Upload(Path, name, _sync);
         upload.Refuse(CheckUpload(name));
         if (upload.Result.IsOk)
         {
@@ -1017,33 +1063,35 @@ internal sealed partial class ImageFolder
         return length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
     }
 
-    private static ImageFile Open(string path)
+    private static ImageFile OpenFile(string path)
     {
         SafeFileHandle handle = File.OpenHandle(path, share: FileShare.ReadWrite | FileShare.Delete);
         try
         {
-            // Some file systems find out at the first read that they cannot read a file. Later it would be too late.
-            long length = RandomAccess.Read(handle, stackalloc byte[1], fileOffset: 0) == 0 ? 0
-                : RandomAccess.GetLength(handle);
-            return new ImageFile(handle, length);
+            return new ImageFile(handle);
         }
-        catch
+        catch (Exception)
         {
             handle.Dispose();
             throw;
         }
     }
+
+    private static bool IsGone(Exception e) => e is FileNotFoundException or DirectoryNotFoundException;
 }
 
 /// <summary>A file that arrives. It is written under a temporary name, and gets its own name when it is complete.
 /// </summary>
 /// <remarks>The lock on the temporary file says that its server is alive. It is released after the temporary name is
 /// gone, so that no other server takes the file for a leftover.</remarks>
-internal sealed partial class Upload(string folder, string targetPath, bool sync, RefusalOrder order) : IDisposable
+internal sealed partial class Upload(string folder, string name, bool sync) : IDisposable
 {
     private SafeFileHandle? _file;
     private string _temporaryPath = "";
     private long _length;
+
+    /// <summary>The path that the file gets when it is complete. Valid only for names that are allowed.</summary>
+    public string TargetPath => Path.Combine(folder, name);
 
     /// <summary><see cref="Reply.Ok"/> so far, or why the file will not be stored.</summary>
     public Reply Result { get; private set; } = Reply.Ok;
@@ -1055,7 +1103,7 @@ internal sealed partial class Upload(string folder, string targetPath, bool sync
     /// </summary>
     public void Refuse(Reply reply)
     {
-        bool comesFirst = Result.IsOk || (order == RefusalOrder.FirstInTable && reply.Row < Result.Row);
+        bool comesFirst = Result.IsOk || ComesFirstWithAhead(reply);
         if (!reply.IsOk && comesFirst)
         {
             Result = reply;
@@ -1063,6 +1111,7 @@ internal sealed partial class Upload(string folder, string targetPath, bool sync
         }
     }
 
+    /// <summary>Creates the temporary file, and locks it. If that fails, the upload is refused.</summary>
     public void CreateFile()
     {
         try
@@ -1106,9 +1155,8 @@ internal sealed partial class Upload(string folder, string targetPath, bool sync
 
         try
         {
-            ApplyModified(_file);
-            FlushIfSync(_file);
-            if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))
+            PrepareToPublish(_file);
+            if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))
             {
                 FlushNameIfSync(_file);
             }
@@ -1172,14 +1220,12 @@ internal sealed partial class Upload(string folder, string targetPath, bool sync
 internal sealed partial class RequestHandler(Connection connection, ImageFolder folder, ServerSettings settings,
     ConnectionHistory history, Log log)
 {
-    /// <summary>The whole conversation with one client. It never throws.</summary>
+    /// <summary>The whole conversation with one client.</summary>
     /// <param name="rejection">A reply for a client that is turned away, or null.</param>
-    /// <param name="mayDrain">Whether one more connection may be closed slowly.</param>
-    public async Task RunAsync(Reply? rejection, Func<bool> mayDrain)
+    public async Task RunAsync(Reply? rejection)
     {
         Reply? finalReply = rejection;
         bool mustDrain = true;
-        connection.IsDraining = rejection is not null;
         try
         {
             await connection.HandshakeAsync();
@@ -1192,12 +1238,12 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         {
             finalReply = e.FinalReply;
             mustDrain = finalReply is not null;
-            LogUnlessIdle(e.Message, isWorthALine: mustDrain);
+            LogEnd(e.Message, alwaysLog: mustDrain);
         }
         catch (TimeoutException)
         {
             finalReply = Reply.Timeout;
-            LogUnlessIdle(Reply.Timeout.Code, isWorthALine: true);
+            LogEnd(Reply.Timeout.Code, alwaysLog: true);
         }
         catch (Exception e)
         {
@@ -1206,7 +1252,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
             LogOutcome(Reply.Internal.WithCause(e.ToString()));
         }
 
-        await CloseAsync(finalReply, mustDrain, mayDrain);
+        await CloseAsync(finalReply, mustDrain);
     }
 
     // Returns true if the last reply closes the connection, false if the client has ended it.
@@ -1215,11 +1261,6 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         while (true)
         {
             await connection.YieldIfSliceIsOverAsync();
-            if (connection.IsStopping)
-            {
-                throw new ConnectionAbortedException(Reply.Stopping.Code, Reply.Stopping);
-            }
-
             Request? request = await ReadRequestAsync();
             if (request is null)
             {
@@ -1231,6 +1272,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
             LogOutcome(reply);
             if (reply.ClosesConnection)
             {
+                connection.BeginDraining();
                 return true;
             }
         }
@@ -1284,35 +1326,34 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
     /// <summary>GET: a block with the bytes of the file (GET-1 to GET-4).</summary>
     private async Task<Reply> HandleGetAsync(GetRequest request)
     {
-        Reply opened = folder.TryOpen(request.Name, out ImageFile? image);
-        using ImageFile? file = image;
-        if (!opened.IsOk || file is null)
-        {
-            return await connection.SendReplyAsync(opened);
-        }
-
         if (HasOptions(request))
         {
-            return await SendWithOptionsAsync(request, file);
+            return await HandleGetWithOptionsAsync(request);
+        }
+
+        using ImageFile file = folder.Open(request.Name);
+        if (!file.Result.IsOk)
+        {
+            return await connection.SendReplyAsync(file.Result);
         }
 
         await connection.SendReplyAsync(Reply.Ok);
-        await SendFileAsync(request.Name, file);
-        return Reply.Ok;
-    }
-
-    private async Task SendFileAsync(string name, ImageFile file)
-    {
-        _blockLength = file.Length;
+        NoteBlock(file.Length);
         await connection.SendBlockAsync(file.Length, file.Read);
-        connection.Trace.Server($"<file:{name}>");
+        connection.Trace.Server($"<file:{request.Name}>");
+        return Reply.Ok;
     }
 
     /// <summary>PUT: the go-ahead, a block from the client, and then the result (PUT-1 to PUT-7).</summary>
     private async Task<Reply> HandlePutAsync(PutRequest request)
     {
-        using Upload upload = folder.BeginUpload(request.Name, OrderOfRefusals(request));
-        if (!upload.Result.IsOk && !MustReadBlockFirst(request))
+        if (HasOptions(request))
+        {
+            return await HandlePutWithOptionsAsync(request);
+        }
+
+        using Upload upload = folder.BeginUpload(request.Name);
+        if (!upload.Result.IsOk)
         {
             // Refused before any data is sent: it costs the client one round trip and no more.
             return await connection.SendReplyAsync(upload.Result);
@@ -1326,7 +1367,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
             return await connection.SendReplyAsync(Reply.TooLarge);
         }
 
-        await ReceiveFileAsync(request, upload, (long)length);
+        await ReceiveFileAsync(request.Name, upload, (long)length, upload.Write);
         upload.Publish();
         return await connection.SendReplyAsync(upload.Result);
     }
@@ -1339,22 +1380,28 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
     }
 
     // A block is read to its end even if it is refused, so that the next request is found where it begins (PUT-6).
-    private async Task ReceiveFileAsync(PutRequest request, Upload upload, long length)
+    private async Task ReceiveFileAsync(string name, Upload upload, long length, BlockWriter writer)
     {
-        _blockLength = length;
+        NoteBlock(length);
         byte[] start = await connection.PeekAsync((int)Math.Min(length, SignatureSize));
-        upload.Refuse(length == 0 ? Reply.Empty : HasSignature(request.Name, start) ? Reply.Ok : Reply.BadType);
-        upload.Modified = request.Modified;
-        await connection.ReceiveBlockAsync(length, WithDigest(request, upload.Write));
-        connection.Trace.ClientBlock(request.Name, length, upload.Result.IsOk);
-        await CheckDigestAsync(request, upload);
+        if (length == 0)
+        {
+            upload.Refuse(Reply.Empty);
+        }
+        else if (!HasSignature(name, start))
+        {
+            upload.Refuse(Reply.BadType);
+        }
+
+        await connection.ReceiveBlockAsync(length, writer);
+        connection.Trace.ClientBlock(name, length, upload.Result.IsOk);
     }
 
-    private async Task CloseAsync(Reply? finalReply, bool mustDrain, Func<bool> mayDrain)
+    private async Task CloseAsync(Reply? finalReply, bool mustDrain)
     {
         try
         {
-            if (mustDrain && (connection.IsDraining || mayDrain()))
+            if (mustDrain && connection.MayDrain)
             {
                 await connection.DrainAsync(finalReply);
             }
@@ -1373,10 +1420,8 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         }
         finally
         {
-            DisposeDigest();
+            LogDisconnect();
             connection.Dispose();
-            log.Info($"#{connection.Id} disconnected: {connection.Record.Requests} requests, "
-                + $"{connection.Record.Received} bytes in, {connection.Record.Sent} bytes out");
         }
     }
 }
@@ -1400,8 +1445,6 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 internal sealed partial class Server
 {
     private const int MaxAcceptsPerIteration = 16;
-    private const int MaxDraining = 256;
-    private const int MaxSockets = 65_500;              // Socket.Select accepts 65,536
     private const int AcceptBackoffMs = 100;
     private const int ShutdownGraceMs = 10_000;
     private const int FinalReplyGraceMs = 2_000;
@@ -1411,6 +1454,7 @@ internal sealed partial class Server
     private readonly EventLoop _loop = new();
     private readonly HashSet<Connection> _connections = [];
     private readonly List<Connection> _finished = [];
+    private readonly DrainingConnections _draining = new();
     private readonly ConnectionHistory _history = new();
     private readonly ImageFolder _folder;
     private readonly Socket _listener;
@@ -1451,18 +1495,17 @@ internal sealed partial class Server
 
         try
         {
-            ReserveDescriptors();
-            for (int i = 0; i < MaxAcceptsPerIteration && HasNewClient(); i++)
+            RequireFreeDescriptors();
+            for (int i = 0; i < MaxAcceptsPerIteration && _listener.Poll(0, SelectMode.SelectRead); i++)
             {
                 AcceptClient();
             }
         }
-        catch (Exception e) when (e is SocketException or IOException)
+        catch (SocketException e)
         {
             // Out of file descriptors. The client stays in the queue, so pause for a moment: the listener would be
             // readable again at once, and the loop would spin.
             _log.Info($"cannot accept connections at the moment: {Escape(e.Message)}");
-            ReleaseReservedDescriptors();
             _acceptResumesAt = Environment.TickCount64 + AcceptBackoffMs;
             return;
         }
@@ -1470,74 +1513,49 @@ internal sealed partial class Server
         _listenerIsReadable = _loop.WhenReadableAsync(_listener, EventLoop.Never);
     }
 
-    private bool HasNewClient() => _connections.Count < MaxSockets && _listener.Poll(0, SelectMode.SelectRead);
-
     private void AcceptClient()
     {
-        Socket? socket = null;
-        Connection connection;
-        try
+        if (TryAccept() is not { } socket)
         {
-            socket = _listener.Accept();
-            connection = new Connection(_loop, socket, ++_lastId, _settings, _log);
-        }
-        catch (SocketException e) when (IsLostClient(e))
-        {
-            // The client has reset the connection already. That is no reason to pause.
-            socket?.Dispose();
             return;
         }
 
+        var connection = new Connection(_loop, socket, ++_lastId, _settings, _log, _draining);
         _log.Info($"#{connection.Id} connected from {connection.Record.Address}");
-        Reply? rejection = IsFull() ? Reply.Busy : null;
-        if (rejection is null)
+        bool isFull = IsFull();
+        if (isFull)
+        {
+            // This client is only told so, and does not count.
+            _log.Info($"#{connection.Id} turned away: {Reply.Busy.Code}");
+            if (_draining.IsFull)
+            {
+                connection.Dispose();
+                return;
+            }
+
+            connection.BeginDraining();
+        }
+        else
         {
             _history.Add(connection.Record);
         }
-        else if (!MayDrain())
-        {
-            connection.Dispose();
-            return;
-        }
 
         _connections.Add(connection);
-        _ = RunAsync(connection, rejection);
-    }
-
-    private static bool IsLostClient(SocketException e)
-    {
-        return e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted
-            or SocketError.NotConnected or SocketError.WouldBlock or SocketError.InvalidArgument;
+        _ = RunAsync(connection, isFull ? Reply.Busy : null);
     }
 
     private async Task RunAsync(Connection connection, Reply? rejection)
     {
-        var handler = new RequestHandler(connection, _folder, _settings, _history, _log);
-        await handler.RunAsync(rejection, MayDrain);
-        _finished.Add(connection);
-    }
-
-    // A client that has closed its connection does not count any more. Its FIN has arrived before the new client did,
-    // but select may have been asked before both. So look once more before a client is turned away.
-    private bool IsFull()
-    {
-        const int MaxLooks = 8;
-        for (int i = 0; i < MaxLooks && CountClients() >= _settings.MaxClients; i++)
+        try
         {
-            _loop.RunOnce(maxWaitMs: 0);
-            ForgetFinished();
-            if (!_loop.HasBacklog)
-            {
-                break;
-            }
+            var handler = new RequestHandler(connection, _folder, _settings, _history, _log);
+            await handler.RunAsync(rejection);
         }
-
-        return CountClients() >= _settings.MaxClients;
+        finally
+        {
+            _finished.Add(connection);
+        }
     }
-
-    private int CountClients() => _connections.Count(connection => !connection.IsDraining);
-
-    private bool MayDrain() => _connections.Count(connection => connection.IsDraining) < MaxDraining;
 
     // No new clients and no new requests. What is running has 10 s to end, and the final replies have 2 s more.
     private void AdvanceShutdown()
@@ -1573,10 +1591,10 @@ internal sealed partial class Server
     {
         foreach (Connection connection in _connections)
         {
-            connection.IsStopping = true;
+            connection.BeginStopping();
         }
 
-        AbortWhere(connection => connection.IsAwaitingRequest, Reply.Stopping);
+        AbortWhere(connection => connection.IsAwaitingRequest && !connection.IsDraining, Reply.Stopping);
     }
 
     private void AbortWhere(Func<Connection, bool> condition, Reply? finalReply)
@@ -1966,49 +1984,78 @@ internal sealed partial class EventLoop
         }
     }
 
-    private void BeginIteration(int readyCount)
+    private sealed partial class Wait
     {
-        HasBacklog = false;
-        _iterationEnd = Stopwatch.GetTimestamp() + IterationTicks;
-        _sliceTicks = Math.Max(IterationTicks / Math.Max(readyCount, 1), MinSliceTicks);
+        /// <summary>When its turn comes, in virtual time: the smallest goes first.</summary>
+        public long VirtualStart { get; set; }
     }
 
     private Wait[] InFairOrder(List<Wait> ready)
     {
         foreach (Wait wait in ready)
         {
-            wait.Turn = Math.Max(_timeUsed.GetValueOrDefault(wait.Owner), _virtualTime);
+            wait.VirtualStart = Math.Max(_timeUsed.GetValueOrDefault(wait.Owner), _virtualTime);
         }
 
-        Wait[] trusted = [.. ready.Where(wait => !_unauthenticated.Contains(wait.Owner)).OrderBy(wait => wait.Turn)];
-        if (trusted.Length == ready.Count)
+        Wait[] inOrder = [.. ready.Where(wait => !IsStranger(wait)).OrderBy(wait => wait.VirtualStart)];
+        if (inOrder.Length < ready.Count)
         {
-            return trusted;
+            Wait[] strangers = [.. ready.Where(IsStranger)];
+            inOrder = [.. inOrder, strangers[Random.Shared.Next(strangers.Length)]];
         }
 
-        Wait[] strangers = [.. ready.Where(wait => _unauthenticated.Contains(wait.Owner))];
-        return [.. trusted, strangers[Random.Shared.Next(strangers.Length)]];
+        // The time begins after the sorting, so that at least one conversation goes on, however many there are.
+        HasBacklog = false;
+        _iterationEnd = Stopwatch.GetTimestamp() + IterationTicks;
+        _sliceTicks = Math.Max(IterationTicks / Math.Max(ready.Count, 1), MinSliceTicks);
+        return inOrder;
     }
+
+    private bool IsStranger(Wait wait) => _unauthenticated.Contains(wait.Owner);
 
     private bool HasTimeFor(Wait wait)
     {
-        bool hasTime = Stopwatch.GetTimestamp() < _iterationEnd || _unauthenticated.Contains(wait.Owner);
+        bool hasTime = Stopwatch.GetTimestamp() < _iterationEnd || IsStranger(wait);
         HasBacklog |= !hasTime;
         return hasTime;
     }
 
-    private bool IsReadyAndTrusted(Wait wait) => wait.IsReady && !_unauthenticated.Contains(wait.Owner);
+    private bool HasWaitedForOthers(Wait wait) => _ready.Contains(wait) && !IsStranger(wait);
 
     private void BeginSlice() => _sliceStart = Stopwatch.GetTimestamp();
 
     private void EndSlice(Wait wait)
     {
-        long used = Stopwatch.GetTimestamp() - _sliceStart;
-        _virtualTime = Math.Max(_virtualTime, wait.Turn);
-        if (_waits.ContainsKey(wait.Owner))
+        _virtualTime = Math.Max(_virtualTime, wait.VirtualStart);
+        if (_waits.TryGetValue(wait.Owner, out Wait? next))
         {
-            _timeUsed[wait.Owner] = wait.Turn + used;
+            long used = Math.Min(Stopwatch.GetTimestamp() - _sliceStart, IterationTicks);
+
+            // Who waits for its client now has left the rest of its slice to the others, and pays a quarter.
+            _timeUsed[wait.Owner] = wait.VirtualStart + (next.Reason == WaitReason.NextIteration ? used : used / 4);
         }
+    }
+}
+
+internal sealed partial class Connection
+{
+    /// <summary>Waits for the next iteration, for work of our own that takes long.</summary>
+    /// <exception cref="ConnectionAbortedException">The client has reset the connection, so the work is in vain.
+    /// </exception>
+    public async ValueTask NextIterationAsync()
+    {
+        await _loop.NextIterationAsync(Socket);
+        if (_transport.IsReset)
+        {
+            throw new ConnectionAbortedException("the client has reset the connection");
+        }
+    }
+
+    /// <summary>Like <see cref="NextIterationAsync"/>, if this conversation has used its share of this iteration.
+    /// </summary>
+    public ValueTask NextIterationIfSliceIsOverAsync()
+    {
+        return _loop.IsSliceOver ? NextIterationAsync() : ValueTask.CompletedTask;
     }
 }
 
@@ -2030,13 +2077,12 @@ internal sealed partial class EventLoop
 
     private void NoteWait(Wait wait) => _recent.Add(wait.Owner);
 
-    private List<Wait> SelectPollSet(ref int maxWaitMs)
+    private List<Wait> SelectPollSet(bool isFullScan)
     {
         long now = Environment.TickCount64;
-        bool isFullScan = _waits.Count <= FewConnections || _recent.Count == 0 || now >= _nextFullScan
-            || maxWaitMs == 0;
+        bool isQuiet = _waits.Count <= FewConnections || _recent.Count == 0;
         _pollSet.Clear();
-        if (isFullScan)
+        if (isFullScan || isQuiet || now >= _nextFullScan)
         {
             _pollSet.AddRange(_waits.Values);
             _recent.Clear();
@@ -2052,43 +2098,107 @@ internal sealed partial class EventLoop
             }
         }
 
-        maxWaitMs = Math.Min(maxWaitMs, FullScanIntervalMs);
         return _pollSet;
+    }
+
+    private int LongestWaitMs(List<Wait> polled)
+    {
+        return polled.Count == _waits.Count ? MaxSelectTimeoutMs : FullScanIntervalMs;
     }
 }
 
 // =====================================================================================================================
-// Appendix: running out of file descriptors (P9)
+// Appendix: capacity: the number of clients, and file descriptors (P9)
 //
-// The operating system limits how many files and sockets a process has open. A client that cannot be accepted waits
-// in the kernel's queue. For requests of connected clients, and for what .NET itself opens, a few descriptors are
-// reserved.
+// The operating system limits how many files and sockets a process has open. A client that cannot be accepted waits in
+// the kernel's queue. A few descriptors have to stay free: for the files of requests of connected clients, and for what
+// .NET itself opens, for example when a signal arrives.
 // =====================================================================================================================
 
 internal sealed partial class Server
 {
-    private const int ReservedDescriptors = 16;
+    private const int MinFreeDescriptors = 16;
 
-    private readonly List<Socket> _reserved = [];
+    private readonly List<Socket> _probes = [];
 
-    private void ReserveDescriptors()
+    // Returns a non-blocking socket, or null if the client has reset its connection already.
+    private Socket? TryAccept()
     {
-        while (_reserved.Count < ReservedDescriptors)
+        Socket? socket = null;
+        try
         {
-            _reserved.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+            socket = _listener.Accept();
+            socket.Blocking = false;
+
+            // Every send is a whole reply or a large piece of a block. Do not let the kernel wait for more (Nagle).
+            socket.NoDelay = true;
+            if (socket.RemoteEndPoint is not null)
+            {
+                return socket;
+            }
         }
+        catch (Exception e) when (IsLostClient(e))
+        {
+            // There is nobody to serve, and no reason to pause.
+        }
+
+        socket?.Dispose();
+        return null;
     }
 
-    private void ReleaseReservedDescriptors()
+    // ArgumentException is what .NET makes of it on macOS.
+    private static bool IsLostClient(Exception e)
     {
-        _reserved.ForEach(socket => socket.Dispose());
-        _reserved.Clear();
+        return e is ArgumentException or SocketException
+        {
+            SocketErrorCode: SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.NotConnected
+                or SocketError.WouldBlock or SocketError.InvalidArgument,
+        };
+    }
+
+    // A client that has closed its connection does not count any more. Its FIN has arrived before the new client did,
+    // but select may have been asked before both. So look once more before a client is turned away.
+    private bool IsFull()
+    {
+        const int MaxLooks = 8;
+        for (int i = 0; i < MaxLooks && CountClients() >= _settings.MaxClients; i++)
+        {
+            _loop.RunOnce(maxWaitMs: 0);
+            ForgetFinished();
+            if (!_loop.HasBacklog)
+            {
+                break;
+            }
+        }
+
+        return CountClients() >= _settings.MaxClients;
+    }
+
+    private int CountClients() => _connections.Count - _draining.Count;
+
+    // Opens and closes a few sockets.
+    private void RequireFreeDescriptors()
+    {
+        try
+        {
+            while (_probes.Count < MinFreeDescriptors)
+            {
+                _probes.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+            }
+        }
+        finally
+        {
+            _probes.ForEach(probe => probe.Dispose());
+            _probes.Clear();
+        }
     }
 
     // .NET opens the files of its libraries at their first use, which fails if no descriptor is free then. A native
     // program has no such files.
     private static void LoadWhatIsNeededLater()
     {
+        // SHA-256 is in OpenSSL. The libraries of the other three are used by sockets, by TLS and by comparisons of
+        // bytes.
         SHA256.HashData([]);
         GC.KeepAlive(typeof(Activity));
         GC.KeepAlive(typeof(SslStream));
@@ -2147,36 +2257,43 @@ internal sealed partial class ImageFolder
         }
     }
 
-    // Uploads a file to nowhere. Returns whether locks work here, without which leftovers cannot be told from uploads
-    // that another server is receiving.
+    // Returns whether locks work here. Without them, leftovers cannot be told from files that another server is
+    // receiving.
     private bool ProbeFileSystem()
     {
-        string name = GetPath(Upload.TemporaryName($"{Random.Shared.NextInt64():x16}"));
-        using var probe = new Upload(Path, name, sync: false, RefusalOrder.FirstFound);
-        probe.CreateFile();
-        if (!probe.Result.IsOk)
+        _hasHardLinks = ProbeHardLinks();
+        if (!_hasHardLinks)
         {
-            throw new IOException(probe.Result.Cause);
+            Notices.Add($"warning: {NoHardLinks}");
         }
 
+        using Upload probe = CreateProbe();
         bool hasLocks = !TryDeleteOrphan(probe.TemporaryPath);
         if (!hasLocks)
         {
             Notices.Add("warning: this folder has no file locks, so leftovers of killed servers are not removed");
         }
 
+        return hasLocks;
+    }
+
+    private bool ProbeHardLinks()
+    {
+        using Upload probe = CreateProbe();
         probe.Publish();
-        _hasHardLinks = probe.Result.IsOk;
-        if (_hasHardLinks)
+        if (probe.Result.IsOk)
         {
-            File.Delete(name);
-        }
-        else
-        {
-            Notices.Add($"warning: {NoHardLinks}");
+            File.Delete(probe.TargetPath);
         }
 
-        return hasLocks;
+        return probe.Result.IsOk;
+    }
+
+    private Upload CreateProbe()
+    {
+        var probe = new Upload(Path, Upload.TemporaryName($"{Random.Shared.NextInt64():x16}"), sync: false);
+        probe.CreateFile();
+        return probe.Result.IsOk ? probe : throw new IOException(probe.Result.Cause);
     }
 
     // Returns true if the file was left over, and is deleted now. A running server holds a lock on its temporary files,
@@ -2222,8 +2339,13 @@ internal sealed partial class Upload
     public string TemporaryPath => _temporaryPath;
 
     // With --sync, the bytes are on the disk before the name appears, and the name is on the disk before the OK.
-    private void FlushIfSync(SafeFileHandle file)
+    private void PrepareToPublish(SafeFileHandle file)
     {
+        if (Modified is { } time)
+        {
+            FileSystem.SetModified(file, time);
+        }
+
         if (sync)
         {
             Flush(file);
@@ -2244,7 +2366,7 @@ internal sealed partial class Upload
         catch (IOException)
         {
             // The client will read that nothing was stored, so the file must not be there.
-            File.Delete(targetPath);
+            File.Delete(TargetPath);
             throw;
         }
     }
@@ -2303,7 +2425,8 @@ internal sealed partial class ImageFolder
     private readonly ListingBuilder _listings;
 
     /// <summary>Makes a listing of this moment or a later one.</summary>
-    public Task<Listing> ListAsync() => _listings.RequestAsync();
+    /// <param name="owner">Whose wait is signalled when the listing is complete.</param>
+    public Task<Listing> ListAsync(object owner) => _listings.RequestAsync(owner);
 
     /// <summary>Makes listings, one at a time.</summary>
     private sealed class ListingBuilder(EventLoop loop, string folder, string[] types)
@@ -2311,10 +2434,12 @@ internal sealed partial class ImageFolder
         private readonly WeakReference<byte[]> _latest = new([]);
         private Task _running = Task.CompletedTask;
         private Task<Listing>? _notBegun;
+        private List<object> _waiting = [];
 
-        public Task<Listing> RequestAsync()
+        public Task<Listing> RequestAsync(object owner)
         {
             _notBegun ??= BuildAsync(_running);
+            _waiting.Add(owner);
             return _notBegun;
         }
 
@@ -2328,6 +2453,8 @@ internal sealed partial class ImageFolder
             while (!previous.IsCompleted);
 
             // From here on, a client that asks gets another listing.
+            List<object> waiting = _waiting;
+            _waiting = [];
             _running = _notBegun!;
             _notBegun = null;
             try
@@ -2341,7 +2468,9 @@ internal sealed partial class ImageFolder
             }
             finally
             {
+                _running = Task.CompletedTask;
                 loop.Forget(owner);
+                waiting.ForEach(loop.Signal);
             }
         }
 
@@ -2497,15 +2626,36 @@ internal static class ClampedTime
     }
 }
 
+internal sealed partial class EventLoop
+{
+    /// <summary>Completes in the iteration after <see cref="Signal"/> was called.</summary>
+    public Task WhenSignalledAsync(object owner) => AddWait(owner, WaitReason.Signal, Never);
+
+    /// <summary>Ends the wait of <see cref="WhenSignalledAsync"/>, if there is one.</summary>
+    public void Signal(object owner)
+    {
+        if (_waits.TryGetValue(owner, out Wait? wait) && wait.Reason == WaitReason.Signal)
+        {
+            wait.Reason = WaitReason.NextIteration;
+            NoteWait(wait);
+        }
+    }
+}
+
+internal sealed partial class Connection
+{
+    public Task WhenSignalledAsync() => _loop.WhenSignalledAsync(Socket);
+}
+
 internal sealed partial class RequestHandler
 {
     private async Task<Listing> GetListingAsync()
     {
-        Task<Listing> listing = folder.ListAsync();
+        Task<Listing> listing = folder.ListAsync(connection.Socket);
         while (!listing.IsCompleted)
         {
-            // Asked anew in each iteration: so this conversation can be aborted while it waits.
-            await connection.NextIterationAsync();
+            // A wait of the event loop, and not of the task: so a stop can end it like every other wait.
+            await connection.WhenSignalledAsync();
         }
 
         return await listing;
@@ -2513,7 +2663,7 @@ internal sealed partial class RequestHandler
 
     private async Task SendTextBlockAsync(byte[] text)
     {
-        _blockLength = text.Length;
+        NoteBlock(text.Length);
         await connection.SendBlockAsync(text.Length, (buffer, position) => CopyPiece(text, position, buffer));
         connection.Trace.ServerLines(text);
     }
@@ -2536,51 +2686,70 @@ internal sealed partial class RequestHandler
 {
     private const int HashPieceSize = 128 * 1024;
 
-    private IncrementalHash? _hash;
-
-    private IncrementalHash Hash => _hash ??= IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-
     private static bool HasOptions(GetRequest request)
     {
         return request.Offset > 0 || request.WantsDigest || request.WantsModified;
     }
 
-    /// <summary>GET with an offset, a digest, or the time of the file.</summary>
-    private async Task<Reply> SendWithOptionsAsync(GetRequest request, ImageFile file)
+    private static bool HasOptions(PutRequest request)
     {
-        if (request.Offset > (ulong)file.Length)
+        return request.HasDigest || request.Ahead || request.Modified is not null;
+    }
+
+    private static IncrementalHash? CreateHash(bool isWanted)
+    {
+        return isWanted ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
+    }
+
+    /// <summary>GET with an offset, a digest, or the time of the file.</summary>
+    private async Task<Reply> HandleGetWithOptionsAsync(GetRequest request)
+    {
+        using ImageFile file = folder.Open(request.Name);
+        using IncrementalHash? hash = CreateHash(request.WantsDigest);
+        Reply result = file.Result;
+        if (result.IsOk && request.Offset > (ulong)file.Length)
         {
-            return await connection.SendReplyAsync(Reply.BadOffset);
+            result = Reply.BadOffset;
         }
 
-        long offset = (long)request.Offset;
-        Reply hashed = request.WantsDigest ? await HashPrefixAsync(file, offset) : Reply.Ok;
-        if (!hashed.IsOk)
+        if (result.IsOk && hash is not null)
         {
-            return await connection.SendReplyAsync(hashed);
+            result = await HashPrefixAsync(file, (long)request.Offset, hash);
         }
 
-        _blockLength = file.Length - offset;
+        if (!result.IsOk)
+        {
+            return await connection.SendReplyAsync(result);
+        }
+
         await connection.SendReplyAsync(Reply.Ok with { Modified = request.WantsModified ? file.Modified : null });
-        await connection.SendBlockAsync(_blockLength, ReaderFrom(file, offset, request.WantsDigest));
-        connection.Trace.Server(offset == 0 ? $"<file:{request.Name}>" : $"<any:{_blockLength}>");
-        if (request.WantsDigest)
-        {
-            byte[] digest = Hash.GetHashAndReset();
-            await connection.SendAsync(digest, $"<hex:{Convert.ToHexString(digest)}>");
-        }
-
+        await SendRestAsync(request, file, hash);
         return Reply.Ok;
     }
 
+    private async Task SendRestAsync(GetRequest request, ImageFile file, IncrementalHash? hash)
+    {
+        long offset = (long)request.Offset;
+        long length = file.Length - offset;
+        NoteBlock(length);
+        await connection.SendBlockAsync(length, ReaderFrom(file, offset, hash));
+        connection.Trace.Server(offset == 0 ? $"<file:{request.Name}>" : $"<any:{length}>");
+        if (hash is not null)
+        {
+            byte[] digest = hash.GetHashAndReset();
+            connection.Trace.Server($"<hex:{Convert.ToHexString(digest)}>");
+            await connection.SendAsync(digest);
+        }
+    }
+
     // The digest is that of the whole file. So the part that is not sent is read and hashed, too, before the reply.
-    private async Task<Reply> HashPrefixAsync(ImageFile file, long end)
+    private async Task<Reply> HashPrefixAsync(ImageFile file, long end, IncrementalHash hash)
     {
         await connection.FlushAsync();
         long position = 0;
         while (position < end)
         {
-            Reply result = HashPiece(file, end, ref position);
+            Reply result = HashPiece(file, end, hash, ref position);
             if (!result.IsOk)
             {
                 return result;
@@ -2592,13 +2761,13 @@ internal sealed partial class RequestHandler
         return Reply.Ok;
     }
 
-    private Reply HashPiece(ImageFile file, long end, ref long position)
+    private static Reply HashPiece(ImageFile file, long end, IncrementalHash hash, ref long position)
     {
         try
         {
             int size = (int)Math.Min(HashPieceSize, end - position);
             int count = file.Read(Connection.SharedBuffer.AsSpan(0, size), position);
-            Hash.AppendData(Connection.SharedBuffer, 0, count);
+            hash.AppendData(Connection.SharedBuffer, 0, count);
             position += count;
             return count > 0 ? Reply.Ok : Reply.Storage.WithCause("the file has become shorter");
         }
@@ -2608,91 +2777,75 @@ internal sealed partial class RequestHandler
         }
     }
 
-    private BlockReader ReaderFrom(ImageFile file, long offset, bool withDigest)
+    private static BlockReader ReaderFrom(ImageFile file, long offset, IncrementalHash? hash)
     {
-        if (!withDigest)
-        {
-            return (buffer, position) => file.Read(buffer, offset + position);
-        }
-
         // Bytes that the kernel did not accept are read again. They must be hashed once only.
         long hashed = 0;
         return (buffer, position) =>
         {
             int count = file.Read(buffer, offset + position);
             int known = (int)Math.Min(hashed - position, count);
-            Hash.AppendData(buffer[known..count]);
+            hash?.AppendData(buffer[known..count]);
             hashed += count - known;
             return count;
         };
     }
 
-    private BlockWriter WithDigest(PutRequest request, BlockWriter writer)
+    /// <summary>PUT with a digest, the time of the file, or `ahead`.</summary>
+    private async Task<Reply> HandlePutWithOptionsAsync(PutRequest request)
     {
-        if (!request.HasDigest)
+        using Upload upload = folder.BeginUpload(request.Name);
+        using IncrementalHash? hash = CreateHash(request.HasDigest);
+        upload.Modified = request.Modified;
+        upload.ReportsFirstInTable = request.Ahead;
+        if (!upload.Result.IsOk && !request.Ahead)
         {
-            return writer;
+            return await connection.SendReplyAsync(upload.Result);
         }
 
+        // With `ahead`, the client may have sent the block already. So even a refusal waits for the end of the block.
+        await connection.SendReplyAsync(Reply.Ok);
+        ulong length = await ReadLengthAsync();
+        if (length > (ulong)settings.MaxSize)
+        {
+            return await connection.SendReplyAsync(Reply.TooLarge);
+        }
+
+        await ReceiveFileAsync(request.Name, upload, (long)length, WriterTo(upload, hash));
+        if (hash is not null)
+        {
+            await CheckDigestAsync(upload, hash);
+        }
+
+        upload.Publish();
+        return await connection.SendReplyAsync(upload.Result);
+    }
+
+    private static BlockWriter WriterTo(Upload upload, IncrementalHash? hash)
+    {
         return bytes =>
         {
-            Hash.AppendData(bytes);
-            writer(bytes);
+            hash?.AppendData(bytes);
+            upload.Write(bytes);
         };
     }
 
     // The digest follows every block, also an empty one, and one that is refused (BLOCK-3).
-    private async ValueTask CheckDigestAsync(PutRequest request, Upload upload)
+    private async ValueTask CheckDigestAsync(Upload upload, IncrementalHash hash)
     {
-        if (request.HasDigest)
+        byte[] digest = await connection.ReadExactlyAsync(DigestSize);
+        connection.Trace.Client($"<hex:{Convert.ToHexString(digest)}>");
+        if (!digest.AsSpan().SequenceEqual(hash.GetHashAndReset()))
         {
-            byte[] digest = await connection.ReadExactlyAsync(DigestSize);
-            connection.Trace.Client($"<hex:{Convert.ToHexString(digest)}>");
-            upload.Refuse(digest.AsSpan().SequenceEqual(Hash.GetHashAndReset()) ? Reply.Ok : Reply.Corrupt);
+            upload.Refuse(Reply.Corrupt);
         }
-    }
-
-    private void DisposeDigest() => _hash?.Dispose();
-
-    // With `ahead`, the client may have sent the block already. So even a refusal has to wait for the block's end.
-    private static bool MustReadBlockFirst(PutRequest request) => request.Ahead;
-
-    private static RefusalOrder OrderOfRefusals(PutRequest request)
-    {
-        return request.Ahead ? RefusalOrder.FirstInTable : RefusalOrder.FirstFound;
     }
 }
 
-/// <summary>Which of several reasons to refuse an upload is the answer.</summary>
-internal enum RefusalOrder
+internal sealed partial class ImageFile
 {
-    /// <summary>The one that was found first (PUT-6).</summary>
-    FirstFound,
-
-    /// <summary>The one that comes first in the table of errors; for the optional feature `ahead` (AHEAD-2).</summary>
-    FirstInTable,
-}
-
-internal sealed partial class Connection
-{
-    /// <summary>Waits for the next iteration, for work of our own that takes long.</summary>
-    /// <exception cref="ConnectionAbortedException">The client has reset the connection, so the work is in vain.
-    /// </exception>
-    public async ValueTask NextIterationAsync()
-    {
-        await _loop.NextIterationAsync(Socket);
-        if (_transport.IsReset)
-        {
-            throw new ConnectionAbortedException("the client has reset the connection");
-        }
-    }
-
-    /// <summary>Like <see cref="NextIterationAsync"/>, if this conversation has used its share of this iteration.
-    /// </summary>
-    public ValueTask NextIterationIfSliceIsOverAsync()
-    {
-        return _loop.IsSliceOver ? NextIterationAsync() : ValueTask.CompletedTask;
-    }
+    /// <summary>When the file was last modified, in UTC.</summary>
+    public DateTime Modified => ClampedTime.Of(() => File.GetLastWriteTimeUtc(_handle!));
 }
 
 internal sealed partial class Upload
@@ -2700,13 +2853,11 @@ internal sealed partial class Upload
     /// <summary>The time that the stored file gets, in UTC, or null for the present time.</summary>
     public DateTime? Modified { get; set; }
 
-    private void ApplyModified(SafeFileHandle file)
-    {
-        if (Modified is { } time)
-        {
-            FileSystem.SetModified(file, time);
-        }
-    }
+    /// <summary>Whether the first reason in the table of errors is the answer, and not the one that was found first
+    /// (AHEAD-2, PUT-6).</summary>
+    public bool ReportsFirstInTable { get; set; }
+
+    private bool ComesFirstWithAhead(Reply reply) => ReportsFirstInTable && reply.Row < Result.Row;
 }
 
 // =====================================================================================================================
@@ -2793,7 +2944,6 @@ internal sealed class Log
     private const int DrainTimeoutMs = 500;
 
     private readonly BlockingCollection<string> _lines = new(MaxWaitingLines);
-    private readonly bool _quiet;
     private readonly Thread _writer;
 
     // Opened now: later, there may be no file descriptor for it.
@@ -2802,15 +2952,18 @@ internal sealed class Log
 
     public Log(bool quiet)
     {
-        _quiet = quiet;
+        IsQuiet = quiet;
         _writer = new Thread(WriterLoop) { IsBackground = true };
         _writer.Start();
     }
 
+    /// <summary>Whether --quiet was given.</summary>
+    public bool IsQuiet { get; }
+
     /// <summary>One event, with its time in UTC. Texts of a peer have to be escaped before.</summary>
     public void Info(string line)
     {
-        if (!_quiet)
+        if (!IsQuiet)
         {
             Enqueue($"{FormatTime(DateTime.UtcNow)} {line}");
         }
@@ -2819,7 +2972,7 @@ internal sealed class Log
     /// <summary>Something that the person who starts the server should know.</summary>
     public void Notice(string line)
     {
-        if (!_quiet)
+        if (!IsQuiet)
         {
             Enqueue(line);
         }
@@ -2866,6 +3019,7 @@ internal sealed class Log
 internal sealed partial class RequestHandler
 {
     private const string NoRequest = "-";
+    private const int MaxShownChars = 100;
 
     private string _request = NoRequest;
     private long _requestStarted;
@@ -2875,35 +3029,47 @@ internal sealed partial class RequestHandler
 
     private void NoteRequest(Request request, ReadOnlySpan<byte> line)
     {
-        string shown = Escape(line);
-        connection.Trace.Client(shown);
+        connection.Trace.ClientLine(line);
         connection.Record.Requests++;
-        shown = shown.EndsWith(@"\n") ? shown[..^2] : shown;
-        _request = request is InvalidRequest ? $"? {shown[..Math.Min(shown.Length, 100)]}"
-            : string.Join(' ', shown.Split('|').Take(2));
         _requestStarted = Environment.TickCount64;
         _blockLength = 0;
+        _request = log.IsQuiet ? "" : Summarize(request, Escape(line.TrimEnd((byte)'\n')));
     }
 
-    // A client that just disconnects between two requests is not worth a line.
-    private void LogUnlessIdle(string outcome, bool isWorthALine)
+    private static string Summarize(Request request, string line)
     {
-        if (!connection.IsDraining && (isWorthALine || _request != NoRequest))
+        return request is InvalidRequest ? $"? {line[..Math.Min(line.Length, MaxShownChars)]}"
+            : string.Join(' ', line.Split('|').Take(2));
+    }
+
+    private void NoteBlock(long length) => _blockLength = length;
+
+    // A client that just disconnects between two requests is not worth a line.
+    private void LogEnd(string reason, bool alwaysLog)
+    {
+        if (!connection.IsDraining && (alwaysLog || _request != NoRequest))
         {
-            LogLine(outcome);
+            LogRequest(reason);
         }
     }
 
     private void LogOutcome(Reply reply)
     {
         string outcome = reply.IsOk ? "ok" : reply.Code;
-        LogLine(reply.Cause == "" ? outcome : $"{outcome}: {Escape(reply.Cause)}");
+        LogRequest(reply.Cause == "" ? outcome : $"{outcome}: {reply.Cause}");
     }
 
-    private void LogLine(string outcome)
+    private void LogRequest(string outcome)
     {
         long duration = _request == NoRequest ? 0 : Environment.TickCount64 - _requestStarted;
-        log.Info($"#{connection.Id} {_request}, {_blockLength} bytes, {duration} ms, {outcome}");
+        log.Info($"#{connection.Id} {_request}, {_blockLength} bytes, {duration} ms, {Escape(outcome)}");
+    }
+
+    private void LogDisconnect()
+    {
+        ConnectionRecord record = connection.Record;
+        log.Info($"#{connection.Id} disconnected: {record.Requests} requests, {record.Received} bytes in, "
+            + $"{record.Sent} bytes out");
     }
 }
 
@@ -2912,10 +3078,31 @@ internal sealed partial class RequestHandler
 /// <param name="id">The number of the connection.</param>
 internal sealed class TraceWriter(Log? log, int id)
 {
+    /// <summary>Something that the client has sent, in the notation of transcripts.</summary>
     public void Client(string text) => log?.Enqueue($"#{id} C: {text}");
 
+    /// <summary>Something that the server sends.</summary>
     public void Server(string text) => log?.Enqueue($"#{id} S: {text}");
 
+    /// <summary>A line of the client, with its LF.</summary>
+    public void ClientLine(ReadOnlySpan<byte> line)
+    {
+        if (log is not null)
+        {
+            Client(Escape(line));
+        }
+    }
+
+    /// <summary>A line of the server, with its LF.</summary>
+    public void ServerLine(ReadOnlySpan<byte> line)
+    {
+        if (log is not null)
+        {
+            Server(Escape(line));
+        }
+    }
+
+    /// <summary>The block of an upload.</summary>
     public void ClientBlock(string name, long length, bool isStored)
     {
         if (length > 0)
@@ -2924,6 +3111,7 @@ internal sealed class TraceWriter(Log? log, int id)
         }
     }
 
+    /// <summary>The block of a listing, line by line.</summary>
     public void ServerLines(byte[] lines)
     {
         if (log is null)
@@ -2957,7 +3145,6 @@ internal sealed class TlsTransport : Transport
 {
     private const int HandshakeTimeoutMs = 10_000;
     private const int MaxHandshakeBytes = 8 * 1024;
-    private const int MaxBytesPerSend = 64 * 1024;
     private const int MaxRecordSize = 16 * 1024;
     private const int MaxRecordsWithoutData = 1000;
 
@@ -2975,6 +3162,9 @@ internal sealed class TlsTransport : Transport
     private bool _isEndOfStream;
     private bool _isPlainClient;
 
+    // Why nothing more can be received. It is reported when everything that arrived before it has been used (SEAL-11).
+    private ConnectionAbortedException? _failure;
+
     public TlsTransport(EventLoop loop, Socket socket, KeyFile key) : base(loop, socket)
     {
         _key = key;
@@ -2986,9 +3176,12 @@ internal sealed class TlsTransport : Transport
 
     public override bool HasUnsentBytes => _pipe.HasOutput;
 
+    public override int MaxBytesPerSend => 64 * 1024;
+
     public override async Task HandshakeAsync()
     {
         long deadline = Environment.TickCount64 + HandshakeTimeoutMs;
+        await Loop.NextIterationAsync(Socket);
         try
         {
             Task handshake = _tls.AuthenticateAsServerAsync(_key.ServerOptions);
@@ -3022,6 +3215,11 @@ internal sealed class TlsTransport : Transport
             count += some;
         }
 
+        if (count == 0 && _failure is not null)
+        {
+            throw _failure;
+        }
+
         return count > 0 || _isEndOfStream ? count : WouldBlock;
     }
 
@@ -3035,15 +3233,21 @@ internal sealed class TlsTransport : Transport
         }
 
         ReadOnlySpan<byte> piece = bytes[..Math.Min(bytes.Length, MaxBytesPerSend)];
-        _tls.Write(piece);
-        TryFlush();
+        if (piece.Length > 0)
+        {
+            // This also sends OpenSSL's answers to KeyUpdate.
+            _tls.Write(piece);
+            _dataRecords = _pipe.RecordsRead;
+            TryFlush();
+        }
+
         return piece.Length;
     }
 
     public override async Task WhenReadableAsync(long deadline)
     {
         // A record may arrive in many pieces. The plaintext is there when the last of them is.
-        while (!Decrypt() && !_isEndOfStream)
+        while (!Decrypt() && !_isEndOfStream && _failure is null)
         {
             await Loop.WhenReadableAsync(Socket, deadline);
         }
@@ -3066,13 +3270,37 @@ internal sealed class TlsTransport : Transport
 
     public override void Dispose()
     {
-        _tls.Dispose();
-        _pipe.ReleaseBuffers();
-        base.Dispose();
+        try
+        {
+            _tls.Dispose();
+            _pipe.ReleaseBuffers();
+        }
+        finally
+        {
+            base.Dispose();
+        }
     }
 
     // Makes sure that there are decrypted bytes. Returns false if there are none without waiting.
     private bool Decrypt()
+    {
+        if (_failure is not null)
+        {
+            return false;
+        }
+
+        try
+        {
+            return DecryptRecord();
+        }
+        catch (ConnectionAbortedException e)
+        {
+            _failure = e;
+            return false;
+        }
+    }
+
+    private bool DecryptRecord()
     {
         while (_decryptedCount == 0 && !_isEndOfStream)
         {
