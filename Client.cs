@@ -547,7 +547,7 @@ internal sealed class ProtocolViolationException(string message)
 
 /// <summary>Moves bytes over a connected TCP socket. Each call waits until it can be done.</summary>
 /// <remarks>The last appendix derives a second kind from it, which encrypts what it moves.</remarks>
-internal class Channel(Socket socket) : IDisposable
+internal class ClientTransport(Socket socket) : IDisposable
 {
     /// <summary>How long to wait for a byte, in milliseconds (CLI-9).</summary>
     public const int DefaultTimeoutMs = 60_000;
@@ -622,7 +622,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
     private const int MaxShownBytes = 60;
 
     // Null while there is no connection.
-    private Channel? _channel;
+    private ClientTransport? _transport;
 
     // Bytes that wait to be sent: the first _sendCount of the buffer.
     private readonly byte[] _sendBuffer = GC.AllocateUninitializedArray<byte>(BufferSize);
@@ -636,10 +636,10 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
     private int _receiveStart;
     private int _receiveCount;
 
-    public bool IsOpen => _channel is not null;
+    public bool IsOpen => _transport is not null;
 
     /// <summary>True if a reply has begun to arrive, or the server has closed the connection.</summary>
-    public bool HasInput => _receiveCount > 0 || (_channel?.HasInput ?? false);
+    public bool HasInput => _receiveCount > 0 || (_transport?.HasInput ?? false);
 
     /// <summary>Connects, unless there is a connection. To be called only when no reply is due.</summary>
     /// <exception cref="CommandLineException">The server cannot be reached.</exception>
@@ -651,14 +651,14 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
             Close();
         }
 
-        _channel ??= ConnectToAnyAddress();
+        _transport ??= ConnectToAnyAddress();
     }
 
     /// <summary>Closes the connection at once. What waits to be sent is dropped.</summary>
     public void Close()
     {
-        _channel?.Dispose();
-        _channel = null;
+        _transport?.Dispose();
+        _transport = null;
         _sendCount = 0;
         _sendFailure = null;
         _receiveStart = 0;
@@ -670,7 +670,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         if (IsOpen)
         {
             Trace('C', "<close>");
-            _channel!.EndPolitely();
+            _transport!.EndPolitely();
         }
     }
 
@@ -724,7 +724,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         return _sendBuffer.AsSpan(_sendCount, (int)Math.Min(max, BufferSize - _sendCount));
     }
 
-    /// <inheritdoc cref="GetSendSpace"/>
+    /// <summary>Adds the bytes that were put into the free part of the send buffer.</summary>
     public void AddSent(int count) => _sendCount += count;
 
     /// <summary>Sends what waits in the buffer.</summary>
@@ -736,14 +736,14 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         {
             try
             {
-                _channel!.Send(_sendBuffer.AsSpan(0, _sendCount));
+                _transport!.Send(_sendBuffer.AsSpan(0, _sendCount));
             }
             catch (ConnectionLostException e)
             {
                 // Nothing may be sent after this, because some of the bytes before it are missing.
                 _sendFailure = e;
-                _channel!.ShutdownSending();
-                _channel.ReceiveTimeoutMs = ReplyAfterFailedSendMs;
+                _transport!.ShutdownSending();
+                _transport.ReceiveTimeoutMs = ReplyAfterFailedSendMs;
             }
         }
 
@@ -840,7 +840,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         int count = 0;
         try
         {
-            count = _channel!.Receive(_receiveBuffer.AsSpan(_receiveCount));
+            count = _transport!.Receive(_receiveBuffer.AsSpan(_receiveCount));
         }
         catch (ConnectionLostException) when (_sendFailure is not null)
         {
@@ -978,6 +978,21 @@ internal static partial class FileSystem
         throw new IOException("another process has removed the temporary file");
     }
 
+    /// <summary>The time of the last change, in UTC.</summary>
+    /// <exception cref="IOException">It cannot be found out.</exception>
+    public static DateTime GetModified(SafeFileHandle file)
+    {
+        try
+        {
+            return File.GetLastWriteTimeUtc(file);
+        }
+        catch (ArgumentOutOfRangeException)
+        {
+            // Some file systems hold times after the year 9999, and .NET does not.
+            return DateTime.MaxValue;
+        }
+    }
+
     /// <summary>Sets the time of the last change, in UTC. A time that the file system cannot hold becomes the nearest
     /// one that it can (MODIFIED-2).</summary>
     /// <exception cref="IOException">The file system does not let this program set any time.</exception>
@@ -1015,7 +1030,7 @@ internal abstract partial class Transfer(string name)
     public Stopwatch Clock { get; } = new();
 }
 
-/// <summary>What became of a request for one file. Whatever the person has to know was printed already.</summary>
+/// <summary>What became of the request for a file. A failure was reported already.</summary>
 internal enum Outcome
 {
     /// <summary>The file was transferred, or skipped, or it failed for good.</summary>
@@ -1026,7 +1041,7 @@ internal enum Outcome
 }
 
 /// <summary>A file to download.</summary>
-internal sealed partial class Download(Client client, string name, string target) : Transfer(name)
+internal sealed partial class DownloadItem(Client client, string name, string target) : Transfer(name)
 {
     /// <summary>Where the file is to be saved.</summary>
     public string Target { get; } = target;
@@ -1107,7 +1122,7 @@ internal sealed partial class Client
     /// <summary>Downloads a file: request, reply, block, name.</summary>
     /// <exception cref="ConnectionLostException">The server's answer is not complete.</exception>
     /// <exception cref="ProtocolViolationException">The server's answer is not one of this protocol.</exception>
-    public Outcome Get(Download file)
+    public Outcome Get(DownloadItem file)
     {
         if (!file.IsRequestSent)
         {
@@ -1137,7 +1152,8 @@ internal sealed partial class Client
         }
     }
 
-    public void SendGet(Download file)
+    /// <summary>Puts the request into the send buffer.</summary>
+    public void SendGet(DownloadItem file)
     {
         file.Request = AddOptions(file);
         file.Clock.Restart();
@@ -1145,7 +1161,7 @@ internal sealed partial class Client
     }
 
     // No file has 2^63 bytes, and none is empty: a server lists no empty files.
-    private static void RequirePossibleLength(Download file)
+    private static void RequirePossibleLength(DownloadItem file)
     {
         if (file.BytesLeft > long.MaxValue - file.Request.Offset || file.BytesLeft + file.Request.Offset == 0)
         {
@@ -1153,10 +1169,9 @@ internal sealed partial class Client
         }
     }
 
-    private void ReceiveBlock(Download file, SafeFileHandle temporary)
+    private void ReceiveBlock(DownloadItem file, SafeFileHandle temporary)
     {
         ulong length = file.BytesLeft;
-        file.Position = (long)file.Request.Offset;
         _report.Progress.BeginFile(file.Name, file.Position, file.Position + (long)length);
         try
         {
@@ -1178,8 +1193,8 @@ internal sealed partial class Client
         _server.Trace('S', file.Request.Offset == 0 ? $"<file:{file.Name}>" : $"<any:{length}>");
     }
 
-    // The temporary file gets its name, unless that was taken in the meantime. Nothing is ever overwritten (CLI-6).
-    private Outcome Save(Download file, SafeFileHandle temporary, Reply reply)
+    // The temporary file gets its name, unless that was taken in the meantime: nothing is ever overwritten (CLI-6).
+    private Outcome Save(DownloadItem file, SafeFileHandle temporary, Reply reply)
     {
         SetModified(file, temporary, reply);
         long size = file.Position;
@@ -1195,7 +1210,7 @@ internal sealed partial class Client
         return Outcome.Settled;
     }
 
-    private static bool PublishAndRemove(Download file)
+    private static bool PublishAndRemove(DownloadItem file)
     {
         bool isPublished = Publish(file.TemporaryPath, file.Target);
         File.Delete(file.TemporaryPath);
@@ -1284,8 +1299,6 @@ internal sealed partial class UploadItem(Client client, string path, string name
     /// <summary>Why a file without content is not sent. A pipe and a device look the same.</summary>
     public const string EmptyOrNotAFile = "empty, or a pipe or a device: not a picture";
 
-    private DateTime _lastWrite;
-
     /// <summary>Where the file is.</summary>
     public string Path { get; } = path;
 
@@ -1299,8 +1312,9 @@ internal sealed partial class UploadItem(Client client, string path, string name
     public long Size { get; private set; }
 
     /// <summary>When the open file was last modified, in UTC.</summary>
-    public DateTime LastWrite => _lastWrite;
+    public DateTime LastWrite { get; private set; }
 
+    /// <summary>Opens the file. What is reported about it later is what the open file says.</summary>
     /// <exception cref="IOException">The file cannot be opened, or it is not a regular file with content.</exception>
     public void Open()
     {
@@ -1312,7 +1326,7 @@ internal sealed partial class UploadItem(Client client, string path, string name
 
         Handle = File.OpenHandle(Path, share: FileShare.ReadWrite | FileShare.Delete);
         Size = RandomAccess.GetLength(Handle);
-        _lastWrite = File.GetLastWriteTimeUtc(Handle);
+        LastWrite = FileSystem.GetModified(Handle);
     }
 
     /// <summary>To be called when the file was read to its end, before the last bytes are sent.</summary>
@@ -1320,7 +1334,7 @@ internal sealed partial class UploadItem(Client client, string path, string name
     /// <exception cref="IOException">The file has changed since it was opened.</exception>
     public void RequireUnchanged(long end)
     {
-        if (end != Size || RandomAccess.GetLength(Handle!) != Size || File.GetLastWriteTimeUtc(Handle!) != _lastWrite)
+        if (end != Size || RandomAccess.GetLength(Handle!) != Size || FileSystem.GetModified(Handle!) != LastWrite)
         {
             throw new IOException("the file changed while it was being sent; nothing was stored");
         }
@@ -1361,6 +1375,7 @@ internal sealed partial class Client
         };
     }
 
+    /// <summary>Puts the request into the send buffer.</summary>
     public void SendPut(UploadItem file)
     {
         file.Request = AddOptions(file);
@@ -1380,6 +1395,8 @@ internal sealed partial class Client
             int count = RandomAccess.Read(file.Handle!, start, fileOffset: 0);
             if (HasSignature(file.Name, start[..count]))
             {
+                _report.Progress.CorrectTotal(file.Size - file.ExpectedSize);
+                file.ExpectedSize = file.Size;
                 return true;
             }
 
@@ -1418,6 +1435,7 @@ internal sealed partial class Client
         }
     }
 
+    // The block goes out in pieces. After each of them the client looks whether the server has replied (CLI-8).
     private BlockResult SendBlock(UploadItem file)
     {
         using IncrementalHash? hash = BeginDigest(file.Request);
@@ -1661,11 +1679,11 @@ internal sealed partial class ServerConnection
     public void SetTimeoutFor(ulong skippedBytes)
     {
         ulong timeouts = 1 + (skippedBytes / BytesPerExtraTimeout);
-        _channel!.ReceiveTimeoutMs = (int)Math.Min(timeouts * Channel.DefaultTimeoutMs, int.MaxValue);
+        _transport!.ReceiveTimeoutMs = (int)Math.Min(timeouts * ClientTransport.DefaultTimeoutMs, int.MaxValue);
     }
 }
 
-internal sealed partial class Download
+internal sealed partial class DownloadItem
 {
     private const int IdLength = 16;
 
@@ -1704,7 +1722,7 @@ internal sealed partial class Client
     private bool _useModified = true;
     private bool _useOffset = true;
 
-    private GetRequest AddOptions(Download file)
+    private GetRequest AddOptions(DownloadItem file)
     {
         bool canResume = _useDigest && _useOffset;
         return new GetRequest(file.Name)
@@ -1716,7 +1734,7 @@ internal sealed partial class Client
     }
 
     // The order in which options are given up is that of CLI-7: offset, modified, digest.
-    private Outcome HandleRefusal(Download file, Reply reply)
+    private Outcome HandleRefusal(DownloadItem file, Reply reply)
     {
         bool isUnsupported = reply.Code == Reply.Unsupported.Code;
         if (file.Request.Offset > 0 && (isUnsupported || reply.Code == Reply.BadOffset.Code))
@@ -1747,7 +1765,7 @@ internal sealed partial class Client
         return Outcome.Settled;
     }
 
-    private Reply ReadReplyToGet(Download file)
+    private Reply ReadReplyToGet(DownloadItem file)
     {
         if (file.Request.Offset == 0)
         {
@@ -1761,7 +1779,7 @@ internal sealed partial class Client
     }
 
     /// <exception cref="IOException">It cannot be opened, or another process uses it.</exception>
-    private SafeFileHandle OpenTemporary(Download file)
+    private SafeFileHandle OpenTemporary(DownloadItem file)
     {
         CreateOutputFolder(file);
         SafeFileHandle temporary = OpenLocked(file.TemporaryPath, FileMode.OpenOrCreate);
@@ -1773,11 +1791,21 @@ internal sealed partial class Client
         }
 
         RandomAccess.SetLength(temporary, offset);
-        file.IsDigestRead = false;
-        file.Hash = !file.Request.WantsDigest ? null
-            : offset > 0 ? file.KeptHash : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        file.Position = offset;
+        BeginDigest(file);
         _currentDownload = file;
         return temporary;
+    }
+
+    // The digest is that of the whole file. So the bytes that were kept count, too.
+    private static void BeginDigest(DownloadItem file)
+    {
+        file.IsDigestRead = false;
+        file.Hash = file.Request.Offset > 0 ? file.KeptHash : null;
+        if (file.Request.WantsDigest)
+        {
+            file.Hash ??= IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        }
     }
 
     // The lock keeps a second client from writing to the same file. It may have been published and removed between the
@@ -1801,9 +1829,9 @@ internal sealed partial class Client
         throw new IOException("another process is using the temporary file");
     }
 
-    private static void AddToDigest(Download file, ReadOnlySpan<byte> bytes) => file.Hash?.AppendData(bytes);
+    private static void AddToDigest(DownloadItem file, ReadOnlySpan<byte> bytes) => file.Hash?.AppendData(bytes);
 
-    private bool HasWrongDigest(Download file)
+    private bool HasWrongDigest(DownloadItem file)
     {
         if (file.Hash is null)
         {
@@ -1816,7 +1844,7 @@ internal sealed partial class Client
     }
 
     // If a part of the file was kept from an earlier run, the file may have changed since. So it is downloaded whole.
-    private Outcome Discard(Download file)
+    private Outcome Discard(DownloadItem file)
     {
         bool wasResumed = file.Request.Offset > 0;
         StartOver(file);
@@ -1830,7 +1858,7 @@ internal sealed partial class Client
         return Outcome.Settled;
     }
 
-    private void StartOver(Download file)
+    private void StartOver(DownloadItem file)
     {
         lock (_saving)
         {
@@ -1838,10 +1866,11 @@ internal sealed partial class Client
             file.KeptLength = 0;
             file.KeptHash = null;
             file.Position = 0;
+            _currentDownload = null;
         }
     }
 
-    private static void RemoveIfEmpty(Download file)
+    private static void RemoveIfEmpty(DownloadItem file)
     {
         if (file.Position == 0)
         {
@@ -1850,14 +1879,14 @@ internal sealed partial class Client
     }
 
     /// <summary>The end of a message about a download that was cut: what is kept of it.</summary>
-    public static string DescribeKept(Download file)
+    public static string DescribeKept(DownloadItem file)
     {
         long kept = file.Position > 0 ? file.Position : file.KeptLength;
         return kept == 0 ? "" : $"; {kept:N0} bytes are kept, and --resume goes on from there";
     }
 
     // After a failure on this machine, the connection is still good. A small rest of the block is read and dropped.
-    private void SkipBlock(Download file)
+    private void SkipBlock(DownloadItem file)
     {
         if (file.BytesLeft > MaxSkippedBytes)
         {
@@ -1884,7 +1913,7 @@ internal sealed partial class Client
     }
 
     // What an earlier run has left is read before anything is asked: the server would not wait for it (CLI-9).
-    private void ReadKept(Download file)
+    private void ReadKept(DownloadItem file)
     {
         file.KeptHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using SafeFileHandle temporary = OpenLocked(file.TemporaryPath, FileMode.Open);
@@ -1901,7 +1930,7 @@ internal sealed partial class Client
         }
     }
 
-    private void SetModified(Download file, SafeFileHandle temporary, Reply reply)
+    private void SetModified(DownloadItem file, SafeFileHandle temporary, Reply reply)
     {
         if (reply.Modified is not { } time)
         {
@@ -1914,7 +1943,7 @@ internal sealed partial class Client
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            // The picture is worth more than its date.
+            // A picture without its date is better than none.
             _report.Say($"{file.Name}: its date could not be set: {e.Message}");
         }
     }
@@ -1941,10 +1970,15 @@ internal sealed partial class Client
 // always possible (CONN-2). For PUT it takes the option `ahead`: once the server has accepted one, further small files
 // may follow with their blocks, without waiting for their go-ahead.
 //
-//     client     PUT a, ahead                 block a   PUT b, block b, PUT c, block c
-//     server                        OK                                                   OK   OK OK   OK OK
-//                                   |                                                    |    |       |
-//                                   go-ahead for a; from here on, no more waiting        a    b       c
+//     client                                       server
+//       PUT|a.png|ahead                   -->
+//                                         <--        OK            go ahead; from here on, no more waiting for it
+//       block of a                        -->
+//       PUT|b.png|ahead, block of b       -->
+//       PUT|c.png|ahead, block of c       -->
+//                                         <--        OK            a is stored
+//                                         <--        OK, OK        go ahead with b, which comes late; b is stored
+//                                         <--        OK, OK        the same for c
 //
 // Protocol.md: CONN-2, AHEAD-1 to AHEAD-3, CLI-7, CLI-8.
 //
@@ -1986,7 +2020,7 @@ internal abstract partial class Transfer
     }
 }
 
-internal sealed partial class Download
+internal sealed partial class DownloadItem
 {
     public override bool CanBeSentEarly => IsInBatch;
 
@@ -2010,6 +2044,7 @@ internal sealed partial class UploadItem
     /// <summary>Larger files ask for their go-ahead first, so that a refusal does not cost much (AHEAD-3).</summary>
     private const long MaxAheadBytes = 256 * 1024;
 
+    /// <summary>True if the file may be sent with `ahead`.</summary>
     public bool IsSmall => IsInBatch && Size <= MaxAheadBytes;
 
     /// <summary>True if the block was sent after the request, without waiting for the go-ahead.</summary>
@@ -2051,6 +2086,7 @@ internal sealed partial class Client
     private readonly byte[] _smallFile = GC.AllocateUninitializedArray<byte>(PieceBytes);
     private bool _useAhead = true;
 
+    /// <summary>True if blocks may be sent without waiting for the go-ahead (AHEAD-3).</summary>
     public bool CanSendAhead => _useAhead && _server.SupportsAhead;
 
     private PutRequest AddOptions(UploadItem file)
@@ -2121,7 +2157,7 @@ internal sealed partial class Client
     {
         if (file.IsBlockSent)
         {
-            // It was asked with `ahead`, which has to be answered OK. It takes the block for requests now.
+            // A server that knows `ahead` answers OK here. This one will read the block as if it were requests.
             _server.Close();
         }
         else if (reply.Code == Reply.Unsupported.Code && TryGiveUpOption(file.Request))
@@ -2182,8 +2218,8 @@ internal sealed partial class Client
 /// <summary>Transfers files one after another. Requests are sent ahead of the replies where that is possible.</summary>
 internal sealed class Pipeline(ServerConnection server, Report report)
 {
-    // So many requests and replies fit into the buffers of any kernel. Otherwise client and server could both wait in a
-    // send, each for the other to receive (AHEAD-3).
+    // 128 requests and their replies fit into the buffers of any kernel. With more, client and server could both wait
+    // in a send, each for the other to receive (AHEAD-3).
     private const int MaxOutstanding = 128;
 
     // New requests are sent in groups: this takes fewer sends than one for each reply.
@@ -2197,8 +2233,11 @@ internal sealed class Pipeline(ServerConnection server, Report report)
 
     private Transfer? _current;
 
+    /// <summary>Transfers these files, and reports what becomes of each of them.</summary>
+    /// <exception cref="CommandLineException">The server cannot be reached, and there is only one file.</exception>
     public void Run(IReadOnlyCollection<Transfer> files)
     {
+        int countBefore = report.Count;
         report.Progress.BeginBatch(files.Count, SumOf(files));
         foreach (Transfer file in files)
         {
@@ -2210,7 +2249,7 @@ internal sealed class Pipeline(ServerConnection server, Report report)
         {
             RunAll();
         }
-        catch (CommandLineException e) when (files.Count > 1)
+        catch (CommandLineException e) when (files.Count + countBefore > 1)
         {
             NameWhatIsLeft(e);
         }
@@ -2478,6 +2517,7 @@ internal sealed class PictureFinder(string[] types, Report report)
 
     private readonly record struct Entry(string Name, bool IsFolder);
 
+    /// <summary>Finds the files that can be sent, and reports everything else that was found.</summary>
     /// <param name="words">Files, folders and patterns.</param>
     /// <param name="newName">The name of a single file on the server, or null for its own.</param>
     public List<FoundFile> Find(string[] words, string? newName)
@@ -2502,7 +2542,7 @@ internal sealed class PictureFinder(string[] types, Report report)
     {
         if (path == "" || path.Contains('\0'))
         {
-            report.Fail(word, "there is no such file here");
+            report.Fail(word, "there is no such file or folder here");
         }
         else if (Directory.Exists(path))
         {
@@ -2515,9 +2555,9 @@ internal sealed class PictureFinder(string[] types, Report report)
         }
         else if (!FileSystem.EntryExists(path))
         {
-            report.Fail(word, "there is no such file here");
+            report.Fail(word, "there is no such file or folder here");
         }
-        else
+        else if (IsNew(path))
         {
             AddFile(path, shownName: path, newName);
         }
@@ -2527,7 +2567,7 @@ internal sealed class PictureFinder(string[] types, Report report)
     {
         if (!Directory.Exists(folder))
         {
-            report.Fail(word, $"there is no folder {folder}");
+            report.FailCommand(word, $"there is no folder {folder}");
             return;
         }
 
@@ -2546,9 +2586,15 @@ internal sealed class PictureFinder(string[] types, Report report)
     // Returns false if the entry is counted only: a file that is not a picture, or a folder without pictures.
     private bool TryAddEntry(string folder, Entry entry)
     {
+        string path = Path.Combine(folder == "." ? "" : folder, entry.Name);
+        if (!IsNew(path))
+        {
+            return true;
+        }
+
         if (entry.IsFolder)
         {
-            return TryReportFolder(folder, entry.Name);
+            return TryReportFolder(path, entry.Name);
         }
 
         if (FileNames.GetKind(entry.Name, types) == FileKind.Other)
@@ -2557,21 +2603,33 @@ internal sealed class PictureFinder(string[] types, Report report)
             return false;
         }
 
-        AddFile(Path.Combine(folder == "." ? "" : folder, entry.Name), entry.Name, newName: null);
+        AddFile(path, entry.Name, newName: null);
         return true;
     }
+
+    // Patterns can overlap, and a file is sent once.
+    private bool IsNew(string path) => _seen.Add(Path.GetFullPath(path));
 
     private static string DescribeNothing(bool isPattern, int entries, int files, int folders)
     {
         string where = isPattern ? "match this pattern" : "are in this folder";
-        return (files, folders, entries) switch
+        if (files > 0)
         {
-            ( > 0, > 0, _) => $"only folders and files of other types {where}",
-            ( > 0, _, _) => $"only files of other types {where}",
-            (_, > 0, _) => $"only folders {where}",
-            (_, _, > 0) => $"only hidden files {where}",
-            _ => isPattern ? "nothing matches this pattern" : "this folder is empty",
-        };
+            string what = folders > 0 ? "folders and files" : "files";
+            return $"only {what} of other types {where}";
+        }
+
+        if (folders > 0)
+        {
+            return $"only folders {where}";
+        }
+
+        if (entries > 0)
+        {
+            return $"only hidden files {where}";
+        }
+
+        return isPattern ? "nothing matches this pattern" : "this folder is empty";
     }
 
     private static List<Entry> ReadFolder(string folder)
@@ -2584,13 +2642,13 @@ internal sealed class PictureFinder(string[] types, Report report)
         return entries;
     }
 
-    // Folders in folders are not sent, and their pictures must not be forgotten for it.
-    private bool TryReportFolder(string parent, string name)
+    // Folders in folders are not sent. If there are pictures in one, that is a failure: they are left behind.
+    private bool TryReportFolder(string path, string name)
     {
         string problem;
         try
         {
-            int count = ReadFolder(Path.Combine(parent, name)).Count(IsAnyPicture);
+            int count = ReadFolder(path).Count(IsAnyPicture);
             if (count == 0)
             {
                 report.IgnoreFolder();
@@ -2615,11 +2673,6 @@ internal sealed class PictureFinder(string[] types, Report report)
 
     private void AddFile(string path, string shownName, string? newName)
     {
-        if (!_seen.Add(Path.GetFullPath(path)))
-        {
-            return;
-        }
-
         string name = newName ?? Path.GetFileName(path);
         if (DescribeRefusal(name, isRenamed: newName is not null) is { } refusal)
         {
@@ -2687,14 +2740,31 @@ internal sealed partial class Client
 
         files.ForEach(file => file.IsInBatch = files.Count > 1);
         _report.ReportHeldBack();
-        if (_onlyNew && files.Count > 0 && TryReadNames() is { } there)
+        if (_onlyNew && files.Count > 0 && TryReadNames(isForPattern: false) is { } there)
         {
-            files.RemoveAll(file => there.TryGetValue(file.Name, out ulong size)
-                && _report.SkipOrFail(file.Name, (ulong)file.ExpectedSize, size, isHere: false));
+            files = RemoveTaken(files, there);
         }
 
         new Pipeline(_server, _report).Run(files);
         CompareWithListing();
+    }
+
+    private List<UploadItem> RemoveTaken(List<UploadItem> files, Dictionary<string, ulong> there)
+    {
+        List<UploadItem> others = [];
+        foreach (UploadItem file in files)
+        {
+            if (there.TryGetValue(file.Name, out ulong size))
+            {
+                _report.SkipOrFail(file.Name, (ulong)file.ExpectedSize, size, isHere: false);
+            }
+            else
+            {
+                others.Add(file);
+            }
+        }
+
+        return others;
     }
 
     // With --new, names that have appeared on the server while the batch ran are compared at its end.
@@ -2705,7 +2775,7 @@ internal sealed partial class Client
             return;
         }
 
-        Dictionary<string, ulong>? there = TryReadNames();
+        Dictionary<string, ulong>? there = TryReadNames(isForPattern: false);
         foreach (UploadItem file in _toCompare)
         {
             if (there is not null && there.TryGetValue(file.Name, out ulong size))
@@ -2720,8 +2790,9 @@ internal sealed partial class Client
     }
 
     /// <summary>The names and sizes of the server's files, from a listing.</summary>
+    /// <param name="isForPattern">True if lines that cannot be read may be files that were asked for.</param>
     /// <returns>Null if there is no listing, which was reported.</returns>
-    private Dictionary<string, ulong>? TryReadNames()
+    private Dictionary<string, ulong>? TryReadNames(bool isForPattern)
     {
         List<byte[]> lines = [];
         if (!TryReadListing(new ListRequest(), "LIST", lines))
@@ -2732,13 +2803,12 @@ internal sealed partial class Client
         Dictionary<string, ulong> names = [];
         foreach (byte[] line in lines)
         {
-            // A line that cannot be read is not a file that one can ask for. It is shown, as CLI-2 allows.
             if (Utf8.IsValid(line) && Encoding.UTF8.GetString(line).Split('|') is [var name, var size, _]
                 && TryParseSize(size, out ulong bytes))
             {
                 names[name] = bytes;
             }
-            else
+            else if (isForPattern)
             {
                 _report.Fail(Escape(line), "this line of the server's listing is not name|size|time");
             }
@@ -2786,9 +2856,10 @@ internal sealed partial class Client
     private void GetAll(string[] words)
     {
         bool isFolder = IsOutputFolder(words);
-        bool needsListing = words.Any(FileNames.HasWildcard) || (_onlyNew && words.Any(word => IsHere(word, isFolder)));
-        Dictionary<string, ulong>? there = needsListing ? TryReadNames() : null;
-        List<Download> files = [];
+        bool hasPattern = words.Any(FileNames.HasWildcard);
+        bool needsListing = hasPattern || (_onlyNew && words.Any(word => IsHere(word, isFolder)));
+        Dictionary<string, ulong>? there = needsListing ? TryReadNames(hasPattern) : null;
+        List<DownloadItem> files = [];
         HashSet<string> seen = [];
         foreach (string word in words)
         {
@@ -2807,7 +2878,7 @@ internal sealed partial class Client
     }
 
     private void AddMatches(string pattern, Dictionary<string, ulong> there, bool isFolder, HashSet<string> seen,
-        List<Download> files)
+        List<DownloadItem> files)
     {
         string[] matches = [.. there.Keys.Where(name => FileNames.Matches(pattern, name))];
         int ignored = 0;
@@ -2818,28 +2889,37 @@ internal sealed partial class Client
                 case FileKind.Hidden:
                     ignored++;
                     break;
-                case FileKind.Other:
+                case FileKind.Other when seen.Add(name):
                     _report.Ignore(name);
                     ignored++;
                     break;
                 case FileKind.Accepted:
                     AddDownload(name, there, isFolder, seen, files);
                     break;
-                case var kind when seen.Add(name):
-                    _report.Fail(name, FileNames.WhyNot(kind));
+                case FileKind.OtherPicture or FileKind.CameraRaw when seen.Add(name):
+                    _report.Fail(name, FileNames.WhyNot(FileNames.GetKind(name, _types)));
                     break;
             }
         }
 
         if (ignored == matches.Length)
         {
-            _report.FailCommand(pattern, matches is not [] ? "only files of other types match this pattern"
-                : there.Count > 0 ? "nothing on the server matches this pattern" : "the server has no pictures");
+            _report.FailCommand(pattern, DescribeNoMatch(matches.Length, there.Count));
         }
     }
 
+    private static string DescribeNoMatch(int ignored, int listed)
+    {
+        if (ignored > 0)
+        {
+            return "only files of other types match this pattern";
+        }
+
+        return listed > 0 ? "nothing on the server matches this pattern" : "the server has no pictures";
+    }
+
     private void AddDownload(string name, Dictionary<string, ulong>? there, bool isFolder, HashSet<string> seen,
-        List<Download> files)
+        List<DownloadItem> files)
     {
         if (!seen.Add(name))
         {
@@ -2869,10 +2949,10 @@ internal sealed partial class Client
         }
     }
 
-    private void PrepareDownload(string name, Dictionary<string, ulong>? there, bool isFolder, List<Download> files)
+    private void PrepareDownload(string name, Dictionary<string, ulong>? there, bool isFolder, List<DownloadItem> files)
     {
         ulong size = there?.GetValueOrDefault(name) ?? 0;
-        var file = new Download(this, name, GetTarget(name, isFolder))
+        var file = new DownloadItem(this, name, GetTarget(name, isFolder))
         {
             ExpectedSize = (long)Math.Min(size, long.MaxValue),
         };
@@ -2910,7 +2990,7 @@ internal sealed partial class Client
     }
 
     // The name is taken on this machine.
-    private void HandleTakenTarget(Download file, ulong? sizeThere)
+    private void HandleTakenTarget(DownloadItem file, ulong? sizeThere)
     {
         if (_onlyNew && sizeThere is { } there && File.Exists(file.Target))
         {
@@ -2948,7 +3028,7 @@ internal sealed partial class Client
     }
 
     // With --output, the folder is created if only it is missing, and only when there is something to put into it.
-    private void CreateOutputFolder(Download file)
+    private void CreateOutputFolder(DownloadItem file)
     {
         string folder = Path.GetDirectoryName(file.Target)!;
         if (_output is not null && !Directory.Exists(folder))
@@ -2962,7 +3042,11 @@ internal sealed partial class Client
 // Appendix: LIST and STATUS on the screen
 //
 // On a terminal there are columns with a heading and a last line. Anywhere else, the lines are printed as they came, so
-// that other programs can read them. Control characters are escaped in both (CLI-11).
+// that other programs can read them. Control characters are escaped in both.
+//
+// Protocol.md: LIST-1, STATUS-1, CLI-11.
+//
+// See it:  imagetransfer client localhost STATUS
 // =====================================================================================================================
 
 internal sealed partial class Client
@@ -3105,8 +3189,23 @@ internal sealed class Report(bool quiet, bool showProgress)
 
     public Progress Progress { get; } = new(showProgress);
 
+    /// <summary>How many files of this command were reported so far.</summary>
+    public int Count => _done + _skipped + _failed;
+
     /// <summary>The exit code for everything that was reported so far.</summary>
-    public int ExitCodeSoFar => _canRetry ? ExitCode.TryAgain : _hasFailed ? ExitCode.Failed : ExitCode.Done;
+    public int ExitCodeSoFar
+    {
+        get
+        {
+            // Try again comes first: if a part can be had, another attempt is worthwhile whatever else has failed.
+            if (_canRetry)
+            {
+                return ExitCode.TryAgain;
+            }
+
+            return _hasFailed ? ExitCode.Failed : ExitCode.Done;
+        }
+    }
 
     public void BeginCommand()
     {
@@ -3142,22 +3241,24 @@ internal sealed class Report(bool quiet, bool showProgress)
             + (isVerified ? "verified" : "not verified"));
     }
 
-    /// <summary>With --new: the name is taken. Files of the same size are taken for the same picture.</summary>
-    /// <returns>True, always: either way, the file is dealt with.</returns>
-    public bool SkipOrFail(string name, ulong size, ulong sizeOfOther, bool isHere)
+    /// <summary>With --new: the name is taken. Files of the same size are assumed to be the same picture.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="size">The size of the file that was to be transferred, in bytes.</param>
+    /// <param name="sizeOfOther">The size of the file that has the name.</param>
+    /// <param name="isHere">True if the name is taken on this machine, false if on the server.</param>
+    public void SkipOrFail(string name, ulong size, ulong sizeOfOther, bool isHere)
     {
         if (size == sizeOfOther)
         {
             _skipped++;
             Progress.EndFile(0);
-            return true;
+            return;
         }
 
         string text = isHere
             ? $"a different picture has this name here: {sizeOfOther:N0} bytes here, {size:N0} there"
             : $"a different picture has this name there: {size:N0} bytes here, {sizeOfOther:N0} there";
-        Fail(name, text, reason: "names that other pictures have");
-        return true;
+        Fail(name, text, reason: "names that different pictures have");
     }
 
     /// <summary>A file was not transferred.</summary>
@@ -3171,6 +3272,7 @@ internal sealed class Report(bool quiet, bool showProgress)
         _failed++;
         _hasFailed = true;
         _canRetry |= canRetry;
+        Progress.EndFile(0);
         reason ??= text;
         if (!_failures.TryGetValue(reason, out List<string>? messages))
         {
@@ -3246,7 +3348,7 @@ internal sealed class Report(bool quiet, bool showProgress)
             Say($"ignored: {DescribeIgnored()}");
         }
 
-        int all = _done + _skipped + _failed;
+        int all = Count;
         if (all + ignored > 1 || _skipped > 0)
         {
             string there = _skipped == 0 ? ""
@@ -3299,6 +3401,11 @@ internal static class Amounts
     /// <summary>"12.3 MB of 33.1 MB". As long as a part is missing, the two numbers differ.</summary>
     public static string FormatPart(double part, double whole)
     {
+        if (whole < 1000)
+        {
+            return $"{Math.Clamp(part, 0, Math.Max(whole - 1, 0)):0} of {whole:0} bytes";
+        }
+
         double unit = whole >= 1e9 ? 1e9 : whole >= 1e5 ? 1e6 : 1e3;
         string name = whole >= 1e9 ? "GB" : whole >= 1e5 ? "MB" : "kB";
         double wholeTenths = Math.Round(whole / unit * 10);
@@ -3374,6 +3481,16 @@ internal sealed partial class Progress(bool isVisible)
             {
                 _timer ??= new Timer(_ => Draw(), null, FirstDrawMs, RedrawMs);
             }
+        }
+    }
+
+    /// <summary>The size of a file has turned out to be another one.</summary>
+    /// <param name="difference">How many bytes more there are than was expected.</param>
+    public void CorrectTotal(long difference)
+    {
+        lock (_lock)
+        {
+            _total += _total > 0 ? difference : 0;
         }
     }
 
@@ -3606,23 +3723,28 @@ internal static partial class TerminalText
 
 // =====================================================================================================================
 // Appendix: Ctrl-C
+//
+// What a GET has received so far stays in its temporary file, and --resume goes on from there (CLI-10).
 // =====================================================================================================================
 
 internal sealed partial class Client
 {
     // Held while a download gets its name. Ctrl-C takes this lock and keeps it, so that what it prints stays true.
     private readonly Lock _saving = new();
-    private Download? _currentDownload;
+    private DownloadItem? _currentDownload;
     private int _interruptions;
 
-    private bool PublishUninterrupted(Download file)
+    private bool PublishUninterrupted(DownloadItem file)
     {
         lock (_saving)
         {
-            return PublishAndRemove(file);
+            bool isPublished = PublishAndRemove(file);
+            _currentDownload = null;
+            return isPublished;
         }
     }
 
+    // It runs on a thread of its own, while the transfer may still go on.
     private void OnInterrupt(PosixSignalContext context)
     {
         context.Cancel = true;
@@ -3631,22 +3753,39 @@ internal sealed partial class Client
             _saving.Enter();
             _report.Progress.EndBatch();
             _report.ReportHeldBack();
-            if (_currentDownload is { Position: > 0 } file)
-            {
-                _report.FailCommand(file.Name, $"interrupted{DescribeKept(file)}");
-            }
-            else
-            {
-                _report.Say("interrupted");
-            }
+            ReportInterruption(_currentDownload);
         }
 
         Environment.Exit(ExitCode.Interrupted);
+    }
+
+    private void ReportInterruption(DownloadItem? file)
+    {
+        if (file is null)
+        {
+            _report.Say("interrupted");
+            return;
+        }
+
+        try
+        {
+            RemoveIfEmpty(file);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            _report.Say($"{file.Name}: {e.Message}");
+        }
+
+        _report.FailCommand(file.Name, $"interrupted{DescribeKept(file)}");
     }
 }
 
 // =====================================================================================================================
 // Appendix: the commands, at the command line and at the prompt
+//
+// The prompt takes the same words as the command line, and what terminals write when a file is dropped on them.
+//
+// See it:  imagetransfer client localhost
 // =====================================================================================================================
 
 internal sealed partial class Client
@@ -3799,10 +3938,22 @@ internal sealed partial class Client
             throw new CommandLineException($"{verb} needs at least one file name");
         }
 
-        if (_newName is not null && (words is not [var word] || Directory.Exists(CommandLineOptions.ExpandHome(word))))
+        if (_newName is not null && !IsOneFile(words))
         {
             throw new CommandLineException("--as gives one file another name, so it needs exactly one file");
         }
+    }
+
+    // A file may be called "what?.png" here, and then --as is the way to send it.
+    private static bool IsOneFile(string[] words)
+    {
+        if (words is not [var word])
+        {
+            return false;
+        }
+
+        string path = CommandLineOptions.ExpandHome(word);
+        return !Directory.Exists(path) && (!FileNames.HasWildcard(word) || File.Exists(path));
     }
 
     private void Prompt(string greeting)
@@ -4096,7 +4247,7 @@ internal sealed partial class ServerConnection
     private const int ConnectTimeoutMs = 10_000;
 
     /// <exception cref="CommandLineException">No address answers, or the server has another key.</exception>
-    private Channel ConnectToAnyAddress()
+    private ClientTransport ConnectToAnyAddress()
     {
         SupportsAhead = false;
         List<SocketException> problems = [];
@@ -4105,7 +4256,7 @@ internal sealed partial class ServerConnection
             try
             {
                 Socket socket = ConnectTo(address);
-                return key is null ? new Channel(socket) : BeginTls(socket, key);
+                return key is null ? new ClientTransport(socket) : BeginTls(socket, key);
             }
             catch (SocketException e)
             {
@@ -4149,8 +4300,8 @@ internal sealed partial class ServerConnection
         try
         {
             ConnectWithin(socket, new IPEndPoint(address, port), ConnectTimeoutMs);
-            socket.SendTimeout = Channel.DefaultTimeoutMs;
-            socket.ReceiveTimeout = Channel.DefaultTimeoutMs;
+            socket.SendTimeout = ClientTransport.DefaultTimeoutMs;
+            socket.ReceiveTimeout = ClientTransport.DefaultTimeoutMs;
             return socket;
         }
         catch (SocketException)
@@ -4669,13 +4820,13 @@ internal sealed partial class ServerConnection
     }
 
     /// <exception cref="CommandLineException">The server has another key, or none, or the handshake failed.</exception>
-    private TlsChannel BeginTls(Socket socket, KeyFile key)
+    private ClientTlsTransport BeginTls(Socket socket, KeyFile key)
     {
         var stream = new SslStream(new NetworkStream(socket));
         try
         {
             stream.AuthenticateAsClient(key.ClientOptions);
-            return new TlsChannel(socket, stream);
+            return new ClientTlsTransport(socket, stream);
         }
         catch (Exception e) when (e is IOException or AuthenticationException or CryptographicException)
         {
@@ -4695,7 +4846,7 @@ internal sealed partial class ServerConnection
 }
 
 /// <summary>Moves bytes over a socket inside TLS.</summary>
-internal sealed class TlsChannel(Socket socket, SslStream stream) : Channel(socket)
+internal sealed class ClientTlsTransport(Socket socket, SslStream stream) : ClientTransport(socket)
 {
     private const int CloseTimeoutMs = 1_000;
     private const int PendingBufferBytes = 16 * 1024;
