@@ -78,10 +78,15 @@ internal static class Program
             ["client", .. var rest] => Client.Run(rest),
             ["--help" or "-h" or "help"] => StandardStreams.Print(Usage),
             ["--version"] => StandardStreams.Print($"imagetransfer {CommandLineOptions.Version}"),
-            [] => throw new CommandLineException("missing mode: say `server` or `client`; see --help"),
-            _ => throw new CommandLineException(
-                $"unknown mode {Quote(args[0])}{Suggestion.For(args[0], ["server", "client", "help"])}; see --help"),
+            [] => throw new CommandLineException("say `server` or `client`; see --help"),
+            _ => throw UnknownMode(args[0]),
         };
+    }
+
+    private static CommandLineException UnknownMode(string word)
+    {
+        string suggestion = Suggestion.For(word, ["server", "client", "help"]);
+        return new CommandLineException($"there is no mode {Quote(word)}{(suggestion != "" ? suggestion : "; see --help")}");
     }
 }
 
@@ -455,6 +460,12 @@ internal static partial class Protocol
     /// </summary>
     public static string Escape(ReadOnlySpan<byte> bytes)
     {
+        // Most lines are plain ASCII, and a listing can have a hundred thousand of them.
+        if (!bytes.ContainsAnyExceptInRange((byte)' ', (byte)'~') && !bytes.ContainsAny((byte)'\\', (byte)'<'))
+        {
+            return Encoding.ASCII.GetString(bytes);
+        }
+
         var text = new StringBuilder();
         while (bytes.Length > 0)
         {
@@ -476,6 +487,13 @@ internal static partial class Protocol
 
     /// <inheritdoc cref="Escape(ReadOnlySpan{byte})"/>
     public static string Escape(string text) => Escape(Encoding.UTF8.GetBytes(text));
+
+    /// <summary>A path, as it is typed in a shell of Unix: in quotes if it needs them.</summary>
+    public static string ShellQuote(string path)
+    {
+        bool isPlain = path.All(c => char.IsAsciiLetterOrDigit(c) || "/._-+=@%,:".Contains(c));
+        return isPlain ? path : $"'{path.Replace("'", @"'\''")}'";
+    }
 
     /// <summary>A word of the command line, as a message shows it.</summary>
     public static string Quote(string word) => $"'{Escape(word).Replace(@"\\", @"\").Replace(@"\<", "<")}'";
@@ -3051,70 +3069,25 @@ internal sealed partial class Client
 
 internal sealed partial class Client
 {
-    private const string ListHeading = "           SIZE  MODIFIED (UTC)        NAME";
-    private const string StatusHeading =
-        "CONNECTED (UTC)       DISCONNECTED          REQUESTS    RECEIVED        SENT  ADDRESS";
-
     private void ShowList()
     {
         List<byte[]> lines = [];
-        if (!TryReadListing(new ListRequest(), "LIST", lines))
+        if (TryReadListing(new ListRequest(), "LIST", lines))
         {
-            return;
+            Show(lines, "the folder is empty", FormatList);
         }
-
-        // The sizes may be any numbers, so the sum needs more than 64 bits.
-        UInt128 total = 0;
-        List<string> rows = [];
-        foreach (byte[] line in lines)
-        {
-            string[] fields = Escape(line).Split('|');
-            if (fields is [var name, var size, var time] && TryParseSize(size, out ulong bytes))
-            {
-                rows.Add($"{bytes,15:N0}  {time,-20}  {name}");
-                total += bytes;
-            }
-            else
-            {
-                rows.Add(string.Join('|', fields));
-            }
-        }
-
-        string pictures = lines.Count == 1 ? "picture" : "pictures";
-        string lastLine = $"{lines.Count:N0} {pictures}, {Amounts.Format((double)total)}";
-        Show(lines, rows, ListHeading, lastLine, "the folder is empty");
     }
 
     private void ShowStatus()
     {
         List<byte[]> lines = [];
-        if (!TryReadListing(new StatusRequest(), "STATUS", lines))
+        if (TryReadListing(new StatusRequest(), "STATUS", lines))
         {
-            return;
+            Show(lines, "no connections yet", FormatStatus);
         }
-
-        int open = 0;
-        List<string> rows = [];
-        foreach (byte[] line in lines)
-        {
-            string[] fields = Escape(line).Split('|');
-            if (fields is [var from, var to, var address, var requests, var received, var sent])
-            {
-                rows.Add($"{from,-20}  {to,-20}  {requests,8}  {received,10}  {sent,10}  {address}");
-                open += to == "-" ? 1 : 0;
-            }
-            else
-            {
-                rows.Add(string.Join('|', fields));
-            }
-        }
-
-        string connections = lines.Count == 1 ? "connection" : "connections";
-        string lastLine = $"{lines.Count:N0} {connections}, {open:N0} open";
-        Show(lines, rows, StatusHeading, lastLine, "no connections yet");
     }
 
-    private void Show(List<byte[]> lines, List<string> rows, string heading, string lastLine, string ifEmpty)
+    private void Show(List<byte[]> lines, string ifEmpty, Func<List<byte[]>, List<string>> format)
     {
         if (lines.Count == 0)
         {
@@ -3126,8 +3099,56 @@ internal sealed partial class Client
         }
         else
         {
-            PrintResults([heading, .. rows, lastLine]);
+            PrintResults(format(lines));
         }
+    }
+
+    private static List<string> FormatList(List<byte[]> lines)
+    {
+        // The sizes may be any numbers, so the sum needs more than 64 bits.
+        UInt128 total = 0;
+        List<string> rows = ["           SIZE  MODIFIED (UTC)        NAME"];
+        foreach (byte[] line in lines)
+        {
+            string text = Escape(line);
+            if (text.Split('|') is [var name, var size, var time] && TryParseSize(size, out ulong bytes))
+            {
+                rows.Add($"{bytes,15:N0}  {time,-20}  {name}");
+                total += bytes;
+            }
+            else
+            {
+                rows.Add(text);
+            }
+        }
+
+        string pictures = lines.Count == 1 ? "picture" : "pictures";
+        rows.Add($"{lines.Count:N0} {pictures}, {Amounts.Format((double)total)}");
+        return rows;
+    }
+
+    private static List<string> FormatStatus(List<byte[]> lines)
+    {
+        int open = 0;
+        List<string> rows =
+            ["CONNECTED (UTC)       DISCONNECTED          REQUESTS    RECEIVED        SENT  ADDRESS"];
+        foreach (byte[] line in lines)
+        {
+            string text = Escape(line);
+            if (text.Split('|') is [var from, var to, var address, var requests, var received, var sent])
+            {
+                rows.Add($"{from,-20}  {to,-20}  {requests,8}  {received,10}  {sent,10}  {address}");
+                open += to == "-" ? 1 : 0;
+            }
+            else
+            {
+                rows.Add(text);
+            }
+        }
+
+        string connections = lines.Count == 1 ? "connection" : "connections";
+        rows.Add($"{lines.Count:N0} {connections}, {open:N0} open");
+        return rows;
     }
 
     private void PrintResults(IEnumerable<string> lines)

@@ -962,7 +962,7 @@ internal sealed partial class ImageFolder
     private const string NoHardLinks = "the file system of this folder has no hard links, so uploads are not possible";
 
     // By default .NET skips hidden files and treats a folder that it may not read as an empty one.
-    private static readonly EnumerationOptions AllEntries = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
+    private static readonly EnumerationOptions _allEntries = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
 
     private readonly bool _sync;
     private readonly bool _readOnly;
@@ -1619,15 +1619,15 @@ internal sealed class ServerSettings
     private const long MaxIdleSeconds = 1_000_000_000;
     private const string DefaultFolder = "images";
 
-    private static readonly string[] WithValue =
+    private static readonly string[] _withValue =
         ["--dir", "--listen", "--types", "--max-clients", "--max-size", "--idle", "--key"];
 
-    private static readonly string[] WithoutValue = ["--sync", "--read-only", "--trace", "--quiet", "--help"];
+    private static readonly string[] _withoutValue = ["--sync", "--read-only", "--trace", "--quiet", "--help"];
 
     /// <exception cref="CommandLineException">The command line is wrong.</exception>
     public ServerSettings(string[] args)
     {
-        var options = new CommandLineOptions(args, WithValue, WithoutValue);
+        var options = new CommandLineOptions(args, _withValue, _withoutValue);
         WantsHelp = options.Has("--help");
         Port = GetPort(options.Positional);
         Address = GetAddress(options.GetString("--listen") ?? "127.0.0.1");
@@ -1686,7 +1686,8 @@ internal sealed class ServerSettings
             case [var word] when word.All(char.IsAsciiDigit):
                 return CommandLineOptions.ParsePort(word, min: 0);
             case [var word, ..] when Directory.Exists(CommandLineOptions.ExpandHome(word)):
-                throw new CommandLineException($"a folder is named with --dir: imagetransfer server --dir {word}");
+                throw new CommandLineException(
+                    $"a folder is named with --dir: imagetransfer server --dir {ShellQuote(word)}");
             case [var word]:
                 throw new CommandLineException(
                     $"a port is a number from 0 to 65535, not {Quote(word)}; a folder is named with --dir");
@@ -1803,7 +1804,7 @@ internal sealed partial class Server
         if (isMissing && (_settings.FolderIsNamed || _settings.ReadOnly))
         {
             throw new CommandLineException($"there is no folder {Quote(_settings.Folder)}; "
-                + $"mkdir -p {_settings.Folder} creates it", exitCode: 1);
+                + $"mkdir -p {ShellQuote(_settings.Folder)} creates it", exitCode: 1);
         }
     }
 
@@ -1889,7 +1890,7 @@ internal sealed partial class Server
     {
         IPAddress address = _settings.Address;
         int port = ((IPEndPoint)_listener.LocalEndPoint!).Port;
-        string key = _settings.KeyPath is { } path ? $" --key {Path.GetFileName(path)}" : "";
+        string key = _settings.KeyPath is { } path ? $" --key {ShellQuote(Path.GetFileName(path))}" : "";
         if (IPAddress.IsLoopback(address))
         {
             return ["this machine only; --listen 0.0.0.0 lets others in"];
@@ -1944,8 +1945,8 @@ internal sealed partial class Server
 
 internal sealed partial class EventLoop
 {
-    private static readonly long IterationTicks = Stopwatch.Frequency * 4 / 1000;
-    private static readonly long MinSliceTicks = Stopwatch.Frequency / 5000;
+    private static readonly long _iterationTicks = Stopwatch.Frequency * 4 / 1000;
+    private static readonly long _minSliceTicks = Stopwatch.Frequency / 5000;
 
     private readonly Dictionary<object, long> _timeUsed = [];
     private readonly HashSet<object> _unauthenticated = [];
@@ -2006,8 +2007,8 @@ internal sealed partial class EventLoop
 
         // The time begins after the sorting, so that at least one conversation goes on, however many there are.
         HasBacklog = false;
-        _iterationEnd = Stopwatch.GetTimestamp() + IterationTicks;
-        _sliceTicks = Math.Max(IterationTicks / Math.Max(ready.Count, 1), MinSliceTicks);
+        _iterationEnd = Stopwatch.GetTimestamp() + _iterationTicks;
+        _sliceTicks = Math.Max(_iterationTicks / Math.Max(ready.Count, 1), _minSliceTicks);
         return inOrder;
     }
 
@@ -2029,7 +2030,7 @@ internal sealed partial class EventLoop
         _virtualTime = Math.Max(_virtualTime, wait.VirtualStart);
         if (_waits.TryGetValue(wait.Owner, out Wait? next))
         {
-            long used = Math.Min(Stopwatch.GetTimestamp() - _sliceStart, IterationTicks);
+            long used = Math.Min(Stopwatch.GetTimestamp() - _sliceStart, _iterationTicks);
 
             // Who waits for its client now has left the rest of its slice to the others, and pays a quarter.
             _timeUsed[wait.Owner] = wait.VirtualStart + (next.Reason == WaitReason.NextIteration ? used : used / 4);
@@ -2223,7 +2224,7 @@ internal sealed partial class ImageFolder
     {
         bool hasLocks = !_readOnly && ProbeFileSystem();
         var notServed = new SortedDictionary<string, int>(StringComparer.Ordinal);
-        foreach (string path in Directory.EnumerateFiles(Path, "*", AllEntries))
+        foreach (string path in Directory.EnumerateFiles(Path, "*", _allEntries))
         {
             string name = System.IO.Path.GetFileName(path);
             if (hasLocks && FileSystemName.MatchesSimpleExpression(Upload.TemporaryName(new string('?', 16)), name))
@@ -2479,7 +2480,7 @@ internal sealed partial class ImageFolder
             var formatter = new LineFormatter(types);
             var heap = new PriorityQueue<byte, ListingLine>(ListingLine.ByName);
             int length = 0;
-            foreach (ListingLine line in new FileSystemEnumerable<ListingLine>(folder, formatter.Format, AllEntries))
+            foreach (ListingLine line in new FileSystemEnumerable<ListingLine>(folder, formatter.Format, _allEntries))
             {
                 if (!line.IsEmpty)
                 {
@@ -3149,7 +3150,7 @@ internal sealed class TlsTransport : Transport
     private const int MaxRecordsWithoutData = 1000;
 
     // The alert "unexpected message". Its last byte is an LF, so a client that waits for a line gets one (SEAL-5).
-    private static readonly byte[] PlainAlert = [0x15, 3, 3, 0, 2, 2, (byte)'\n'];
+    private static readonly byte[] _plainAlert = [0x15, 3, 3, 0, 2, 2, (byte)'\n'];
 
     private readonly KeyFile _key;
     private readonly TlsPipe _pipe = new();
@@ -3261,7 +3262,7 @@ internal sealed class TlsTransport : Transport
         }
         else if (_isPlainClient)
         {
-            _pipe.Write(PlainAlert);
+            _pipe.Write(_plainAlert);
         }
 
         await FlushAsync(deadline);
