@@ -86,7 +86,8 @@ internal static class Program
     private static CommandLineException UnknownMode(string word)
     {
         string suggestion = Suggestion.For(word, ["server", "client", "help"]);
-        return new CommandLineException($"there is no mode {Quote(word)}{(suggestion != "" ? suggestion : "; see --help")}");
+        string advice = suggestion != "" ? suggestion : "; see --help";
+        return new CommandLineException($"there is no mode {Quote(word)}{advice}");
     }
 }
 
