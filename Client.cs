@@ -13,12 +13,28 @@
 // After lesson 4 you have read a whole client. Appendices follow, in any order that you like: they add the optional
 // features of the protocol and what people expect of a command line.
 //
-// Problems are reported in four ways, here and in Server.cs:
+// Problems are reported in these ways, here and in Server.cs:
 //     Reply                          the answer to one request; Reply.Ok is success, every other reply is an error
-//     ConnectionAbortedException     (server) ends one connection: the peer has reset it, or the server is stopping;
-//     ConnectionLostException        (client) the same for the client's one connection
+//     ConnectionLostException        (client) the connection has ended before a reply was complete
+//     ProtocolViolationException     (client) the server sends what this protocol does not allow
+//     ConnectionAbortedException     (server) ends one connection: the client has reset it, or the server is stopping
+//     TimeoutException               (server) ends one connection: a deadline has passed
 //     IOException and its relatives  a file cannot be read or written; caught where the file is used
 //     CommandLineException           one line for the person at the terminal, then the program ends
+//
+// C# for readers of Python and Java:
+//     x switch { [a, .. var rest] => b, _ => c }    Python's match, as an expression; .. is the rest of a list
+//     bytes[2..n], bytes[^1], "OK"u8                slices as in Python; the last element; b"OK"
+//     Span<byte>, ReadOnlySpan<byte>                Python's memoryview: a window on bytes, not a copy
+//     a ?? b, a?.F(), a!, a is { } b                a, or b if a is null; nothing if a is null; "a is not null here";
+//                                                   "if a is not null, call it b"
+//     record, x with { A = 1 }, new(1)              a class of values; a copy with another A; the type is known from
+//                                                   the left side
+//     class X(int a), partial class X               the constructor is in the first line; the rest of the class is
+//                                                   elsewhere in this file
+//     using Y y = ...;                              Python's with: y is closed at the end of the block
+//     delegate, Func<long, Task>                    the type of a function
+//     LibraryImport                                 Python's ctypes: a function of the operating system
 
 using System;
 using System.Buffers;
@@ -100,6 +116,9 @@ internal static class Program
 // Protocol.md: LINE-1 to LINE-3 (lines), REQ-1 and REQ-2 (requests), REPLY-1 (replies), BLOCK-1 (lengths), NAME-1 to
 // NAME-4 (names), TYPE-1 and TYPE-2 (file types), and the table of errors.
 //
+// Left open here: AddOptions and FormatOptions (an appendix) know the options of GET and PUT. In the core there are
+// none: every option is answered `unsupported`. FormatModified and ParseOkWithTime belong to one of the options, too.
+//
 // See it:  make test STAGE=5                   the suite sends every kind of wrong line to the server
 //
 // You can stop here: lesson 2 adds the socket.
@@ -131,7 +150,8 @@ internal sealed partial record Reply(string Code, string Text, bool ClosesConnec
 {
     public static readonly Reply Ok = new("OK", "");
 
-    // The table of errors in Protocol.md, row for row. If several errors apply, the first row wins (ERR-1).
+    // The table of errors in Protocol.md, row for row. Which of several errors is the answer, Protocol.md says in a
+    // table of its own (ERR-1); in the server it is the order of the checks.
     public static readonly Reply BadRequest = new("bad-request",
         "a request is VERB|field|... in UTF-8, at most 1,024 bytes long, and ends with LF", ClosesConnection: true);
     public static readonly Reply Unsupported = new("unsupported", "this server does not know that verb or option");
@@ -196,8 +216,8 @@ internal static partial class Protocol
     /// <summary>How many bytes of a file are enough to recognise its type (TYPE-1).</summary>
     public const int SignatureSize = 12;
 
-    /// <summary>No verb begins with this byte, but TLS does: a client with a key speaks to a server without one
-    /// (LINE-4).</summary>
+    /// <summary>No verb begins with this byte, but every TLS connection does. A server without a key that receives it
+    /// knows that the client has one (LINE-4).</summary>
     public const byte TlsHandshakeByte = 0x16;
 
     private const byte CarriageReturn = (byte)'\r';
@@ -536,6 +556,9 @@ internal static partial class Protocol
 //
 // Protocol.md: CONN-1 to CONN-4 (connections), LINE-1 and LINE-2 (lines), BLOCK-1 (lengths), CLI-2, CLI-8 and CLI-9.
 //
+// Left open here: ConnectToAnyAddress (an appendix) makes the socket and connects it, to each address of the host until
+// one answers. StopIfServerWantsTls and HasUnwantedOption refuse replies that only optional features know.
+//
 // See it:  imagetransfer client localhost LIST --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=2
 //
@@ -725,13 +748,13 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         {
             Span<byte> space = GetSendSpace(bytes.Length);
             bytes[..space.Length].CopyTo(space);
-            AddSent(space.Length);
+            CommitSend(space.Length);
             bytes = bytes[space.Length..];
         }
     }
 
-    /// <summary>A free part of the send buffer, to be filled in place. <see cref="AddSent"/> then says how far it was
-    /// filled.</summary>
+    /// <summary>A free part of the send buffer, to be filled in place. <see cref="CommitSend"/> then says how many
+    /// bytes of it are to be sent.</summary>
     /// <param name="max">The part is at most this long, and at least one byte.</param>
     public Span<byte> GetSendSpace(long max)
     {
@@ -744,7 +767,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
     }
 
     /// <summary>Adds the bytes that were put into the free part of the send buffer.</summary>
-    public void AddSent(int count) => _sendCount += count;
+    public void CommitSend(int count) => _sendCount += count;
 
     /// <summary>Sends what waits in the buffer.</summary>
     /// <returns>False if it cannot be sent. The server may have sent a reply that says why, so the caller reads that
@@ -900,6 +923,14 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 //
 // Protocol.md: LIST-1, LIST-2, GET-1 to GET-3, CLI-2 to CLI-6, CLI-11.
 //
+// If the connection ends in the middle, what has arrived stays in the hidden file, so that --resume can go on from
+// there, and the name does not appear. The commands call Get for one file after another, and report a
+// ConnectionLostException.
+//
+// Left open here, and what it is in the core: AddOptions adds none, so the offset of the request is 0. OpenTemporary
+// creates the hidden file. HasWrongDigest is false. PublishUninterrupted calls PublishAndRemove, and Publish links,
+// both below. SkipBlock reads the rest of a block that cannot be saved. SetModified does nothing.
+//
 // See it:  imagetransfer client localhost GET cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
 //
@@ -1011,26 +1042,6 @@ internal static partial class FileSystem
             return DateTime.MaxValue;
         }
     }
-
-    /// <summary>Sets the time of the last change, in UTC. A time that the file system cannot hold becomes the nearest
-    /// one that it can (MODIFIED-2).</summary>
-    /// <exception cref="IOException">The file system does not let this program set any time.</exception>
-    public static void SetModified(SafeFileHandle file, DateTime time)
-    {
-        try
-        {
-            File.SetLastWriteTimeUtc(file, time);
-        }
-        catch (Exception e) when (e is ArgumentOutOfRangeException or IOException)
-        {
-            // Linux finds the nearest time by itself. Other systems refuse; every file system can hold 1980 to 2107.
-            DateTime nearest = time.Year < 1980 ? _earliestTime : time.Year > 2107 ? _latestTime : time;
-            File.SetLastWriteTimeUtc(file, nearest);
-        }
-    }
-
-    private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
-    private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
 
     [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Link(string existingName, string newName);
@@ -1236,43 +1247,6 @@ internal sealed partial class Client
         file.Position = 0;
         return isPublished;
     }
-
-    // Some file systems, such as those of memory sticks, have no hard links. There, an empty file reserves the name,
-    // and the temporary file then replaces it. If the program is killed between the two, the empty file stays.
-    private static bool Publish(string temporary, string target)
-    {
-        try
-        {
-            return FileSystem.LinkWithoutReplacing(temporary, target);
-        }
-        catch (IOException) when (File.Exists(temporary))
-        {
-            return ReplaceReservation(temporary, target);
-        }
-    }
-
-    private static bool ReplaceReservation(string temporary, string target)
-    {
-        try
-        {
-            File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose();
-        }
-        catch (IOException) when (FileSystem.EntryExists(target))
-        {
-            return false;
-        }
-
-        try
-        {
-            File.Move(temporary, target, overwrite: true);
-            return true;
-        }
-        catch (Exception e) when (FileSystem.IsIoFailure(e))
-        {
-            File.Delete(target);
-            throw;
-        }
-    }
 }
 
 // =====================================================================================================================
@@ -1293,10 +1267,14 @@ internal sealed partial class Client
 //
 // Protocol.md: PUT-1 to PUT-6, CLI-1, CLI-5, CLI-8.
 //
+// Left open here, and what it is in the core: AddOptions adds none. IsBlockSent is false, so SendBlockUnlessSent
+// sends the block. RememberSupportForAhead does nothing. BeginDigest returns null, and SendDigest(null) sends
+// nothing. IsExplainedOtherwise is false. TryOpen below was called before Put.
+//
 // See it:  imagetransfer client localhost PUT cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=4
 //
-// You can stop here: you have read a whole client.
+// You can stop after this lesson: it completes the client.
 // =====================================================================================================================
 
 /// <summary>How the sending of a block has ended.</summary>
@@ -1469,10 +1447,11 @@ internal sealed partial class Client
             position += count;
             if (position == file.Size || count == 0)
             {
+                // Before the last piece is sent: so the server never has the whole of a file that has changed.
                 file.RequireUnchanged(position);
             }
 
-            _server.AddSent(count);
+            _server.CommitSend(count);
             if (position < file.Size && (_server.HasInput || !_server.Flush()))
             {
                 return BlockResult.ServerReplied;
@@ -1524,7 +1503,7 @@ internal sealed partial class Client
 //
 // What follows are appendices. Read them in any order, or not at all. The calls above that were left open lead here:
 //
-//     AddOptions, OpenTemporary, HasWrongDigest, SetModified         digest, resume and dates
+//     AddOptions, OpenTemporary, Publish, HasWrongDigest, SetModified  digest, resume and dates
 //     IsRequestSent, IsBlockSent, Outcome.AskAgain                   many files in flight
 //     Report, Progress                                               what the person sees
 //     PublishUninterrupted                                           Ctrl-C
@@ -1667,6 +1646,69 @@ internal static partial class Protocol
 //
 // See it:  make test CLIENT='… {resume}' STAGE=9         then 10
 // =====================================================================================================================
+
+internal sealed partial class Client
+{
+    // Some file systems, such as those of memory sticks, have no hard links. There, an empty file reserves the name,
+    // and the temporary file then replaces it. If the program is killed between the two, the empty file stays.
+    private static bool Publish(string temporary, string target)
+    {
+        try
+        {
+            return FileSystem.LinkWithoutReplacing(temporary, target);
+        }
+        catch (IOException) when (File.Exists(temporary))
+        {
+            return ReplaceReservation(temporary, target);
+        }
+    }
+
+    private static bool ReplaceReservation(string temporary, string target)
+    {
+        try
+        {
+            File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write).Dispose();
+        }
+        catch (IOException) when (FileSystem.EntryExists(target))
+        {
+            return false;
+        }
+
+        try
+        {
+            File.Move(temporary, target, overwrite: true);
+            return true;
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            File.Delete(target);
+            throw;
+        }
+    }
+}
+
+internal static partial class FileSystem
+{
+    /// <summary>Sets the time of the last change, in UTC. A time that the file system cannot hold becomes the nearest
+    /// one that it can (MODIFIED-2).</summary>
+    /// <exception cref="IOException">The file system does not let this program set any time.</exception>
+    public static void SetModified(SafeFileHandle file, DateTime time)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(file, time);
+        }
+        catch (Exception e) when (e is ArgumentOutOfRangeException or IOException)
+        {
+            // Linux finds the nearest time by itself. Other systems refuse; every file system can hold 1980 to 2107.
+            DateTime nearest = time.Year < 1980 ? _earliestTime : time.Year > 2107 ? _latestTime : time;
+            File.SetLastWriteTimeUtc(file, nearest);
+        }
+    }
+
+    private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
+    private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
+}
 
 internal sealed partial class ServerConnection
 {

@@ -63,6 +63,12 @@ namespace ImageTransfer;
 //
 // Protocol.md: P6 (no client delays another), P8 (deadlines).
 //
+// Unlike in asyncio, completing a wait does not put its conversation into a queue: SetResult calls it, here and now,
+// and returns when the conversation awaits again.
+//
+// Left open here, and what it is in the core: SelectPollSet returns all waits, and LongestWaitMs 250 ms. InFairOrder
+// returns the waits as they come, HasTimeFor is true, and BeginSlice, EndSlice and NoteWait do nothing.
+//
 // See it:  make test STAGE=1                   many connections at once, in any order
 //
 // You can stop here: the loop knows nothing of pictures or of our protocol, and you could write another server with it.
@@ -90,6 +96,8 @@ internal sealed partial class EventLoop
         Readable,
         Writable,
         NextIteration,
+
+        /// <summary>Another conversation has to finish something first, such as a listing.</summary>
         Signal,
     }
 
@@ -236,7 +244,8 @@ internal sealed partial class EventLoop
         long now = Environment.TickCount64;
         foreach (Wait wait in polled)
         {
-            // A conversation that is ready, and had to wait for the others, is not late: that time was ours.
+            // A conversation that is ready, but has not had its turn yet, is not late. The server made it wait, not its
+            // client.
             if (wait.Deadline <= now && !HasWaitedForOthers(wait) && IsStillWaiting(wait))
             {
                 _waits.Remove(wait.Owner);
@@ -245,6 +254,7 @@ internal sealed partial class EventLoop
         }
     }
 
+    // False if the wait has ended since select was called: another conversation may have aborted it.
     private bool IsStillWaiting(Wait wait) => _waits.TryGetValue(wait.Owner, out Wait? current) && current == wait;
 }
 
@@ -262,6 +272,22 @@ internal sealed partial class EventLoop
 //     "t.png\n" arrives       ReadLineAsync finds the LF, returns the line, and keeps what came after it
 //     nothing arrives         the event loop ends the wait with a TimeoutException; RequestHandler.RunAsync catches
 //                             it, sends ER|timeout, and closes the connection
+//
+// Words and fields of this lesson:
+//
+//     to drain a connection   send the last reply, then a FIN; then read and drop what the client still sends, for at
+//                             most 2 s. After that the socket is closed, and no reset can destroy the reply
+//     _received               bytes that have arrived and are not used yet; at most one line
+//     _pending                replies that are not sent yet; they go out together, before the next wait
+//     SharedBuffer            a piece of a block, on its way between a file and a socket
+//     _cannotReply            a part of a message is not sent yet, so an error line would be taken for the rest of it
+//
+// The file is the send buffer of a block. If the kernel accepts 3,000 of 65,536 bytes, the position in the file moves
+// on by 3,000, and the next piece is read from there. We try again at once, and wait only if the kernel accepts
+// nothing.
+//
+// Left open here, and what it is in the core: IsSliceOver says that the other conversations should go on. Record and
+// Trace count and print, and change nothing.
 //
 // Protocol.md: CONN-2 to CONN-4 (pipelining, a stream has no messages), LINE-1, LINE-2 (lines), BLOCK-1, BLOCK-2
 // (blocks), LIMIT-1 to LIMIT-3 (deadlines), CLOSE-1 (closing without losing the last reply), P7 (memory).
@@ -286,7 +312,7 @@ internal delegate void BlockWriter(ReadOnlySpan<byte> bytes);
 /// <returns>The number of bytes; 0 if the source has become too short.</returns>
 internal delegate int BlockReader(Span<byte> buffer, long position);
 
-/// <summary>How many connections are being drained, of all that this server has.</summary>
+/// <summary>How many connections of this server are being drained at the moment.</summary>
 internal sealed class DrainingConnections
 {
     /// <summary>Further connections are closed without draining (CLOSE-1).</summary>
@@ -326,9 +352,13 @@ internal sealed partial class Connection : IDisposable
     private readonly byte[] _pending = new byte[MaxLineBytes];
     private int _pendingCount;
 
+    // Until when the present wait may last, in milliseconds of Environment.TickCount64.
     private long _deadline;
+
+    // Whether the deadline belongs to a minimum rate, and how many bytes have moved since it was set.
     private bool _isMinRate;
     private long _bytesMoved;
+
     private bool _cannotReply;
 
     public Connection(EventLoop loop, Socket socket, int id, ServerSettings settings, Log log,
@@ -418,6 +448,8 @@ internal sealed partial class Connection : IDisposable
         }
 
         IsAwaitingRequest = false;
+
+        // From here on, the deadline is that of the answer.
         SetMinRate();
         return Consume(length);
     }
@@ -475,7 +507,8 @@ internal sealed partial class Connection : IDisposable
             return available;
         }
 
-        // Ask for a little more than the rest of the block: the next request may have arrived with it.
+        // Ask for a little more than the rest of the block, as much as _received can hold: the next request may have
+        // arrived with it.
         int wanted = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes) + MaxLineBytes;
         int count = Receive(SharedBuffer.AsSpan(0, wanted));
         if (count <= 0)
@@ -491,7 +524,8 @@ internal sealed partial class Connection : IDisposable
         return blockBytes;
     }
 
-    // The length of the request line at the beginning of what was received, or 0 if its end has not arrived yet.
+    // The length of the request line at the beginning of what was received, with its LF, or 0 if its end has not
+    // arrived.
     private int FindLine()
     {
         int newline = Received.IndexOf((byte)'\n');
@@ -526,6 +560,7 @@ internal sealed partial class Connection : IDisposable
         return count > 0;
     }
 
+    // There is room: a full buffer without an LF counts as a line that is too long.
     private int ReceiveIntoBuffer()
     {
         // Move what is left to the front, once per receive and not once per line.
@@ -695,7 +730,8 @@ internal sealed partial class Connection : IDisposable
 
     private async ValueTask WaitForRoomAsync()
     {
-        // If this wait fails, part of a message is still unsent, and an error line after it would be misread.
+        // Part of a message is unsent. If this wait fails, it stays unsent, and so _cannotReply stays true: the last
+        // line is deliberately not in a finally block.
         bool couldNotReply = _cannotReply;
         _cannotReply = true;
         await WaitAsync(_transport.WhenWritableAsync);
@@ -915,8 +951,11 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
 //                                      cat.png is taken         ◄──    link .…9c.up as cat.png: fails
 //     remove .…1f.up, OK                                               remove .…9c.up, ER|exists
 //
-// Protocol.md: P1 to P3 (complete, never overwritten, OK comes last), P5 (--sync), P10 (what is served), P12 (leftovers
+// Protocol.md: P1 to P3 (complete, never overwritten, OK comes last), P5 (--sync), P10 (what is served), P13 (leftovers
 // of killed servers), GET-2, GET-4, PUT-4, PUT-6 to PUT-8.
+//
+// Left open here: HasItsOwnName and IsImpossibleName (an appendix) deal with file systems that differ. PrepareToPublish
+// and FlushNameIfSync do nothing without options. ComesFirstWithAhead is false.
 //
 // See it:  ls -a images                        during a large upload
 //
@@ -928,7 +967,7 @@ internal sealed partial class ImageFile : IDisposable
 {
     private readonly SafeFileHandle? _handle;
 
-    /// <summary>No file.</summary>
+    /// <summary>There is no file to send, and this reply says why.</summary>
     public ImageFile(Reply refusal) => Result = refusal;
 
     /// <summary>An open file. Its length is fixed now: exactly so many bytes are sent (GET-3).</summary>
@@ -1099,7 +1138,7 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
     /// <summary>The name of a temporary file. It begins with a dot, so LIST does not show it.</summary>
     public static string TemporaryName(string id) => $".imagetransfer-{id}.up";
 
-    /// <summary>Refuses the upload, unless the reply is OK or an earlier refusal counts. The temporary file is removed.
+    /// <summary>Refuses the upload and removes the temporary file. The first refusal is the answer. OK refuses nothing.
     /// </summary>
     public void Refuse(Reply reply)
     {
@@ -1175,7 +1214,8 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
         }
     }
 
-    /// <summary>Removes the temporary name and releases the lock.</summary>
+    /// <summary>Removes the temporary name and releases the lock. A file that was published keeps its own name: Publish
+    /// has given it a second one.</summary>
     public void Dispose()
     {
         if (_file is null)
@@ -1209,7 +1249,12 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
 // closes. A reset, a stop and the end of a client's stream inside a block take the same path as a
 // ConnectionAbortedException.
 //
-// Protocol.md: LIST-1, LIST-2, GET-1 to GET-4, PUT-1 to PUT-7, ERR-1, ERR-2, CLOSE-1, CLOSE-2, P11 (one answer).
+// Left open here: HasOptions (an appendix) is false for a GET or PUT of the core. GetListingAsync makes the lines of
+// LIST, sorted, and SendTextBlockAsync sends them as a block. NoteRequest, NoteBlock, ForgetRequest and the methods
+// that begin with Log write the log.
+//
+// Protocol.md: LIST-1, LIST-2, GET-1 to GET-4, PUT-1 to PUT-7, ERR-1, ERR-2, CLOSE-1, CLOSE-2, CLOSE-5, P11 (one
+// answer).
 //
 // See it:  make test STAGE=4                   stages 2, 3 and 4 are LIST, GET and PUT
 //
@@ -1224,6 +1269,8 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
     /// <param name="rejection">A reply for a client that is turned away, or null.</param>
     public async Task RunAsync(Reply? rejection)
     {
+        // A reply that is still to be sent; null if the last one was sent already. mustDrain is false if there is no
+        // reply that could be lost.
         Reply? finalReply = rejection;
         bool mustDrain = true;
         try
@@ -1434,11 +1481,15 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 // forgotten, and then new clients are accepted. In another order, a client that closes its connection and connects
 // again would count twice and be told that the server is busy.
 //
-// Protocol.md: CONN-1, P9 (capacity), CLOSE-3, CLOSE-4 and P12 (stopping).
+// Left open here, in the appendices about the start and about capacity: the constructor opens the listener (bind,
+// listen) before Serve is called. TryAccept calls accept. IsFull compares the number of clients with the limit.
+// RequireFreeDescriptors throws if too few file descriptors are free. _stopRequested is set when a signal arrives.
+//
+// Protocol.md: CONN-1, P9 (capacity), CLOSE-3, CLOSE-4, CLOSE-6 and P12 (stopping).
 //
 // See it:  make test STAGE=8                   a hundred clients, and the next one reads ER|busy
 //
-// You have read a whole server when you have read this. The appendices after it can be read in any order.
+// You can stop after this lesson: it completes the server.
 // =====================================================================================================================
 
 /// <summary>Accepts clients, and runs until it is told to stop.</summary>
@@ -1458,6 +1509,8 @@ internal sealed partial class Server
     private readonly ConnectionHistory _history = new();
     private readonly ImageFolder _folder;
     private readonly Socket _listener;
+
+    // A wait like those of the conversations, but nobody awaits it: AcceptClients looks whether it is completed.
     private Task _listenerIsReadable = Task.CompletedTask;
     private long _acceptResumesAt;
     private long _shutdownDeadline;
@@ -1540,6 +1593,7 @@ internal sealed partial class Server
             _history.Add(connection.Record);
         }
 
+        // The conversation runs until its first wait, and goes on whenever the event loop resumes it.
         _connections.Add(connection);
         _ = RunAsync(connection, isFull ? Reply.Busy : null);
     }
@@ -1607,8 +1661,21 @@ internal sealed partial class Server
 }
 
 // =====================================================================================================================
-// You have read a whole server. From here on: appendices.
+// You have read a whole server.
 //
+// What follows are appendices. Read them in any order, or not at all:
+//
+//     the start of the server        options, signals, bind and listen, the messages at the start
+//     fairness                       slices of time; who goes first
+//     thousands of idle clients      which sockets select is asked about
+//     capacity                       the number of clients; file descriptors
+//     the folder                     what it can do, leftovers of killed servers, --sync, file systems that differ
+//     large folders                  the listing, made in slices
+//     options of GET and PUT         digest, offset, modified, ahead
+//     STATUS · the log and the trace · TLS
+// =====================================================================================================================
+
+// =====================================================================================================================
 // Appendix: the start of the server, its options and its signals
 // =====================================================================================================================
 
@@ -2208,7 +2275,7 @@ internal sealed partial class Server
 }
 
 // =====================================================================================================================
-// Appendix: the start of a folder, and what is left over in it (P5, P12)
+// Appendix: the folder: what it can do, leftovers of killed servers, --sync, file systems that differ (P5, P13)
 // =====================================================================================================================
 
 internal sealed partial class ImageFolder
