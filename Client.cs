@@ -1012,22 +1012,6 @@ internal static partial class FileSystem
         }
     }
 
-    /// <summary>Creates a temporary file and locks it. The lock ends with this process, so a later start can tell that
-    /// a file without a lock is left over from a process that was killed (P12).</summary>
-    /// <exception cref="IOException">The file cannot be created.</exception>
-    public static SafeFileHandle CreateLocked(string path, FileShare share)
-    {
-        SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, share);
-        if (EntryExists(path))
-        {
-            return file;
-        }
-
-        // Another process was just starting, saw the file before it had its lock, and took it for a leftover.
-        file.Dispose();
-        throw new IOException("another process has removed the temporary file");
-    }
-
     /// <summary>The time of the last change, in UTC.</summary>
     /// <exception cref="IOException">It cannot be found out.</exception>
     public static DateTime GetModified(SafeFileHandle file)
@@ -3871,7 +3855,7 @@ internal sealed partial class Client
         if (_resume && !_useDigest)
         {
             throw new CommandLineException("--resume needs the digest, which shows whether the parts belong together; "
-                + "leave --no-digest away");
+                + "leave out --no-digest");
         }
 
         if (_output == "-")
@@ -3968,9 +3952,11 @@ internal sealed partial class Client
             switch (verb)
             {
                 case "GET":
+                    CryptoLibrary.Require();
                     GetAll(words);
                     break;
                 case "PUT":
+                    CryptoLibrary.Require();
                     PutAll(words);
                     break;
                 case "LIST":
@@ -4691,6 +4677,23 @@ internal static partial class StandardStreams
 // it. Each side accepts a peer whose certificate has the same public key; TLS proves that the peer has the private key.
 // =====================================================================================================================
 
+/// <summary>The library that .NET uses for SHA-256 and TLS: on Linux it is OpenSSL, and it may be missing.</summary>
+internal static class CryptoLibrary
+{
+    private static readonly string[] _names = ["libssl.so.3", "libssl.so.1.1", "libssl.so.1.0.2", "libssl.so.10"];
+
+    /// <summary>To be called before the first use: without the library, .NET would end the process.</summary>
+    /// <exception cref="CommandLineException">The library is missing.</exception>
+    public static void Require()
+    {
+        if (OperatingSystem.IsLinux() && !_names.Any(name => NativeLibrary.TryLoad(name, out _)))
+        {
+            throw new CommandLineException("OpenSSL is missing, which is needed for digests and for --key; install it, "
+                + "for example with apt-get install libssl3", exitCode: 1);
+        }
+    }
+}
+
 /// <summary>The secret that two machines share, and the TLS settings that follow from it.</summary>
 internal sealed class KeyFile
 {
@@ -4756,6 +4759,7 @@ internal sealed class KeyFile
         }
 
         RequireTls13();
+        CryptoLibrary.Require();
         try
         {
             if (createIfMissing && !FileSystem.EntryExists(path))

@@ -954,8 +954,9 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
 // Protocol.md: P1 to P3 (complete, never overwritten, OK comes last), P5 (--sync), P10 (what is served), P13 (leftovers
 // of killed servers), GET-2, GET-4, PUT-4, PUT-6 to PUT-8.
 //
-// Left open here: HasItsOwnName and IsImpossibleName (an appendix) deal with file systems that differ. PrepareToPublish
-// and FlushNameIfSync do nothing without options. ComesFirstWithAhead is false.
+// Left open here: CreateLockedFile (an appendix) creates the temporary file and locks it; the lock says that this
+// server is alive. HasItsOwnName and IsImpossibleName deal with file systems that differ. PrepareToPublish and
+// FlushNameIfSync do nothing without options. ComesFirstWithAhead is false.
 //
 // See it:  ls -a images                        during a large upload
 //
@@ -1155,8 +1156,7 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
     {
         try
         {
-            _temporaryPath = Path.Combine(folder, TemporaryName($"{Random.Shared.NextInt64():x16}"));
-            _file = FileSystem.CreateLocked(_temporaryPath, FileShare.Read | FileShare.Delete);
+            _file = CreateLockedFile();
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
@@ -1778,7 +1778,7 @@ internal sealed partial class Server
         Serves the pictures of one folder until Ctrl-C. PORT is 7005 unless given; 0 chooses a free one.
 
           --dir DIR           the folder to serve; it has to exist (default: images, which is created)
-          --listen ADDRESS    127.0.0.1: this machine only; 0.0.0.0 or ::: the network (default: 127.0.0.1)
+          --listen ADDRESS    127.0.0.1 is this machine only, 0.0.0.0 or :: the network (default: 127.0.0.1)
           --types LIST        file extensions to serve and accept: a list such as jpg,png,pdf; or images, for every
                               kind of picture; or any (default: jpg,jpeg,png)
           --max-clients N     further clients are told to try again later (default: 100)
@@ -1823,6 +1823,7 @@ internal sealed partial class Server
         // Signals first: from the moment that a client can connect, a signal has to be a clean stop (P12).
         RegisterSignals();
         RequireNamedFolder();
+        CryptoLibrary.Require();
         settings.Key = KeyFile.Load(settings.KeyPath, createIfMissing: true);
         _listener = Bind(new IPEndPoint(settings.Address, settings.Port));
         _folder = OpenFolder();
@@ -2025,7 +2026,8 @@ internal sealed partial class EventLoop
     /// <summary>Whether the running conversation should let the others go on.</summary>
     public bool IsSliceOver => Stopwatch.GetTimestamp() - _sliceStart >= _sliceTicks;
 
-    /// <summary>Whether conversations were ready in the last iteration that did not get their turn.</summary>
+    /// <summary>Whether conversations were ready in the last iteration that have not finished what they could
+    /// do.</summary>
     public bool HasBacklog { get; private set; }
 
     /// <summary>Forgets what is known about a conversation that has ended.</summary>
@@ -2100,7 +2102,9 @@ internal sealed partial class EventLoop
             long used = Math.Min(Stopwatch.GetTimestamp() - _sliceStart, _iterationTicks);
 
             // Who waits for its client now has left the rest of its slice to the others, and pays a quarter.
-            _timeUsed[wait.Owner] = wait.VirtualStart + (next.Reason == WaitReason.NextIteration ? used : used / 4);
+            bool hasMoreToDo = next.Reason == WaitReason.NextIteration;
+            HasBacklog |= hasMoreToDo;
+            _timeUsed[wait.Owner] = wait.VirtualStart + (hasMoreToDo ? used : used / 4);
         }
     }
 }
@@ -2403,6 +2407,49 @@ internal sealed partial class ImageFolder
 internal sealed partial class Upload
 {
     private const int OpenReadOnly = 0;
+    private const int MaxCreateAttempts = 5;
+
+    // EAGAIN on Linux and on macOS: another process has the lock.
+    private const int IsLocked = 11;
+    private const int IsLockedOnMac = 35;
+
+    // The lock ends with this process, so a later start can tell that a file without a lock is left over (P13). A
+    // server that is just starting may find the new file before it is locked, and remove it. Then another name will
+    // do.
+    private SafeFileHandle CreateLockedFile()
+    {
+        for (int i = 0; i < MaxCreateAttempts; i++)
+        {
+            _temporaryPath = Path.Combine(folder, TemporaryName($"{Random.Shared.NextInt64():x16}"));
+            if (TryCreateLockedFile() is { } file)
+            {
+                return file;
+            }
+        }
+
+        throw new IOException("another process keeps removing the temporary file");
+    }
+
+    private SafeFileHandle? TryCreateLockedFile()
+    {
+        try
+        {
+            const FileShare OthersMayReadAndDelete = FileShare.Read | FileShare.Delete;
+            SafeFileHandle file = File.OpenHandle(_temporaryPath, FileMode.CreateNew, FileAccess.ReadWrite,
+                OthersMayReadAndDelete);
+            if (FileSystem.EntryExists(_temporaryPath))
+            {
+                return file;
+            }
+
+            file.Dispose();
+            return null;
+        }
+        catch (IOException e) when (e.HResult is IsLocked or IsLockedOnMac)
+        {
+            return null;
+        }
+    }
 
     public string TemporaryPath => _temporaryPath;
 
@@ -3136,7 +3183,8 @@ internal sealed partial class RequestHandler
     private void LogDisconnect()
     {
         ConnectionRecord record = connection.Record;
-        log.Info($"#{connection.Id} disconnected: {record.Requests} requests, {record.Received} bytes in, "
+        string requests = record.Requests == 1 ? "1 request" : $"{record.Requests} requests";
+        log.Info($"#{connection.Id} disconnected: {requests}, {record.Received} bytes in, "
             + $"{record.Sent} bytes out");
     }
 }
