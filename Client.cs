@@ -1674,7 +1674,7 @@ internal sealed partial class Client
 internal static partial class FileSystem
 {
     /// <summary>Sets the time of the last change, in UTC. A time that the file system cannot hold becomes the nearest
-    /// one that it can (MODIFIED-2).</summary>
+    /// one that it can (MODIFIED-4, MODIFIED-5).</summary>
     /// <exception cref="IOException">The file system does not let this program set any time.</exception>
     public static void SetModified(SafeFileHandle file, DateTime time)
     {
@@ -2025,7 +2025,7 @@ internal sealed partial class Client
 //                                         <--        OK, OK        go ahead with b, which comes late; b is stored
 //                                         <--        OK, OK        the same for c
 //
-// Protocol.md: CONN-2, AHEAD-1 to AHEAD-3, CLI-7, CLI-8.
+// Protocol.md: CONN-2, AHEAD-1 to AHEAD-5, CLI-7, CLI-8.
 //
 // See it:  imagetransfer client localhost PUT a.png b.png c.png --trace
 //          make test CLIENT='…' STAGE=12
@@ -2433,7 +2433,7 @@ internal sealed class Pipeline(ServerConnection server, Report report)
         }
     }
 
-    // The sizes may come from a server, so they are not believed: their sum stays in range (section 11).
+    // The sizes may come from a server, so they are not believed: their sum stays in range (BLOCK-2).
     private static long SumOf(IReadOnlyCollection<Transfer> files)
     {
         long sum = 0;
@@ -2457,7 +2457,7 @@ internal sealed class Pipeline(ServerConnection server, Report report)
 // `PUT folder`, `PUT '*.jpg'` and `GET '*'` stand for many files. Someone who deletes the pictures from the camera
 // afterwards has to be able to rely on it: whatever was found is transferred, or named as a failure, or counted.
 //
-// Protocol.md: CLI-5, CLI-6, NAME-1 to NAME-3, section 11.
+// Protocol.md: CLI-5, CLI-6, NAME-1 to NAME-3, CLI-12.
 //
 // See it:  imagetransfer client localhost PUT ~/pictures
 // =====================================================================================================================
@@ -4883,7 +4883,7 @@ internal sealed partial class ServerConnection
     {
         if (line is [TlsAlertByte, ..])
         {
-            throw new CommandLineException("this server wants --key", ExitCode.Failed);
+            throw new CommandLineException("this server requires --key", ExitCode.Failed);
         }
     }
 

@@ -290,7 +290,7 @@ internal sealed partial class EventLoop
 // Trace count and print, and change nothing.
 //
 // Protocol.md: CONN-2 to CONN-4 (pipelining, a stream has no messages), LINE-1, LINE-2 (lines), BLOCK-1, BLOCK-2
-// (blocks), LIMIT-1 to LIMIT-3 (deadlines), CLOSE-1 (closing without losing the last reply), P7 (memory).
+// (blocks), LIMIT-1 to LIMIT-4 (deadlines), CLOSE-1 (closing without losing the last reply), P7 (memory).
 //
 // See it:  imagetransfer server --trace        prints every line and block of every connection
 //
@@ -1253,8 +1253,8 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
 // LIST, sorted, and SendTextBlockAsync sends them as a block. NoteRequest, NoteBlock, ForgetRequest and the methods
 // that begin with Log write the log.
 //
-// Protocol.md: LIST-1, LIST-2, GET-1 to GET-4, PUT-1 to PUT-7, ERR-1, ERR-2, CLOSE-1, CLOSE-2, CLOSE-5, P11 (one
-// answer).
+// Protocol.md: LIST-1, LIST-2, GET-1 to GET-4, PUT-1 to PUT-7, PUT-9, PUT-10, ERR-1, ERR-2, CLOSE-1, CLOSE-2,
+// CLOSE-5, P11 (one answer).
 //
 // See it:  make test STAGE=4                   stages 2, 3 and 4 are LIST, GET and PUT
 //
@@ -1391,7 +1391,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         return Reply.Ok;
     }
 
-    /// <summary>PUT: the go-ahead, a block from the client, and then the result (PUT-1 to PUT-7).</summary>
+    /// <summary>PUT: the go-ahead, a block from the client, and then the result (PUT-1 to PUT-10).</summary>
     private async Task<Reply> HandlePutAsync(PutRequest request)
     {
         if (HasOptions(request))
