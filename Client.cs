@@ -3321,6 +3321,7 @@ internal sealed class Report(bool quiet, bool showProgress)
         _hasFailed = true;
         _canRetry |= canRetry;
         Progress.EndFile(0);
+        name = name == "" ? "''" : name;
         reason ??= text;
         if (!_failures.TryGetValue(reason, out List<string>? messages))
         {

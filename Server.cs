@@ -390,8 +390,9 @@ internal sealed partial class Connection : IDisposable
     /// <summary>Whether the last reply is decided, so that only the end of the connection is left.</summary>
     public bool IsDraining { get; private set; }
 
-    /// <summary>Whether this connection may be drained, or has to be closed at once.</summary>
-    public bool MayDrain => IsDraining || !_draining.IsFull;
+    /// <summary>Whether this connection may be drained, or has to be closed at once because too many are drained
+    /// already.</summary>
+    public bool MayDrain { get; private set; }
 
     /// <summary>Whether the server is stopping, so that no further request is answered.</summary>
     public bool IsStopping { get; private set; }
@@ -764,7 +765,6 @@ internal sealed partial class Connection : IDisposable
     /// its side, too: for at most 2 s and 1 MiB.</remarks>
     public async Task DrainAsync(Reply? finalReply)
     {
-        BeginDraining();
         if (_cannotReply)
         {
             return;
@@ -780,12 +780,14 @@ internal sealed partial class Connection : IDisposable
         await DiscardAsync(Environment.TickCount64 + DrainTimeoutMs);
     }
 
-    /// <summary>The last reply is decided. From now on, this connection does not count as a client (P9).</summary>
+    /// <summary>The last reply is decided, or there is none. From now on, this connection does not count as a client
+    /// (P9). </summary>
     public void BeginDraining()
     {
         if (!IsDraining)
         {
             IsDraining = true;
+            MayDrain = !_draining.IsFull;
             _draining.Count++;
         }
     }
@@ -1446,6 +1448,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 
     private async Task CloseAsync(Reply? finalReply, bool mustDrain)
     {
+        connection.BeginDraining();
         try
         {
             if (mustDrain && connection.MayDrain)
