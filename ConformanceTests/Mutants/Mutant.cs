@@ -29,6 +29,6 @@ public static class MutantList
     /// </summary>
     public static readonly (string Id, string Reason)[] ShownByNoMutant =
     [
-        ("CONF-1", "this server leaves no extension out; REQ-1 shows what it says to what it does not know"),
+        ("CONF-1", "this server has all optional features; REQ-1 shows its answer to what it does not know"),
     ];
 }

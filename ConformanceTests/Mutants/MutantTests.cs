@@ -43,12 +43,12 @@ public sealed partial class MutantTests
     [Test]
     public async Task Report_on(
         [Values(
-            "length reversed",
-            "length of four octets",
-            "CR LF behind OK",
-            "LF missing behind OK",
+            "the length is reversed",
+            "the length has four bytes",
+            "CR LF after OK",
+            "no LF after OK",
             "closes after each request",
-            "client keeps a file cut short")] string mutant) =>
+            "the client keeps a file cut short")] string mutant) =>
         await Verify(Neutral(Run("", Named(mutant), asReference: true).Report));
 
     private static Mutant Named(string name) => MutantList.All.Single(mutant => mutant.Name == name);
