@@ -159,19 +159,19 @@ internal static class ClientMistakes
             "(File.GetUnixFileMode(file) & OthersMayRead) != 0",
             "path == \"\""),
 
-        new("the client waits for ten minutes", "CLI-9", "Channel.DefaultTimeoutMs",
+        new("the client waits for ten minutes", "CLI-9", "ClientTransport.DefaultTimeoutMs",
             "DefaultTimeoutMs = 60_000;",
             "DefaultTimeoutMs = 600_000;"),
 
         new("the client falls back to a plain connection", "SEAL-10", "ServerConnection.ConnectToAnyAddress",
-            "return key is null ? new Channel(socket) : BeginTls(socket, key);",
-            "if (key is null) { return new Channel(socket); } try { return BeginTls(socket, key); } "
-            + "catch (CommandLineException) { return new Channel(ConnectTo(address)); }"),
+            "return key is null ? new ClientTransport(socket) : BeginTls(socket, key);",
+            "if (key is null) { return new ClientTransport(socket); } try { return BeginTls(socket, key); } "
+            + "catch (CommandLineException) { return new ClientTransport(ConnectTo(address)); }"),
         new("the client remembers ahead from an earlier connection", "AHEAD-3", "ServerConnection.ConnectToAnyAddress",
             "SupportsAhead = false;",
             "", AsReference: true),
 
-        new("the client closes without close_notify", "SEAL-6", "TlsChannel.EndPolitely",
+        new("the client closes without close_notify", "SEAL-6", "ClientTlsTransport.EndPolitely",
             "Task.WaitAny([stream.ShutdownAsync()], CloseTimeoutMs);",
             ""),
 
@@ -210,8 +210,8 @@ internal static class ClientMistakes
             "ReadOnlySpan<byte> bytes; try { bytes = _server.ReadSome(file.BytesLeft); } "
             + "catch (ConnectionLostException) { PublishAndRemove(file); Environment.Exit(0); throw; }"),
         new("the client reserves as much memory as the length says", "BLOCK-4", "Client.ReceiveBlock",
-            "file.Position = (long)file.Request.Offset;",
-            "file.Position = (long)file.Request.Offset; var memory = new byte[length];"),
+            "ulong length = file.BytesLeft;",
+            "ulong length = file.BytesLeft; var memory = new byte[length];"),
 
         new("the client compares half of the digest", "CLI-7", "Client.HasWrongDigest",
             "return !digest.SequenceEqual(file.Hash.GetHashAndReset());",
@@ -244,7 +244,7 @@ internal static class ClientMistakes
             "Path.Combine(_output ?? \"\", name)",
             "Path.Combine(_output ?? \"\", \"new-\" + name)"),
 
-        new("the client saves under the name at once", "CLI-4", "Download.TemporaryPath",
+        new("the client saves under the name at once", "CLI-4", "DownloadItem.TemporaryPath",
             "Path.Combine(Path.GetDirectoryName(target) ?? \"\", $\".imagetransfer-{MakeId(target, name)}.down\")",
             "target"),
 
@@ -268,8 +268,8 @@ internal static class ClientMistakes
             "PrintResults(lines.Select(line => Encoding.UTF8.GetString(line)));"),
 
         new("the client always exits with 0", "CLI-5", "Report.ExitCodeSoFar",
-            "_canRetry ? ExitCode.TryAgain : _hasFailed ? ExitCode.Failed : ExitCode.Done",
-            "ExitCode.Done"),
+            "get {",
+            "get { if (_failed >= 0) { return ExitCode.Done; }"),
 
         new("the client makes a key", "SEAL-1", "Client.Run",
             "createIfMissing: false",

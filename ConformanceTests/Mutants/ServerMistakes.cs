@@ -15,21 +15,21 @@ internal static class ServerMistakes
             "while (!_isStopping)"),
 
         new("out of descriptors the server ends", "P9", "Server.AcceptClients",
-            "catch (Exception e) when (e is SocketException or IOException)",
-            "catch (Exception e) when (e is null)"),
+            "catch (SocketException e)",
+            "catch (SocketException e) when (e is null)"),
 
         new("the server sends a greeting", "CLOSE-3", "Server.AcceptClient",
             "_history.Add(connection.Record);",
             "_history.Add(connection.Record); socket.Send(\"OK\\n\"u8);"),
         new("after busy the connection is closed at once", "CLOSE-1", "Server.AcceptClient",
-            "else if (!MayDrain())",
-            "else if (socket.Send(FormatReply(Reply.Busy)) > 0)"),
+            "if (_draining.IsFull)",
+            "if (socket.Send(FormatReply(Reply.Busy)) > 0)"),
         new("busy is not sent", "P9", "Server.AcceptClient",
-            "else if (!MayDrain())",
-            "else"),
+            "if (_draining.IsFull)",
+            "if (true)"),
         new("STATUS shows those who were turned away", "STATUS-3", "Server.AcceptClient",
-            "if (rejection is null) { _history.Add(connection.Record); }",
-            "_history.Add(connection.Record); if (rejection is null) { }"),
+            "bool isFull = IsFull();",
+            "bool isFull = IsFull(); if (isFull) { _history.Add(connection.Record); }"),
 
         new("no limit to clients", "P9", "Server.IsFull",
             "return CountClients() >= _settings.MaxClients;",
@@ -42,7 +42,7 @@ internal static class ServerMistakes
             "return CountClients() > _settings.MaxClients;"),
 
         new("a connection that is being drained counts as a client", "P9", "Server.CountClients",
-            "_connections.Count(connection => !connection.IsDraining)",
+            "_connections.Count - _draining.Count",
             "_connections.Count"),
 
         new("STATUS forgets no connection", "STATUS-1", "ConnectionHistory.Add",
@@ -75,7 +75,7 @@ internal static class ServerMistakes
             "options.Has(\"--read-only\")",
             "false"),
 
-        new("the server waits for the first client's request", "P6", "Connection.Connection",
+        new("the server waits for the first client's request", "P6", "Server.TryAccept",
             "socket.Blocking = false;",
             "socket.Blocking = true;"),
         new("a sealed server talks to plain clients, too", "SEAL-5", "Connection.Connection",
@@ -83,10 +83,6 @@ internal static class ServerMistakes
             "var first = new byte[1]; _transport = settings.Key is { } key && !(socket.Poll(100_000, "
             + "SelectMode.SelectRead) && socket.Receive(first, SocketFlags.Peek) == 1 && first[0] != 0x16) "
             + "? new TlsTransport(loop, socket, key) : new Transport(loop, socket);"),
-
-        new("a stopped server answers a request that waits", "CLOSE-4", "Connection.IsStopping",
-            "{ get; set; }",
-            "{ get => field && FindLine() == 0; set; }"),
 
         new("closes after each request", "CONN-1", "RequestHandler.AnswerRequestsAsync",
             "if (reply.ClosesConnection)",
@@ -97,9 +93,6 @@ internal static class ServerMistakes
         new("closes after every error", "REQ-1", "RequestHandler.AnswerRequestsAsync",
             "if (reply.ClosesConnection)",
             "if (!reply.IsOk)"),
-        new("a stopped server goes on with its clients", "CLOSE-4", "RequestHandler.AnswerRequestsAsync",
-            "if (connection.IsStopping)",
-            "if (false)"),
 
         new("a handshake may take five minutes", "SEAL-4", "TlsTransport.HandshakeTimeoutMs",
             "HandshakeTimeoutMs = 10_000;",
@@ -116,6 +109,12 @@ internal static class ServerMistakes
             "SetDeadline(RequestLineTimeoutMs); } length = FindLine();",
             "SetDeadline(RequestLineTimeoutMs); } length = FindLine(); "
             + "length = length == 0 ? _receivedCount : length;"),
+        new("a stopped server answers a request that waits", "CLOSE-4", "Connection.ReadLineAsync",
+            "if (IsStopping)",
+            "if (IsStopping && length == 0)"),
+        new("a stopped server goes on with its clients", "CLOSE-4", "Connection.ReadLineAsync",
+            "if (IsStopping)",
+            "if (false)"),
         new("a line cut short is not answered", "CLOSE-2", "Connection.ReadLineAsync",
             "length = _receivedCount; break;",
             "Consume(_receivedCount); break;"),
@@ -149,20 +148,14 @@ internal static class ServerMistakes
             "if (listing.Lines.Length == 0) { return await connection.SendReplyAsync(Reply.NotFound); } "
             + "await connection.SendReplyAsync(Reply.Ok);"),
 
-        new("an offset beyond an unreadable file counts first", "GET-4", "RequestHandler.HandleGetAsync",
-            "Reply opened = folder.TryOpen(request.Name, out ImageFile? image);",
-            "var entry = new FileInfo(Path.Combine(folder.Path, request.Name)); "
-            + "if (entry.Exists && request.Offset > (ulong)entry.Length) "
-            + "{ return await connection.SendReplyAsync(Reply.BadOffset); } "
-            + "Reply opened = folder.TryOpen(request.Name, out ImageFile? image);"),
         new("a time that no client asked for is sent", "MODIFIED-2", "RequestHandler.HandleGetAsync",
             "await connection.SendReplyAsync(Reply.Ok);",
             "await connection.SendReplyAsync(Reply.Ok with { Modified = file.Modified });"),
 
-        new("a line end after the block", "GET-1", "RequestHandler.SendFileAsync",
+        new("a line end after the block", "GET-1", "RequestHandler.HandleGetAsync",
             "await connection.SendBlockAsync(file.Length, file.Read);",
             "await connection.SendBlockAsync(file.Length, file.Read); "
-            + "await connection.SendAsync(new byte[] { 10 }, @\"\\n\");"),
+            + "await connection.SendAsync(new byte[] { 10 });"),
 
         new("no go-ahead", "PUT-1", "RequestHandler.HandlePutAsync",
             "await connection.SendReplyAsync(Reply.Ok);",
@@ -175,59 +168,61 @@ internal static class ServerMistakes
             "if (length > long.MaxValue)"),
 
         new("the server reserves as much memory as the length says", "BLOCK-4", "RequestHandler.ReceiveFileAsync",
-            "_blockLength = length;",
-            "_blockLength = length; AppContext.SetData($\"{connection.Id}\", new byte[length >> 1]);"),
+            "NoteBlock(length);",
+            "NoteBlock(length); AppContext.SetData($\"{connection.Id}\", new byte[length >> 1]);"),
         new("an empty block is a picture", "PUT-9", "RequestHandler.ReceiveFileAsync",
-            "length == 0 ? Reply.Empty :",
-            "length == 0 ? Reply.Ok :"),
+            "upload.Refuse(Reply.Empty);",
+            ""),
         new("the content is not looked at", "TYPE-1", "RequestHandler.ReceiveFileAsync",
-            "HasSignature(request.Name, start) ? Reply.Ok : Reply.BadType",
-            "Reply.Ok"),
-        new("a time in a PUT is ignored", "MODIFIED-1", "RequestHandler.ReceiveFileAsync",
-            "upload.Modified = request.Modified;",
+            "upload.Refuse(Reply.BadType);",
             ""),
         new("a refused block is not read", "PUT-6", "RequestHandler.ReceiveFileAsync",
             "await connection.ReceiveBlockAsync(length,",
             "await connection.ReceiveBlockAsync(upload.Result.IsOk ? length : 0,"),
         new("a refused block that came ahead is not read", "AHEAD-1", "RequestHandler.ReceiveFileAsync",
             "await connection.ReceiveBlockAsync(length,",
-            "await connection.ReceiveBlockAsync(request.Ahead && !upload.Result.IsOk ? 0 : length,"),
+            "await connection.ReceiveBlockAsync(upload.ReportsFirstInTable && !upload.Result.IsOk ? 0 : length,"),
         new("a full disk is answered in the middle of the block", "PUT-6", "RequestHandler.ReceiveFileAsync",
-            "WithDigest(request, upload.Write)",
-            "WithDigest(request, bytes => { upload.Write(bytes); if (upload.Result.Code == Reply.Storage.Code) "
-            + "{ throw new ConnectionAbortedException(\"storage\", upload.Result); } })"),
-        new("an empty block has no digest", "BLOCK-3", "RequestHandler.ReceiveFileAsync",
-            "await CheckDigestAsync(request, upload);",
-            "if (length > 0) { await CheckDigestAsync(request, upload); }"),
-        new("the digest is compared when the file has its name", "P4", "RequestHandler.ReceiveFileAsync",
-            "await CheckDigestAsync(request, upload);",
-            "upload.Publish(); await CheckDigestAsync(request, upload);"),
+            "await connection.ReceiveBlockAsync(length, writer);",
+            "await connection.ReceiveBlockAsync(length, bytes => { writer(bytes); "
+            + "if (upload.Result.Code == Reply.Storage.Code) "
+            + "{ throw new ConnectionAbortedException(\"storage\", upload.Result); } });"),
+
+        new("a time in a PUT is ignored", "MODIFIED-1", "RequestHandler.HandlePutWithOptionsAsync",
+            "upload.Modified = request.Modified;",
+            ""),
+        new("a refusal does not wait for a block that came ahead", "AHEAD-1",
+            "RequestHandler.HandlePutWithOptionsAsync",
+            "if (!upload.Result.IsOk && !request.Ahead)",
+            "if (!upload.Result.IsOk)"),
+        new("an empty block has no digest", "BLOCK-3", "RequestHandler.HandlePutWithOptionsAsync",
+            "if (hash is not null)",
+            "if (hash is not null && length > 0)"),
+        new("the digest is compared when the file has its name", "P4", "RequestHandler.HandlePutWithOptionsAsync",
+            "await CheckDigestAsync(upload, hash);",
+            "upload.Publish(); await CheckDigestAsync(upload, hash);"),
 
         new("a digest is read and not compared", "DIGEST-2", "RequestHandler.CheckDigestAsync",
-            "digest.AsSpan().SequenceEqual(Hash.GetHashAndReset()) ? Reply.Ok : Reply.Corrupt",
-            "Reply.Ok"),
+            "upload.Refuse(Reply.Corrupt);",
+            ""),
 
-        new("a refusal does not wait for a block that came ahead", "AHEAD-1", "RequestHandler.MustReadBlockFirst",
-            "request.Ahead",
-            "false"),
-
-        new("of a block that came ahead the first problem counts", "AHEAD-2", "RequestHandler.OrderOfRefusals",
-            "request.Ahead ? RefusalOrder.FirstInTable : RefusalOrder.FirstFound",
-            "RefusalOrder.FirstFound"),
-
-        new("the digest is that of the part that is sent", "DIGEST-1", "RequestHandler.SendWithOptionsAsync",
-            "request.WantsDigest ? await HashPrefixAsync(file, offset) : Reply.Ok",
-            "Reply.Ok"),
-        new("an offset counts from 1", "OFFSET-1", "RequestHandler.SendWithOptionsAsync",
-            "long offset = (long)request.Offset;",
-            "long offset = Math.Max((long)request.Offset - 1, 0);"),
-        new("an offset beyond the end is the end", "OFFSET-2", "RequestHandler.SendWithOptionsAsync",
-            "if (request.Offset > (ulong)file.Length) { return await connection.SendReplyAsync(Reply.BadOffset); } "
-            + "long offset = (long)request.Offset;",
-            "long offset = (long)Math.Min(request.Offset, (ulong)file.Length);"),
-        new("a time that a client asked for is not sent", "MODIFIED-2", "RequestHandler.SendWithOptionsAsync",
+        new("the digest is that of the part that is sent", "DIGEST-1", "RequestHandler.HandleGetWithOptionsAsync",
+            "if (result.IsOk && hash is not null)",
+            "if (false)"),
+        new("an offset beyond the end is the end", "OFFSET-2", "RequestHandler.HandleGetWithOptionsAsync",
+            "if (result.IsOk && request.Offset > (ulong)file.Length) { result = Reply.BadOffset; }",
+            "request = request with { Offset = Math.Min(request.Offset, (ulong)file.Length) };"),
+        new("an offset beyond an unreadable file counts first", "GET-4", "RequestHandler.HandleGetWithOptionsAsync",
+            "Reply result = file.Result;",
+            "var entry = new FileInfo(Path.Combine(folder.Path, request.Name)); Reply result = "
+            + "entry.Exists && request.Offset > (ulong)entry.Length ? Reply.BadOffset : file.Result;"),
+        new("a time that a client asked for is not sent", "MODIFIED-2", "RequestHandler.HandleGetWithOptionsAsync",
             "request.WantsModified ? file.Modified : null",
             "null"),
+
+        new("an offset counts from 1", "OFFSET-1", "RequestHandler.SendRestAsync",
+            "long offset = (long)request.Offset;",
+            "long offset = Math.Max((long)request.Offset - 1, 0);"),
 
         new("of a part that is skipped not all is in the digest", "DIGEST-1", "RequestHandler.HashPrefixAsync",
             "while (position < end)",
@@ -243,13 +238,14 @@ internal static class ServerMistakes
         new("closes without waiting for the client", "CLOSE-1", "Connection.DrainAsync",
             "await DiscardAsync(Environment.TickCount64 + DrainTimeoutMs);",
             ""),
-        new("STATUS shows a drained connection as closed", "STATUS-1", "Connection.DrainAsync",
-            "IsDraining = true;",
-            "IsDraining = true; Record.Disconnected = DateTime.UtcNow;"),
         new("before the handshake an error is sent unencrypted", "SEAL-4", "Connection.DrainAsync",
             "if (finalReply is not null && _transport.IsAuthenticated)",
             "if (finalReply is not null && !_transport.IsAuthenticated) { Socket.Send(FormatReply(finalReply)); } "
             + "if (finalReply is not null && _transport.IsAuthenticated)"),
+
+        new("STATUS shows a drained connection as closed", "STATUS-1", "Connection.BeginDraining",
+            "IsDraining = true;",
+            "IsDraining = true; Record.Disconnected = DateTime.UtcNow;"),
 
         new("four megabytes for each client", "P7", "Connection._received",
             "_received = new byte[MaxLineBytes];",
@@ -299,13 +295,13 @@ internal static class ServerMistakes
             "SetDeadline(Math.Min(MinRateIntervalMs, _idleTimeoutMs));"),
 
         new("a plain client gets no alert", "SEAL-5", "TlsTransport.ShutdownSendAsync",
-            "_pipe.Write(PlainAlert);",
+            "_pipe.Write(_plainAlert);",
             ""),
         new("the server closes without close_notify", "SEAL-6", "TlsTransport.ShutdownSendAsync",
             "await _tls.ShutdownAsync();",
             ""),
 
-        new("what comes before the close is decrypted", "SEAL-7", "Transport.Discard",
+        new("what comes before the close is decrypted", "SEAL-7", "Transport.ReceiveRaw",
             "ReceiveFromSocket(buffer)",
             "Receive(buffer)"),
 
@@ -330,15 +326,16 @@ internal static class ServerMistakes
             "System.IO.Path.Combine(Path, name)",
             "System.IO.Path.Combine(Path, name.ToLowerInvariant())"),
 
-        new("a refusal repeats the name", "REPLY-2", "ImageFolder.TryOpen",
-            "return nameCheck;",
-            "return nameCheck with { Text = name };"),
-        new("a file that cannot be read is not found", "GET-4", "ImageFolder.TryOpen",
-            "return Reply.Storage.WithCause(e);",
-            "return Reply.NotFound;"),
-        new("a whole download is read into memory", "P7", "ImageFolder.TryOpen",
-            "image = Open(entry.FullName);",
-            "image = Open(entry.FullName); var all = new byte[image.Length]; image.Read(all, 0);"),
+        new("a refusal repeats the name", "REPLY-2", "ImageFolder.Open",
+            "return new ImageFile(nameCheck);",
+            "return new ImageFile(nameCheck with { Text = name });"),
+        new("a file that cannot be read is not found", "GET-4", "ImageFolder.Open",
+            "return new ImageFile(Reply.Storage.WithCause(e));",
+            "return new ImageFile(Reply.NotFound);"),
+        new("a whole download is read into memory", "P7", "ImageFolder.OpenFile",
+            "return new ImageFile(handle);",
+            "var all = new byte[RandomAccess.GetLength(handle)]; RandomAccess.Read(handle, all, 0); "
+            + "return new ImageFile(handle);"),
 
         new("links are served", "GET-2", "ImageFolder.IsServable",
             "(attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0",
@@ -362,9 +359,12 @@ internal static class ServerMistakes
             "return entry.LastWriteTimeUtc.UtcDateTime;",
             "return DateTime.SpecifyKind(entry.LastWriteTimeUtc.LocalDateTime, DateTimeKind.Utc);"),
 
-        new("of a block that came ahead the last problem counts", "AHEAD-2", "Upload.Refuse",
-            "(order == RefusalOrder.FirstInTable && reply.Row < Result.Row)",
-            "order == RefusalOrder.FirstInTable"),
+        new("of a block that came ahead the first problem counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
+            "ReportsFirstInTable && reply.Row < Result.Row",
+            "false"),
+        new("of a block that came ahead the last problem counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
+            "ReportsFirstInTable && reply.Row < Result.Row",
+            "ReportsFirstInTable"),
 
         new("LF becomes CR LF", "PUT-2", "Upload.Write",
             "FileSystem.Write(_file, bytes, _length);",
@@ -378,34 +378,34 @@ internal static class ServerMistakes
             "throw new ConnectionAbortedException(\"storage\");"),
         new("an upload grows under its own name", "P1", "Upload.Write",
             "_length += bytes.Length;",
-            "_length += bytes.Length; FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath);"),
+            "_length += bytes.Length; FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath);"),
         new("a whole upload is kept in memory", "P7", "Upload.Write",
             "public void Write(ReadOnlySpan<byte> bytes) {",
             "private readonly MemoryStream _whole = new(); public void Write(ReadOnlySpan<byte> bytes) { "
             + "_whole.Write(bytes);"),
 
         new("a later upload replaces an earlier one", "P2", "Upload.Publish",
-            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))",
-            "File.Copy(_temporaryPath, targetPath, overwrite: true); if (true)"),
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "File.Copy(_temporaryPath, TargetPath, overwrite: true); if (true)"),
         new("a rename replaces the file that is there", "P2", "Upload.Publish",
-            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))",
-            "File.Move(_temporaryPath, targetPath, overwrite: true); if (true)"),
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "File.Move(_temporaryPath, TargetPath, overwrite: true); if (true)"),
         new("looks first and then renames", "P2", "Upload.Publish",
-            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))",
-            "bool isFree = !FileSystem.EntryExists(targetPath); "
-            + "if (isFree) { File.Move(_temporaryPath, targetPath, overwrite: true); } if (isFree)"),
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "bool isFree = !FileSystem.EntryExists(TargetPath); "
+            + "if (isFree) { File.Move(_temporaryPath, TargetPath, overwrite: true); } if (isFree)"),
         new("an upload is copied to its name", "P1", "Upload.Publish",
-            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))",
-            "bool isFree = !FileSystem.EntryExists(targetPath); "
-            + "if (isFree) { File.Copy(_temporaryPath, targetPath); } if (isFree)"),
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "bool isFree = !FileSystem.EntryExists(TargetPath); "
+            + "if (isFree) { File.Copy(_temporaryPath, TargetPath); } if (isFree)"),
         new("OK before the file is there", "P3", "Upload.Publish",
-            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))",
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
             "string other = _temporaryPath + \"x\"; FileSystem.LinkWithoutReplacing(_temporaryPath, other); "
-            + "_ = Task.Delay(300).ContinueWith(_ => File.Move(other, targetPath)); if (true)"),
+            + "_ = Task.Delay(300).ContinueWith(_ => File.Move(other, TargetPath)); if (true)"),
         new("stored in memory", "P5", "Upload.Publish",
-            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, targetPath))",
-            "bool isFree = !File.Exists(targetPath); byte[] memory = File.ReadAllBytes(_temporaryPath); if (isFree) "
-            + "{ _ = Task.Delay(2000).ContinueWith(_ => File.WriteAllBytes(targetPath, memory)); } if (isFree)"),
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "bool isFree = !File.Exists(TargetPath); byte[] memory = File.ReadAllBytes(_temporaryPath); if (isFree) "
+            + "{ _ = Task.Delay(2000).ContinueWith(_ => File.WriteAllBytes(TargetPath, memory)); } if (isFree)"),
 
         new("a lock stays on the stored file", "P3", "Upload.Dispose",
             "_file.Dispose();",
