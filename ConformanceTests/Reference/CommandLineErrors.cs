@@ -82,7 +82,6 @@ public sealed class CommandLineErrors : ServerFixture
         const string Full = "sh -c 'exec \"$@\" >/dev/full' sh";
         Server.Has("cat.png", Notation.Bytes(9));
         string folder = NewFolder();
-        Complains(folder, 1, "", Full, "server", "0", "--dir", folder);
         Complains(folder, 1, "", Full, "--help");
         Complains(folder, 1, "", Full, "client", "127.0.0.1", $"{Server.Port}", "LIST");
     }
@@ -96,7 +95,7 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("NAME-3")]
-    public void An_ending_that_only_looks_like_a_type_is_none()
+    public void A_file_extension_that_only_looks_like_a_type_is_another_one()
     {
         // U+212A is the sign of the Kelvin, whose lower case is a k.
         var server = Start("--types mkv");

@@ -8,13 +8,13 @@ namespace ConformanceTests.Reference;
 public sealed class KeptFilesThatChange : ClientFixture
 {
     [Test, Clause("CLI-4"), Reference]
-    public void A_download_whose_octets_somebody_removes_leaves_no_file()
+    public void A_download_whose_bytes_are_removed_leaves_no_file()
     {
         var client = Run("GET", "cat.png");
         var wire = Accept();
-        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.ExpectRequest("GET|cat.png|digest=sha256\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
-        // Its octets, and not the file alone: that it would make anew.
+        // Its bytes, and not only its name.
         Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 50,
             "nothing is being saved");
         File.Delete(PathOf(Files()[0]));
@@ -34,7 +34,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         const long Kept = 2L << 30;
         var client = Run("GET", "cat.png");
         var wire = Accept();
-        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.ExpectRequest("GET|cat.png|digest=sha256\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. Notation.Bytes(50)]);
         wire.Dispose();
         client.WaitForExit();

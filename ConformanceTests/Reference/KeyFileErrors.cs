@@ -54,9 +54,9 @@ public sealed class KeyFileErrors : SealedFixture
         var plain = Start();
         foreach (var (server, key, says) in ((RunningServer, string?, string)[])
             [
-                (Server, other, "the key does not fit"),
+                (Server, other, "the server has another key than this --key"),
                 (Server, null, "this server wants --key"),
-                (plain, KeyFile, "this server has no key; leave --key away"),
+                (plain, KeyFile, "this server does not use a key; run without --key"),
             ])
         {
             foreach (string words in (string[])["LIST", "GET cat.png", "STATUS"])
@@ -127,6 +127,7 @@ public sealed class KeyFileErrors : SealedFixture
     // Either half: one line on stderr, nothing else, and its exit code.
     private static void AssertRefused(string folder, string half, string path, string says, int[] exits)
     {
+        Directory.CreateDirectory(Path.Combine(folder, "images"));
         string words = half == "server" ? "server 0 --dir images" : "client 127.0.0.1 1 LIST";
         string[] command = [.. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} {words}"), "--key", path];
         using var program = new ChildProgram(half, command, folder);
@@ -167,7 +168,7 @@ public sealed class KeyFileErrors : SealedFixture
             foreach (string half in (string[])["server", "client"])
             {
                 SetMode(open, UnixFileMode.UserRead | UnixFileMode.UserWrite | mode);
-                AssertRefused(folder, half, open, $"others can read {open}; chmod 600 it", [1]);
+                AssertRefused(folder, half, open, $"other users can read the key file '{open}'; chmod 600 it", [1]);
             }
         }
 
@@ -213,14 +214,14 @@ public sealed class KeyFileErrors : SealedFixture
         Assert.That(server.Program.WaitForExit(), Is.Zero);
         string secret = string.Concat(File.ReadAllLines(path)[1..3]);
         string said = server.Program.Output + server.Program.Errors;
-        Assert.That(said, Does.Contain($"made the key {path}: copy it to the other machine"));
+        Assert.That(said, Does.Contain($"created the key file '{path}': copy it to the other machine"));
         Assert.That(said, Does.Not.Contain(secret[..40]).And.Not.Contain("PRIVATE KEY"));
     }
 
     [Test, Clause("SEAL-4"), Reference]
     public void Without_a_key_everybody_is_warned_of_who_listens_beyond_this_machine()
     {
-        const string Warning = "without --key, everybody who reaches this port can look, fetch and add";
+        const string Warning = "warning: without --key, anyone who can reach this port can list, download and upload";
         foreach (var (options, key, warns) in ((string, string?, bool)[])
             [("", null, false), ("--listen 0.0.0.0", null, true), ("--listen 0.0.0.0", KeyFile, false)])
         {

@@ -19,6 +19,31 @@ public sealed class SealedDetails : SealedFixture
         wire.List();
     }
 
+    [Test, Clause("P7"), Reference]
+    public void Key_updates_without_data_end_the_connection()
+    {
+        // OpenSSL keeps an answer to each of them in memory until the server sends something.
+        SealedConnection wire = Enter();
+        wire.List();
+        Eventually(() =>
+        {
+            try
+            {
+                for (int i = 0; i < 100; i++)
+                {
+                    wire.Tls.Write(wire.Tls.KeyUpdateRecord(asks: true));
+                }
+
+                return false;
+            }
+            catch (SocketException)
+            {
+                return true;
+            }
+        }, "any number of key updates is accepted");
+        StillServes();
+    }
+
     [Test, Clause("SEAL-4", "P6"), Reference]
     public void It_rests_in_every_state()
     {

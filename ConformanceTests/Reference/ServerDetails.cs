@@ -53,29 +53,29 @@ public sealed class ServerDetails : ServerFixture
         other.Send("STATUS\n");
         other.Expect("OK\n");
         string[] figures = Encoding.UTF8.GetString(other.ReceiveBlock()).Split('\n')[0].Split('|');
-        Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four octets");
+        Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four bytes");
         Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "its end is not logged");
         Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
     }
 
     [Test, Clause("NAME-3", "TYPE-1"), Reference]
-    public void An_ending_and_a_content_are_refused_in_words_of_their_own()
+    public void A_file_extension_and_a_content_are_refused_with_different_texts()
     {
         var wire = Connect(Start("--types png,webp"));
         wire.Send("PUT|a.jpg\n");
-        string ending = wire.ReceiveLine();
+        string extension = wire.ReceiveLine();
         wire.Send("GET|a.jpg\n");
-        Assert.That(wire.ReceiveLine(), Is.EqualTo(ending));
-        Assert.That(ending, Does.StartWith("ER|bad-type|").And.Contain("ending").And.Contain("png, webp"));
+        Assert.That(wire.ReceiveLine(), Is.EqualTo(extension));
+        Assert.That(extension, Does.StartWith("ER|bad-type|").And.Contain("file type").And.Contain("png, webp"));
         wire.Send("PUT|a.webp\n");
         wire.Expect("OK\n");
         wire.Send([.. Notation.U64(4), .. "text"u8]);
         string content = wire.ReceiveLine();
-        Assert.That(content, Does.StartWith("ER|bad-type|").And.Contain("content is no picture's"));
-        Assert.That(content, Does.Not.Contain("ending"));
+        Assert.That(content, Does.StartWith("ER|bad-type|").And.Contain("does not look like a picture"));
+        Assert.That(content, Does.Not.Contain("file type"));
         wire.Send([.. "PUT|a.jpg|ahead\n"u8, .. Notation.U64(4), .. "text"u8]);
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveLine(), Is.EqualTo(ending), "what the name alone would have brought");
+        Assert.That(wire.ReceiveLine(), Is.EqualTo(extension), "the answer to the name alone");
     }
 
     [Test, Clause("NAME-3"), Reference]

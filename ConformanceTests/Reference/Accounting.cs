@@ -1,0 +1,234 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>What PUT of a folder or a pattern, and GET of a pattern, say about everything that they found.</summary>
+public sealed class Accounting : ProgramFixture
+{
+    [TestCase("photo.HEIC", "this type is not transferred; --types images takes all pictures")]
+    [TestCase("photo.webp", "this type is not transferred; --types images takes all pictures")]
+    [TestCase("photo.jp2", "this type is not transferred; --types images takes all pictures")]
+    [TestCase("photo.CR3", "this type is not transferred (camera raw); --types can name it, here and on the server")]
+    [TestCase("photo.dng", "this type is not transferred (camera raw); --types can name it, here and on the server")]
+    [TestCase("12:30.jpg", "bad-name: U+003A ':' at position 3 is not allowed; --as gives it another name")]
+    [TestCase("猫猫:.jpg", "bad-name: U+003A ':' at position 3 is not allowed; --as gives it another name")]
+    [TestCase("a\u200d.jpg", "bad-name: U+200D at position 2 is not allowed at the beginning, at the end, or next to a "
+        + "dot; --as gives it another name")]
+    [TestCase(" a.jpg", "bad-name: a name must not begin or end with a dot or a space; --as gives it another name")]
+    [TestCase("con.jpg", "bad-name: this is the name of a device on Windows; --as gives it another name")]
+    [Clause("CLI-5", "NAME-1")]
+    public void A_picture_that_is_not_sent_is_a_failure_with_its_name_and_reason(string name, string says)
+    {
+        string folder = NewFolder();
+        Give(folder, "pictures/a.png");
+        Give(folder, $"pictures/{name}");
+        foreach (string words in (string[])["PUT pictures", "PUT 'pictures/*'"])
+        {
+            Ran ran = Client(folder, words);
+            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            Assert.That(ran.ErrorLines, Does.Contain($"{name}: {says}"));
+            File.Delete(Server.PathOf("a.png"));
+        }
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Empty_pictures_and_pipes_in_a_folder_are_failures()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        Give(folder, "pictures/a.png");
+        Give(folder, "pictures/empty.png", 0);
+        using (var make = Process.Start("mkfifo", [Path.Combine(folder, "pictures/pipe.png")]))
+        {
+            make.WaitForExit();
+        }
+
+        Ran ran = Client(folder, "PUT pictures");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        foreach (string name in (string[])["empty.png", "pipe.png"])
+        {
+            Assert.That(ran.ErrorLines, Does.Contain($"{name}: empty, or a pipe or a device: not a picture"));
+        }
+
+        Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 2 failed; 9 bytes in "));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void A_folder_with_pictures_in_a_folder_is_a_failure_with_their_number()
+    {
+        string folder = NewFolder();
+        Give(folder, "camera/a.png");
+        Give(folder, "camera/101CANON/b.png");
+        foreach (string name in (string[])["c.png", "d.JPG", "e.heic", "f.cr2", "notes.txt", ".hidden.png"])
+        {
+            Give(folder, $"camera/100CANON/{name}");
+        }
+
+        Ran ran = Client(folder, "PUT camera");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Does.Contain("100CANON: a folder with 4 pictures, not sent; name it to send it"));
+        Assert.That(ran.ErrorLines, Does.Contain("101CANON: a folder with 1 picture, not sent; name it to send it"));
+        Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "a.png" }));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Other_files_and_folders_are_counted_and_hidden_ones_are_not()
+    {
+        string folder = NewFolder();
+        Give(folder, "camera/a.png");
+        foreach (string name in (string[])["1.txt", "2.txt", "3.txt", "film.mov", "README", ".hidden", ".b.png"])
+        {
+            Give(folder, $"camera/{name}");
+        }
+
+        Directory.CreateDirectory(Path.Combine(folder, "camera/empty"));
+        Directory.CreateDirectory(Path.Combine(folder, "camera/.hidden-folder"));
+        Ran ran = Client(folder, "PUT camera");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(ran.ErrorLines,
+            Does.Contain("ignored: 3 .txt, 1 .mov, 1 without a file extension, 1 folder"));
+        Assert.That(ran.Errors, Does.Contain("1 file: 1 done, 0 failed; 9 bytes in "));
+    }
+
+    [TestCase("PUT nowhere", "nowhere: there is no such file or folder here")]
+    [TestCase("PUT 'nowhere/*.png'", "nowhere/*.png: there is no folder nowhere")]
+    [TestCase("PUT nothing", "nothing: this folder is empty")]
+    [TestCase("PUT folders", "folders: only folders are in this folder")]
+    [TestCase("PUT texts", "texts: only files of other types are in this folder")]
+    [TestCase("PUT mixed", "mixed: only folders and files of other types are in this folder")]
+    [TestCase("PUT hidden", "hidden: only hidden files are in this folder")]
+    [TestCase("PUT 'texts/z*'", "texts/z*: nothing matches this pattern")]
+    [TestCase("PUT 'texts/*.txt'", "texts/*.txt: only files of other types match this pattern")]
+    [TestCase("PUT 'folders/*'", "folders/*: only folders match this pattern")]
+    [TestCase("GET '*.png'", "*.png: the server has no pictures")]
+    [Clause("CLI-5")]
+    public void Where_nothing_is_found_it_says_which_case_it_is(string words, string says)
+    {
+        string folder = NewFolder();
+        Directory.CreateDirectory(Path.Combine(folder, "nothing"));
+        Directory.CreateDirectory(Path.Combine(folder, "folders/inside"));
+        Give(folder, "texts/a.txt");
+        Give(folder, "mixed/a.txt");
+        Directory.CreateDirectory(Path.Combine(folder, "mixed/inside"));
+        Give(folder, "hidden/.a.png");
+        Ran ran = Client(folder, words);
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Does.Contain(says));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Of_more_than_ten_failures_for_one_reason_three_are_named()
+    {
+        string folder = NewFolder();
+        Give(folder, "camera/a.png");
+        for (int i = 0; i < 30; i++)
+        {
+            Give(folder, $"camera/IMG_{i:D2}.HEIC");
+        }
+
+        for (int i = 0; i < 10; i++)
+        {
+            Give(folder, $"camera/{i}:00.jpg");
+        }
+
+        Ran ran = Client(folder, "PUT camera");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines.Where(line => line.StartsWith("IMG_")).Select(line => line.Split(':')[0]),
+            Is.EqualTo(new[] { "IMG_00.HEIC", "IMG_01.HEIC", "IMG_02.HEIC" }));
+        Assert.That(ran.Errors, Does.Contain("and 27 more: this type is not transferred"));
+        Assert.That(ran.ErrorLines.Count(line => line.Contains(":00.jpg: bad-name")), Is.EqualTo(10));
+        Assert.That(ran.Errors, Does.Contain("41 files: 1 done, 40 failed; 9 bytes in "));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Images_stands_for_every_picture_type_on_both_sides()
+    {
+        string[] names = ["a.heic", "b.heif", "c.hif", "d.jfif", "e.jxl", "f.jp2", "g.webp", "h.gif", "i.tif", "j.bmp",
+            "k.avif", "l.tiff", "m.jpg", "n.jpeg", "o.PNG"];
+        string folder = NewFolder();
+        foreach (string name in names)
+        {
+            Give(folder, $"camera/{name}");
+        }
+
+        var server = Start("--types images");
+        string to = $"client 127.0.0.1 {server.Port}";
+        Ran ran = Execute(folder, $"{to} PUT camera --types images");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(Names(server.Folder), Is.EqualTo(names));
+
+        string down = NewFolder();
+        ran = Execute(down, $"{to} GET '*'");
+        Assert.That(ran.Exit, Is.EqualTo(1), "what --types does not have is not fetched, and named");
+        Assert.That(Names(down), Is.EqualTo(new[] { "m.jpg", "n.jpeg", "o.PNG" }));
+        Assert.That(ran.Errors, Does.Contain("a.heic: this type is not transferred; --types images takes all"));
+        Assert.That(ran.Errors, Does.Contain("and 9 more: this type is not transferred"));
+        Assert.That(ran.Errors, Does.Contain("15 files: 3 done, 12 failed"));
+
+        // A name that is spelled out needs no --types.
+        ran = Execute(down, $"{to} GET a.heic e.jxl");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran = Execute(down, $"{to} GET notes.txt");
+        Assert.That((ran.Exit, ran.Errors),
+            Is.EqualTo((1, "notes.txt: bad-type: this file type is not accepted; see --types\n")));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void New_compares_sizes_up_and_down()
+    {
+        string up = NewFolder();
+        string down = NewFolder();
+        foreach (string name in (string[])["same.png", "other.png", "new.png"])
+        {
+            Give(up, $"pictures/{name}", 5_000);
+        }
+
+        Server.Has("same.png", Notation.Bytes(5_000));
+        Server.Has("other.png", Notation.Bytes(10_928));
+        Ran ran = Client(up, "PUT pictures --new");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Does.Contain(
+            "other.png: a different picture has this name there: 5,000 bytes here, 10,928 there"));
+        Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 1 already there (same name and size; contents not "
+            + "compared), 1 failed; 5.0 kB in "));
+
+        Give(down, "same.png", 5_000);
+        Give(down, "other.png", 77);
+        ran = Client(down, "GET '*' --new");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Does.Contain(
+            "other.png: a different picture has this name here: 77 bytes here, 10,928 there"));
+        Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 1 already there"));
+        Assert.That(new FileInfo(Path.Combine(down, "other.png")).Length, Is.EqualTo(77));
+        File.Delete(Path.Combine(down, "other.png"));
+        ran = Client(down, "GET same.png new.png other.png --new");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 2 already there"));
+    }
+
+    [Test, Clause("CLI-5", "CLI-12")]
+    public void As_stores_one_picture_under_another_name()
+    {
+        string folder = NewFolder();
+        Give(folder, "12:30.png");
+        Give(folder, "b.png");
+        Ran ran = Client(folder, "PUT 12:30.png --as half-past-twelve.png");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "half-past-twelve.png" }));
+
+        ran = Client(folder, "PUT b.png --as a:b.png");
+        Assert.That((ran.Exit, ran.Errors),
+            Is.EqualTo((1, "b.png: bad-name: U+003A ':' at position 2 is not allowed\n")));
+        foreach (string words in (string[])["PUT b.png 12:30.png --as c.png", "PUT . --as c.png"])
+        {
+            ran = Client(folder, words);
+            Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
+            Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
+        }
+
+        Assert.That(Client(folder, "GET b.png --as c.png").Exit, Is.EqualTo(2));
+        Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "half-past-twelve.png" }));
+    }
+}

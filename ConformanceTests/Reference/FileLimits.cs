@@ -1,0 +1,212 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>This program where the file system allows less than usual: sizes, names, rights, room.</summary>
+public sealed class FileLimits : ProgramFixture
+{
+    [Test, Clause("P11", "PUT-6")]
+    public void Server_that_may_write_no_larger_file_answers_storage_and_goes_on()
+    {
+        RequireLinux();
+        var server = Start();
+        var wire = Connect(server);
+        wire.List();
+        using (var limit = Process.Start("prlimit", ["--fsize=50000", $"--pid={server.Program.Id}"]))
+        {
+            limit.WaitForExit();
+        }
+
+        wire.Send("PUT|large.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(200_000), .. Notation.Bytes(200_000)]);
+        wire.ExpectError("storage");
+        wire.Put("small.png", Notation.Bytes(9));
+        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        Assert.That(server.Hidden(), Is.Empty);
+    }
+
+    [Test, Clause("NAME-4")]
+    public void Name_that_the_file_system_cannot_hold_is_not_found_and_cannot_be_stored()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        while (folder.Length < 3700)
+        {
+            folder = Path.Combine(folder, new string('d', 180));
+        }
+
+        folder = Path.Combine(folder, new string('d', Math.Max(1, 3890 - folder.Length)));
+        Directory.CreateDirectory(folder);
+        string name = new string('n', 251) + ".png";
+        var wire = Connect(Start(folder: folder));
+        wire.Send($"GET|{name}\n");
+        wire.ExpectError("not-found");
+        wire.Send($"PUT|{name}\n");
+        wire.ExpectError("storage");
+        wire.Put("short.png", Notation.Bytes(9));
+    }
+
+    [Test, Clause("LIST-2")]
+    public void Folder_whose_entries_have_no_visible_size_is_not_an_empty_folder()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        Give(folder, "cat.png");
+        string launcher = UnprivilegedUser.Launcher(folder);
+        var wire = Connect(Start("--read-only", folder: folder, launcher: launcher));
+        try
+        {
+            SetMode(folder, UnixFileMode.UserRead);
+            wire.Send("LIST\n");
+            wire.ExpectError("storage");
+            SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            Assert.That(wire.List(), Has.Length.EqualTo(1));
+        }
+        finally
+        {
+            SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+    }
+
+    [Test, Clause("REPLY-1", "BLOCK-1")]
+    public void Listing_and_status_need_no_room_in_the_temporary_folder()
+    {
+        RequireLinux();
+        if (SmallDisk.TryMount("size=64k") is not { } disk)
+        {
+            Skip.Because("needs a small disk, which only root can mount");
+            return;
+        }
+
+        string temporary = Own(disk).Folder;
+        var server = Start(launcher: $"env TMPDIR={temporary}");
+        File.WriteAllBytes(Path.Combine(temporary, "filler"), new byte[60_000]);
+        using var watch = new FolderWatch(temporary);
+        for (int i = 0; i < 2000; i++)
+        {
+            server.Has($"{i:D5}{new string('x', 200)}.png", Notation.Bytes(8));
+        }
+
+        PassBy(server, 300);
+        var wire = Connect(server);
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.That(wire.List(), Has.Length.EqualTo(2000));
+            wire.Send("STATUS\n");
+            wire.Expect("OK\n");
+            Assert.That(wire.ReceiveBlock(), Has.Length.GreaterThan(10_000));
+        }
+
+        Assert.That(Directory.GetFileSystemEntries(temporary), Has.Length.EqualTo(1), "a file for a listing");
+    }
+
+    [Test, Clause("PUT-5", "BLOCK-2")]
+    public void Largest_limit_for_uploads_does_not_overflow()
+    {
+        var server = Start("--max-size 9223372036854775807");
+        var wire = Connect(server);
+        wire.Put("cat.png", Notation.Bytes(9));
+        wire.Send("PUT|dog.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(1UL << 63)]);
+        wire.ExpectError("too-large", closes: true);
+        wire = Connect(server);
+        wire.Send("PUT|dog.png\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(long.MaxValue), .. Notation.Bytes(100)]);
+        wire.HalfClose();
+        wire.ExpectEnd();
+        Assert.That(Connect(server).List(), Has.Length.EqualTo(1));
+    }
+
+    // ---- the client's own files ----
+
+    [Test, Clause("CLI-5")]
+    public void Missing_rights_are_reported_as_missing_rights()
+    {
+        RequireLinux();
+        Server.Has("cat.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        Give(folder, "secret.png");
+        string closed = Directory.CreateDirectory(Path.Combine(folder, "closed")).FullName;
+        string launcher = UnprivilegedUser.Launcher(folder, closed, Path.Combine(folder, "secret.png"));
+        SetMode(Path.Combine(folder, "secret.png"), UnixFileMode.None);
+        SetMode(closed, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        foreach (string words in (string[])["PUT secret.png", "GET cat.png --output closed"])
+        {
+            Ran ran = Client(folder, words, launcher: launcher);
+            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            Assert.That(ran.Errors, Does.Contain("denied").And.Not.Contain("TLS").And.Not.Contain("key"));
+        }
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Full_disk_is_reported_as_a_full_disk()
+    {
+        RequireLinux();
+        if (SmallDisk.TryMount("size=1m") is not { } disk)
+        {
+            Skip.Because("needs a small disk, which only root can mount");
+            return;
+        }
+
+        Server.Has("cat.png", Notation.Bytes(3_000_000));
+        Ran ran = Client(Own(disk).Folder, "GET cat.png");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.Errors, Does.Contain("No space left").And.Not.Contain("TLS"));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Size_of_a_link_is_that_of_its_target()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        Give(folder, "real/cat.png", 300_008);
+        File.CreateSymbolicLink(Path.Combine(folder, "link.png"), "real/cat.png");
+        Ran ran = Client(folder, "PUT link.png");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(ran.Errors, Does.StartWith("link.png: 300,008 bytes in "));
+        Assert.That(Server.Stored("link.png"), Has.Length.EqualTo(300_008));
+    }
+
+    [Test, Clause("CLI-5", "P7")]
+    public void Links_to_large_files_are_not_read_into_memory()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        for (int i = 0; i < 2; i++)
+        {
+            Give(folder, $"real/{i}.png");
+            LocalFiles.SetLength(Path.Combine(folder, $"real/{i}.png"), 80 << 20);
+            File.CreateSymbolicLink(Path.Combine(folder, $"{i}.png"), $"real/{i}.png");
+        }
+
+        // The suite gives the program 64 MiB of memory.
+        Ran ran = Client(folder, "PUT 0.png 1.png");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(ran.Errors, Does.Contain("2 files: 2 done, 0 failed; 167.8 MB in "));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Link_to_a_pipe_is_refused_like_a_pipe()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        using (var make = Process.Start("mkfifo", [Path.Combine(folder, "pipe.png")]))
+        {
+            make.WaitForExit();
+        }
+
+        File.CreateSymbolicLink(Path.Combine(folder, "link.png"), "pipe.png");
+        File.CreateSymbolicLink(Path.Combine(folder, "lost.png"), "nowhere.png");
+        Ran ran = Client(folder, "PUT pipe.png link.png lost.png");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.Errors, Does.Contain("pipe.png: empty, or a pipe or a device")
+            .And.Contain("link.png: empty, or a pipe or a device").And.Contain("lost.png: "));
+        Assert.That(Names(Server.Folder), Is.Empty);
+    }
+}

@@ -1,0 +1,260 @@
+using System.Net.NetworkInformation;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>What somebody meets who starts this program for the first time.</summary>
+public sealed class FirstContact : ProgramFixture
+{
+    // Ends with the test, so that it is stopped also where something else fails.
+    private string StartMessages(string options, string? folder = null, string? key = null)
+    {
+        var server = Start(options, folder: folder, key: key);
+        server.Program.Signal("TERM");
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        Assert.That(server.Program.Output.Split('\n'), Has.Length.EqualTo(2), "one line on standard output");
+        Assert.That(server.Program.Output, Does.StartWith("listening on "));
+        return server.Program.Errors;
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Server_on_loopback_says_how_others_get_in()
+    {
+        Assert.That(StartMessages(""), Does.Contain("this machine only; --listen 0.0.0.0 lets others in\n"));
+        Assert.That(StartMessages("--quiet"), Is.Empty);
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Server_on_the_network_says_what_to_type_on_another_machine([Values("0.0.0.0", "::")] string address)
+    {
+        string said = StartMessages($"--listen {address}");
+        IPAddress[] own =
+        [
+            .. from card in NetworkInterface.GetAllNetworkInterfaces()
+               from unicast in card.GetIPProperties().UnicastAddresses
+               where unicast.Address.AddressFamily == AddressFamily.InterNetwork
+               where !IPAddress.IsLoopback(unicast.Address)
+               select unicast.Address,
+        ];
+        foreach (IPAddress one in own)
+        {
+            Assert.That(said, Does.Match($@"on another machine: imagetransfer client {one} \d+\n"));
+        }
+
+        Assert.That(said, Does.Contain("warning: without --key, anyone who can reach this port"));
+        Assert.That(said, Does.Not.Contain("this machine only").And.Not.Contain(" 127.0.0.1 "));
+        if (own.Length > 0)
+        {
+            string key = Path.Combine(NewFolder("key"), "pictures.key");
+            said = StartMessages($"--listen {address} --key {key}");
+            Assert.That(said, Does.Match($@"imagetransfer client {own[0]} \d+ --key pictures\.key\n"));
+        }
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Server_says_how_many_pictures_it_does_not_serve()
+    {
+        string folder = NewFolder();
+        Assert.That(StartMessages("", folder), Does.Not.Contain("not served"));
+        foreach (string name in (string[])
+            ["a.png", "b.heic", "c.HEIC", "d.webp", "notes.txt", ".hidden.heic", "x:y.gif"])
+        {
+            Give(folder, name);
+        }
+
+        Assert.That(StartMessages("", folder),
+            Does.Contain("3 pictures are not served (heic, webp); --types images serves all pictures\n"));
+        Assert.That(StartMessages("--types png,heic", folder), Does.Contain("1 picture is not served (webp);"));
+        Assert.That(StartMessages("--types images", folder), Does.Not.Contain("not served"));
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Folder_that_was_named_is_not_created()
+    {
+        string folder = NewFolder();
+        Ran ran = Execute(folder, "server 0 --dir pictures");
+        Assert.That((ran.Exit, ran.Errors), Is.EqualTo((1,
+            "imagetransfer: there is no folder 'pictures'; mkdir -p pictures creates it\n")));
+        ran = Execute(folder, "server 0 --read-only");
+        Assert.That((ran.Exit, ran.Errors), Is.EqualTo((1,
+            "imagetransfer: there is no folder 'images'; mkdir -p images creates it\n")));
+        Assert.That(Names(folder), Is.Empty);
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Folder_images_is_created_after_the_port_is_bound()
+    {
+        string folder = NewFolder();
+        Ran ran = Execute(folder, $"server {Server.Port}");
+        Assert.That((ran.Exit, Names(folder).Length), Is.EqualTo((1, 0)), "the port is in use");
+
+        using var server = new ChildProgram("server", ["dotnet", CommandTemplates.Dll, "server", "0"], folder);
+        Eventually(() => server.Output.Contains("listening"), () => server.Said());
+        Eventually(() => server.Errors.Contains("created the folder "), () => server.Said());
+        Assert.That(Names(folder), Is.EqualTo(new[] { "images" }));
+    }
+
+    [Test, Clause("CONN-1")]
+    public void A_tilde_is_the_home_folder_also_after_an_equals_sign()
+    {
+        string home = NewFolder();
+        Directory.CreateDirectory(Path.Combine(home, "pictures"));
+        string launcher = $"env HOME={home}";
+        foreach (string words in (string[])["--dir=~/pictures", "--dir ~/pictures", "--dir ~"])
+        {
+            string[] command =
+            [
+                .. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll, "server", "0", .. words.Split(' '),
+            ];
+            using var server = new ChildProgram("server", command, NewFolder());
+            Eventually(() => server.Output.Contains($", folder {home}"), () => server.Said());
+        }
+
+        Server.Has("cat.png", Notation.Bytes(9));
+        Assert.That(Client(NewFolder(), "GET cat.png --output=~/pictures", launcher: launcher).Exit, Is.Zero);
+        Assert.That(Names(Path.Combine(home, "pictures")), Is.EqualTo(new[] { "cat.png" }));
+    }
+
+    [TestCase("127.0.0.1:{0} ls")]
+    [TestCase("[::ffff:127.0.0.1]:{0} LIST")]
+    [TestCase("localhost {0} list")]
+    [Clause("CONN-1")]
+    public void Host_and_port_are_taken_in_each_form(string words)
+    {
+        Server.Has("cat.png", Notation.Bytes(9));
+        Ran ran = Execute(NewFolder(), "client " + string.Format(words, Server.Port));
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(ran.Output, Does.StartWith("cat.png|9|"));
+    }
+
+    [TestCase("client LIST", "missing HOST")]
+    [TestCase("client PUT x.png", "missing HOST, the name or address of the server: imagetransfer client HOST PUT ...")]
+    [TestCase("client host:1:2:3 1 2", "there is no command 2")]
+    [TestCase("client host:7005 7006 LIST", "the port is given twice")]
+    [TestCase("client host:x LIST", "a port is a number from 1 to 65535, not 'x'")]
+    [TestCase("client host LSIT", "there is no command LSIT; did you mean LIST?")]
+    [TestCase("client host delete a.png", "there is no command delete; help lists them")]
+    [TestCase("client host GET a.png --outptu x", "there is no option '--outptu'; did you mean --output?")]
+    [TestCase("client host GET a.png --overwrite", "there is no option '--overwrite'; see --help")]
+    [TestCase("server --redonly", "there is no option '--redonly'; did you mean --read-only?")]
+    [TestCase("client host GET a.png --output -", "--output - is not possible")]
+    [TestCase("server pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
+    [TestCase("server nowhere", "a folder is named with --dir")]
+    [Clause("CLI-5")]
+    public void A_wrong_command_line_gets_one_line_that_helps(string words, string says)
+    {
+        string folder = NewFolder();
+        Directory.CreateDirectory(Path.Combine(folder, "pictures"));
+        Ran ran = Execute(folder, words);
+        Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
+        Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
+        Assert.That(ran.Errors, Does.StartWith("imagetransfer: ").And.Contain(says));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Help_is_printed_in_each_way_of_asking()
+    {
+        string help = Execute(NewFolder(), "client --help").Output;
+        foreach (string words in (string[])["client help", "client -h", "client localhost help", "client HELP"])
+        {
+            Ran ran = Execute(NewFolder(), words);
+            Assert.That((ran.Exit, ran.Output), Is.EqualTo((0, help)), words);
+        }
+
+        Assert.That(help, Does.Contain("a|b|c"));
+        Assert.That(Execute(NewFolder(), "help").Output, Is.EqualTo(Execute(NewFolder(), "--help").Output));
+    }
+
+    [TestCase("127.0.0.1 1", 3,
+        "the connection was refused; is the server running, and does it --listen on the network?")]
+    [TestCase("::ffff:127.0.0.1 1", 3, "the connection was refused")]
+    [TestCase("no-such-host.invalid", 1, "there is no machine with that name")]
+    [Clause("CLI-5")]
+    public void A_server_that_cannot_be_reached_is_a_reason_to_try_again_and_a_wrong_name_is_not(
+        string host, int exit, string says)
+    {
+        Ran ran = Execute(NewFolder(), $"client {host} LIST");
+        Assert.That((ran.Exit, ran.ErrorLines.Length), Is.EqualTo((exit, 1)), ran.ToString());
+        Assert.That(ran.Errors, Does.Contain(says).And.Not.Contain("[::ffff"));
+    }
+
+    [Test, Clause("CLI-12")]
+    public void Output_with_a_slash_a_pattern_or_several_names_is_a_folder()
+    {
+        Server.Has("a.png", Notation.Bytes(9));
+        Server.Has("b.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        foreach (string words in (string[])["GET a.png --output one/", "GET 'a*' --output two",
+            "GET a.png b.png --output three", "GET a.png --output four"])
+        {
+            Ran ran = Client(folder, words);
+            Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        }
+
+        Assert.That(Names(Path.Combine(folder, "one")), Is.EqualTo(new[] { "a.png" }));
+        Assert.That(Names(Path.Combine(folder, "two")), Is.EqualTo(new[] { "a.png" }));
+        Assert.That(Names(Path.Combine(folder, "three")), Is.EqualTo(new[] { "a.png", "b.png" }));
+        Assert.That(File.ReadAllBytes(Path.Combine(folder, "four")), Is.EqualTo(Notation.Bytes(9)));
+
+        foreach (string words in (string[])["GET 'z*' --output five/", "GET z.png --output six/",
+            "GET a.png --output no/parent/"])
+        {
+            Assert.That(Client(folder, words).Exit, Is.EqualTo(1), words);
+        }
+
+        Assert.That(Names(folder), Is.EqualTo(new[] { "four", "one", "three", "two" }), "nothing to put into it");
+        Assert.That(Client(folder, "GET a.png --output four/").Exit, Is.EqualTo(2), "it is a file");
+    }
+
+    // ---- stopping ----
+
+    [Test, Clause("CLOSE-4", "P12")]
+    public void Server_stops_cleanly_at_SIGHUP_unless_it_was_started_with_nohup()
+    {
+        RequireLinux();
+        var server = Start();
+        var wire = Connect(server);
+        wire.List();
+        server.Program.Signal("HUP");
+        wire.ExpectError("stopping", closes: true);
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+
+        server = Start(launcher: "nohup");
+        wire = Connect(server);
+        wire.List();
+        server.Program.Signal("HUP");
+        for (int i = 0; i < 3; i++)
+        {
+            wire.List();
+        }
+
+        server.Program.Signal("TERM");
+        wire.ExpectError("stopping", closes: true);
+        Assert.That(server.Program.WaitForExit(), Is.Zero);
+    }
+
+    // ---- the prompt ----
+
+    [TestCase(@"PUT My\ Photo.png", "My Photo.png")]
+    [TestCase(@"PUT 'Anna'\''s cat.png'", "Anna's cat.png")]
+    [TestCase("PUT Anna's cat.png", "Anna's cat.png")]
+    [TestCase("PUT My Photo.png", "My Photo.png")]
+    [TestCase("PUT \"My Photo.png\"", "My Photo.png")]
+    [TestCase("PUT file://{0}/My%20Photo.png", "My Photo.png")]
+    [TestCase(@"PUT file://localhost{0}/My%20Photo.png plain.png", "My Photo.png|plain.png")]
+    [Clause("CLI-12")]
+    public void Prompt_takes_the_names_that_a_terminal_pastes(string line, string stored)
+    {
+        string folder = NewFolder();
+        foreach (string name in (string[])["My Photo.png", "Anna's cat.png", "plain.png"])
+        {
+            Give(folder, name);
+        }
+
+        Ran ran = Client(folder, "", input: string.Format(line, folder) + "\n");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(Names(Server.Folder), Is.EqualTo(stored.Split('|')));
+    }
+}

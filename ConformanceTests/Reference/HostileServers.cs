@@ -1,0 +1,289 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>This client with listings that a server should not send, and with servers that disappear.</summary>
+[Reference]
+public sealed class HostileServers : ClientFixture
+{
+    private const string Time = "2026-01-31T23:59:59Z";
+
+    private static void SendListing(ProtocolConnection wire, byte[] lines)
+    {
+        wire.Expect("LIST\n");
+        wire.Send([.. "OK\n"u8, .. Block(lines)]);
+    }
+
+    private static byte[] Lines(params string[] lines) =>
+        Encoding.UTF8.GetBytes(string.Concat(lines.Select(line => $"{line}\n")));
+
+    // Answers a GET for this name, whatever its options are.
+    private static void AnswerGet(ProtocolConnection wire, string name)
+    {
+        string request = wire.ReceiveLine($"GET|{name}\\n");
+        Assert.That(request.Split('|')[..2], Is.EqualTo(new[] { "GET", name }));
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9), request.Contains("digest"))]);
+    }
+
+    [Test, Clause("LINE-1", "CLI-11")]
+    public void Client_asks_only_for_names_that_are_in_the_listing()
+    {
+        var client = Run("GET", "*");
+        var wire = Accept();
+        SendListing(wire, [
+            .. Lines($"\uFEFFa.png|9|{Time}", $"b\rc.png|9|{Time}"),
+            .. "d"u8, 0xFF, .. Lines($".png|9|{Time}", $"e.png|9|{Time}"),
+        ]);
+        AnswerGet(wire, "e.png");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        Assert.That(client.Errors, Does.Contain("U+FEFF at position 1").And.Contain("U+000D at position 2"));
+        Assert.That(client.Errors, Does.Contain(@"d\xFF.png"));
+        Assert.That(Files(), Is.EqualTo(new[] { "e.png" }));
+    }
+
+    [Test, Clause("LINE-1", "CLI-11")]
+    public void Client_prints_a_line_as_it_came_and_escapes_control_characters()
+    {
+        var client = Run("LIST");
+        var wire = Accept();
+        SendListing(wire, [.. Lines($"\uFEFFa.png|9|{Time}", "b\rc"), 0xFE, 0xFF, .. Lines("")]);
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Output, Is.EqualTo($"\\xEF\\xBB\\xBFa.png|9|{Time}\nb\\rc\n\\xFE\\xFF\n"));
+    }
+
+    [Test, Clause("BLOCK-2", "CLI-5")]
+    public void Client_survives_sizes_whose_sum_does_not_fit(
+        [Values("9223372036854775807", "18446744073709551615", "99999999999999999999")] string size)
+    {
+        var client = Run("GET", "*");
+        var wire = Accept();
+        SendListing(wire, Lines($"a.png|{size}|{Time}", $"b.png|{size}|{Time}", $"c.png|9|{Time}"));
+        bool isSize = size.Length < 20 || size[0] == '1';
+        foreach (string name in isSize ? (string[])["a.png", "b.png", "c.png"] : ["c.png"])
+        {
+            AnswerGet(wire, name);
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(isSize ? 0 : 1), client.Said());
+        Assert.That(Files(), Has.Length.EqualTo(isSize ? 3 : 1));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_fetches_a_file_once_that_two_words_name()
+    {
+        var client = Run("GET", "a.png", "* a.png ?.png");
+        var wire = Accept();
+        SendListing(wire, Lines($"a.png|9|{Time}", $"b.png|9|{Time}"));
+        AnswerGet(wire, "a.png");
+        AnswerGet(wire, "b.png");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("2 files: 2 done, 0 failed"));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_reports_a_failed_listing_once()
+    {
+        var client = Run("GET", "*.png", "*.jpg");
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        wire.Send("ER|storage|not now\n");
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        Assert.That(client.Errors, Is.EqualTo("LIST: storage: not now\n"));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_that_cannot_reconnect_names_what_is_left()
+    {
+        var client = Run("GET", "a.png", "b.png c.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        Listener.Dispose();
+        wire.Send("ER|timeout|too slow\n");
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        Assert.That(client.Errors, Does.Contain("a.png: timeout").And.Contain("cannot connect"));
+        Assert.That(client.Errors, Does.Contain("b.png: not transferred").And.Contain("c.png: not transferred"));
+        Assert.That(client.Errors, Does.Contain("3 files: 0 done, 3 failed"));
+    }
+
+    [TestCase("busy", 3)]
+    [TestCase("timeout", 3)]
+    [TestCase("stopping", 3)]
+    [TestCase("internal", 1)]
+    [TestCase("storage", 1)]
+    [TestCase("not-found", 1)]
+    [Clause("CLI-5")]
+    public void Client_exits_with_3_if_a_retry_may_help(string code, int exit)
+    {
+        foreach (string verb in (string[])["LIST", "GET", "STATUS"])
+        {
+            var client = Run(verb, verb == "GET" ? "cat.png" : null);
+            var wire = Accept();
+            wire.ReceiveLine();
+            wire.Send($"ER|{code}|that is so\n");
+            wire.HalfClose();
+            Assert.That(client.WaitForExit(), Is.EqualTo(exit), $"{verb}\n{client.Said()}");
+        }
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_exits_with_3_if_one_failure_may_be_repaired_and_another_may_not()
+    {
+        var client = Run("GET", "a.png", "b.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send("ER|not-found|no\nER|stopping|soon over\n");
+        wire.HalfClose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+    }
+
+    [Test, Clause("CLI-4", "CLI-10")]
+    public void Client_whose_connection_was_cut_says_what_is_kept_and_exits_with_3()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        Assert.That(client.Errors, Does.Contain("40 bytes are kept, and --resume goes on from there"));
+    }
+
+    [Test, Clause("CLI-10")]
+    public void Client_that_is_interrupted_says_what_is_kept_and_exits_with_130()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 40, "nothing is saved");
+        client.Signal("INT");
+        Assert.That(client.WaitForExit(), Is.EqualTo(130));
+        Assert.That(client.Errors, Does.Contain(
+            "cat.png: interrupted; 40 bytes are kept, and --resume goes on from there"));
+    }
+
+    [Test, Clause("CLI-10")]
+    public void Client_resumes_whichever_name_the_server_was_given()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        wire.Dispose();
+        client.WaitForExit();
+        string[] words = ["dotnet", CommandTemplates.Dll,
+            "client", $"localhost:{Port}", "GET", "cat.png", "--resume"];
+        var resumed = Own(new ChildProgram("client", words, Folder));
+        wire = Accept();
+        Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Contain("|offset=40"));
+        byte[] all = Notation.Bytes(100);
+        wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. all[40..],
+            .. SHA256.HashData(all)]);
+        Assert.That(resumed.WaitForExit(), Is.Zero, resumed.Said());
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
+    }
+
+    [Test, Clause("CLI-10")]
+    public void Client_starts_over_in_the_same_run_if_what_was_kept_does_not_fit()
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. new byte[40]]);
+        wire.Dispose();
+        client.WaitForExit();
+        client = Run("GET", "cat.png", "--resume");
+        wire = Accept();
+        Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
+        byte[] all = Notation.Bytes(100);
+        byte[] digest = SHA256.HashData(all);
+        wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. all[40..], .. digest]);
+        Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Not.Contain("offset"));
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. all, .. digest]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain("starting over"));
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
+    }
+
+    // ---- a file that changes while it is sent ----
+
+    [Test, Clause("BLOCK-1", "CLI-5")]
+    public void Client_stores_nothing_if_the_file_changes_while_it_is_sent([Values("its size", "its time")] string what)
+    {
+        byte[] picture = Notation.Bytes(30 << 20);
+        Give("big.png", picture);
+        Listener.ReceiveBufferSize = 1 << 16;
+        var client = Run("PUT", "big.png", "--no-digest");
+        var wire = Accept();
+        while (wire.ReceiveLine().Contains("|modified"))
+        {
+            wire.Send("ER|unsupported|not known\n");
+        }
+
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(picture)[..1000]);
+        if (what == "its size")
+        {
+            LocalFiles.SetLength(PathOf("big.png"), picture.Length + 1);
+        }
+        else
+        {
+            File.SetLastWriteTimeUtc(PathOf("big.png"), new DateTime(2001, 1, 1, 0, 0, 0, DateTimeKind.Utc));
+        }
+
+        int received = wire.ReceiveRest(orSilence: true).Length;
+        Assert.That(received, Is.LessThan(picture.Length + 8 - 1000), "the block is complete");
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        Assert.That(client.Errors,
+            Does.Contain("big.png: the file changed while it was being sent; nothing was stored"));
+    }
+
+    // ---- the prompt ----
+
+    [Test, Clause("CLI-5")]
+    public void No_byte_that_is_typed_ends_the_prompt()
+    {
+        string[] lines = ["GET a\0b.png", "PUT a\0b.png", "a\0b.png", "\u001b[A", "PUT '\0", "\uFFFF|", "LIST"];
+        var client = Run("", null, input: string.Concat(lines.Select(line => $"{line}\n")));
+        var wire = Accept();
+        SendListing(wire, Lines($"a.png|9|{Time}"));
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        Assert.That(client.Output, Is.EqualTo($"a.png|9|{Time}\n"));
+    }
+
+    // ---- limits of the disk ----
+
+    [Test, Clause("CLI-5")]
+    public void Client_whose_file_would_be_larger_than_the_system_allows_fails_and_says_so()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            Skip.Because("needs prlimit");
+        }
+
+        var client = Run("GET", "cat.png", "--no-digest");
+        var wire = Accept();
+        wire.ReceiveLine();
+        using (var limit = Process.Start("prlimit", ["--fsize=50000", $"--pid={client.Id}"]))
+        {
+            limit.WaitForExit();
+        }
+
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(200_000))]);
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        Assert.That(client.Errors, Does.StartWith("cat.png: ").And.Not.Contain("TLS"));
+        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+    }
+}

@@ -1,0 +1,88 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>Tests that start this program as a person would, and look at what it prints.</summary>
+[Reference]
+public abstract class ProgramFixture : ServerFixture
+{
+    /// <summary>Starts programs as a user without rights would see a closed or a full standard stream.</summary>
+    protected const string ClosedErrors = "sh -c 'exec \"$@\" 2>&-' sh";
+    protected const string FullErrors = "sh -c 'exec \"$@\" 2>/dev/full' sh";
+    protected const string ClosedOutput = "sh -c 'exec \"$@\" >&-' sh";
+    protected const string FullOutput = "sh -c 'exec \"$@\" >/dev/full' sh";
+
+    /// <summary>What a run of the program has left behind.</summary>
+    protected sealed record Ran(int Exit, string Output, string Errors)
+    {
+        public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+        public override string ToString() => $"exit {Exit}\n{Output}{Errors}";
+    }
+
+    /// <param name="folder">The current folder of the program.</param>
+    /// <param name="words">The command line after "imagetransfer", as a shell would take it apart.</param>
+    /// <param name="input">What is typed, or null.</param>
+    /// <param name="launcher">A program that starts the program, or nothing.</param>
+    protected static Ran Execute(string folder, string words, string? input = null, string launcher = "")
+    {
+        string[] command =
+        [
+            .. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll, .. CommandTemplates.Words(words),
+        ];
+        using var program = new ChildProgram("client", command, folder, input);
+        int exit = program.WaitForExit();
+        return new Ran(exit, program.Output, program.Errors);
+    }
+
+    /// <summary>Starts the client with this test's server.</summary>
+    protected Ran Client(string folder, string words, string? input = null, string launcher = "") =>
+        Execute(folder, $"client 127.0.0.1 {Server.Port} {words}", input, launcher);
+
+    /// <summary>Starts the program on a terminal of this width.</summary>
+    /// <returns>Everything that the terminal was sent.</returns>
+    protected static Ran OnTerminal(string folder, int columns, string words, string input = "")
+    {
+        if (!OperatingSystem.IsLinux() || !File.Exists("/usr/bin/script"))
+        {
+            Skip.Because("needs Linux and script, which makes a terminal");
+        }
+
+        string[] program = ["dotnet", CommandTemplates.Dll, .. CommandTemplates.Words(words)];
+        string quoted = string.Join(' ', program.Select(word => $"'{word}'"));
+        string[] command = ["script", "-qec", $"stty cols {columns} -echo; {quoted}", "/dev/null"];
+        using var terminal = new ChildProgram("terminal", command, folder, input);
+        int exit = terminal.WaitForExit();
+
+        // .NET's own greeting to a terminal, which asks for other codes of the arrow keys.
+        return new Ran(exit, terminal.Output.Replace("\u001b[?1h\u001b=", ""), terminal.Errors);
+    }
+
+    protected static void Give(string folder, string name, int size = 9)
+    {
+        string path = Path.Combine(folder, name);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, Notation.Bytes(size));
+    }
+
+    protected static string[] Names(string folder) =>
+        [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path)).Order()];
+
+    protected static void SetMode(string path, UnixFileMode mode)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, mode);
+        }
+    }
+
+    protected static void RequireLinux()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            Skip.Because("needs Linux");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>Signals at the first moment at which a client can connect, and addresses that do not answer.</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class EarlySignals : TortureFixture
+{
+    private const int Terminate = 15;
+
+    [Test]
+    public void A_signal_right_after_the_port_is_open_is_a_clean_stop()
+    {
+        int runs = Times(40);
+        for (int i = 0; i < runs; i++)
+        {
+            int port = CommandTemplates.FreePort();
+            string[] command = ["dotnet", CommandTemplates.Dll, "server", $"{port}", "--dir", NewFolder(), "--quiet"];
+            using var server = new ChildProgram("server", command, RunSettings.Here);
+            var clock = Stopwatch.StartNew();
+            while (!TryConnect(port))
+            {
+                Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Milliseconds(20_000)), server.Said());
+            }
+
+            Assert.That(kill(server.Id, Terminate), Is.Zero);
+            Assert.That(server.WaitForExit(), Is.Zero, $"round {i}");
+        }
+
+        Say("P12", $"{runs} signals as soon as a client could connect: exit code 0 each time");
+    }
+
+    private static bool TryConnect(int port)
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Connect(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
+    [Test]
+    public void An_address_that_does_not_answer_is_given_up_after_ten_seconds()
+    {
+        // A listener whose queue is full: the kernel does not answer.
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(0);
+        int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
+        var queued = new List<Socket>();
+        for (int i = 0; i < 3; i++)
+        {
+            var socket = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+            socket.Blocking = false;
+            try
+            {
+                socket.Connect(IPAddress.Loopback, port);
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.WouldBlock or SocketError.InProgress)
+            {
+                queued.Add(socket);
+            }
+        }
+
+        var clock = Stopwatch.StartNew();
+        string[] command = ["dotnet", CommandTemplates.Dll, "client", "127.0.0.1", $"{port}", "LIST"];
+        using var client = new ChildProgram("client", command, NewFolder());
+        Assert.That(client.WaitForExit(RunSettings.Milliseconds(25_000)), Is.EqualTo(3), client.Said());
+        Assert.That(clock.Elapsed.TotalSeconds, Is.GreaterThan(9));
+        Assert.That(client.Errors, Does.Contain("no answer within 10 s"));
+        Say("CLI-9", $"an address that does not answer: given up after {clock.Elapsed.TotalSeconds:0.0} s");
+    }
+
+    [DllImport("libc", SetLastError = true)] private static extern int kill(int process, int signal);
+}

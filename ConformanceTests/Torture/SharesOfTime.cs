@@ -1,0 +1,157 @@
+using System.Diagnostics;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using static ConformanceTests.Torture.TortureReport;
+
+namespace ConformanceTests.Torture;
+
+/// <summary>Many clients that cost the server time without sending much: nobody waits for them (P6, P9).</summary>
+[Category("Torture"), Reference, NonParallelizable]
+public sealed class SharesOfTime : TortureFixture
+{
+    private const int Clients = 90;
+
+    private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+
+    // For this many seconds, how long another client's GET of a small file takes, in milliseconds.
+    private static List<double> TimesOfSmallGets(RunningServer server, double seconds)
+    {
+        var times = new List<double>();
+        using var other = server.Connect();
+        for (var clock = Stopwatch.StartNew(); clock.Elapsed.TotalSeconds < seconds;)
+        {
+            times.Add(Milliseconds(() => other.Get("small.png")));
+        }
+
+        return times;
+    }
+
+    [Test]
+    public void Hashing_of_skipped_parts_delays_nobody_and_ends_with_its_client()
+    {
+        const long Size = 1L << 30;
+        var server = Start($"--max-clients {Clients + 5}");
+        server.Has("small.png", Notation.Bytes(100));
+        server.Has("large.png", Notation.Bytes(8));
+        LocalFiles.SetLength(server.PathOf("large.png"), Size);
+        var hashing = Enumerable.Range(0, Clients).Select(_ => server.Connect()).ToList();
+        foreach (ProtocolConnection wire in hashing)
+        {
+            wire.Send($"GET|large.png|digest=sha256|offset={Size}\n");
+        }
+
+        List<double> times = TimesOfSmallGets(server, 3);
+        Assert.That(times, Has.Count.GreaterThan(10));
+        Assert.That(Median(times), Is.LessThan(RunSettings.Milliseconds(60)), "the median of another client's GET");
+        Assert.That(times.Max(), Is.LessThan(RunSettings.Milliseconds(2000)), "the slowest of another client's GETs");
+
+        foreach (ProtocolConnection wire in hashing)
+        {
+            wire.Reset();
+        }
+
+        // Their places are free at once, although their gigabytes were not hashed.
+        double took = Milliseconds(() =>
+        {
+            for (int i = 0; i < Clients; i++)
+            {
+                Connect(server).List();
+            }
+        });
+        Say("P6 P9", $"{Clients} clients that have 1 GiB hashed: another one's GET {Median(times):0.0} ms in the "
+            + $"median, {times.Max():0} ms at worst; after their resets {Clients} others were served in {took:0} ms");
+    }
+
+    [Test]
+    public void Flushes_of_many_uploads_delay_nobody()
+    {
+        if (Execute("strace", "-qq", "-o", "/dev/null", "true") != 0)
+        {
+            Assert.Ignore("needs strace");
+        }
+
+        // Each flush takes 10 ms, as on a disk that turns.
+        var server = Start("--sync --quiet", launcher: "strace -f -qq -o /dev/null -e trace=fsync,fdatasync "
+            + "-e inject=fsync,fdatasync:delay_enter=10000");
+        server.Has("small.png", Notation.Bytes(100));
+        bool isOver = false;
+        var uploads = Enumerable.Range(0, Clients).Select(client => Task.Factory.StartNew(() =>
+        {
+            using var wire = server.Connect();
+            for (int i = 0; !Volatile.Read(ref isOver); i++)
+            {
+                wire.Put($"{client}-{i}.png", Notation.Bytes(100));
+            }
+        }, TaskCreationOptions.LongRunning)).ToArray();
+        List<double> times;
+        try
+        {
+            Thread.Sleep(500);
+            times = TimesOfSmallGets(server, 4);
+        }
+        finally
+        {
+            Volatile.Write(ref isOver, true);
+            Task.WaitAll(uploads, RunSettings.Milliseconds(60_000));
+        }
+
+        Assert.That(Median(times), Is.LessThan(RunSettings.Milliseconds(100)), "the median of another client's GET");
+        Say("P6", $"{Clients} clients that upload with --sync, 10 ms for each flush: another one's GET "
+            + $"{Median(times):0} ms in the median, {times.Max():0} ms at worst");
+    }
+
+    [Test]
+    public void A_client_that_connects_again_at_the_limit_is_not_told_that_the_server_is_busy([Values] bool resets)
+    {
+        int runs = Times(200);
+        var server = Start("--max-clients 1 --quiet");
+        for (int i = 0; i < runs; i++)
+        {
+            using var wire = server.Connect();
+            wire.List();
+            if (resets)
+            {
+                wire.Reset();
+            }
+        }
+
+        Say("P9", $"{runs} clients, one after another, with a place for one: none of them reads busy, "
+            + (resets ? "after resets" : "after closed connections"));
+    }
+
+    [Test]
+    public void Connections_that_are_being_drained_do_not_use_up_the_descriptors()
+    {
+        const int MaxDraining = 256;
+        var server = Start("--max-clients 10 --quiet");
+        int before = Descriptors(server);
+        var sockets = new List<Socket>();
+        int most = 0;
+        var clock = Stopwatch.StartNew();
+        try
+        {
+            while (sockets.Count < 1500 && clock.ElapsedMilliseconds < 1800)
+            {
+                Socket socket = Dial(server.Port);
+                sockets.Add(socket);
+                socket.Send("\r\n"u8);
+                if (sockets.Count % 50 == 0)
+                {
+                    most = Math.Max(most, Descriptors(server));
+                }
+            }
+
+            most = Math.Max(most, Descriptors(server));
+        }
+        finally
+        {
+            sockets.ForEach(socket => socket.Dispose());
+        }
+
+        Assert.That(most - before, Is.LessThan(MaxDraining + 60), "descriptors");
+        Say("P9", $"{sockets.Count} clients that are refused and stay, within 1.8 s: "
+            + $"at most {most - before} descriptors");
+    }
+}
