@@ -225,11 +225,12 @@ public static partial class RunReport
             lookedAt = [.. _lookedAt];
         }
 
-        var offered = verdicts.Where(verdict => verdict.Outcome == "not offered").Select(verdict => verdict.Clause);
+        var absent = verdicts.Where(verdict => verdict.Outcome == "not offered")
+            .Select(verdict => ProtocolSpecification.Find(verdict.Clause).Feature).ToHashSet();
         var missing = ProtocolSpecification.Clauses.Values.Where(clause =>
                 !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
                 && (Stages.IsOfClients(clause) ? RunSettings.Client != "" : RunSettings.Server != "")
-                && !(clause.IsExtension && offered.Any(id => id.Split('-')[0] == clause.Id.Split('-')[0])))
+                && (clause.Feature is null || !absent.Contains(clause.Feature)))
             .Select(clause => clause.Id).Where(id => id != "CONF-1"
                 && !verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();
         var reasons = verdicts.Where(verdict => verdict.Outcome == "not looked at")

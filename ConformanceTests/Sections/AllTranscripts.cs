@@ -13,7 +13,7 @@ public sealed class Transcripts : ServerFixture
     // With the sentences as categories: --filter TestCategory=GET-3 runs what proves that one.
     public static TestCaseData Case(Transcript transcript, Delivery delivery) =>
         transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id))
-            .SetProperty(PropertyNames.Order, Stages.Of([.. transcript.Ids.Select(ProtocolSpecification.Find)]));
+            .SetProperty(PropertyNames.Order, Stages.Of(ClauseAttribute.ClausesOf([], transcript), [transcript]));
 
     private static IEnumerable<TestCaseData> Cases() =>
         from transcript in ProtocolSpecification.Transcripts

@@ -69,7 +69,7 @@ public sealed class Blocks : ServerFixture
         Connect().List();
     }
 
-    [Test, Clause("BLOCK-2", "P7")]
+    [Test, Clause("BLOCK-4", "P7")]
     public void Many_large_lengths_and_few_octets_cost_nothing()
     {
         var wires = Enumerable.Range(0, 40).Select(_ => Connect()).ToArray();

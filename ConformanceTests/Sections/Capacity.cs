@@ -440,7 +440,7 @@ public sealed class Capacity : ServerFixture
     [System.Runtime.InteropServices.DllImport("libc")]
     private static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
 
-    [Test, Clause("STATUS-2", "P9")]
+    [Test, Clause("STATUS-3", "P9")]
     public void A_connection_that_was_turned_away_is_not_shown()
     {
         var server = StartWithFew(out int limit);

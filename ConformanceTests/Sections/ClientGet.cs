@@ -67,7 +67,7 @@ public sealed class ClientGet : ClientFixture
         ExpectNeverThere(watch, "since the digest does not match");
     }
 
-    [Test, Clause("CLI-7", "CONF-1")]
+    [Test, Clause("CLI-13", "CONF-1")]
     public void What_is_unsupported_is_asked_for_once_more_without_it()
     {
         var client = Run("GET", "cat.png");
@@ -300,7 +300,7 @@ public sealed class ClientGet : ClientFixture
         }
     }
 
-    [Test, Clause("CLI-6", "NAME-4")]
+    [Test, Clause("CLI-12", "NAME-4")]
     public void A_file_is_saved_under_the_very_name_that_was_asked_for(
         [Values("cafe\u0301.png", "caf\u00e9.png", "A-b.PNG")] string name)
     {
@@ -313,7 +313,7 @@ public sealed class ClientGet : ClientFixture
             string.Join(", ", Files()));
     }
 
-    [Test, Clause("CLI-11", "BLOCK-2")]
+    [Test, Clause("BLOCK-4", "CLI-4")]
     public void A_length_is_not_believed([Values(1UL << 40, 1UL << 62, 1UL << 63, ulong.MaxValue)] ulong length)
     {
         var client = Run("GET", "cat.png");
@@ -336,7 +336,7 @@ public sealed class ClientGet : ClientFixture
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
-    [Test, Clause("CLI-11", "BLOCK-2")]
+    [Test, Clause("BLOCK-4")]
     public void A_length_reserves_no_memory([Values("LIST", "GET")] string verb)
     {
         long Reserved(ulong length)

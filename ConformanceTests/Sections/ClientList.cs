@@ -21,7 +21,7 @@ public sealed class ClientList : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    [Test, Clause("CLI-3", "CLI-7")]
+    [Test, Clause("CLI-3", "CLI-13")]
     public void A_server_that_supports_nothing_is_not_asked_for_ever()
     {
         var client = Run("GET", "cat.png");

@@ -251,7 +251,7 @@ public sealed class ClientPut : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    [Test, Clause("CLI-6")]
+    [Test, Clause("CLI-12")]
     public void A_put_goes_under_the_last_component_of_its_path([Values("holiday", "holiday/2026/may")] string folder)
     {
         Directory.CreateDirectory(PathOf(folder));

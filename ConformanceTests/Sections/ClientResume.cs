@@ -16,7 +16,8 @@ public sealed class ClientResume : ClientFixture
     private static readonly byte[] _whole = Notation.Bytes(1000);
 
     // A download cut after 600 of 1,000 octets, and the same once more.  What is asked for then, and from where on.
-    private (ChildProgram Client, ProtocolConnection Wire, int Offset, bool Digest) GoOnWithACutDownload()
+    // Ok is the reply that fits the request: with a time if the client asks for one.
+    private (ChildProgram Client, ProtocolConnection Wire, int Offset, byte[] Ok) GoOnWithACutDownload()
     {
         bool isTold = CommandTemplates.ClientTemplate.Contains("{resume}");
         var client = Run("GET", "cat.png", with: isTold ? "resume" : "");
@@ -46,14 +47,14 @@ public sealed class ClientResume : ClientFixture
             string.Join('|', fields));
         Demand(int.TryParse(offset, out int at) && at <= Cut,
             $"an offset of at most the {Cut} octets that came", offset!);
-        return (client, wire, at, true);
+        return (client, wire, at, fields.Contains("modified") ? [.. "OK|2024-05-01T12:00:00Z\n"u8] : [.. "OK\n"u8]);
     }
 
     [Test, Clause("CLI-10", "OFFSET-1")]
     public void A_cut_download_is_gone_on_with()
     {
-        var (client, wire, at, _) = GoOnWithACutDownload();
-        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
+        var (client, wire, at, ok) = GoOnWithACutDownload();
+        wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
         int exit = client.WaitForExit();
         Demand(exit == 0, "exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the "
             + $"{at} octets that were kept and of those that came now", $"exit code {exit}");
@@ -65,10 +66,10 @@ public sealed class ClientResume : ClientFixture
     [Test, Clause("CLI-10", "CLI-7")]
     public void A_file_that_has_changed_since_is_not_joined([Values] bool longer)
     {
-        var (client, wire, at, _) = GoOnWithACutDownload();
+        var (client, wire, at, ok) = GoOnWithACutDownload();
         using var watch = new FolderWatch(Folder);
         byte[] rest = longer ? new byte[2000] : new byte[1000 - at];
-        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)rest.Length), .. rest, .. SHA256.HashData("another"u8)]);
+        wire.Send([.. ok, .. Notation.U64((ulong)rest.Length), .. rest, .. SHA256.HashData("another"u8)]);
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         ExpectNeverThere(watch, "since the digest is that of another file");
@@ -77,9 +78,9 @@ public sealed class ClientResume : ClientFixture
     [Test, Clause("CLI-10", "CLI-4")]
     public void What_is_cut_again_is_no_file([Values(0, 100)] int octets)
     {
-        var (client, wire, at, _) = GoOnWithACutDownload();
+        var (client, wire, at, ok) = GoOnWithACutDownload();
         using var watch = new FolderWatch(Folder);
-        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, octets)]);
+        wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, octets)]);
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         ExpectNeverThere(watch, "since it was cut again");
@@ -113,7 +114,8 @@ public sealed class ClientResume : ClientFixture
         if (line is not null)
         {
             Demand(!line.Contains("offset="), $"a request without an offset after {code}", line);
-            wire.Send([.. "OK\n"u8, .. Block(other, line.Contains("digest="))]);
+            byte[] ok = line.Contains("|modified") ? [.. "OK|2024-05-01T12:00:00Z\n"u8] : [.. "OK\n"u8];
+            wire.Send([.. ok, .. Block(other, line.Contains("digest="))]);
             wire.HalfClose();
         }
 

@@ -124,7 +124,7 @@ public sealed class Closing : ServerFixture
         wire.ExpectError("bad-request", closes: true);
     }
 
-    [Test, Clause("CLOSE-2", "P1")]
+    [Test, Clause("CLOSE-5", "P1")]
     public void An_upload_cut_at_every_stage_leaves_nothing()
     {
         byte[] all = [.. Notation.U64(20), .. Notation.Bytes(20)];
@@ -144,7 +144,7 @@ public sealed class Closing : ServerFixture
         Connect().Put("cat.png", Notation.Bytes(20));
     }
 
-    [Test, Clause("CLOSE-2", "DIGEST-2", "P4")]
+    [Test, Clause("CLOSE-5", "DIGEST-2", "P4")]
     public void An_upload_cut_inside_its_digest_leaves_nothing([Values(0, 1, 31)] int octets)
     {
         var wire = Connect();

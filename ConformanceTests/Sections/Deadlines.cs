@@ -138,7 +138,7 @@ public sealed class Deadlines : ServerFixture
         Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
     }
 
-    [Test, Clause("LIMIT-3", "P8", "CLOSE-1")]
+    [Test, Clause("LIMIT-4", "P8", "CLOSE-1")]
     public void An_upload_that_dribbles_is_cut([Values(1000, 4 << 20)] int atOnce)
     {
         // However much came at once: what counts is what comes now.
@@ -162,7 +162,7 @@ public sealed class Deadlines : ServerFixture
         Assert.That(Connect().List(), Is.Empty);
     }
 
-    [Test, Clause("LIMIT-3", "P8")]
+    [Test, Clause("LIMIT-4", "P8")]
     public void An_upload_that_stops_is_given_up([Values("no octet", "half a length", "no digest")] string comes)
     {
         bool digest = comes == "no digest";
@@ -200,7 +200,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
-    [Test, Clause("LIMIT-3", "P8")]
+    [Test, Clause("LIMIT-4", "P8")]
     public void Lone_replies_that_nobody_takes_have_a_deadline_too()
     {
         var wire = ConnectSlow();
@@ -293,7 +293,7 @@ public sealed class Deadlines : ServerFixture
         }
     }
 
-    [Test, Clause("LIMIT-3", "GET-3", "P8")]
+    [Test, Clause("LIMIT-4", "GET-3", "P8")]
     public void A_download_that_nobody_reads_is_cut_without_a_word()
     {
         var picture = Notation.Bytes(64 << 20);

@@ -104,7 +104,7 @@ public sealed class Memory : ServerFixture
         wire.List();
     }
 
-    [Test, Clause("P7", "BLOCK-2")]
+    [Test, Clause("BLOCK-4", "P7")]
     public void A_length_reserves_no_memory()
     {
         var server = Start();

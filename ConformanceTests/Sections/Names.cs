@@ -13,8 +13,14 @@ public sealed class Names : ServerFixture
         ".hidden.png", ".png", " x.png", "x.png ", "x.png.", "x.",
         "a*b.png", "a?b.png", "a\"b.png", "a<b.png", "a>b.png",
         "a\0b.png", "a\tb.png", "a\rb.png", "\u001b[2J.png", "a\u007fb.png", "a\u0085b.png",
-        "a\u202eb.png", "a\u200db.png", "a\u2028b.png", "a\u2029b.png", "\ufeffa.png", "a\u00adb.png",
-        "\U000E0041.png", "👩\u200d👩.png",
+        "a\u202eb.png", "a\u200bb.png", "a\u2028b.png", "a\u2029b.png", "\ufeffa.png", "a\u00adb.png",
+        "a\u0600b.png", "a\u061cb.png", "a\u06ddb.png", "a\u070fb.png", "a\u08e2b.png", "a\u180eb.png",
+        "a\u200eb.png", "a\u200fb.png", "a\u2060b.png", "a\u2066b.png", "a\ufff9b.png",
+        "a\U000110BDb.png", "a\U000110CDb.png", "a\U00013430b.png", "a\U0001BCA0b.png", "a\U0001D173b.png",
+        "\U000E0041.png", "a\U000E0001b.png", "a\U000E007Fb.png",
+        // U+200C and U+200D at the beginning, at the end, before a dot and after one
+        "\u200ca.png", "\u200da.png", "a.png\u200c", "a.png\u200d", "a\u200c.png", "a\u200d.png", "a.\u200cpng",
+        "a.\u200db.png", "a\u200c.b.png", "\u200d.png",
     ];
 
     private static readonly string[] _devices =
@@ -26,7 +32,7 @@ public sealed class Names : ServerFixture
 
     private static readonly string[] _otherTypes =
     [
-        "cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.jp", "%2e%2e%2fcat",
+        "cat.exe", "cat", "cat.png.exe", "cat.pngx", "catpng", "cat.gif", "cat.webp", "cat.jp", "%2e%2e%2fcat",
     ];
 
     private static readonly string[] _inside =
@@ -37,6 +43,8 @@ public sealed class Names : ServerFixture
         "#1.png", "a;b.png", "a=b.png", "conın$.png",
         "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png",
         "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png",
+        "می\u200cخواهم.png", "ශ්\u200dරී.png", "क्\u200dष.png", "👩\u200d👩.png", "a\u200cb.png", "a\u200d\u200cb.png",
+        "a \u200cb.png",
         "{port}.png", "OK.png", "[x].png", "a,b.png", "a&b.png", "a(b).png", "!.png", "+.png", "@.png",
     ];
 

@@ -31,7 +31,7 @@ public sealed class Promises : ServerFixture
         Assert.That(other.Get("cat.png"), Is.EqualTo(picture));
     }
 
-    [Test, Clause("P1", "P5", "P12")]
+    [Test, Clause("P1", "P5", "P13")]
     public void Killed_inside_an_upload_nothing_shows_and_the_next_start_cleans_up()
     {
         string folder = NewFolder();

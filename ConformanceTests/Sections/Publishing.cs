@@ -51,7 +51,7 @@ public sealed class Publishing : ServerFixture
 
     private static string Said(string[] done) => $"big.png was {string.Join(", then ", done.Take(6))}";
 
-    [Test, Clause("P1", "CLOSE-2")]
+    [Test, Clause("P1", "CLOSE-5")]
     public void An_upload_that_is_cut_was_never_there([Values] bool reset)
     {
         var upload = Connect();

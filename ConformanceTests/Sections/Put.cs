@@ -40,7 +40,7 @@ public sealed class Puts : ServerFixture
         Assert.That(wire.Get("cat.png"), Is.EqualTo(Notation.Bytes(20)));
     }
 
-    [Test, Clause("PUT-3")]
+    [Test, Clause("PUT-10")]
     public void An_early_block_is_taken_all_the_same()
     {
         var wire = Connect();

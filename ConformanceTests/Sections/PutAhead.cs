@@ -293,7 +293,7 @@ public sealed class Aheads : ServerFixture
         Assert.That(other.Get("cat.png"), Is.EqualTo(Cat));
     }
 
-    [Test, Clause("AHEAD-1", "CLOSE-2", "P1")]
+    [Test, Clause("AHEAD-1", "CLOSE-5", "P1")]
     public void Cut_inside_it_leaves_nothing([Values("cat.png", "cat.exe", "../x.png")] string name)
     {
         byte[] all = Block(Notation.Bytes(20), Digest.Right);

@@ -170,7 +170,7 @@ public sealed class SealedClients : ClientFixture
         ExpectNothing(wire, client);
     }
 
-    [Test, Clause("SEAL-5")]
+    [Test, Clause("SEAL-10")]
     public void A_plain_server_hears_no_request([Values] bool speaksFirst)
     {
         var client = Start("GET", "cat.png");
@@ -200,7 +200,7 @@ public sealed class SealedClients : ClientFixture
 
     // ---- cut and changed on the way ----
 
-    [Test, Clause("SEAL-6", "CLI-5")]
+    [Test, Clause("SEAL-11", "CLI-5")]
     public void A_listing_that_is_cut_is_a_failure_with_and_without_close_notify([Values] bool closeNotify)
     {
         var client = Start("LIST");
@@ -249,7 +249,7 @@ public sealed class SealedClients : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    [Test, Clause("SEAL-6", "CLI-4")]
+    [Test, Clause("SEAL-11", "CLI-4")]
     public void A_bare_FIN_inside_a_file_is_a_failure([Values(0, 3, 11, 12, 60)] int octets)
     {
         var client = Start("GET", "cat.png");
@@ -261,7 +261,7 @@ public sealed class SealedClients : ClientFixture
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
-    [Test, Clause("SEAL-6", "CLI-4")]
+    [Test, Clause("SEAL-11", "CLI-4")]
     public void A_record_cut_short_is_a_failure([Values] bool hasDigest)
     {
         var client = Start("GET", "cat.png");
@@ -274,7 +274,7 @@ public sealed class SealedClients : ClientFixture
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
-    [Test, Clause("SEAL-6", "CLI-8")]
+    [Test, Clause("SEAL-11", "CLI-8")]
     public void An_upload_that_nobody_answered_is_not_done([Values] bool saysClose)
     {
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
@@ -292,7 +292,7 @@ public sealed class SealedClients : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    [Test, Clause("SEAL-6", "CLI-4")]
+    [Test, Clause("SEAL-11", "CLI-4")]
     public void A_flipped_bit_never_becomes_a_file([Values(0, 3, 5, 8, 40, 120, -17, -1)] int at)
     {
         var client = Start("GET", "cat.png");

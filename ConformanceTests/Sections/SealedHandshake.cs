@@ -269,6 +269,21 @@ public sealed class SealedHandshake : SealedFixture
         StillServes();
     }
 
+    // More than a whole handshake may have (§9.1), in the same piece as the client's Finished.
+    [Test, Clause("SEAL-9", "SEAL-4")]
+    public void Server_does_not_count_data_after_Finished_as_a_part_of_the_handshake([Values(1, 2, 12)] int times)
+    {
+        var picture = Notation.Bytes(Limits.HandshakeBytes * times);
+        byte[] upload = [.. "PUT|cat.png\n"u8, .. Notation.U64((ulong)picture.Length), .. picture, .. "LIST\n"u8];
+        var wire = Dial();
+        wire.Tls.SendHello();
+        wire.Tls.HearServer();
+        wire.Tls.SendProofWithData(Ours, upload);
+        wire.Expect("OK\nOK\nOK\n");
+        wire.ReceiveBlock();
+        Assert.That(Server.Stored("cat.png").AsSpan().SequenceEqual(picture), "what was stored differs");
+    }
+
     // ---- what a handshake counts as ----
 
     [Test, Clause("SEAL-4", "P9")]

@@ -34,7 +34,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P12")]
-    public void With_nobody_there_it_ends_with_exit_code_0([Values("INT", "TERM")] string signal)
+    public void With_nobody_there_it_ends_with_exit_code_0([Values("INT", "TERM", "HUP")] string signal)
     {
         var server = Start();
         var wire = Connect(server);
@@ -47,7 +47,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("CLOSE-4", "P12")]
-    public void Those_who_wait_are_told_so([Values("INT", "TERM")] string signal)
+    public void Those_who_wait_are_told_so([Values("INT", "TERM", "HUP")] string signal)
     {
         var server = Start();
         ProtocolConnection silent = Connect(server);
@@ -75,9 +75,9 @@ public sealed class Stopping : ServerFixture
         Demand(took < atMost, "the end soon after the last client has closed: nothing runs", $"it took {took:0.0} s");
     }
 
-    [Test, Clause("CLOSE-4", "P12")]
+    [Test, Clause("CLOSE-6", "CLOSE-4", "P12")]
     public void Running_transfers_come_to_their_end_and_what_waits_behind_them_does_not(
-        [Values("INT", "TERM")] string signal)
+        [Values("INT", "TERM", "HUP")] string signal)
     {
         var server = Start();
         var picture = Notation.Bytes(Large);
@@ -134,7 +134,7 @@ public sealed class Stopping : ServerFixture
         Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the octets of dog.png", "others");
     }
 
-    [Test, Clause("CLOSE-4", "P12", "GET-3")]
+    [Test, Clause("CLOSE-6", "P12", "GET-3")]
     public void After_ten_seconds_transfers_are_cut_and_nothing_half_done_stays()
     {
         var server = Start();
@@ -277,7 +277,7 @@ public sealed class Stopping : ServerFixture
         Demand(isWhole, "cat.png as it was stored", "others");
     }
 
-    [Test, Clause("P12")]
+    [Test, Clause("P13")]
     public void A_start_removes_the_files_of_the_dead_and_leaves_those_of_the_living()
     {
         string folder = NewFolder();
@@ -307,7 +307,7 @@ public sealed class Stopping : ServerFixture
             $"still there: {string.Join(", ", before[0].Intersect(after))}");
     }
 
-    [Test, Clause("P12", "P10")]
+    [Test, Clause("P13", "P10")]
     public void What_is_planted_under_the_name_of_a_temporary_stops_no_start(
         [Values("folder", "pipe", "link")] string what)
     {
@@ -357,7 +357,7 @@ public sealed class Stopping : ServerFixture
     }
 
     // As after a crash between the step that gives a file its name and the one that removes its temporary.
-    [Test, Clause("P5", "P12")]
+    [Test, Clause("P5", "P13")]
     public void What_has_its_name_keeps_its_octets_when_its_temporary_file_is_removed()
     {
         if (RunSettings.OnWindows)
@@ -400,7 +400,7 @@ public sealed class Stopping : ServerFixture
         ExpectInFolder(server, "cat.png");
     }
 
-    [Test, Clause("P10", "P12")]
+    [Test, Clause("P10", "P13")]
     public void It_starts_on_a_folder_with_everything_in_it()
     {
         string folder = NewFolder();
@@ -422,7 +422,7 @@ public sealed class Stopping : ServerFixture
             $"gone or changed: {string.Join(", ", before.Except(after))}");
     }
 
-    [Test, Clause("P12", "P2")]
+    [Test, Clause("P13", "P2")]
     public void Another_server_on_the_folder_removes_nothing_of_a_living_one([Values] bool stops)
     {
         string folder = NewFolder();

@@ -17,6 +17,9 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
 {
     public string[] Ids => ids;
 
+    /// <summary>A stage before which nobody has to pass, if that is later than the clauses and arguments say.</summary>
+    public int NotBefore { get; init; }
+
     // --filter TestCategory=GET-3 runs what proves that sentence.
     public void ApplyToTest(Test test)
     {
@@ -28,26 +31,26 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
         // The first stages first, so that there is something to read early.
         if (ids.Length > 0)
         {
-            test.Properties.Set(PropertyNames.Order, Stages.Of([.. ids.Select(ProtocolSpecification.Find)]));
+            test.Properties.Set(PropertyNames.Order, Stages.Of(ClausesOf(ids, null), test.Arguments, NotBefore));
         }
 
         test.Name = Wording.Printable(test.Name);       // one of them would clear the screen
         test.FullName = Wording.Printable(test.FullName);
     }
 
-    public TestCommand Wrap(TestCommand command) => new Judged(command, ids);
+    public TestCommand Wrap(TestCommand command) => new Judged(command, ids, NotBefore);
 
     public static Clause[] ClausesOf(string[] ids, Transcript? transcript) =>
         [.. (ids.Length > 0 ? ids : transcript!.Ids).Select(ProtocolSpecification.Find)];
 
-    private sealed class Judged(TestCommand inner, string[] ids) : DelegatingTestCommand(inner)
+    private sealed class Judged(TestCommand inner, string[] ids, int notBefore) : DelegatingTestCommand(inner)
     {
         public override TestResult Execute(TestExecutionContext context)
         {
             var transcript = context.CurrentTest.Arguments.OfType<Transcript>().FirstOrDefault();
             var clauses = ClausesOf(ids, transcript);
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
-            int stage = Stages.Of(clauses);
+            int stage = Stages.Of(clauses, context.CurrentTest.Arguments, notBefore);
             // What a server has to do is no client's fault.
             if (typeof(ClientFixture).IsAssignableFrom(fixture))
             {
@@ -132,7 +135,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             }
 
             string template = client ? CommandTemplates.ClientTemplate : CommandTemplates.ServerTemplate;
-            bool isSealed = clauses.Any(clause => clause.Id.StartsWith("SEAL"));
+            bool isSealed = clauses.Any(clause => clause.Feature == "sealed");
             if (isSealed && !template.Contains("{key}"))
             {
                 return "not offered: key";

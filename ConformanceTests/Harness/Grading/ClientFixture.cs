@@ -38,14 +38,14 @@ public abstract class ClientFixture : Fixture
 
     protected string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
-    // The request line of whichever form the client uses; a digest it asks for is then part of the answer.  `ahead` is
-    // tested elsewhere: here the server does not know it.
+    // The request line, with or without options. A digest that it asks for is then part of the answer. `ahead` and
+    // `modified` are tested elsewhere: here the server does not know them.
     protected static bool Takes(ProtocolConnection wire, string request)
     {
         string line = wire.ReceiveLine(request + "\\n");
-        if (line.Split('|').Contains("ahead"))
+        for (int refusals = 0; refusals < 2 && HasOptionThatIsNotKnown(line); refusals++)
         {
-            wire.Send("ER|unsupported|this server does not know ahead\n");
+            wire.Send("ER|unsupported|this server does not know ahead and modified\n");
             line = wire.ReceiveLine(request + "\\n");
         }
 
@@ -57,6 +57,9 @@ public abstract class ClientFixture : Fixture
         Demand(line == request + "|digest=sha256", $"{request}\\n, with |digest=sha256 or without", $"{line}\\n");
         return true;
     }
+
+    private static bool HasOptionThatIsNotKnown(string line) =>
+        line.Split('|').Skip(2).Any(option => option.Split('=')[0] is "ahead" or "modified");
 
     // What becomes of cat.png while a client runs, as Linux notes it down: also what is there for a moment only.
     protected void ExpectNeverThere(FolderWatch watch, string why)

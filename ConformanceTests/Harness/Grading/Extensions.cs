@@ -40,21 +40,19 @@ public static class Extensions
 
         return new()                                    // one way of asking is enough: then all of them have to work
         {
-            ["DIGEST"] = Has("GET|offer.png|digest=sha256") || Has("PUT|offered.png|digest=sha256"),
-            ["OFFSET"] = Has("GET|offer.png|offset=0") || Has("GET|offer.png|offset=0|digest=sha256"),
+            ["digest"] = Has("GET|offer.png|digest=sha256") || Has("PUT|offered.png|digest=sha256"),
+            ["offset"] = Has("GET|offer.png|offset=0") || Has("GET|offer.png|offset=0|digest=sha256"),
             ["STATUS"] = Has("STATUS"),
-            ["AHEAD"] = Has("PUT|offered.png|ahead") || Has("PUT|offered.png|digest=sha256|ahead"),
+            ["ahead"] = Has("PUT|offered.png|ahead") || Has("PUT|offered.png|digest=sha256|ahead"),
+            ["modified"] = Has("GET|offer.png|modified") || Has("PUT|offered.png|modified=2024-05-01T12:00:00Z"),
         };
     }
 
     public static string? Missing(string id)
     {
-        string family = id.Split('-')[0];
-        if (RunSettings.Server == "" || _offered.Value.GetValueOrDefault(family, true))
-        {
-            return null;
-        }
-
-        return $"not offered: {(family == "STATUS" ? family : family.ToLowerInvariant())}";
+        string? feature = ProtocolSpecification.Find(id).Feature;
+        return RunSettings.Server == "" || feature is null || _offered.Value.GetValueOrDefault(feature, true)
+            ? null
+            : $"not offered: {feature}";
     }
 }

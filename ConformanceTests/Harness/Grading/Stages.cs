@@ -1,20 +1,38 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using ConformanceTests.Harness.Specification;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;
 
-// Begin: how one starts to offer it, where that is anybody's choice.
-public sealed record StageInfo(string Name, string Begin = "", string BeginClient = "");
+/// <summary>A stage of the report.</summary>
+/// <param name="Name">What it is called.</param>
+/// <param name="Begin">How one starts to offer it in a server, where that is optional.</param>
+/// <param name="BeginClient">The same for a client.</param>
+/// <param name="Reads">Sections to read for it beside those of its own paragraphs.</param>
+public sealed record StageInfo(string Name, string Begin = "", string BeginClient = "", params string[] Reads);
 
-/// <summary>The stages of the report, and which clause belongs to which.</summary>
-public static class Stages
+/// <summary>
+/// The stages of the report, and which test belongs to which. A test belongs to the latest stage of anything that it
+/// uses: so each stage can be passed by a program that has it and those before it, and nothing more.
+/// </summary>
+public static partial class Stages
 {
+    public const int List = 2;
+    public const int Get = 3;
+    public const int Put = 4;
+    public const int Requests = 5;
+    public const int Deadlines = 6;
+    public const int Closing = 7;
+    public const int ManyClients = 8;
+    private const int FirstOptional = 9;
+
     public static readonly StageInfo[] All =
     [
         new(""),
-        new("connect"),
-        new("LIST"),
+        new("connect", Reads: ["1", "2"]),
+        new("LIST", Reads: ["4.1", "4.2", "4.3", "4.4"]),
         new("GET"),
         new("PUT"),
         new("requests, names"),
@@ -22,43 +40,80 @@ public static class Stages
         new("closing"),
         new("many clients"),
         new("digest",
-            "Begin with GET: take the option digest=sha256 in place of unsupported, and send 32 octets behind the "
-                + "block,\n"
-            + "the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n",
-            "Begin with GET: ask with |digest=sha256 (once more without it if that is unsupported), and compare.\n"),
+            "Begin with GET: accept the option digest=sha256 instead of answering unsupported, and send 32 bytes after\n"
+                + "the block, the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n",
+            "Begin with GET: ask with |digest=sha256 (and again without it if that is unsupported), and compare.\n"),
         new("resume",
-            "Begin with the option offset=N of GET: leave out N octets of the file; the length is that of the rest.\n",
-            "Begin by keeping what a cut download brought. If an option of your client says so, tell the suite:\n"
-            + "{resume} in the template stands for --resume.\n"),
+            "Begin with the option offset=N of GET: leave out N bytes of the file; the length is that of the rest.\n",
+            "Begin by keeping the part that an interrupted download brought. If an option of your client turns this on,\n"
+                + "tell the suite: {resume} in the template becomes --resume.\n"),
         new("STATUS",
-            "Begin by noting, from each accept on, time, address, requests and octets; then send that as LIST does.\n"),
+            "Begin by recording, from each accept on, the time, the address, the requests and the bytes; then send that\n"
+                + "as LIST does.\n"),
         new("ahead",
-            "Begin with the option ahead of PUT: OK at once, whatever the name; what there is to refuse stands behind\n"
-            + "the block.\n"),
+            "Begin with the option ahead of PUT: answer OK at once, whatever the name is; an error is sent after the\n"
+                + "block.\n"),
+        new("modified",
+            "Begin with GET: if the request has the option modified, answer OK|time instead of OK. Then PUT, which gives\n"
+                + "the file its time before the file gets its name.\n",
+            "Begin with GET: ask with |modified, read the time in the reply, and give it to the file before the file\n"
+                + "gets its name.\n"),
         new("sealed",
             "Begin by telling the suite how your program is given the key file: {key} in the template, such as\n"
-            + "--key={key}. Then the handshake, and who is let in.\n",
+            + "--key={key}. Then implement the handshake, and decide which clients to accept.\n",
             "Begin by telling the suite how your program is given the key file: {key} in the template, such as\n"
-            + "--key={key}. Then the handshake, and whom it speaks to.\n"),
+            + "--key={key}. Then implement the handshake, and decide which servers to accept.\n"),
     ];
 
-    private static readonly (string Prefix, int Stage)[] _table =
+    // By id, or else by section; the first row that fits counts. Optional features have stages of their own.
+    private static readonly (string Where, int Stage)[] _table =
     [
-        ("CONN", 1), ("LIST", 2), ("GET", 3), ("PUT", 4), ("TYPE", 4),
-        ("DIGEST", 9), ("P4", 9), ("CLI-7", 9), ("OFFSET", 10), ("CLI-10", 10), ("STATUS", 11), ("AHEAD", 12),
-        ("SEAL", 13),
-        ("LIMIT", 6), ("P8", 6), ("CLI-9", 6), ("CLOSE", 7), ("CLI-4", 7), ("CLI-8", 7),
-        ("P10", 5), ("P11", 5), ("CLI", 5), ("P", 8),
+        ("CLI-9", Deadlines), ("CLI-4", Closing), ("CLI-8", Closing), ("LINE-4", Requests), ("CONF-1", Requests),
+        ("P8", Deadlines), ("P10", Requests), ("P11", Requests), ("P12", Closing), ("P13", Closing),
+        ("3", 1), ("4.6", Put), ("4", Requests), ("5.1", List), ("5.2", Get), ("5.3", Put), ("6", Requests),
+        ("9.2", Requests), ("9", Deadlines), ("7", Closing), ("11", Closing), ("12", Closing), ("10", ManyClients),
+        ("13", Requests),
     ];
 
-    // The stage of the latest extension among them, else of the first sentence.
-    public static int Of(Clause[] clauses) =>
-        clauses.Where(clause => clause.IsExtension).Select(Of).DefaultIfEmpty(Of(clauses[0])).Max();
+    private static readonly string[] _features = ["digest", "offset", "STATUS", "ahead", "modified", "sealed"];
 
-    private static int Of(Clause clause) =>
-        _table.Where(row => clause.Id == row.Prefix
-                || clause.Id.StartsWith(row.Prefix) && !char.IsDigit(row.Prefix[^1]))
-            .Select(row => row.Stage).FirstOrDefault(5);
+    /// <summary>Returns the stage of a test.</summary>
+    /// <param name="clauses">The clauses that it names, the main one first.</param>
+    /// <param name="arguments">Its arguments: a verb among them, and what a transcript sends, count, too.</param>
+    /// <param name="notBefore">The earliest stage, where none of these says enough.</param>
+    public static int Of(Clause[] clauses, IEnumerable<object?> arguments, int notBefore = 0) =>
+        clauses.Where(IsNeeded).Append(clauses[0]).Select(Of)
+            .Concat(arguments.SelectMany(Verbs).Select(StageOfVerb))
+            .Append(notBefore)
+            .Max();
+
+    // A request, an optional feature or several connections at a time: without them the test cannot pass.
+    private static bool IsNeeded(Clause clause) =>
+        clause.Feature is not null || clause.Id == "P6" || Of(clause) is List or Get or Put;
+
+    private static IEnumerable<string> Verbs(object? argument) => argument switch
+    {
+        string text => Verb().Matches(text).Select(match => match.Value),
+        Transcript transcript => transcript.Steps.OfType<Says>()
+            .Where(says => says.Side == Side.Client)
+            .SelectMany(says => says.Pieces.OfType<Octets>())
+            .SelectMany(piece => Verb().Matches(Encoding.Latin1.GetString(piece.Value)).Select(match => match.Value)),
+        _ => [],
+    };
+
+    [GeneratedRegex(@"(?m)^(LIST|GET|PUT)\b")] private static partial Regex Verb();
+
+    private static int StageOfVerb(string verb) => verb switch { "LIST" => List, "GET" => Get, _ => Put };
+
+    private static int Of(Clause clause)
+    {
+        bool Fits(string where) =>
+            where == clause.Id || where == clause.Section || clause.Section.StartsWith(where + ".");
+
+        return clause.Feature is { } feature
+            ? FirstOptional + Array.IndexOf(_features, feature)
+            : _table.First(row => Fits(row.Where)).Stage;
+    }
 
     // Of a test that is about none, 0.
     public static int Of(ITest test)
@@ -68,7 +123,8 @@ public static class Stages
             return 0;
         }
 
-        return Of(ClauseAttribute.ClausesOf(attribute.Ids, test.Arguments.OfType<Transcript>().FirstOrDefault()));
+        var transcript = test.Arguments.OfType<Transcript>().FirstOrDefault();
+        return Of(ClauseAttribute.ClausesOf(attribute.Ids, transcript), test.Arguments, attribute.NotBefore);
     }
 
     public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-");
@@ -77,7 +133,7 @@ public static class Stages
     private static IEnumerable<Clause> ClausesOf(int stage) =>
         ProtocolSpecification.Clauses.Values.Where(clause => Of(clause) == stage
             && (IsOfClients(clause) ? RunSettings.TestsClient
-                : RunSettings.TestsServer || stage is 2 or 3 or 4 or 9 or 10 or > 11));
+                : RunSettings.TestsServer || stage is List or Get or Put || stage >= FirstOptional && stage != 11));
 
     public static int? After(int stage) =>
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()
@@ -86,8 +142,14 @@ public static class Stages
     // §4.1 to §4.5, §6: where a stage's sentences stand, and the one that is broken.
     public static string Sections(int stage, Clause? broken = null)
     {
-        var clauses = ClausesOf(stage).Concat(broken is null ? [] : [broken]).OrderBy(clause => clause.Line);
-        var sections = clauses.Select(clause => clause.Section).Distinct().ToArray();
+        var clauses = ClausesOf(stage).Concat(broken is null ? [] : [broken]).ToArray();
+        if (clauses.Length == 0)
+        {
+            return "";
+        }
+
+        var sections = All[stage].Reads.Concat(clauses.Select(clause => clause.Section)).Distinct()
+            .OrderBy(section => double.Parse(section, CultureInfo.InvariantCulture)).ToArray();
         var parts = new List<string>();
         for (int i = 0; i < sections.Length; i++)
         {
@@ -105,5 +167,7 @@ public static class Stages
     }
 
     private static bool IsNext(string one, string other) =>
-        one.Split('.') is [var chapter, var part] && other == $"{chapter}.{int.Parse(part) + 1}";
+        one.Split('.') is [var chapter, var part]
+            ? other == $"{chapter}.{int.Parse(part, CultureInfo.InvariantCulture) + 1}"
+            : other == $"{int.Parse(one, CultureInfo.InvariantCulture) + 1}";
 }

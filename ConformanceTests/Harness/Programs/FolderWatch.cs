@@ -10,9 +10,13 @@ namespace ConformanceTests.Harness.Programs;
 /// </summary>
 public sealed class FolderWatch : IDisposable
 {
+    /// <summary>The word for a change of a file's time or of its rights.</summary>
+    public const string AttributesChanged = "given another time or other rights";
+
     private static readonly (uint Bit, string Word)[] _words =
     [
-        (0x002, "written"), (0x040, "renamed away"), (0x080, "renamed to"), (0x100, "created"), (0x200, "removed"),
+        (0x002, "written"), (0x004, AttributesChanged), (0x040, "renamed away"), (0x080, "renamed to"),
+        (0x100, "created"), (0x200, "removed"),
     ];
 
     private readonly int _handle;

@@ -204,7 +204,7 @@ public static class TranscriptPlayer
             "no other request, and no other connection")
         {
             HintName = "gives up at unsupported",
-            Sentence = "CLI-7",
+            Sentence = "CLI-13",
             IsAdvice = true,
             Talks = [talk],
             Hint = "this server knows no options, as it may (CONF-1): ask again without them, or there is nothing "

@@ -13,7 +13,8 @@ public sealed partial record Clause(string Id, Level Level, int Line, string Tex
 
     [GeneratedRegex(@"(.{1,100})(?: +|$)")] private static partial Regex Wrapped();
 
-    public bool IsExtension => Id.Split('-')[0] is "DIGEST" or "OFFSET" or "STATUS" or "AHEAD" or "SEAL";
+    /// <summary>The optional feature that the paragraph belongs to (§15), or null.</summary>
+    public string? Feature => ProtocolTables.Features.FirstOrDefault(row => row.Clauses.Contains(Id))?.Name;
 
     public string Section { get; init; } = "";          // 4.5
 }

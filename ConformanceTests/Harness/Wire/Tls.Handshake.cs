@@ -83,6 +83,19 @@ public sealed partial class Tls
         _sending = _next;
     }
 
+    // The same, and data of the conversation right after it, in one piece.
+    public void SendProofWithData(KeyAndCertificate me, ReadOnlySpan<byte> data)
+    {
+        List<byte> all = [.. Proof(me).SelectMany(message => Record(Handshake, message))];
+        _sending = _next;
+        for (int at = 0; at < data.Length; at += MostInRecord)
+        {
+            all.AddRange(Record(Data, data[at..Math.Min(at + MostInRecord, data.Length)]));
+        }
+
+        Write(all.ToArray());
+    }
+
     // The messages themselves, so that somebody can spoil one before it is sealed.
     public IEnumerable<byte[]> Proof(KeyAndCertificate? me)
     {
