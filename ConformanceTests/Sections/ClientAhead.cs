@@ -32,14 +32,18 @@ public sealed class ClientAhead : ClientFixture
     }
 
     // Four pictures for a client.  It need not take several files, nor send any of them ahead; then this is not for it.
-    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWithFour()
+    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWithFour() =>
+        RunWith([1000, 1001, 1002, 1003]);
+
+    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWith(int[] sizes)
     {
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < sizes.Length; i++)
         {
-            Give($"{i}.png", Notation.Bytes(1000 + i));
+            Give($"{i}.png", Notation.Bytes(sizes[i]));
         }
 
-        var client = Run("PUT", "0.png", "1.png 2.png 3.png");
+        string others = string.Join(' ', Enumerable.Range(1, sizes.Length - 1).Select(i => $"{i}.png"));
+        var client = Run("PUT", "0.png", others);
         bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
 
         Eventually(() => client.HasEnded || Comes(50_000), "the client neither connects nor ends");
@@ -126,5 +130,49 @@ public sealed class ClientAhead : ClientFixture
 
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
+    // What the client sends after its first file, without an answer. A client that waits for its go-ahead sends no block.
+    private static List<byte[]> ReceiveUnanswered(ProtocolConnection wire, Upload first)
+    {
+        bool Comes() => wire.HasMore || wire.Socket.Poll(RunSettings.Milliseconds(1_000) * 1000, SelectMode.SelectRead);
+
+        wire.Send("OK\n");
+        ReceiveBlock(wire, first);
+        wire.Send("OK\n");
+        var blocks = new List<byte[]>();
+        while (Comes() && !wire.IsAtItsEnd)
+        {
+            var upload = ReceiveRequest(wire);
+            if (!Comes())
+            {
+                break;
+            }
+
+            blocks.Add(ReceiveBlock(wire, upload));
+        }
+
+        return blocks;
+    }
+
+    [Test, Clause("AHEAD-4")]
+    public void Client_sends_only_small_files_without_waiting()
+    {
+        const int Large = 4 << 20;
+        var (client, wire, first) = RunWith([1000, Large, 1001, 1002, Large]);
+        var blocks = ReceiveUnanswered(wire, first);
+        Demand(blocks.All(block => block.Length < Large), $"the go-ahead waited for before a file of {Large} bytes",
+            "its block, which is sent in vain if the server refuses the file");
+        client.Kill();
+    }
+
+    [Test, Clause("AHEAD-5")]
+    public void Client_leaves_no_more_PUTs_unanswered_than_allowed()
+    {
+        int most = Limits.AheadRequests;
+        var (client, wire, first) = RunWith([.. Enumerable.Repeat(100, most + 72)]);
+        int count = ReceiveUnanswered(wire, first).Count;
+        Demand(count <= most, $"at most {most} PUTs without an answer", $"{count}");
+        client.Kill();
     }
 }

@@ -1,4 +1,6 @@
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
@@ -44,5 +46,50 @@ public sealed class KeyFiles : SealedFixture
         using var again = Dial(next);
         again.Tls.AsClient(new KeyAndCertificate(certificate.RawData, key));
         again.List();
+    }
+
+    private static readonly (string What, Func<string> Text, string Mode)[] _unfit =
+    [
+        ("a key that others can read",        () => Ours.Pem, "644"),
+        ("a key that the group can write",    () => Ours.Pem, "620"),
+        ("a key on another curve",            () => OtherKey(ECCurve.NamedCurves.nistP384), "600"),
+        ("an RSA key",                        () => RSA.Create(2048).ExportPkcs8PrivateKeyPem(), "600"),
+        ("text without a key",                () => "no key\n", "600"),
+        ("an empty file",                     () => "", "600"),
+        ("a certificate without its key",     () => Ours.Pem[Ours.Pem.IndexOf("-----BEGIN CERTIFICATE")..], "600"),
+    ];
+
+    private static string OtherKey(ECCurve curve)
+    {
+        using var key = ECDsa.Create(curve);
+        return key.ExportPkcs8PrivateKeyPem();
+    }
+
+    private static IEnumerable<string> Unfit() => _unfit.Select(row => row.What);
+
+    [TestCaseSource(nameof(Unfit)), Clause("SEAL-8")]
+    public void Server_refuses_a_key_file_that_is(string what)
+    {
+        if (OperatingSystem.IsWindows() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs the rights of Unix");
+            return;
+        }
+
+        var (_, text, mode) = _unfit.Single(row => row.What == what);
+        string path = Path.Combine(NewFolder("key"), "unfit.key");
+        File.WriteAllText(path, text());
+        File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(mode, 8));
+        bool isServing = true;
+        try
+        {
+            Start(key: path);
+        }
+        catch (Violation)
+        {
+            isServing = false;                          // it has ended, as it should
+        }
+
+        Demand(!isServing, $"the end of a server that is given {what}", "it listens");
     }
 }

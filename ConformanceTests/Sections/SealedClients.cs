@@ -307,6 +307,25 @@ public sealed class SealedClients : ClientFixture
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
+    [Test, Clause("SEAL-8", "CLI-5")]
+    public void Client_refuses_a_key_file_that_others_can_read([Values("644", "660")] string mode)
+    {
+        if (OperatingSystem.IsWindows() || RunSettings.OnWindows)
+        {
+            Skip.Because("needs the rights of Unix");
+            return;
+        }
+
+        string path = PathOf("open.key");
+        _ours.WriteTo(path);
+        File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(mode, 8));
+        var client = Start("LIST", key: path);
+        Eventually(() => client.HasEnded || Listener.Poll(20_000, SelectMode.SelectRead), "it neither connects nor ends");
+        bool connects = Listener.Poll(0, SelectMode.SelectRead);
+        Demand(!connects, $"no connection: the key file has the mode {mode}", "one");
+        Assert.That(client.WaitForExit(), Is.Not.Zero);
+    }
+
     [Test, Clause("SEAL-1")]
     public void A_client_makes_no_key_file()
     {
