@@ -15,7 +15,7 @@ public sealed class Blocks : ServerFixture
     ];
 
     [TestCaseSource(nameof(_sizes)), Clause("BLOCK-1", "PUT-2", "GET-1")]
-    public void Octets_go_up_and_come_back_unchanged(int size)
+    public void Server_stores_and_returns_the_same_bytes(int size)
     {
         var wire = Connect();
         var picture = Notation.Bytes(size);
@@ -26,7 +26,7 @@ public sealed class Blocks : ServerFixture
     }
 
     [Test, Clause("BLOCK-1")]
-    public void Nothing_in_a_block_is_a_mark()
+    public void Server_does_not_interpret_the_content_of_a_block()
     {
         byte[] marks =
         [
@@ -42,7 +42,7 @@ public sealed class Blocks : ServerFixture
     }
 
     [Test, Clause("BLOCK-1", "CONN-3")]
-    public void Request_block_and_next_request_in_one_piece()
+    public void Server_accepts_request_block_and_next_request_in_one_piece()
     {
         var wire = Connect();
         var picture = Notation.Bytes(50);
@@ -58,7 +58,7 @@ public sealed class Blocks : ServerFixture
     ];
 
     [TestCaseSource(nameof(_lies)), Clause("BLOCK-2", "PUT-5", "CLOSE-1")]
-    public void A_length_beyond_the_limit(ulong length)
+    public void Server_answers_too_large_to_a_length_above_the_limit(ulong length)
     {
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
@@ -70,14 +70,14 @@ public sealed class Blocks : ServerFixture
     }
 
     [Test, Clause("BLOCK-4", "P7")]
-    public void Many_large_lengths_and_few_octets_cost_nothing()
+    public void Server_reserves_no_disk_space_for_announced_lengths([Values(1 << 30, 100 << 20, 4 << 20)] int length)
     {
         var wires = Enumerable.Range(0, 40).Select(_ => Connect()).ToArray();
         for (int i = 0; i < wires.Length; i++)
         {
             wires[i].Send($"PUT|{i}.png\n");
             wires[i].Expect("OK\n");
-            wires[i].Send([.. Notation.U64(1 << 30), .. Notation.Bytes(10)]);
+            wires[i].Send([.. Notation.U64((ulong)length), .. Notation.Bytes(10)]);
         }
 
         Assert.That(Connect().List(), Is.Empty);
@@ -95,7 +95,7 @@ public sealed class Blocks : ServerFixture
     }
 
     [Test, Clause("BLOCK-3", "DIGEST-2")]
-    public void A_digest_stands_behind_the_block_and_is_no_part_of_it()
+    public void Server_reads_the_digest_after_the_block_and_does_not_store_it()
     {
         var wire = Connect(Delivery.ThreeOctets);
         var picture = Notation.Bytes(77);

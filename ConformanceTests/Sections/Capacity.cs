@@ -58,7 +58,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9", "CLOSE-1")]
-    public void A_hundred_are_served_and_the_next_is_told_busy()
+    public void Server_answers_busy_to_client_number_101()
     {
         var server = Start();                           // which nobody has told another limit
         var wires = Fill(server, 100);
@@ -76,7 +76,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("CLOSE-1", "P9")]
-    public void Busy_is_read_by_a_client_that_spoke_first()
+    public void Server_answers_busy_to_a_client_that_has_sent_requests()
     {
         var server = StartWithFew(out int limit);
         var running = Fill(server, limit);
@@ -102,7 +102,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9")]
-    public void A_place_is_free_again_when_its_client_has_left([Values] Leaving how)
+    public void Server_frees_the_place_of_a_client_that_has_left([Values] Leaving how)
     {
         var server = StartWithFew(out int limit);
         server.Has("big.png", Notation.Bytes(16 << 20));
@@ -166,7 +166,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9", "CLOSE-1")]
-    public void A_connection_on_its_way_out_takes_no_place()
+    public void Server_does_not_count_a_closing_connection_as_a_client()
     {
         var server = StartWithFew(out int limit);
         var wires = Fill(server, limit);
@@ -178,7 +178,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9", "CLOSE-1")]
-    public void Those_turned_away_take_no_place()
+    public void Server_does_not_count_a_rejected_connection_as_a_client()
     {
         var server = StartWithFew(out int limit);
         var wires = Fill(server, limit);
@@ -197,7 +197,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9", "P6")]
-    public void Running_transfers_do_not_notice_those_turned_away()
+    public void Server_continues_transfers_while_it_rejects_clients()
     {
         var server = StartWithFew(out int limit);
         var picture = Notation.Bytes(24 << 20);
@@ -236,7 +236,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9")]
-    public void Descriptors_are_given_back()
+    public void Server_closes_its_files_and_sockets()
     {
         if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
         {
@@ -286,7 +286,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9", "ERR-2")]
-    public void Descriptors_are_given_back_however_a_request_ends()
+    public void Server_closes_its_files_after_refused_requests()
     {
         if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
         {
@@ -342,7 +342,7 @@ public sealed class Capacity : ServerFixture
     }
 
     [Test, Clause("P9", "P11")]
-    public void Out_of_descriptors_it_goes_on_and_who_waits_is_served_later()
+    public void Server_continues_without_free_descriptors_and_serves_waiting_clients_later()
     {
         if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
         {
@@ -441,7 +441,7 @@ public sealed class Capacity : ServerFixture
     private static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
 
     [Test, Clause("STATUS-3", "P9")]
-    public void A_connection_that_was_turned_away_is_not_shown()
+    public void Server_does_not_show_rejected_connections_in_STATUS()
     {
         var server = StartWithFew(out int limit);
         var wires = Fill(server, limit);

@@ -63,7 +63,7 @@ public sealed class ClientAhead : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "AHEAD-1")]
-    public void Four_files_for_a_server_that_takes_them_ahead()
+    public void Client_sends_four_files_to_a_server_that_knows_ahead()
     {
         var (client, wire, next) = RunWithFour();
         for (int i = 0; i < 4; i++)
@@ -82,7 +82,7 @@ public sealed class ClientAhead : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-7", "CONF-1")]
-    public void No_block_before_the_first_go_ahead_and_none_behind_a_refusal_of_the_option()
+    public void Client_sends_no_block_before_the_first_go_ahead_or_after_unsupported()
     {
         var (client, wire, next) = RunWithFour();
         var stored = new HashSet<string>();
@@ -114,7 +114,7 @@ public sealed class ClientAhead : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-5")]
-    public void A_refusal_behind_a_block_is_a_failure_of_that_file_alone()
+    public void Client_continues_with_the_next_file_after_a_refused_block()
     {
         var (client, wire, next) = RunWithFour();
         for (int i = 0; i < 4; i++)

@@ -7,7 +7,7 @@ namespace ConformanceTests.Sections;
 public sealed class ClientDeadlines : ClientFixture
 {
     [Test, Clause("CLI-9")]
-    public void A_server_that_says_nothing_is_given_up()
+    public void Client_gives_up_if_the_server_sends_nothing()
     {
         var client = Run("LIST");
         var wire = Accept();

@@ -8,7 +8,7 @@ namespace ConformanceTests.Sections;
 public sealed class ClientList : ClientFixture
 {
     [Test, Clause("CLI-5", "LIST-1")]
-    public void A_listing_cut_short_is_a_failure([Values(0, 4, 8, 9, 38, 39, 69)] int octets)
+    public void Client_fails_if_the_connection_ends_inside_a_listing([Values(0, 4, 8, 9, 38, 39, 69)] int octets)
     {
         var client = Run("LIST");
         var wire = Accept();
@@ -22,7 +22,7 @@ public sealed class ClientList : ClientFixture
     }
 
     [Test, Clause("CLI-3", "CLI-13")]
-    public void A_server_that_supports_nothing_is_not_asked_for_ever()
+    public void Client_gives_up_if_the_plain_request_is_unsupported_too()
     {
         var client = Run("GET", "cat.png");
         int asked = 0;
@@ -44,7 +44,7 @@ public sealed class ClientList : ClientFixture
     }
 
     [Test, Clause("CLI-5", "CLI-3")]
-    public void A_listing_that_is_refused_is_a_failure_and_nothing_to_wait_for(
+    public void Client_fails_at_once_if_LIST_is_refused(
         [Values("storage", "tired", "unsupported")] string code)
     {
         var client = Run("LIST");
@@ -54,8 +54,89 @@ public sealed class ClientList : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
+    // Whatever the text says: for these codes there is nothing to ask again.
+    [Test, Clause("CLI-3", "CLI-5")]
+    public void Client_acts_on_the_code_whatever_the_text_says(
+        [Values("LIST", "GET", "PUT")] string verb,
+        [Values("ER|not-found|unsupported", "ER|tired|OK", "ER|storage|ER|unsupported|x", "ER|exists|not-found",
+            "ER|denied|this is unsupported here, ask without options", "ER|x-new-code|")] string reply)
+    {
+        if (verb == "PUT")
+        {
+            Give("cat.png", Notation.Bytes(9));
+        }
+
+        var client = Run(verb, verb == "LIST" ? null : "cat.png");
+        var wire = Accept();
+        if (verb == "LIST")
+        {
+            wire.Expect("LIST\n");
+        }
+        else
+        {
+            Takes(wire, $"{verb}|cat.png");
+        }
+
+        wire.Send(reply + "\n");
+        wire.ExpectEnd();                               // no further request, and no block
+        int exit = client.WaitForExit();
+        Demand(exit != 0, $"exit code other than 0 after {reply}", "exit code 0");
+        Demand(!Listener.Poll(0, SelectMode.SelectRead), "no second connection", "one");
+    }
+
+    [Test, Clause("CLI-13", "CLI-3")]
+    public void Client_asks_again_after_unsupported_whatever_the_text_says(
+        [Values("", "OK", "not-found", "ER|not-found|x")] string text)
+    {
+        var client = Run("GET", "cat.png");
+        var wire = Accept();
+        string line = wire.ReceiveLine("GET|cat.png\\n");
+        for (int options = 4; options > 0 && line != "GET|cat.png"; options--)
+        {
+            wire.Send($"ER|unsupported|{text}\n");
+            line = wire.ReceiveLine("GET|cat.png\\n");
+        }
+
+        Demand(line == "GET|cat.png", "GET|cat.png\\n, without options, in the end", $"{line}\\n");
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8))]);
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+    }
+
+    // Only for a client that takes several files.
+    [Test, Clause("CLI-3", "PUT-2")]
+    public void Client_continues_with_the_next_file_after_an_unknown_code([Values("tired", "x-new-code")] string code)
+    {
+        foreach (string name in (string[])["0.png", "1.png", "2.png"])
+        {
+            Give(name, Notation.Bytes(9));
+        }
+
+        var client = Run("PUT", "0.png", "1.png 2.png");
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        Eventually(() => client.HasEnded || Comes(50_000), "the client neither connects nor ends");
+        if (!Comes(0))
+        {
+            Assert.Ignore("not offered: the client takes one file");
+        }
+
+        var wire = Accept();
+        Takes(wire, "PUT|0.png");
+        wire.Send($"ER|{code}|not this one\n");
+        foreach (string name in (string[])["1.png", "2.png"])
+        {
+            bool digest = Takes(wire, $"PUT|{name}");   // on the same connection
+            wire.Send("OK\n");
+            wire.ExpectOctets(Block(Notation.Bytes(9), digest));
+            wire.Send("OK\n");
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
+    }
+
     [Test, Clause("CLI-2")]
-    public void A_reply_line_that_never_ends_is_given_up()
+    public void Client_gives_up_on_a_reply_line_without_an_end()
     {
         var client = Run("LIST");
         var wire = Accept();
@@ -65,7 +146,7 @@ public sealed class ClientList : ClientFixture
     }
 
     [Test, Clause("CLI-5", "LIST-1")]
-    public void A_listing_is_shown([Values(2, 3000)] int count)
+    public void Client_prints_the_names_of_a_listing([Values(2, 3000)] int count)
     {
         string[] names = [.. Enumerable.Range(1, count - 1).Select(i => $"cat-{i}.png"), "x.y.JPG"];
         var client = Run("LIST");
@@ -82,7 +163,7 @@ public sealed class ClientList : ClientFixture
     }
 
     [Test, Clause("CLI-2")]
-    public void A_listing_that_does_not_fill_its_block()
+    public void Client_fails_if_the_last_line_of_a_listing_has_no_LF()
     {
         var client = Run("LIST");
         var wire = Accept();

@@ -12,7 +12,7 @@ public sealed class ClientPut : ClientFixture
     // ---- failures that a client must not take for success ----
 
     [Test, Clause("CLI-5", "PUT-2")]
-    public void An_upload_without_a_last_reply_is_a_failure([Values(0, 1, 2, 3)] int stage)
+    public void Client_fails_if_an_upload_gets_no_last_reply([Values(0, 1, 2, 3)] int stage)
     {
         Give("cat.png", Notation.Bytes(5000));
         var client = Run("PUT", "cat.png");
@@ -41,7 +41,7 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-8", "CLI-5")]
-    public void An_OK_before_all_was_sent_is_no_success()
+    public void Client_fails_if_OK_arrives_before_all_bytes_were_sent()
     {
         Give("big.png", Notation.Bytes(40 << 20));
         Listener.ReceiveBufferSize = 1 << 16;
@@ -61,7 +61,7 @@ public sealed class ClientPut : ClientFixture
     private static readonly int[] _sizes = [8, 9, 1024, 65_535, 65_536, 65_537, 131_072, 1 << 20, (48 << 20) + 1];
 
     [TestCaseSource(nameof(_sizes)), Clause("PUT-2", "BLOCK-1", "CLI-5")]
-    public void A_file_of_any_size_goes_up_whole(int size)
+    public void Client_uploads_files_of_any_size_completely(int size)
     {
         var picture = Notation.Bytes(size);
         Give("cat.png", picture);
@@ -82,8 +82,8 @@ public sealed class ClientPut : ClientFixture
     }
 
     // A client may also have read all of it before.
-    [Test, Clause("BLOCK-1", "CLI-5")]
-    public void A_file_that_becomes_shorter_while_it_goes_up_is_not_made_up()
+    [Test, Clause("BLOCK-1", "CLI-5", NotBefore = Stages.ManyClients)]
+    public void Client_ends_the_connection_if_the_file_shrinks_during_the_upload()
     {
         var picture = Notation.Bytes(30 << 20);
         Give("big.png", picture);
@@ -103,8 +103,8 @@ public sealed class ClientPut : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    [Test, Clause("BLOCK-1", "PUT-3")]
-    public void A_file_that_becomes_longer_while_it_goes_up_is_sent_as_long_as_was_said()
+    [Test, Clause("BLOCK-1", "PUT-2", NotBefore = Stages.ManyClients)]
+    public void Client_sends_the_announced_length_if_the_file_grows_during_the_upload()
     {
         var picture = Notation.Bytes(30 << 20);
         Give("big.png", picture);
@@ -138,8 +138,8 @@ public sealed class ClientPut : ClientFixture
 
     // One receive is not one message.  Each piece is there for a while before the next one comes: a client that takes
     // what one receive brings for all of it has nothing else to take.
-    [Test, Clause("GET-1", "CONN-3", "CLI-5")]
-    public void A_message_may_come_in_pieces([Values("LIST", "GET", "PUT")] string verb)
+    [Test, Clause("CONN-3", "CLI-5")]
+    public void Client_accepts_messages_in_pieces([Values("LIST", "GET", "PUT")] string verb)
     {
         void Send(ProtocolConnection wire, byte[] octets, params int[] cuts)
         {
@@ -210,7 +210,7 @@ public sealed class ClientPut : ClientFixture
         ["ER|exists|it is here", "ER|storage|the disk is full", "ER|tired|a new code", "OK?", "HELLO"];
 
     [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
-    public void An_upload_that_is_refused_in_the_end_is_a_failure(string reply)
+    public void Client_fails_if_the_upload_is_refused_after_its_block(string reply)
     {
         Give("cat.png", Notation.Bytes(5000));
         var client = Run("PUT", "cat.png");
@@ -224,7 +224,7 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-5", "CLOSE-3")]
-    public void Turned_away_unasked_is_a_failure([Values("LIST", "GET", "PUT")] string verb)
+    public void Client_fails_when_it_receives_busy_before_its_request([Values("LIST", "GET", "PUT")] string verb)
     {
         Give("dog.png", Notation.Bytes(5000));
         var client = Run(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
@@ -239,7 +239,7 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-1", "PUT-3")]
-    public void No_block_before_the_go_ahead_and_none_after_a_refusal(
+    public void Client_sends_no_block_before_the_go_ahead_or_after_a_refusal(
         [Values("exists", "bad-name", "denied", "storage", "tired", "too-large", "busy", "internal")] string code)
     {
         Give("cat.png", Notation.Bytes(5000));
@@ -252,7 +252,7 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-12")]
-    public void A_put_goes_under_the_last_component_of_its_path([Values("holiday", "holiday/2026/may")] string folder)
+    public void Client_uploads_under_the_last_component_of_the_path([Values("holiday", "holiday/2026/may")] string folder)
     {
         Directory.CreateDirectory(PathOf(folder));
         Give($"{folder}/cat.png", Notation.Bytes(9));
@@ -267,7 +267,7 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-7", "DIGEST-2")]
-    public void Corrupt_is_a_failure()
+    public void Client_fails_if_the_server_answers_corrupt()
     {
         Give("cat.png", Notation.Bytes(9));
         var client = Run("PUT", "cat.png");
@@ -280,7 +280,7 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-8")]
-    public void The_reply_to_an_upload_that_is_not_wanted_is_read()
+    public void Client_reads_the_reply_that_interrupts_its_upload()
     {
         Give("big.png", Notation.Bytes(40 << 20));
         var client = Run("PUT", "big.png");

@@ -75,7 +75,7 @@ public sealed class ClientResume : ClientFixture
     }
 
     [Test, Clause("CLI-10", "OFFSET-1")]
-    public void A_cut_download_is_gone_on_with()
+    public void Client_resumes_an_interrupted_download()
     {
         var (client, wire, at, ok) = GoOnWithACutDownload();
         wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
@@ -88,7 +88,7 @@ public sealed class ClientResume : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-7")]
-    public void A_file_that_has_changed_since_is_not_joined([Values] bool longer)
+    public void Client_does_not_join_the_parts_of_different_files([Values] bool longer)
     {
         var (client, wire, at, ok) = GoOnWithACutDownload();
         using var watch = new FolderWatch(Folder);
@@ -106,7 +106,7 @@ public sealed class ClientResume : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-4")]
-    public void What_is_cut_again_is_no_file([Values(0, 100)] int octets)
+    public void Client_shows_no_file_if_the_resumed_download_is_interrupted_too([Values(0, 100)] int octets)
     {
         var (client, wire, at, ok) = GoOnWithACutDownload();
         using var watch = new FolderWatch(Folder);
@@ -117,7 +117,7 @@ public sealed class ClientResume : ClientFixture
     }
 
     [Test, Clause("CLI-10", "OFFSET-2")]
-    public void A_refused_offset_joins_nothing([Values("bad-offset", "unsupported")] string code)
+    public void Client_starts_over_or_fails_if_the_offset_is_refused([Values("bad-offset", "unsupported")] string code)
     {
         var (client, wire, _, _) = GoOnWithACutDownload();
         wire.Send($"ER|{code}|not from there\n");

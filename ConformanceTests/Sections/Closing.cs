@@ -10,7 +10,7 @@ namespace ConformanceTests.Sections;
 public sealed class Closing : ServerFixture
 {
     [Test, Clause("CLOSE-1", "PUT-5")]
-    public void A_reply_survives_the_upload_that_it_refuses()
+    public void Server_sends_too_large_so_that_it_arrives_during_the_upload()
     {
         foreach (string option in Extensions.Missing("AHEAD-1") is null ? (string[])["", "|ahead"] : [""])
         {
@@ -29,7 +29,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void Octets_behind_a_request_that_closes_do_not_eat_the_reply()
+    public void Server_sends_bad_request_so_that_it_arrives_when_more_bytes_follow()
     {
         for (int i = 0; i < 50; i++)
         {
@@ -40,7 +40,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void Behind_its_last_word_it_reads_on([Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
+    public void Server_keeps_reading_after_a_closing_reply([Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
     {
         for (int i = 0; i < 5; i++)
         {
@@ -68,7 +68,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void Behind_its_last_word_it_waits_for_two_seconds_and_no_longer()
+    public void Server_closes_2_s_after_a_closing_reply()
     {
         var wire = Dismissed();
         int most = RunSettings.Milliseconds(12_000);
@@ -83,7 +83,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void Behind_its_last_word_it_drops_a_mebibyte_and_no_more()
+    public void Server_discards_at_most_1_MiB_after_a_closing_reply()
     {
         const int Most = 64 << 20;                      // kernels on both sides hold a few MiB more
         var wire = Dismissed();
@@ -106,7 +106,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void A_last_reply_behind_a_large_block_arrives()
+    public void Server_sends_a_large_block_completely_before_a_closing_reply()
     {
         // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
         var picture = Notation.Bytes(3 << 20);
@@ -125,7 +125,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-5", "P1")]
-    public void An_upload_cut_at_every_stage_leaves_nothing()
+    public void Server_stores_nothing_if_the_client_leaves_inside_an_upload()
     {
         byte[] all = [.. Notation.U64(20), .. Notation.Bytes(20)];
         for (int cut = 0; cut < all.Length; cut++)
@@ -145,7 +145,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-5", "DIGEST-2", "P4")]
-    public void An_upload_cut_inside_its_digest_leaves_nothing([Values(0, 1, 31)] int octets)
+    public void Server_stores_nothing_if_the_client_leaves_inside_the_digest([Values(0, 1, 31)] int octets)
     {
         var wire = Connect();
         wire.Send("PUT|cat.png|digest=sha256\n");
@@ -160,7 +160,7 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-3")]
-    public void The_server_says_nothing_first()
+    public void Server_sends_nothing_before_the_first_request()
     {
         var silent = Connect();
         for (int i = 0; i < 10; i++)

@@ -11,7 +11,7 @@ public sealed class Connections : ServerFixture
     private static readonly byte[] _cat = Notation.Bytes(300);
 
     [Test, Clause("P6", "CONN-1")]
-    public void Connections_are_served_in_whatever_order_they_speak()
+    public void Server_answers_whichever_connection_sends_first()
     {
         // A server that handles one connection after the other would answer the first accepted first:
         // so the last speaks first.
@@ -22,8 +22,8 @@ public sealed class Connections : ServerFixture
         }
     }
 
-    [Test, Clause("CONN-1")]
-    public void A_hundred_requests_on_one_connection()
+    [Test, Clause("CONN-1", "GET-1")]
+    public void Server_answers_a_hundred_requests_on_one_connection()
     {
         Server.Has("cat.png", _cat);
         var wire = Connect();
@@ -33,8 +33,8 @@ public sealed class Connections : ServerFixture
         }
     }
 
-    [Test, Clause("CONN-2")]
-    public void Ten_requests_in_one_send_are_answered_without_further_input()
+    [Test, Clause("CONN-2", "GET-1")]
+    public void Server_answers_ten_pipelined_requests_without_further_input()
     {
         Server.Has("cat.png", _cat);
         var wire = Connect();
@@ -46,8 +46,8 @@ public sealed class Connections : ServerFixture
         }
     }
 
-    [Test, Clause("CONN-2")]
-    public void A_thousand_requests_before_the_first_answer_is_read()
+    [Test, Clause("CONN-2", "LIST-1")]
+    public void Server_answers_a_thousand_requests_sent_before_the_first_answer_is_read()
     {
         for (int i = 0; i < 20; i++)
         {
@@ -66,11 +66,11 @@ public sealed class Connections : ServerFixture
         Assert.That(sending.Wait(RunSettings.Patience));
     }
 
-    [Test, Clause("CONN-3")]
-    public void A_message_may_end_anywhere_in_a_piece() => CutAnywhere("", []);
+    [Test, Clause("CONN-3", "PUT-2", NotBefore = Stages.ManyClients)]
+    public void Server_accepts_a_message_split_at_any_byte() => CutAnywhere("", []);
 
     [Test, Clause("DIGEST-2", "CONN-3")]
-    public void A_digest_may_end_anywhere_in_a_piece() =>
+    public void Server_accepts_a_digest_split_at_any_byte() =>
         CutAnywhere("|digest=sha256", SHA256.HashData(Notation.Bytes(9)));
 
     // Request, block and the next request, cut in two at every octet.
@@ -93,7 +93,7 @@ public sealed class Connections : ServerFixture
     }
 
     [Test, Clause("P6", "CONN-4")]
-    public void Connecting_and_leaving_disturbs_nobody()
+    public void Server_continues_when_clients_connect_and_leave()
     {
         var stays = Connect();
         for (int i = 0; i < 50; i++)
@@ -104,8 +104,8 @@ public sealed class Connections : ServerFixture
         Assert.That(stays.List(), Is.Empty);
     }
 
-    [Test, Clause("CONN-4")]
-    public void A_large_file_arrives_whole_after_a_half_close([Values(0, 1500)] int rest)
+    [Test, Clause("CONN-4", "GET-1")]
+    public void Server_sends_a_large_file_completely_after_a_half_close([Values(0, 1500)] int rest)
     {
         var big = Notation.Bytes(16 << 20);
         Server.Has("big.png", big);

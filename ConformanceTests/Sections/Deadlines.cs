@@ -16,7 +16,7 @@ public sealed class Deadlines : ServerFixture
             clock.Elapsed.TotalSeconds, Is.InRange(atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0));
 
     [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
-    public void A_request_line_that_dribbles_buys_no_time([Values] bool comesWithTheOneBefore, [Values] bool dribbles)
+    public void Server_ends_a_slow_request_line_10_s_after_its_first_byte([Values] bool comesWithTheOneBefore, [Values] bool dribbles)
     {
         var wire = Connect();
         wire.Send(comesWithTheOneBefore ? "LIST\nX" : "LIST\n");
@@ -48,7 +48,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-1")]
-    public void A_line_that_waits_behind_a_block_has_its_time_after_it()
+    public void Server_starts_the_deadline_of_a_pipelined_line_after_the_block_before_it()
     {
         var picture = Notation.Bytes(16 << 20);
         Server.Has("big.png", picture);
@@ -63,7 +63,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-1", "P6")]
-    public void Half_a_line_holds_up_nobody()
+    public void Server_answers_others_while_a_line_is_incomplete()
     {
         var half = Connect();
         half.Send("LIS");
@@ -77,7 +77,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-2")]
-    public void An_idle_connection_is_let_go([Values] bool hasAsked)
+    public void Server_ends_an_idle_connection_with_timeout([Values] bool hasAsked)
     {
         var server = Start(with: "idle=2");
         var wire = Connect(server);
@@ -93,8 +93,129 @@ public sealed class Deadlines : ServerFixture
         wire.ExpectError("timeout", closes: true);
     }
 
+    // The idle time begins with accept, or when the last reply and its block have been sent, whatever they were.
+    [Test, Clause("LIMIT-2", "P8", "PUT-2")]
+    public void Server_ends_idle_connections_whatever_they_did_before_and_others_do_now()
+    {
+        var server = Start(with: "idle=3");
+        server.Has("cat.png", Notation.Bytes(100));
+        (string What, ProtocolConnection Wire)[] idle =
+            [.. ((string[])["nothing", "LIST", "GET", "PUT", "an ER", "a refused block", "many requests"])
+                .Select(what => (what, Connect(server)))];
+        var busy = Connect(server);
+        byte[] page = [.. "<!DOCTYPE html>"u8];
+        foreach (var (what, wire) in idle)
+        {
+            switch (what)
+            {
+                case "LIST":
+                    wire.List();
+                    break;
+                case "GET":
+                    wire.Get("cat.png");
+                    break;
+                case "PUT":
+                    wire.Put("dog.png", Notation.Bytes(9));
+                    break;
+                case "an ER":
+                    wire.Send("GET|bird.png\n");
+                    wire.ExpectError("not-found");
+                    break;
+                case "a refused block":
+                    wire.Send("PUT|page.png\n");
+                    wire.Expect("OK\n");
+                    wire.Send([.. Notation.U64((ulong)page.Length), .. page]);
+                    wire.ExpectError("bad-type");
+                    break;
+                case "many requests":
+                    wire.Send(string.Concat(Enumerable.Repeat("GET|bird.png\n", 50)));
+                    for (int i = 0; i < 50; i++)
+                    {
+                        wire.ExpectError("not-found");
+                    }
+
+                    break;
+            }
+        }
+
+        // A server that looks at deadlines only when nothing else happens never gets to it.
+        var clock = Stopwatch.StartNew();
+        var waits = idle.ToList();
+        double first = 0;
+        while (waits.Count > 0 && clock.ElapsedMilliseconds < RunSettings.Milliseconds(14_000))
+        {
+            busy.List();
+            if (waits.RemoveAll(one => one.Wire.Socket.Poll(0, SelectMode.SelectRead)) > 0 && first == 0)
+            {
+                first = clock.Elapsed.TotalSeconds;
+            }
+        }
+
+        Demand(waits.Count == 0, "timeout on each connection that has been idle for 3 s, while another client is busy",
+            $"nothing in {clock.Elapsed.TotalSeconds:0} s after {string.Join(", ", waits.Select(one => one.What))}");
+        Demand(first > 2, "no timeout before the 3 s are over", $"one after {first:0.0} s");
+        foreach (var (_, wire) in idle)
+        {
+            wire.ExpectError("timeout", closes: true);
+        }
+
+        busy.List();
+    }
+
+    // Longer than the other deadlines: neither 10 s nor 20 s end it.
+    [Test, Clause("LIMIT-2", "LIST-1")]
+    public void Server_keeps_an_idle_connection_for_its_idle_time_and_no_longer()
+    {
+        const int Idle = 24;
+        var server = Start(with: $"idle={Idle}");
+        ProtocolConnection silent = Connect(server);
+        ProtocolConnection asks = Connect(server);
+        asks.List();
+        var clock = Stopwatch.StartNew();
+        bool early = silent.Socket.Poll((Idle - 2) * 1_000_000, SelectMode.SelectRead);
+        Demand(!early, $"a connection that may be idle for {Idle} s", $"its end after {clock.Elapsed.TotalSeconds:0.0} s");
+        if (clock.Elapsed.TotalSeconds > Idle - 1)
+        {
+            Skip.Because(MachinePaused);
+        }
+
+        asks.List();                                    // which begins its idle time again
+        AssertTimeout(silent, 10_000);
+        var second = Stopwatch.StartNew();
+        Demand(!asks.Socket.Poll((Idle - 8) * 1_000_000, SelectMode.SelectRead),
+            $"{Idle} s from the last reply on", $"the end after {second.Elapsed.TotalSeconds:0.0} s");
+        AssertTimeout(asks, 16_000);
+    }
+
+    private static void AssertTimeout(ProtocolConnection wire, int milliseconds)
+    {
+        bool came = wire.Socket.Poll(RunSettings.Milliseconds(milliseconds) * 1000, SelectMode.SelectRead);
+        Demand(came, "timeout on a connection whose idle time is over", $"nothing for {milliseconds / 1000} s more");
+        wire.ExpectError("timeout", closes: true);
+    }
+
+    // Its 10 s run also while another client is busy all the time.
+    [Test, Clause("LIMIT-1", "P8", "LIST-1")]
+    public void Server_ends_a_slow_line_while_another_client_is_busy()
+    {
+        ProtocolConnection half = Connect();
+        ProtocolConnection busy = Connect();
+        half.Send("LIS");
+        var clock = Stopwatch.StartNew();
+        bool came = false;
+        while (!came && clock.ElapsedMilliseconds < RunSettings.Milliseconds(22_000))
+        {
+            busy.List();
+            came = half.Socket.Poll(0, SelectMode.SelectRead);
+        }
+
+        Demand(came, "timeout 10 s after the first byte of a line, while another client is busy", "nothing in 22 s");
+        AssertTook(clock, 9, 12);
+        half.ExpectError("timeout", closes: true);
+    }
+
     [Test, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
-    public void Who_does_something_is_not_idle()
+    public void Server_does_not_close_active_connections_as_idle()
     {
         // Half a line, an upload and a download that rest, each with a deadline of its own; and who asks now and then.
         var server = Start(with: "idle=3");
@@ -139,7 +260,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-4", "P8", "CLOSE-1")]
-    public void An_upload_that_dribbles_is_cut([Values(1000, 4 << 20)] int atOnce)
+    public void Server_ends_an_upload_that_is_too_slow([Values(1000, 4 << 20)] int atOnce)
     {
         // However much came at once: what counts is what comes now.
         var wire = Connect();
@@ -163,7 +284,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-4", "P8")]
-    public void An_upload_that_stops_is_given_up([Values("no octet", "half a length", "no digest")] string comes)
+    public void Server_ends_an_upload_that_stops([Values("no octet", "half a length", "no digest")] string comes)
     {
         bool digest = comes == "no digest";
         if (digest && Extensions.Missing("DIGEST-2") is { } missing)
@@ -190,7 +311,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-3")]
-    public void A_go_ahead_may_be_used_late()
+    public void Server_accepts_an_upload_that_starts_15_s_after_the_go_ahead()
     {
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
@@ -201,7 +322,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-4", "P8")]
-    public void Lone_replies_that_nobody_takes_have_a_deadline_too()
+    public void Server_closes_a_connection_with_unread_replies()
     {
         var wire = ConnectSlow();
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
@@ -235,7 +356,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-3")]
-    public void An_upload_that_keeps_the_pace_may_last()
+    public void Server_does_not_end_a_slow_upload_that_keeps_the_pace()
     {
         // 100 KiB now, 100 KiB behind the first deadline, and the rest later still: slow, and within its rights.
         var wire = Connect();
@@ -256,7 +377,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-3")]
-    public void The_rest_of_a_block_is_enough_however_late_it_is_taken()
+    public void Server_does_not_end_a_download_whose_rest_is_read_in_time()
     {
         // More than the kernels hold is asked for, and read only when the first deadline is near or past:
         // all of it comes, and no word about time behind it.
@@ -272,7 +393,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-3", "CONN-2")]
-    public void Listings_that_are_taken_late_come_all_the_same()
+    public void Server_sends_all_listings_to_a_client_that_reads_late()
     {
         // More than the kernels hold: the server has to wait for its client, and may not give it up before its time.
         const int Files = 300;
@@ -294,7 +415,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-4", "GET-3", "P8")]
-    public void A_download_that_nobody_reads_is_cut_without_a_word()
+    public void Server_closes_without_a_reply_if_a_download_is_not_read()
     {
         var picture = Notation.Bytes(64 << 20);
         Server.Has("big.png", picture);

@@ -48,8 +48,8 @@ public sealed class Disks : ServerFixture
             });
     }
 
-    [Test, Clause("PUT-6", "PUT-2", "ERR-2")]
-    public void A_full_disk([Values("", "|digest=sha256")] string option)
+    [Test, Clause("PUT-6", "PUT-2", "ERR-2", NotBefore = Stages.ManyClients)]
+    public void Server_answers_storage_when_the_disk_is_full([Values("", "|digest=sha256")] string option)
     {
         if (option != "" && Extensions.Missing("DIGEST-2") is { } missing)
         {
@@ -79,8 +79,8 @@ public sealed class Disks : ServerFixture
         ExpectOnly(server, "cat.png", "dog.png");
     }
 
-    [Test, Clause("PUT-2", "PUT-6")]
-    public void A_disk_that_is_full_at_the_last_octets()
+    [Test, Clause("PUT-2", "PUT-6", NotBefore = Stages.ManyClients)]
+    public void Server_answers_OK_only_for_files_that_fit_on_the_disk()
     {
         // Somewhere there the last write, and only a part of it, has no room.
         var server = Start(folder: SmallFolder("size=1028k"));
@@ -109,7 +109,7 @@ public sealed class Disks : ServerFixture
     }
 
     [Test, Clause("AHEAD-2", "PUT-6")]
-    public void A_disk_without_room_for_what_is_sent_ahead()
+    public void Server_answers_storage_after_the_block_with_ahead()
     {
         var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
         var wire = Connect(server);
@@ -126,7 +126,7 @@ public sealed class Disks : ServerFixture
     }
 
     [Test, Clause("AHEAD-2", "DIGEST-2")]
-    public void A_full_disk_and_a_wrong_digest()
+    public void Server_answers_corrupt_before_storage_with_ahead()
     {
         var server = Start(folder: SmallFolder("size=1m"));
         var wire = Connect(server);
@@ -137,8 +137,8 @@ public sealed class Disks : ServerFixture
         ExpectOnly(server);
     }
 
-    [Test, Clause("PUT-6", "P6")]
-    public void A_disk_that_others_fill_meanwhile()
+    [Test, Clause("PUT-6", "P6", NotBefore = Stages.ManyClients)]
+    public void Server_answers_storage_if_others_fill_the_disk_during_the_upload()
     {
         var server = Start(folder: SmallFolder("size=2m"));
         ProtocolConnection late = Connect(server);
@@ -169,8 +169,8 @@ public sealed class Disks : ServerFixture
         catch (IOException) { }                         // now it is full
     }
 
-    [Test, Clause("PUT-6", "ERR-2")]
-    public void A_disk_that_takes_no_more_files()
+    [Test, Clause("PUT-6", "ERR-2", NotBefore = Stages.ManyClients)]
+    public void Server_answers_storage_when_no_file_can_be_created()
     {
         var server = Start(folder: SmallFolder("size=2m,nr_inodes=24"));
         var wire = Connect(server);
@@ -234,8 +234,8 @@ public sealed class Disks : ServerFixture
         return wire;
     }
 
-    [Test, Clause("GET-3")]
-    public void A_file_that_becomes_shorter_ends_the_block_short([Values(1000, 0, 1 << 20, Large - 1000)] int length)
+    [Test, Clause("GET-3", NotBefore = Stages.ManyClients)]
+    public void Server_ends_the_block_early_if_the_file_shrinks([Values(1000, 0, 1 << 20, Large - 1000)] int length)
     {
         var wire = BeginDownload(out var picture);
         LocalFiles.SetLength(Server.PathOf("big.png"), length);
@@ -251,8 +251,8 @@ public sealed class Disks : ServerFixture
         Connect().List();
     }
 
-    [Test, Clause("GET-3", "BLOCK-1")]
-    public void A_file_that_becomes_longer_is_sent_as_long_as_was_said()
+    [Test, Clause("GET-3", "BLOCK-1", NotBefore = Stages.ManyClients)]
+    public void Server_sends_the_announced_length_if_the_file_grows()
     {
         var wire = BeginDownload(out var picture);
         using (var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write))
@@ -266,7 +266,7 @@ public sealed class Disks : ServerFixture
     }
 
     [Test, Clause("DIGEST-1", "GET-3")]
-    public void A_file_that_becomes_longer_has_the_digest_of_what_was_sent()
+    public void Server_sends_the_digest_of_the_bytes_that_it_sent_if_the_file_grows()
     {
         var wire = BeginDownload(out var picture, "|digest=sha256");
         using (var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write))
@@ -303,8 +303,8 @@ public sealed class Disks : ServerFixture
         }
     }
 
-    [Test, Clause("GET-4", "ERR-1", "ERR-2")]
-    public void A_file_that_cannot_be_read_is_listed_and_refused(
+    [Test, Clause("GET-4", "ERR-1", "ERR-2", NotBefore = Stages.ManyClients)]
+    public void Server_lists_an_unreadable_file_and_answers_storage_to_GET(
         [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
     {
         if (option.StartsWith("|d") && Extensions.Missing("DIGEST-1") is { } noDigest)
@@ -331,8 +331,35 @@ public sealed class Disks : ServerFixture
         Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
     }
 
-    [Test, Clause("PUT-6", "ERR-1")]
-    public void A_folder_that_must_not_be_written_to()
+    // What could be read a moment ago, by this client or another, says nothing about now; and the other way round.
+    [Test, Clause("GET-4", NotBefore = Stages.ManyClients)]
+    public void Server_looks_at_the_permissions_again_at_each_GET([Values(1, 100, 2 << 20)] int size)
+    {
+        var server = StartAsNobody();
+        byte[] picture = Notation.Bytes(size);
+        server.Has("cat.png", picture);
+        var wire = Connect(server);
+        foreach (string mode in (string[])["644", "000", "200", "644", "000"])
+        {
+            SetMode(server.PathOf("cat.png"), mode);
+            Demand(wire.List() is [var line] && line.StartsWith($"cat.png|{size}|"),
+                $"cat.png in the list, its rights are {mode}", "it is not");
+            foreach (var each in (ProtocolConnection[])[wire, Connect(server)])
+            {
+                if (mode == "644")
+                {
+                    Demand(each.Get("cat.png").AsSpan().SequenceEqual(picture), "the bytes of cat.png", "others");
+                    continue;
+                }
+
+                each.Send("GET|cat.png\n");
+                each.ExpectError("storage");
+            }
+        }
+    }
+
+    [Test, Clause("PUT-6", "ERR-1", NotBefore = Stages.ManyClients)]
+    public void Server_answers_storage_if_the_folder_is_not_writable()
     {
         var server = StartAsNobody();
         server.Has("cat.png", Notation.Bytes(10));

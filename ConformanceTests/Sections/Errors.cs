@@ -16,7 +16,7 @@ public sealed class Errors : ServerFixture
     ];
 
     [Test, Clause("ERR-1")]
-    public void The_upper_row_wins()
+    public void Server_sends_the_first_error_that_applies()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
@@ -31,7 +31,7 @@ public sealed class Errors : ServerFixture
     }
 
     [Test, Clause("ERR-1", "OFFSET-2")]
-    public void The_upper_row_wins_with_an_offset()
+    public void Server_sends_the_first_error_that_applies_to_an_offset()
     {
         var wire = Connect();
         wire.Send("GET|dog.png|offset=99999999999999999999\n");
@@ -43,7 +43,7 @@ public sealed class Errors : ServerFixture
     }
 
     [Test, Clause("ERR-2")]
-    public void The_conversation_goes_on_after_each_code_that_says_so()
+    public void Server_continues_after_each_code_that_does_not_close()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();

@@ -12,7 +12,7 @@ public sealed class Gets : ServerFixture
     private static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
 
     [Test, Clause("GET-2", "P10")]
-    public void What_is_not_listed_is_not_there()
+    public void Server_answers_not_found_to_GET_of_an_unlisted_entry()
     {
         HostileFolder.Fill(Server.Folder, NewFolder());
         var wire = Connect();
@@ -25,8 +25,8 @@ public sealed class Gets : ServerFixture
         HostileFolder.ExpectListed(wire.List());
     }
 
-    [Test, Clause("GET-1", "BLOCK-1")]
-    public void A_file_larger_than_what_kernels_buffer()
+    [Test, Clause("GET-1", "BLOCK-1", NotBefore = Stages.ManyClients)]
+    public void Server_sends_a_file_that_is_larger_than_the_kernel_buffers()
     {
         var picture = Notation.Bytes(24 << 20);
         Server.Has("big.png", picture);
@@ -45,7 +45,7 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("DIGEST-1")]
-    public void The_digest_of_a_large_file()
+    public void Server_sends_the_digest_of_a_large_file()
     {
         var picture = Notation.Bytes((5 << 20) + 3);
         Server.Has("big.png", picture);
@@ -59,7 +59,7 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("OFFSET-1", "DIGEST-1")]
-    public void Every_rest_of_a_file([Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
+    public void Server_sends_the_rest_of_a_file_from_any_offset([Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
     {
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
@@ -75,7 +75,7 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("DIGEST-1", "OFFSET-1")]
-    public void The_digest_covers_all_that_is_left_out()
+    public void Server_sends_the_digest_of_the_whole_file_with_an_offset()
     {
         var picture = Notation.Bytes(40 << 20);
         Server.Has("big.png", picture);
@@ -87,7 +87,7 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("OFFSET-1")]
-    public void Far_into_a_file([Values(1L << 31, (1L << 32) + 9)] long offset)
+    public void Server_accepts_offsets_beyond_2_and_4_GiB([Values(1L << 31, (1L << 32) + 9)] long offset)
     {
         if (RunSettings.OnWindows)
         {
@@ -115,7 +115,7 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("OFFSET-2")]
-    public void Offsets_beyond_the_end(
+    public void Server_answers_bad_offset_beyond_the_end(
         [Values("10", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
                 "18446744073709551615", "18446744073709551616", "99999999999999999999")] string offset)
     {
@@ -138,8 +138,8 @@ public sealed class ServedFilesThatChange : ServerFixture
         file.SetLength(length);
     }
 
-    [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1")]
-    public void A_file_that_shrinks_before_its_answer_gets_one_answer()
+    [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
+    public void Server_sends_one_answer_if_the_file_shrinks_before_it()
     {
         // All of it is hashed before its last ten octets are sent, and that takes longer than another's listing.
         const long Size = 1L << 29;

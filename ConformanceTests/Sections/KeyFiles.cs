@@ -11,7 +11,7 @@ namespace ConformanceTests.Sections;
 public sealed class KeyFiles : SealedFixture
 {
     [Test, Clause("SEAL-1")]
-    public void A_server_makes_the_file_that_is_missing_for_its_owner_alone_and_keeps_one_that_is_there()
+    public void Server_creates_a_missing_key_file_for_its_owner_only_and_keeps_an_existing_one()
     {
         string folder = NewFolder("key");
         string path = Path.Combine(folder, "new.key");

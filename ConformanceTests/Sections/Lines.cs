@@ -8,7 +8,7 @@ namespace ConformanceTests.Sections;
 public sealed class Lines : ServerFixture
 {
     [Test, Clause("LINE-1")]
-    public void A_character_may_be_cut_in_two()
+    public void Server_accepts_a_UTF8_character_split_across_sends()
     {
         Server.Has("猫.png", Notation.Bytes(8));
         var wire = Connect(Delivery.OctetByOctet);
@@ -16,7 +16,7 @@ public sealed class Lines : ServerFixture
     }
 
     [Test, Clause("LINE-2")]
-    public void A_line_of_1024_octets_is_read([Values(0, 1, 1022, 1023)] int cut)
+    public void Server_accepts_a_line_of_1024_bytes([Values(0, 1, 1022, 1023)] int cut)
     {
         var wire = Connect();
         wire.Send(new string('X', cut));
@@ -27,7 +27,7 @@ public sealed class Lines : ServerFixture
     }
 
     [Test, Clause("LINE-2", "CLOSE-1")]
-    public void Octet_1024_without_a_line_end_is_answered_at_once()
+    public void Server_answers_bad_request_at_once_to_1024_bytes_without_LF()
     {
         var wire = Connect();
         wire.Send(new string('X', 1024));
@@ -35,7 +35,7 @@ public sealed class Lines : ServerFixture
     }
 
     [Test, Clause("LINE-2", "CLOSE-1")]
-    public void A_megabyte_without_a_line_end()
+    public void Server_answers_bad_request_to_a_megabyte_without_LF()
     {
         var wire = Connect();
         wire.Send(new string('X', 1 << 20));
@@ -57,7 +57,7 @@ public sealed class Lines : ServerFixture
     ];
 
     [TestCaseSource(nameof(_bad)), Clause("LINE-3", "ERR-2", "P11", "CLOSE-1")]
-    public void Malformed((string Name, byte[] Line) bad)
+    public void Server_answers_bad_request_to_a_malformed_line((string Name, byte[] Line) bad)
     {
         var wire = Connect();
         wire.Send([.. bad.Line, (byte)'\n']);
@@ -66,7 +66,7 @@ public sealed class Lines : ServerFixture
     }
 
     [Test, Clause("LINE-4")]
-    public void The_first_octet_of_TLS_is_refused_at_once(
+    public void Server_refuses_the_first_byte_of_TLS_at_once(
         [Values("alone", "with an LF", "as it begins")] string how, [Values] bool hasAsked)
     {
         var wire = Connect();

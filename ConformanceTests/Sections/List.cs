@@ -9,7 +9,7 @@ namespace ConformanceTests.Sections;
 public sealed class Lists : ServerFixture
 {
     [Test, Clause("LIST-1")]
-    public void Two_thousand_files()
+    public void Server_lists_2000_files_completely_and_sorted()
     {
         var names = Enumerable.Range(0, 2000).Select(i => $"{new string('x', 100)}{i}.png").ToArray();
         foreach (string name in names)
@@ -23,7 +23,7 @@ public sealed class Lists : ServerFixture
     }
 
     [Test, Clause("LIST-1")]
-    public void Size_and_time_of_each_file()
+    public void Server_lists_size_and_time_of_each_file()
     {
         Server.Has("a.png", Notation.Bytes(1234));
         File.SetLastWriteTimeUtc(Server.PathOf("a.png"), new DateTime(2024, 2, 29, 12, 34, 56, DateTimeKind.Utc));
@@ -34,7 +34,7 @@ public sealed class Lists : ServerFixture
     }
 
     [Test, Clause("LIST-1")]
-    public void Sorted_by_octets_not_by_UTF_16()
+    public void Server_sorts_names_by_bytes_and_not_by_UTF16()
     {
         // The last two: EF BF AE before F0 9F 98 80, though UTF-16 has D83D before FFEE.
         string[] sorted = ["a-b.png", "a.png", "\uffee.png", "😀.png"];
@@ -45,8 +45,8 @@ public sealed class Lists : ServerFixture
         Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(sorted));
     }
 
-    [Test, Clause("LIST-1", "P7")]
-    public void A_listing_that_is_read_slowly()
+    [Test, Clause("LIST-1", "P7", NotBefore = Stages.ManyClients)]
+    public void Server_sends_whole_listings_to_a_slow_reader()
     {
         // One of them is more than a kernel takes in one send, all of them more than kernels keep.
         const int Files = 10_000;
@@ -99,7 +99,7 @@ public sealed class Listings : ServerFixture
     }
 
     [Test, Clause("LIST-1", "P6")]
-    public void Many_who_ask_at_once_each_read_all_of_it()
+    public void Server_sends_whole_listings_to_many_clients_at_once()
     {
         const int Times = 5;
         var names = Fill(Server.Folder, 300);
@@ -119,7 +119,7 @@ public sealed class Listings : ServerFixture
     }
 
     [Test, Clause("P6", "CONN-4")]
-    public void Who_asks_and_leaves_at_once_harms_nobody()
+    public void Server_continues_when_a_client_leaves_right_after_LIST()
     {
         var names = Fill(Server.Folder, 300);
         var probe = Connect();
@@ -155,7 +155,7 @@ public sealed class Listings : ServerFixture
     }
 
     [Test, Clause("P3", "LIST-1")]
-    public void What_is_stored_is_in_every_listing_that_is_asked_for_afterwards()
+    public void Server_shows_a_stored_file_in_every_later_listing()
     {
         // Whoever asks all the time must not be the reason that somebody else is shown what was there before.
         const int Uploads = 60;
@@ -184,8 +184,8 @@ public sealed class Listings : ServerFixture
         Assert.That(Task.WaitAll(listing, RunSettings.Patience * 2), "a lister hangs");
     }
 
-    [Test, Clause("LIST-1", "LIST-2")]
-    public void Files_that_come_and_go_meanwhile_disturb_no_listing()
+    [Test, Clause("LIST-1", "LIST-2", NotBefore = Stages.ManyClients)]
+    public void Server_lists_all_remaining_files_while_others_come_and_go()
     {
         var names = Fill(Server.Folder, 100);
         var wire = Connect();
@@ -215,7 +215,7 @@ public sealed class Listings : ServerFixture
     }
 
     [Test, Clause("P10", "LIST-1")]
-    public void An_entry_without_a_name_is_not_taken_for_the_one_that_looks_like_it()
+    public void Server_does_not_confuse_a_non_UTF8_name_with_a_similar_one()
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -242,8 +242,8 @@ public sealed class Listings : ServerFixture
         }
     }
 
-    [Test, Clause("ERR-1", "LIST-2")]
-    public void A_folder_that_is_gone_is_no_empty_one()
+    [Test, Clause("ERR-1", "LIST-2", NotBefore = Stages.ManyClients)]
+    public void Server_answers_storage_to_LIST_of_a_missing_folder()
     {
         string folder = NewFolder();
         var server = Start(folder: folder);

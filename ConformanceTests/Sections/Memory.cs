@@ -41,7 +41,7 @@ public sealed class Memory : ServerFixture
     }
 
     [Test, Clause("P7")]
-    public void A_large_upload_is_not_kept_in_memory([Values("", "|digest=sha256")] string option)
+    public void Server_does_not_keep_a_large_upload_in_memory([Values("", "|digest=sha256")] string option)
     {
         if (option != "" && Extensions.Missing("DIGEST-2") is { } missing)
         {
@@ -82,7 +82,7 @@ public sealed class Memory : ServerFixture
     }
 
     [Test, Clause("P7", "GET-1")]
-    public void A_large_download_is_not_kept_in_memory()
+    public void Server_does_not_keep_a_large_download_in_memory()
     {
         var server = Start();
         server.Has("big.png", Notation.Bytes(8));
@@ -105,7 +105,8 @@ public sealed class Memory : ServerFixture
     }
 
     [Test, Clause("BLOCK-4", "P7")]
-    public void A_length_reserves_no_memory()
+    public void Server_reserves_no_memory_for_announced_lengths(
+        [Values((1 << 30) - 1, 256 << 20, 64 << 20)] int length)
     {
         var server = Start();
         var other = Connect(server);
@@ -121,7 +122,7 @@ public sealed class Memory : ServerFixture
         {
             wires[i].Send($"PUT|{i}.png\n");
             wires[i].Expect("OK\n");
-            wires[i].Send([.. Notation.U64((1 << 30) - 1), .. Notation.Bytes(10)]);
+            wires[i].Send([.. Notation.U64((ulong)length), .. Notation.Bytes(10)]);
         }
 
         for (int i = 0; i < 3; i++)
@@ -130,7 +131,8 @@ public sealed class Memory : ServerFixture
         }
 
         long grown = (ProcessFigures.Sum(server.Program.Id, "VmData") - before) / MiB;
-        Demand(grown < 10 * 1024, "no memory for 40 lengths of almost 1 GiB with 10 octets behind each",
+        Demand(grown < wires.Length * (length / MiB) / 2,
+            $"no memory for {wires.Length} lengths of {length / MiB} MiB with 10 bytes after each",
             $"{grown} MiB were reserved: the length is only a claim");
         foreach (var wire in wires)
         {
@@ -141,7 +143,7 @@ public sealed class Memory : ServerFixture
     }
 
     [Test, Clause("P7", "P6")]
-    public void Requests_wait_with_the_kernel_while_nobody_takes_their_answers(
+    public void Server_stops_reading_requests_while_replies_are_unread(
         [Values("LIST", "GET|dog.png")] string request)
     {
         // Answers fill what the kernels hold; from then on a server has to leave the requests where they are, and what

@@ -49,13 +49,13 @@ public sealed class Names : ServerFixture
     ];
 
     [TestCaseSource(nameof(_outside)), Clause("NAME-1", "NAME-3", "P10")]
-    public void Outside_the_rule(string name) => RefusedBothWays(name, "bad-name");
+    public void Server_answers_bad_name_to_an_invalid_name(string name) => RefusedBothWays(name, "bad-name");
 
     [TestCaseSource(nameof(_devices)), Clause("NAME-2", "NAME-3")]
-    public void Devices(string name) => RefusedBothWays(name, "bad-name");
+    public void Server_answers_bad_name_to_a_Windows_device_name(string name) => RefusedBothWays(name, "bad-name");
 
     [TestCaseSource(nameof(_otherTypes)), Clause("NAME-3")]
-    public void Other_types(string name) => RefusedBothWays(name, "bad-type");
+    public void Server_answers_bad_type_to_another_extension(string name) => RefusedBothWays(name, "bad-type");
 
     private void RefusedBothWays(string name, string code)
     {
@@ -73,7 +73,7 @@ public sealed class Names : ServerFixture
     }
 
     [TestCaseSource(nameof(_inside)), Clause("NAME-4")]
-    public void Inside_the_rule(string name)
+    public void Server_accepts_every_valid_name(string name)
     {
         bool isPng = name.EndsWith(".png", StringComparison.OrdinalIgnoreCase);
         byte[] signature = isPng ? [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A] : [0xFF, 0xD8, 0xFF];
@@ -86,7 +86,7 @@ public sealed class Names : ServerFixture
     }
 
     [Test, Clause("NAME-1")]
-    public void As_long_as_allowed_and_one_octet_longer([Values("a", "ä", "猫")] string letter)
+    public void Server_accepts_a_name_of_255_bytes_and_refuses_256([Values("a", "ä", "猫")] string letter)
     {
         int size = Encoding.UTF8.GetByteCount(letter);
         int fill = (255 - 4) / size;
@@ -103,7 +103,7 @@ public sealed class Names : ServerFixture
     }
 
     [Test, Clause("NAME-4")]
-    public void Case_and_accents_are_the_file_systems_business()
+    public void Server_treats_names_that_differ_in_case_as_two_files_or_answers_exists()
     {
         var wire = Connect();
         wire.Put("a.png", Notation.Bytes(9));
@@ -126,7 +126,7 @@ public sealed class Names : ServerFixture
     ];
 
     [Test, Clause("P10", "LIST-1")]
-    public void Names_on_disk_that_are_outside_the_rule_are_not_listed()
+    public void Server_does_not_list_files_with_invalid_names()
     {
         foreach (string name in _onDisk)
         {
@@ -138,7 +138,7 @@ public sealed class Names : ServerFixture
     }
 
     [Test, Clause("P10", "LIST-1")]
-    public void Octets_on_disk_that_are_no_UTF_8_have_no_name()
+    public void Server_does_not_list_files_with_non_UTF8_names()
     {
         Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"");
         Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for octets that are none

@@ -17,7 +17,7 @@ public sealed class Puts : ServerFixture
     ];
 
     [Test, Clause("PUT-1")]
-    public void Refused_at_once_without_a_block()
+    public void Server_refuses_a_PUT_without_waiting_for_its_block()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
@@ -31,7 +31,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("PUT-2")]
-    public void Twice_is_refused_and_changes_nothing()
+    public void Server_answers_exists_to_the_second_PUT_of_a_name()
     {
         var wire = Connect();
         wire.Put("cat.png", Notation.Bytes(20));
@@ -41,7 +41,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("PUT-10")]
-    public void An_early_block_is_taken_all_the_same()
+    public void Server_accepts_a_block_that_arrives_before_the_go_ahead()
     {
         var wire = Connect();
         var picture = Notation.Bytes(100_000);
@@ -51,7 +51,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("PUT-4", "P10")]
-    public void Whatever_has_the_name_keeps_it()
+    public void Server_never_replaces_any_kind_of_entry()
     {
         string outside = NewFolder();
         HostileFolder.Fill(Server.Folder, outside);
@@ -67,8 +67,8 @@ public sealed class Puts : ServerFixture
         Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
     }
 
-    [Test, Clause("PUT-5")]
-    public void At_the_limit_of_1_GiB_and_one_beyond()
+    [Test, Clause("PUT-5", NotBefore = Stages.ManyClients)]
+    public void Server_accepts_1_GiB_and_answers_too_large_to_one_byte_more()
     {
         var server = Start();                           // which nobody has told another limit
         ProtocolConnection at = Connect(server);
@@ -85,7 +85,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("PUT-5")]
-    public void At_the_limit_and_one_beyond()
+    public void Server_accepts_its_configured_limit_and_answers_too_large_to_one_byte_more()
     {
         var server = Start(with: "max-size=10240");
         var wire = Connect(server);
@@ -97,8 +97,24 @@ public sealed class Puts : ServerFixture
         Assert.That(server.Shows("b.png"), Is.False);
     }
 
-    [Test, Clause("PUT-6", "PUT-2")]
-    public void The_name_is_taken_while_the_block_comes()
+    [Test, Clause("PUT-9", "ERR-2")]
+    public void Server_answers_empty_to_a_length_of_0([Values] Delivery delivery)
+    {
+        var wire = Connect(delivery);
+        for (int i = 0; i < 3; i++)
+        {
+            wire.Send([.. "PUT|cat.png\n"u8, .. Notation.U64(0), .. "LIST\n"u8]);
+            wire.Expect("OK\n");
+            wire.ExpectError("empty");
+            wire.Expect("OK\n");
+            wire.ExpectOctets(Notation.U64(0));
+        }
+
+        wire.Put("cat.png", Notation.Bytes(9));         // the name is still free
+    }
+
+    [Test, Clause("PUT-6", "PUT-2", NotBefore = Stages.ManyClients)]
+    public void Server_answers_exists_if_the_name_is_taken_during_the_upload()
     {
         Connect(out var slow, out var fast);
         slow.Send("PUT|cat.png\n");
@@ -113,7 +129,7 @@ public sealed class Puts : ServerFixture
     private void Connect(out ProtocolConnection one, out ProtocolConnection two) => (one, two) = (Connect(), Connect());
 
     [Test, Clause("PUT-6", "DIGEST-2")]
-    public void The_first_of_several_reasons_is_the_answer()
+    public void Server_sends_the_first_error_that_applies_to_a_block()
     {
         Connect(out var slow, out var fast);
         slow.Send("PUT|cat.png|digest=sha256\n");
@@ -129,7 +145,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("PUT-6")]
-    public void A_refusal_waits_for_the_last_octet_of_its_block()
+    public void Server_refuses_a_block_only_after_its_last_byte()
     {
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
@@ -142,7 +158,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("PUT-6", "CONN-3")]
-    public void A_large_refused_block_is_read_to_its_end()
+    public void Server_reads_a_large_refused_block_to_its_end()
     {
         var wire = Connect();
         wire.Send("PUT|cat.png\n");
@@ -162,7 +178,7 @@ public sealed class Puts : ServerFixture
     ];
 
     [Test, Clause("PUT-7", "ERR-1")]
-    public void A_read_only_server_takes_nothing()
+    public void Server_that_is_read_only_refuses_every_PUT()
     {
         var server = Start(with: "read-only");
         server.Has("cat.png", Notation.Bytes(9));
@@ -177,7 +193,7 @@ public sealed class Puts : ServerFixture
     }
 
     [Test, Clause("DIGEST-2")]
-    public void The_digest_of_a_large_upload()
+    public void Server_compares_the_digest_of_a_large_upload()
     {
         var picture = Notation.Bytes((5 << 20) + 3);
         var wire = Connect();

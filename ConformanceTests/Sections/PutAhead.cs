@@ -80,7 +80,7 @@ public sealed class Aheads : ServerFixture
             $"'{row.Name}'", what, $"digest {row.Digest}".ToLowerInvariant(), row.Code);
 
     [TestCaseSource(nameof(Refused)), Clause("AHEAD-1", "AHEAD-2", "ERR-2")]
-    public void A_refusal_comes_behind_the_block(string name, byte[] content, Digest digest, string code)
+    public void Server_sends_OK_first_and_refuses_after_the_block(string name, byte[] content, Digest digest, string code)
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect();
@@ -97,7 +97,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "AHEAD-2", "CONN-3")]
-    public void Every_refusal_in_one_conversation([Values] Delivery delivery)
+    public void Server_sends_every_refusal_in_one_conversation([Values] Delivery delivery)
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect(delivery);
@@ -111,7 +111,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "DIGEST-2")]
-    public void Options_stand_in_either_order([Values] Delivery delivery)
+    public void Server_accepts_ahead_and_digest_in_either_order([Values] Delivery delivery)
     {
         var wire = Connect(delivery);
         foreach (string request in (string[])["PUT|a.png|digest=sha256|ahead\n", "PUT|b.png|ahead|digest=sha256\n"])
@@ -127,7 +127,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "REQ-1")]
-    public void An_unknown_option_beside_it_is_refused_at_once()
+    public void Server_refuses_an_unknown_option_beside_ahead_at_once()
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect();
@@ -141,7 +141,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "CONN-2")]
-    public void Sixty_four_at_once_and_the_answers_read_behind_the_last()
+    public void Server_answers_64_PUTs_that_were_sent_at_once()
     {
         Server.Has("there.png", Notation.Bytes(9));
         (string Name, Digest Digest, string Code) FileAt(int i) => (i % 4) switch
@@ -173,7 +173,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "CONN-2")]
-    public void Other_requests_stand_between_them()
+    public void Server_answers_other_requests_between_PUTs_with_ahead()
     {
         var wire = Connect();
         wire.Send([
@@ -191,7 +191,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "PUT-6")]
-    public void A_large_refused_block_is_read_to_its_end()
+    public void Server_reads_a_large_block_to_its_end_that_it_refuses()
     {
         var wire = Connect();
         wire.Send([.. Request("../x.png", Digest.None), .. Notation.U64(5 << 20), .. new byte[5 << 20], .. "LIST\n"u8]);
@@ -201,7 +201,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "PUT-5", "CLOSE-1")]
-    public void A_length_beyond_the_limit_is_answered_at_once()
+    public void Server_answers_too_large_at_once_with_ahead()
     {
         var wire = Connect();
         wire.Send([.. Request("cat.png", Digest.Right), .. Notation.U64(1UL << 63)]);
@@ -211,7 +211,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "P2")]
-    public void The_name_is_taken_while_the_block_comes()
+    public void Server_answers_exists_if_the_name_is_taken_during_an_ahead_upload()
     {
         ProtocolConnection slow = Connect();
         ProtocolConnection fast = Connect();
@@ -226,7 +226,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-2", "P4")]
-    public void A_name_that_is_taken_later_comes_last_of_all_reasons()
+    public void Server_checks_last_whether_the_name_was_taken_during_the_upload()
     {
         ProtocolConnection slow = Connect();
         ProtocolConnection fast = Connect();
@@ -239,7 +239,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-2")]
-    public void A_name_that_was_taken_when_it_was_asked_for_is_taken()
+    public void Server_answers_exists_if_the_name_was_taken_when_it_answered_the_request()
     {
         if (RunSettings.OnWindows)
         {
@@ -257,7 +257,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "PUT-5", "CLOSE-1")]
-    public void Too_large_comes_before_what_is_wrong_with_the_name(
+    public void Server_answers_too_large_before_it_looks_at_the_name(
         [Values("../x.png", "cat.exe", "there.png")] string name)
     {
         Server.Has("there.png", Notation.Bytes(9));
@@ -268,7 +268,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "P2")]
-    public void Of_two_in_a_row_the_first_has_the_name()
+    public void Server_stores_the_first_of_two_blocks_for_one_name()
     {
         var wire = Connect();
         wire.Send([
@@ -280,7 +280,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "P1")]
-    public void It_shows_when_it_is_whole()
+    public void Server_shows_an_ahead_upload_only_when_it_is_complete()
     {
         ProtocolConnection slow = Connect();
         ProtocolConnection other = Connect();
@@ -294,7 +294,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "CLOSE-5", "P1")]
-    public void Cut_inside_it_leaves_nothing([Values("cat.png", "cat.exe", "../x.png")] string name)
+    public void Server_stores_nothing_if_the_client_leaves_inside_an_ahead_upload([Values("cat.png", "cat.exe", "../x.png")] string name)
     {
         byte[] all = Block(Notation.Bytes(20), Digest.Right);
         for (int cut = 0; cut < all.Length; cut++)
@@ -313,7 +313,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "P1", "P11")]
-    public void Reset_inside_it_keeps_what_was_whole()
+    public void Server_keeps_complete_files_after_a_reset_inside_the_next_one()
     {
         for (int i = 0; i < 10; i++)
         {
@@ -335,7 +335,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "PUT-4", "P10")]
-    public void Whatever_has_the_name_keeps_it()
+    public void Server_never_replaces_any_kind_of_entry_with_ahead()
     {
         string outside = NewFolder();
         HostileFolder.Fill(Server.Folder, outside);
@@ -364,7 +364,7 @@ public sealed class Aheads : ServerFixture
     ];
 
     [Test, Clause("AHEAD-2", "AHEAD-1", "PUT-7")]
-    public void A_read_only_server_refuses_behind_the_block()
+    public void Server_that_is_read_only_refuses_after_the_block()
     {
         var server = Start(with: "read-only");
         server.Has("there.png", Notation.Bytes(9));
@@ -379,7 +379,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "PUT-5")]
-    public void At_the_limit_and_one_beyond()
+    public void Server_accepts_its_configured_limit_with_ahead_and_no_byte_more()
     {
         var wire = Connect(Start(with: "max-size=10240"));
         wire.Send([.. Request("a.png", Digest.None), .. Block(Notation.Bytes(10 << 10), Digest.None)]);

@@ -7,7 +7,7 @@ namespace ConformanceTests.Sections;
 public sealed class Requests : ServerFixture
 {
     [Test, Clause("REQ-1", "ERR-2")]
-    public void Unknown_verbs_and_options_cost_nothing(
+    public void Server_answers_unsupported_to_unknown_verbs_and_options_and_continues(
         [Values("DELETE|cat.png", "list", "get|cat.png", "Get|cat.png", "LIST|", "LIST|x", "LISTS",
                 "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|digest=", "GET|cat.png|Digest=sha256",
                 "GET|cat.png|", "GET|a|", "GET|a|digest",
@@ -23,7 +23,7 @@ public sealed class Requests : ServerFixture
     }
 
     [Test, Clause("REQ-2", "CLOSE-1")]
-    public void Requests_outside_the_grammar(
+    public void Server_answers_bad_request_to_requests_that_break_the_grammar(
         [Values("|", "|cat.png", "GET", "PUT", "GET|cat.png|x=1|x=2", "PUT|dog.png|x|x", "LIST||", "GET|cat.png||",
                 "PUT|dog.png|ahead|ahead", "PUT|dog.png|ahead|ahead=1", "GET|cat.png|ahead|ahead")] string request)
     {
@@ -34,7 +34,7 @@ public sealed class Requests : ServerFixture
     }
 
     [Test, Clause("REQ-2", "OFFSET-1", "CLOSE-1")]
-    public void Offsets_that_are_no_numbers(
+    public void Server_answers_bad_request_to_an_offset_that_is_not_a_number(
         [Values("", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1e1", "100000000000000000000", "१")] string offset)
     {
         Server.Has("cat.png", Notation.Bytes(9));
@@ -44,7 +44,7 @@ public sealed class Requests : ServerFixture
     }
 
     [Test, Clause("REQ-2", "DIGEST-1", "CLOSE-1")]
-    public void An_option_given_twice()
+    public void Server_answers_bad_request_to_an_option_given_twice()
     {
         var wire = Connect();
         wire.Send("GET|cat.png|digest=sha256|digest=sha256\n");
@@ -52,7 +52,7 @@ public sealed class Requests : ServerFixture
     }
 
     [Test, Clause("REPLY-1", "CLOSE-3")]
-    public void Nothing_comes_but_the_answers()
+    public void Server_sends_only_replies()
     {
         // The barrier: whatever else the server said would come before the answer to the last request, or behind it.
         var wire = Connect();
@@ -66,7 +66,7 @@ public sealed class Requests : ServerFixture
     }
 
     [Test, Clause("REPLY-2", "NAME-1")]
-    public void A_reply_never_echoes_what_was_sent(
+    public void Server_does_not_repeat_bytes_of_the_client_in_its_replies(
         [Values("GET|\u001b[2Jx.png", "GET|a\rb.png", "GET|\u202egnp.exe",
                 "PUT|\u009bx.png", "\u001b]0;gotcha\u0007", "GET|a\u0000b.png")] string request)
     {

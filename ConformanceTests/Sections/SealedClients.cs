@@ -61,7 +61,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
-    public void A_listing()
+    public void Client_prints_a_sealed_listing()
     {
         var client = Start("LIST");
         var wire = LetIn();
@@ -73,7 +73,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
-    public void A_download([Values(9, 1 << 14, 300_000)] int size)
+    public void Client_downloads_a_sealed_file([Values(9, 1 << 14, 300_000)] int size)
     {
         var client = Start("GET", "cat.png");
         var wire = LetIn();
@@ -84,7 +84,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-2", "SEAL-6", "CONN-3")]
-    public void A_download_an_octet_a_record()
+    public void Client_downloads_a_file_with_one_byte_in_each_record()
     {
         var client = Start("GET", "cat.png");
         var wire = LetIn();
@@ -99,7 +99,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
-    public void An_upload([Values(9, 3_000_000)] int size)
+    public void Client_uploads_a_sealed_file([Values(9, 3_000_000)] int size)
     {
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(size));
         var client = Start("PUT", "cat.png");
@@ -156,7 +156,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [TestCaseSource(nameof(Strangers)), Clause("SEAL-2")]
-    public void Does_not_speak_to(string whom)
+    public void Client_rejects_a_server_with(string whom)
     {
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
         var client = Start("PUT", "cat.png");
@@ -171,7 +171,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-10")]
-    public void A_plain_server_hears_no_request([Values] bool speaksFirst)
+    public void Client_with_a_key_sends_no_request_to_a_plain_server([Values] bool speaksFirst)
     {
         var client = Start("GET", "cat.png");
         var wire = Accept();
@@ -201,7 +201,7 @@ public sealed class SealedClients : ClientFixture
     // ---- cut and changed on the way ----
 
     [Test, Clause("SEAL-11", "CLI-5")]
-    public void A_listing_that_is_cut_is_a_failure_with_and_without_close_notify([Values] bool closeNotify)
+    public void Client_fails_if_a_sealed_listing_is_cut_with_or_without_close_notify([Values] bool closeNotify)
     {
         var client = Start("LIST");
         var wire = LetIn();
@@ -220,7 +220,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-3")]
-    public void Does_not_speak_an_older_TLS()
+    public void Client_rejects_an_older_TLS()
     {
         var client = Start("LIST");
         using var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)).Socket;
@@ -250,7 +250,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
-    public void A_bare_FIN_inside_a_file_is_a_failure([Values(0, 3, 11, 12, 60)] int octets)
+    public void Client_fails_if_a_FIN_comes_inside_a_sealed_file([Values(0, 3, 11, 12, 60)] int octets)
     {
         var client = Start("GET", "cat.png");
         var wire = LetIn();
@@ -262,7 +262,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
-    public void A_record_cut_short_is_a_failure([Values] bool hasDigest)
+    public void Client_fails_if_a_record_is_cut_short([Values] bool hasDigest)
     {
         var client = Start("GET", "cat.png");
         var wire = LetIn();
@@ -275,7 +275,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-11", "CLI-8")]
-    public void An_upload_that_nobody_answered_is_not_done([Values] bool saysClose)
+    public void Client_fails_if_a_sealed_upload_is_not_answered([Values] bool saysClose)
     {
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
         var client = Start("PUT", "cat.png");
@@ -293,7 +293,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
-    public void A_flipped_bit_never_becomes_a_file([Values(0, 3, 5, 8, 40, 120, -17, -1)] int at)
+    public void Client_saves_no_file_if_a_bit_was_flipped([Values(0, 3, 5, 8, 40, 120, -17, -1)] int at)
     {
         var client = Start("GET", "cat.png");
         var wire = LetIn();
@@ -327,7 +327,7 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-1")]
-    public void A_client_makes_no_key_file()
+    public void Client_creates_no_key_file()
     {
         string path = PathOf("missing.key");
         var client = Start("LIST", key: path);

@@ -21,7 +21,7 @@ public sealed class SealedConversations : SealedFixture
         select new TestCaseData(transcript, delivery);
 
     [TestCaseSource(nameof(Cases)), Clause("SEAL-7")]
-    public void Sealed(Transcript transcript, Delivery delivery)
+    public void Server_plays_the_transcript_inside_TLS(Transcript transcript, Delivery delivery)
     {
         string? missing = transcript.Ids.Select(Extensions.Missing).FirstOrDefault(why => why is not null);
         if (missing is not null)
@@ -38,7 +38,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "BLOCK-1")]
-    public void Large_files_go_up_and_come_back_unchanged()
+    public void Server_stores_and_returns_large_files_inside_TLS()
     {
         var wire = Enter();
         foreach (int size in (int[])[(1 << 14) - 1, 1 << 14, (1 << 14) + 1, 6 << 20])
@@ -51,7 +51,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "CONN-2")]
-    public void A_thousand_requests_before_the_first_answer_is_read()
+    public void Server_answers_a_thousand_sealed_requests_sent_before_the_first_answer_is_read()
     {
         for (int i = 0; i < 20; i++)
         {
@@ -70,13 +70,13 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "P6")]
-    public void Fifty_clients_at_once()
+    public void Server_serves_fifty_sealed_clients_at_once()
     {
         ServesFiftyAtOnce(() => Enter());
     }
 
     [Test, Clause("SEAL-7", "P6")]
-    public void Readers_that_do_not_read_and_a_stalled_uploader_hold_up_nobody()
+    public void Server_answers_others_while_sealed_clients_stall()
     {
         Server.Has("big.png", Notation.Bytes(32 << 20));
         var stalled = Enumerable.Range(0, 6).Select(_ => Enter()).ToArray();
@@ -108,7 +108,7 @@ public sealed class SealedConversations : SealedFixture
 
     // What costs a client nothing to say, and brings no octet of a conversation.
     [Test, Clause("SEAL-7", "P6")]
-    public void A_flood_of_records_that_say_nothing_holds_up_nobody(
+    public void Server_answers_others_during_a_flood_of_empty_records(
         [Values("key updates", "key updates that want one back", "empty records")] string what)
     {
         SealedConnection flooding = Enter();
@@ -148,7 +148,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "CONN-3")]
-    public void Keys_may_change_while_it_goes_on([Values] bool asks)
+    public void Server_accepts_a_KeyUpdate([Values] bool asks)
     {
         Server.Has("cat.png", Notation.Bytes(100_000));
         var wire = Enter();
@@ -162,7 +162,7 @@ public sealed class SealedConversations : SealedFixture
     // ---- the end (SEAL-6, SEAL-7) ----
 
     [Test, Clause("SEAL-7", "CONN-4")]
-    public void After_close_notify_all_that_was_asked_is_answered()
+    public void Server_answers_all_requests_after_close_notify()
     {
         var big = Notation.Bytes(6 << 20);
         Server.Has("big.png", big);
@@ -177,7 +177,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-11", "SEAL-6", "CLOSE-2")]
-    public void Half_a_line_is_refused_at_close_notify_and_not_answered_at_a_bare_FIN()
+    public void Server_refuses_half_a_line_at_close_notify_and_does_not_answer_it_at_a_FIN_alone()
     {
         foreach (string half in (string[])["L", "LIST", "PUT|cat.png|digest=sha256"])
         {
@@ -197,7 +197,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "CLOSE-1")]
-    public void Octets_behind_a_request_that_closes_do_not_eat_the_reply()
+    public void Server_sends_a_sealed_bad_request_so_that_it_arrives_when_more_bytes_follow()
     {
         for (int i = 0; i < 30; i++)
         {
@@ -208,7 +208,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "CLOSE-1")]
-    public void A_last_reply_behind_a_large_block_arrives()
+    public void Server_sends_a_large_sealed_block_completely_before_a_closing_reply()
     {
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
@@ -226,7 +226,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "CLOSE-1")]
-    public void From_its_end_on_the_server_deciphers_nothing()
+    public void Server_decrypts_nothing_after_its_closing_reply()
     {
         var wire = Enter();
         wire.Send("LIST\r\n");
@@ -242,7 +242,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "PUT-5", "CLOSE-1")]
-    public void A_reply_survives_the_upload_that_it_refuses()
+    public void Server_sends_a_sealed_too_large_so_that_it_arrives_during_the_upload()
     {
         var wire = Enter();
         wire.Send("PUT|cat.png\n");
@@ -266,7 +266,7 @@ public sealed class SealedConversations : SealedFixture
         Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty, when);
 
     [Test, Clause("SEAL-11", "P1")]
-    public void An_upload_cut_at_every_octet_of_its_record_leaves_nothing([Values] bool resets)
+    public void Server_stores_nothing_if_the_record_is_cut_at_any_byte([Values] bool resets)
     {
         byte[] block = [.. Notation.U64(20), .. Notation.Bytes(20)];
         for (int cut = 0, length = 1; cut < length; cut++)
@@ -297,7 +297,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-11", "SEAL-6", "CLOSE-5", "P1")]
-    public void An_upload_cut_between_two_records_leaves_nothing([Values] bool saysSo)
+    public void Server_stores_nothing_if_an_upload_is_cut_between_two_records([Values] bool saysSo)
     {
         byte[] picture = Notation.Bytes(20);
         byte[] all = [.. Notation.U64(20), .. picture, .. SHA256.HashData(picture)];
@@ -329,8 +329,8 @@ public sealed class SealedConversations : SealedFixture
         }
     }
 
-    [Test, Clause("SEAL-11", "P1", "P4")]
-    public void Where_a_bit_is_flipped_on_the_way_nothing_more_is_done()
+    [Test, Clause("SEAL-11", "P1")]
+    public void Server_does_nothing_more_after_a_flipped_bit()
     {
         byte[] block = [.. Notation.U64(20), .. Notation.Bytes(20)];
         for (int at = 0, length = 1; at < length; at++)
@@ -350,7 +350,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-11", "P1")]
-    public void Records_twice_left_out_or_in_another_order_are_none([Values(0, 1, 2)] int how)
+    public void Server_ends_the_connection_after_repeated_missing_or_reordered_records([Values(0, 1, 2)] int how)
     {
         using var wire = Uploading();
         byte[] first = wire.Tls.Record(Tls.Data, Notation.U64(20));
@@ -369,7 +369,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     [Test, Clause("SEAL-6", "CONN-3")]
-    public void A_record_that_has_not_come_whole_is_no_end()
+    public void Server_waits_for_the_rest_of_a_record()
     {
         var wire = Enter();
         byte[] record = wire.Tls.Record(Tls.Data, "LIST\n"u8);

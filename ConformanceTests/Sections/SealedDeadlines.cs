@@ -9,7 +9,7 @@ namespace ConformanceTests.Sections;
 public sealed class SealedDeadlines : SealedFixture
 {
     [Test, Clause("SEAL-4", "LIMIT-1", "P8")]
-    public void A_handshake_has_ten_seconds_in_all()
+    public void Server_ends_a_handshake_after_10_s()
     {
         var steps = Enumerable.Range(0, 4).Select(step => HalfMade(step)).ToList();
         var dribbled = Dial();
@@ -42,7 +42,7 @@ public sealed class SealedDeadlines : SealedFixture
     }
 
     [Test, Clause("SEAL-4", "CLOSE-4", "P12")]
-    public void Told_to_stop_it_ends_handshakes_at_once_and_transfers_as_in_the_open()
+    public void Server_that_is_stopped_ends_handshakes_at_once_and_finishes_sealed_transfers()
     {
         var server = Start(key: KeyFile);
         var picture = Notation.Bytes(8 << 20);
@@ -88,7 +88,7 @@ public sealed class SealedDeadlines : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "CLOSE-4", "P12")]
-    public void Idle_it_ends_at_once_and_says_so_inside([Values("INT", "TERM")] string signal)
+    public void Server_that_is_stopped_sends_stopping_inside_TLS([Values("INT", "TERM")] string signal)
     {
         var server = Start(key: KeyFile);
         var wire = Enter(server);
@@ -100,14 +100,14 @@ public sealed class SealedDeadlines : SealedFixture
     }
 
     [Test, Clause("SEAL-7", "LIMIT-2")]
-    public void An_idle_client_is_told_inside()
+    public void Server_sends_timeout_inside_TLS_to_an_idle_client()
     {
         var server = Start(with: "idle=1", key: KeyFile);
         Enter(server).ExpectError("timeout", closes: true);
     }
 
     [Test, Clause("SEAL-7", "LIMIT-1", "LIMIT-3", "P8")]
-    public void What_dribbles_inside_is_cut_as_in_the_open()
+    public void Server_ends_slow_lines_and_uploads_inside_TLS()
     {
         SealedConnection line = Enter();
         SealedConnection block = Enter();

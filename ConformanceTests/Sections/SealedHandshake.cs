@@ -40,7 +40,7 @@ public sealed class SealedHandshake : SealedFixture
     private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
 
     [TestCaseSource(nameof(Strangers)), Clause("SEAL-2", "SEAL-4")]
-    public void Is_refused(string who)
+    public void Server_rejects_a_client_with(string who)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         for (int round = 0; round < 3; round++)
@@ -58,14 +58,14 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-2")]
-    public void The_server_shows_its_own_certificate_and_proves_to_hold_its_key()
+    public void Server_presents_its_certificate_and_proves_that_it_has_the_key()
     {
         using var shown = X509CertificateLoader.LoadCertificate(Enter().Tls.PeersCertificate);
         Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(Ours.PublicKey));
     }
 
     [Test, Clause("SEAL-3")]
-    public void Less_than_TLS_1_3_is_refused()
+    public void Server_rejects_an_older_TLS()
     {
         var wire = Dial();
         using var tls = new SslStream(new NetworkStream(wire.Socket), true, (_, _, _, _) => true);
@@ -84,7 +84,7 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-3")]
-    public void There_is_no_renegotiation([Values("in the clear", "sealed")] string how)
+    public void Server_ends_the_connection_at_a_second_ClientHello([Values("in the clear", "sealed")] string how)
     {
         for (int round = 0; round < 3; round++)
         {
@@ -100,7 +100,7 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-2", "SEAL-4")]
-    public void A_handshake_said_once_more_by_somebody_else_opens_nothing()
+    public void Server_rejects_a_replayed_handshake()
     {
         var good = Enter();
         good.Put("cat.png", Notation.Bytes(20));
@@ -157,7 +157,7 @@ public sealed class SealedHandshake : SealedFixture
     ];
 
     [TestCaseSource(nameof(_plain)), Clause("SEAL-5")]
-    public void Plain_text_gets_the_alert_and_nothing_else(string said)
+    public void Server_answers_plain_text_with_the_alert_and_nothing_else(string said)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Dial();
@@ -168,7 +168,7 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-5", "CLOSE-1")]
-    public void Nor_do_many_octets_of_plain_text_eat_the_alert()
+    public void Server_sends_the_alert_so_that_it_arrives_after_100_kB_of_plain_text()
     {
         for (int i = 0; i < 20; i++)
         {
@@ -181,7 +181,7 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-4", "P6")]
-    public void Ninety_half_made_handshakes_hold_up_nobody()
+    public void Server_serves_others_beside_ninety_unfinished_handshakes()
     {
         StillServes();
         var half = Enumerable.Range(0, 90).Select(i => HalfMade(i % 4)).ToArray();
@@ -204,7 +204,7 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-4", "P11")]
-    public void A_handshake_cut_anywhere_costs_nobody_anything()
+    public void Server_survives_a_handshake_cut_at_any_byte()
     {
         byte[] hello = Tls.HelloRecord();
         for (int cut = 0; cut <= hello.Length; cut += 3)
@@ -245,7 +245,7 @@ public sealed class SealedHandshake : SealedFixture
     }
 
     [Test, Clause("SEAL-2", "SEAL-4")]
-    public void A_bit_flipped_in_the_proof_opens_nothing()
+    public void Server_rejects_a_proof_with_a_flipped_bit()
     {
         for (int message = 0; message < 3; message++)
         {
@@ -287,7 +287,7 @@ public sealed class SealedHandshake : SealedFixture
     // ---- what a handshake counts as ----
 
     [Test, Clause("SEAL-4", "P9")]
-    public void Busy_is_said_inside_and_only_to_who_has_the_key()
+    public void Server_sends_busy_inside_TLS_and_only_to_clients_with_the_key()
     {
         var server = Start(with: "max-clients=2", key: KeyFile);
         SealedConnection[] running = [Enter(server), Enter(server)];
@@ -326,7 +326,7 @@ public sealed class SealedHandshake : SealedFixture
     // ---- memory, and rest ----
 
     [Test, Clause("SEAL-7", "P7")]
-    public void Ninety_sealed_clients_cost_little()
+    public void Server_needs_little_memory_for_ninety_sealed_clients()
     {
         Server.Has("big.png", Notation.Bytes(16 << 20));
         StillServes();

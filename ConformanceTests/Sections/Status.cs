@@ -8,7 +8,7 @@ namespace ConformanceTests.Sections;
 public sealed class Statuses : ServerFixture
 {
     [Test, Clause("STATUS-1", "STATUS-2")]
-    public void One_line_for_each_connection_oldest_first()
+    public void Server_shows_one_line_for_each_connection_the_oldest_first()
     {
         var server = Start();
         server.Has("cat.png", Notation.Bytes(100));
@@ -51,7 +51,7 @@ public sealed class Statuses : ServerFixture
     }
 
     [Test, Clause("STATUS-1")]
-    public void Refused_requests_are_counted_too()
+    public void Server_counts_refused_requests()
     {
         var server = Start();
         string[] refused = ["LIST\r\n", "|\n", "PUT|a.png|x|x\n"];
@@ -83,7 +83,7 @@ public sealed class Statuses : ServerFixture
     }
 
     [Test, Clause("STATUS-1")]
-    public void The_last_thousand_connections()
+    public void Server_shows_the_last_1000_connections()
     {
         var server = Start();
         PassBy(server, 1005);
@@ -102,7 +102,7 @@ public sealed class Statuses : ServerFixture
     }
 
     [Test, Clause("STATUS-1")]
-    public void The_oldest_are_forgotten_also_those_that_are_open()
+    public void Server_forgets_the_oldest_connections_even_if_they_are_open()
     {
         var server = Start();
         var open = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
@@ -119,7 +119,7 @@ public sealed class Statuses : ServerFixture
     }
 
     [Test, Clause("STATUS-1", "CLOSE-1")]
-    public void One_that_is_being_drained_is_not_closed_and_what_is_dropped_counts()
+    public void Server_shows_a_draining_connection_as_open_and_counts_discarded_bytes()
     {
         var server = Start();
         ProtocolConnection drained = Connect(server);
@@ -148,7 +148,7 @@ public sealed class Statuses : ServerFixture
     }
 
     [Test, Clause("STATUS-1")]
-    public void They_stand_as_they_were_accepted_whoever_spoke_first()
+    public void Server_shows_connections_in_the_order_in_which_it_accepted_them()
     {
         var server = Start();
         ProtocolConnection silent = Connect(server);
@@ -163,5 +163,75 @@ public sealed class Statuses : ServerFixture
         var accepted = DateTime.Parse(lines[0][0], null, System.Globalization.DateTimeStyles.AdjustToUniversal);
         Demand(accepted - before < TimeSpan.FromSeconds(4.5), "the time at which it was accepted, not of its request",
             $"{(accepted - before).TotalSeconds - 2:0.#} s after it had connected");
+    }
+
+    // Which of them ends first, and when somebody asks, changes neither the order nor the times.
+    [Test, Clause("STATUS-1")]
+    public void Server_shows_closed_connections_in_accept_order_and_with_the_time_of_their_end()
+    {
+        var server = Start();
+        var wires = Enumerable.Range(0, 4).Select(_ => Connect(server)).ToArray();
+        string[] addresses = [.. wires.Select(wire => $"{wire.Socket.LocalEndPoint}")];
+        foreach (var wire in wires)
+        {
+            wire.List();
+        }
+
+        wires[2].Dispose();
+        wires[1].Reset();
+        string[][] lines = [];
+        Eventually(() =>
+        {
+            lines = Ask(wires[3]);
+            return lines.Length == 4 && lines[1][1] != "-" && lines[2][1] != "-";
+        }, "expected  the times at which two connections were closed\nreceived  -, again and again");
+        var seen = DateTime.UtcNow;
+        Demand(lines.Select(fields => fields[2]).SequenceEqual(addresses), string.Join(", ", addresses),
+            string.Join(", ", lines.Select(fields => fields[2])));
+        wires[3].RestsFor(2500);                        // a time that is made up when somebody asks would be another
+        var later = Ask(wires[3]);
+        for (int i = 1; i <= 2; i++)
+        {
+            Demand(later[i][1] == lines[i][1], $"{lines[i][1]} as the time of its end, as before", later[i][1]);
+            var closed = DateTime.Parse(later[i][1], null, System.Globalization.DateTimeStyles.AdjustToUniversal);
+            Demand(closed <= seen && closed >= seen.AddSeconds(-10), $"a time shortly before {seen:HH:mm:ss}Z",
+                later[i][1]);
+        }
+
+        Demand(later[0][1] == "-" && later[3][1] == "-", "- for connections that are open", $"{later[0][1]}, {later[3][1]}");
+    }
+
+    // A request counts from the moment its answer begins, and bytes as they come and go.
+    [Test, Clause("STATUS-1", "PUT-2")]
+    public void Server_counts_requests_and_bytes_of_running_transfers()
+    {
+        var server = Start();
+        server.Has("cat.png", Notation.Bytes(100));
+        ProtocolConnection upload = Connect(server);
+        ProtocolConnection several = Connect(server);
+        ProtocolConnection asks = Connect(server);
+        upload.Send("PUT|dog.png\n");
+        upload.Expect("OK\n");
+        upload.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
+        several.Send("GET|cat.png\nGET|dog.exe\nLIS");
+        several.Expect("OK\n");
+        several.ReceiveBlock();
+        int error = several.ReceiveLine().Length + 1;
+        string[] due =
+        [
+            $"1|{12 + 8 + 50}|3",                       // the line, the length, half of the file; the go-ahead
+            $"2|{12 + 12 + 3}|{3 + 8 + 100 + error}",   // and half a line, which is not a request yet
+        ];
+        string[] came = [];
+        Eventually(() =>
+        {
+            came = [.. Ask(asks).Take(2).Select(fields => string.Join('|', fields.Skip(3)))];
+            return came.SequenceEqual(due);
+        }, () => $"expected  {string.Join(" and ", due)} for requests, bytes received and bytes sent\n"
+            + $"received  {string.Join(" and ", came)}");
+        upload.Send(Notation.Bytes(100).AsSpan(50));
+        upload.Expect("OK\n");
+        string end = string.Join('|', Ask(asks)[0].Skip(3));
+        Demand(end == $"1|{12 + 8 + 100}|6", $"1|{12 + 8 + 100}|6 after the upload: a block is not a request", end);
     }
 }

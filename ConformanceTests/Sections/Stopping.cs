@@ -34,7 +34,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P12")]
-    public void With_nobody_there_it_ends_with_exit_code_0([Values("INT", "TERM", "HUP")] string signal)
+    public void Server_without_clients_exits_with_0_when_it_is_stopped([Values("INT", "TERM", "HUP")] string signal)
     {
         var server = Start();
         var wire = Connect(server);
@@ -47,7 +47,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("CLOSE-4", "P12")]
-    public void Those_who_wait_are_told_so([Values("INT", "TERM", "HUP")] string signal)
+    public void Server_sends_stopping_to_waiting_connections([Values("INT", "TERM", "HUP")] string signal)
     {
         var server = Start();
         ProtocolConnection silent = Connect(server);
@@ -76,7 +76,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("CLOSE-6", "CLOSE-4", "P12")]
-    public void Running_transfers_come_to_their_end_and_what_waits_behind_them_does_not(
+    public void Server_finishes_running_transfers_and_answers_waiting_requests_with_stopping(
         [Values("INT", "TERM", "HUP")] string signal)
     {
         var server = Start();
@@ -135,7 +135,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("CLOSE-6", "P12", "GET-3")]
-    public void After_ten_seconds_transfers_are_cut_and_nothing_half_done_stays()
+    public void Server_ends_transfers_after_10_s_and_leaves_no_partial_file()
     {
         var server = Start();
         var picture = Notation.Bytes(Large);
@@ -208,7 +208,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("CLOSE-4")]
-    public void Told_to_stop_it_takes_nobody_any_more()
+    public void Server_that_is_stopped_accepts_no_new_clients()
     {
         var server = Start();
         ProtocolConnection idle = Connect(server);
@@ -235,7 +235,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P12", "P5")]
-    public void It_starts_again_at_once_on_the_same_port_and_folder([Values("TERM", "KILL")] string signal)
+    public void Server_starts_again_at_once_on_the_same_port_and_folder([Values("TERM", "KILL")] string signal)
     {
         var server = Start();
         ProtocolConnection open = Connect(server);
@@ -278,7 +278,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P13")]
-    public void A_start_removes_the_files_of_the_dead_and_leaves_those_of_the_living()
+    public void Server_removes_temporary_files_of_dead_servers_only()
     {
         string folder = NewFolder();
         var before = new List<string[]>();
@@ -308,7 +308,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P13", "P10")]
-    public void What_is_planted_under_the_name_of_a_temporary_stops_no_start(
+    public void Server_starts_despite_a_folder_pipe_or_link_named_like_its_temporary(
         [Values("folder", "pipe", "link")] string what)
     {
         if (RunSettings.OnWindows)
@@ -358,7 +358,7 @@ public sealed class Stopping : ServerFixture
 
     // As after a crash between the step that gives a file its name and the one that removes its temporary.
     [Test, Clause("P5", "P13")]
-    public void What_has_its_name_keeps_its_octets_when_its_temporary_file_is_removed()
+    public void Server_keeps_a_stored_file_whose_temporary_name_is_still_there()
     {
         if (RunSettings.OnWindows)
         {
@@ -401,7 +401,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P10", "P13")]
-    public void It_starts_on_a_folder_with_everything_in_it()
+    public void Server_starts_on_a_folder_with_all_kinds_of_entries()
     {
         string folder = NewFolder();
         string outside = NewFolder();
@@ -423,7 +423,7 @@ public sealed class Stopping : ServerFixture
     }
 
     [Test, Clause("P13", "P2")]
-    public void Another_server_on_the_folder_removes_nothing_of_a_living_one([Values] bool stops)
+    public void Server_leaves_the_temporary_files_of_another_running_server_alone([Values] bool stops)
     {
         string folder = NewFolder();
         var first = Start(folder: folder);

@@ -72,8 +72,8 @@ public sealed class Types : ServerFixture
         }
     }
 
-    [Test, Clause("TYPE-1", "CONN-3")]
-    public void First_octets_may_come_in_pieces()
+    [Test, Clause("TYPE-1", "CONN-3", NotBefore = Stages.ManyClients)]
+    public void Server_accepts_a_signature_split_at_any_byte()
     {
         var wire = Connect();
         foreach (byte[] octets in _pictures.Select(Convert.FromHexString))
@@ -91,7 +91,7 @@ public sealed class Types : ServerFixture
     }
 
     [Test, Clause("TYPE-1")]
-    public void Any_picture_under_any_ending(
+    public void Server_accepts_any_picture_under_any_extension(
         [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
@@ -108,7 +108,7 @@ public sealed class Types : ServerFixture
     }
 
     [Test, Clause("TYPE-1", "PUT-6")]
-    public void What_is_no_picture(
+    public void Server_answers_bad_type_to_content_without_a_signature(
         [Values("jpg", "jpeg", "png", "PNG")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
@@ -121,7 +121,7 @@ public sealed class Types : ServerFixture
     }
 
     [Test, Clause("TYPE-1")]
-    public void Get_and_list_do_not_look_at_them()
+    public void Server_ignores_signatures_in_GET_and_LIST()
     {
         Server.Has("a.png", "no picture"u8.ToArray());
         var wire = Connect();
@@ -132,7 +132,7 @@ public sealed class Types : ServerFixture
     private static readonly string[] _endings = [.. ProtocolTables.PictureTypes, "GIF", "WebP", "Jxl"];
 
     [Test, Clause("TYPE-1", NotBefore = Stages.Requests)]
-    public void Any_picture_under_the_ending_of_every_other()
+    public void Server_accepts_any_picture_under_the_extension_of_every_other()
     {
         var wire = Connect(Start(with: $"types={string.Join(',', ProtocolTables.PictureTypes)}"));
         foreach (string ending in _endings)
@@ -152,7 +152,7 @@ public sealed class Types : ServerFixture
     }
 
     [Test, Clause("TYPE-3")]
-    public void Other_types_that_the_server_was_told_to_take()
+    public void Server_does_not_look_at_the_content_of_other_types()
     {
         var wire = Connect(Start(with: "types=png,pdf,txt,zip,svg"));
         Put(wire, "a.pdf", [.. "%PDF-"u8]);
@@ -170,7 +170,7 @@ public sealed class Types : ServerFixture
     }
 
     [Test, Clause("TYPE-2")]
-    public void Nor_is_a_PDF_one_that_does_not_begin_like_one()
+    public void Server_answers_bad_type_to_a_PDF_without_its_signature()
     {
         var wire = Connect(Start(with: "types=png,pdf"));
         foreach (byte[] octets in (byte[][])[[.. "%PDF"u8], [.. "PDF-1.7"u8], Notation.Bytes(9)])

@@ -189,7 +189,7 @@ public static partial class Wording
         return Printable(Regex.Replace(test, @"(?<=\d)UL\b", ""));
     }
 
-    // Nothing_shows_before_the_last_octet → nothing shows before the last octet
+    // Client_shows_no_file_before_the_last_byte_has_arrived → nothing shows before the last octet
     public static string InWords(string test)
     {
         int end = test.IndexOf('(');

@@ -128,6 +128,11 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 return $"not of stage {RunSettings.Stage}";
             }
 
+            if (RunSettings.UpToStage != 0 && stage > RunSettings.UpToStage)
+            {
+                return $"after stage {RunSettings.UpToStage}";
+            }
+
             bool client = typeof(ClientFixture).IsAssignableFrom(fixture);
             if (client ? !RunSettings.TestsClient : !RunSettings.TestsServer)
             {

@@ -44,7 +44,9 @@ internal static class RunSettings
     // One failure is enough, and what comes behind it is not asked: for mutants.
     public static readonly bool OneIsEnough = Variable("ONE_IS_ENOUGH") == "1";
 
+    // One stage alone, or all of them up to one; 0 means all.
     public static readonly int Stage = Number("STAGE", or: 0);
+    public static readonly int UpToStage = Number("UP_TO_STAGE", or: 0);
     public static readonly bool Strict = Variable("STRICT") == "1";
     public static readonly int Seed = Number("SEED", or: 1);
 

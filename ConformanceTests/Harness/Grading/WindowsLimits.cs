@@ -11,12 +11,13 @@ public static class WindowsLimits
 {
     private static readonly (string What, string Why)[] _absent =
     [
-        ("Octets_on_disk_that_are_no_UTF_8_have_no_name",
+        ("Server_does_not_list_files_with_non_UTF8_names",
             "a name on its disks is made of characters, never of octets that are none"),
         ("links and pipes",
             "its folders hold no pipes, and its links cannot be made from outside: those of Unix show as what they\n"
-            + "  lead to.  A_hostile_folder_is_listed_at_once, What_is_not_listed_is_not_there and\n"
-            + "  Whatever_has_the_name_keeps_it run without them"),
+            + "  lead to.  Server_lists_a_hostile_folder_at_once,\n"
+            + "  Server_answers_not_found_to_GET_of_an_unlisted_entry and\n"
+            + "  Server_never_replaces_any_kind_of_entry run without them"),
     ];
 
     /// <summary>The tests that are named here.</summary>

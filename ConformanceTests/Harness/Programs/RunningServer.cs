@@ -136,6 +136,11 @@ public sealed class RunningServer : IDisposable
     // Slow: this side's kernel takes little before somebody asks for it.  Else it may be 32 MiB.
     public ProtocolConnection Connect(Delivery delivery = Delivery.Whole, bool slow = false)
     {
+        if (slow)
+        {
+            Interlocked.Exchange(ref _first, null)?.Dispose();          // a server may serve one client at a time
+        }
+
         var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow)
             ?? throw new Violation(new Failure("the server to accept a connection", "it does not, any more"));
         TestScope.Current?.Add(Program);

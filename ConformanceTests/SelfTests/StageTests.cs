@@ -1,0 +1,142 @@
+using System.Diagnostics;
+using System.Text.Json;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+
+namespace ConformanceTests.SelfTests;
+
+/// <summary>
+/// Each stage can be passed by a program that has just the core up to it; and not by one that has less. The programs
+/// are in SelfTests/StagePrograms; they are compiled here, and graded by a suite in a process of its own.
+/// </summary>
+[Parallelizable(ParallelScope.Children)]
+public sealed class StageTests
+{
+    private const string ImplicitUsings =
+        "global using System; global using System.Collections.Generic; global using System.IO; "
+        + "global using System.Linq; global using System.Threading;";
+
+    private static readonly SemaphoreSlim _twoAtATime = new(2);
+    private static readonly Lazy<string> _programs = new(Compile);
+
+    [Test]
+    public void Server_with_the_core_up_to_a_stage_passes_it([Values(1, 2, 3, 4)] int stage)
+    {
+        string dll = Path.Combine(_programs.Value, "StageServer.dll");
+        ExpectPassed(stage, first: 1, "SERVER", $"dotnet {dll} {stage} {{port}} {{dir}}");
+    }
+
+    [Test]
+    public void Client_with_the_core_up_to_a_stage_passes_it([Values(2, 3, 4)] int stage)
+    {
+        string dll = Path.Combine(_programs.Value, "StageClient.dll");
+        ExpectPassed(stage, first: 2, "CLIENT", $"dotnet {dll} {stage} {{host}} {{port}} {{command}} {{file}}");
+    }
+
+    private static void ExpectPassed(int stage, int first, string half, string template)
+    {
+        var verdicts = Grade(half, template, upTo: Math.Min(stage + 1, Stages.Put));
+        Assert.Multiple(() =>
+        {
+            for (int each = first; each <= stage; each++)
+            {
+                var those = verdicts.Where(verdict => verdict.Stage == each && verdict.Outcome != "not offered").ToArray();
+                Assert.That(those.Where(verdict => verdict.Outcome is "failed" or "advice").Select(verdict => verdict.Test),
+                    Is.Empty, $"not passed in stage {each}");
+                Assert.That(those.Count(verdict => verdict.Outcome == "passed"), Is.GreaterThan(3), $"stage {each}");
+            }
+
+            if (stage < Stages.Put)
+            {
+                Assert.That(verdicts.Where(verdict => verdict.Stage == stage + 1 && verdict.Outcome == "failed"),
+                    Is.Not.Empty, $"passed without what stage {stage + 1} teaches");
+            }
+        });
+    }
+
+    private sealed record Row(int Stage, string Test, string Outcome);
+
+    private static Row[] Grade(string half, string template, int upTo)
+    {
+        _twoAtATime.Wait();
+        string folder = CommandTemplates.NewFolder("stages");
+        try
+        {
+            string suite = typeof(StageTests).Assembly.Location;
+            const string Filter = "TestCategory!=Mutants&TestCategory!=Torture&FullyQualifiedName~Sections";
+            var start = new ProcessStartInfo("dotnet", ["vstest", suite, "--nologo", $"--TestCaseFilter:{Filter}"])
+            {
+                WorkingDirectory = folder,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            foreach (string name in (string[])["SERVER", "CLIENT", "STAGE", "STRICT", "ONE_IS_ENOUGH", "AGAIN"])
+            {
+                start.Environment.Remove(name);
+            }
+
+            start.Environment[half] = template;
+            start.Environment["UP_TO_STAGE"] = $"{upTo}";
+            start.Environment["REPORT"] = folder;
+            using var run = Process.Start(start)!;
+            var output = run.StandardOutput.ReadToEndAsync();
+            var errors = run.StandardError.ReadToEndAsync();
+            if (!run.WaitForExit(TimeSpan.FromMinutes(5)))
+            {
+                run.Kill(entireProcessTree: true);
+                throw new TimeoutException("the suite does not end");
+            }
+
+            string report = Path.Combine(folder, "report.json");
+            Assert.That(File.Exists(report), $"{output.Result}{errors.Result}");
+            using var json = JsonDocument.Parse(File.ReadAllText(report));
+            return [.. json.RootElement.GetProperty("Verdicts").EnumerateArray().Select(verdict => new Row(
+                verdict.GetProperty("Stage").GetInt32(),
+                verdict.GetProperty("Test").GetString()!,
+                verdict.GetProperty("Outcome").GetString()!))];
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+            _twoAtATime.Release();
+        }
+    }
+
+    private static string Compile()
+    {
+        string folder = CommandTemplates.NewFolder("programs");
+        string sources = Path.Combine(RunSettings.Root, "ConformanceTests", "SelfTests", "StagePrograms");
+        string runtime = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
+        var libraries = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
+            .Where(path => Path.GetDirectoryName(path) == runtime)
+            .Select(path => MetadataReference.CreateFromFile(path));
+        foreach (string name in (string[])["StageServer", "StageClient"])
+        {
+            SyntaxTree[] trees =
+            [
+                CSharpSyntaxTree.ParseText(ImplicitUsings),
+                CSharpSyntaxTree.ParseText(File.ReadAllText(Path.Combine(sources, name + ".cs"))),
+            ];
+            var options = new CSharpCompilationOptions(
+                OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable);
+            var result = CSharpCompilation.Create(name, trees, libraries, options)
+                .Emit(Path.Combine(folder, name + ".dll"));
+            Assert.That(result.Success, string.Join('\n', result.Diagnostics));
+            File.Copy(Path.ChangeExtension(typeof(StageTests).Assembly.Location, ".runtimeconfig.json"),
+                Path.Combine(folder, name + ".runtimeconfig.json"));
+        }
+
+        return folder;
+    }
+
+    [OneTimeTearDown]
+    public static void RemovePrograms()
+    {
+        if (_programs.IsValueCreated)
+        {
+            Directory.Delete(_programs.Value, true);
+        }
+    }
+}
