@@ -13,7 +13,7 @@ public sealed class Capacity : ServerFixture
     private RunningServer StartWithFew(out int limit)
     {
         bool canBeTold = CommandTemplates.ServerTemplate.Contains("{max-clients}");
-        limit = canBeTold ? 3 : 100;
+        limit = canBeTold ? 3 : Limits.Clients;
         return Start(with: canBeTold ? $"max-clients={limit}" : "");
     }
 
@@ -61,7 +61,7 @@ public sealed class Capacity : ServerFixture
     public void Server_answers_busy_to_client_number_101()
     {
         var server = Start();                           // which nobody has told another limit
-        var wires = Fill(server, 100);
+        var wires = Fill(server, Limits.Clients);
         for (int i = 0; i < 3; i++)
         {
             var one = Connect(server);

@@ -23,7 +23,7 @@ public sealed class KeyFiles : SealedFixture
         }
 
         string pem = File.ReadAllText(path);
-        Assert.That(pem.Length, Is.LessThanOrEqualTo(8 << 10));
+        Assert.That(pem.Length, Is.LessThanOrEqualTo(Limits.KeyFileBytes));
         Assert.That(pem.IndexOf("-----BEGIN PRIVATE KEY-----"), Is.GreaterThanOrEqualTo(0));
         Assert.That(pem.IndexOf("-----BEGIN CERTIFICATE-----"), Is.GreaterThan(pem.IndexOf("PRIVATE KEY")));
         using var certificate = X509Certificate2.CreateFromPem(pem, pem);

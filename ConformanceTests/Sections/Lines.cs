@@ -21,7 +21,7 @@ public sealed class Lines : ServerFixture
         var wire = Connect();
         wire.Send(new string('X', cut));
         Connect().List();                               // by now the server has seen the first piece
-        wire.Send(new string('X', 1023 - cut) + "\n");
+        wire.Send(new string('X', Limits.LineBytes - 1 - cut) + "\n");
         wire.ExpectError("unsupported");
         wire.List();
     }
@@ -30,7 +30,7 @@ public sealed class Lines : ServerFixture
     public void Server_answers_bad_request_at_once_to_1024_bytes_without_LF()
     {
         var wire = Connect();
-        wire.Send(new string('X', 1024));
+        wire.Send(new string('X', Limits.LineBytes));
         wire.ExpectError("bad-request", closes: true);
     }
 

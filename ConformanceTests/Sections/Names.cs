@@ -89,9 +89,10 @@ public sealed class Names : ServerFixture
     public void Server_accepts_a_name_of_255_bytes_and_refuses_256([Values("a", "ä", "猫")] string letter)
     {
         int size = Encoding.UTF8.GetByteCount(letter);
-        int fill = (255 - 4) / size;
-        string longest = new string('x', 251 - fill * size) + string.Concat(Enumerable.Repeat(letter, fill)) + ".png";
-        Assert.That(Encoding.UTF8.GetByteCount(longest), Is.EqualTo(255));
+        int stem = Limits.NameBytes - ".png".Length;
+        int fill = stem / size;
+        string longest = new string('x', stem - fill * size) + string.Concat(Enumerable.Repeat(letter, fill)) + ".png";
+        Assert.That(Encoding.UTF8.GetByteCount(longest), Is.EqualTo(Limits.NameBytes));
         var wire = Connect();
         wire.Put(longest, Notation.Bytes(9));
         Assert.That(wire.Get(longest), Has.Length.EqualTo(9));

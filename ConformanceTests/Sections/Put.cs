@@ -77,9 +77,9 @@ public sealed class Puts : ServerFixture
         beyond.Send("PUT|b.png\n");
         at.Expect("OK\n");
         beyond.Expect("OK\n");
-        beyond.Send(Notation.U64((1 << 30) + 1));
+        beyond.Send(Notation.U64((ulong)Limits.UploadBytes + 1));
         beyond.ExpectError("too-large", closes: true);
-        at.Send([.. Notation.U64(1 << 30), .. Notation.Bytes(100)]);
+        at.Send([.. Notation.U64((ulong)Limits.UploadBytes), .. Notation.Bytes(100)]);
         Connect(server).List();
         Demand(!at.HasMore, "a block of exactly 1 GiB to be waited for", "something comes before its end");
     }

@@ -262,7 +262,7 @@ public sealed class Aheads : ServerFixture
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect();
-        wire.Send([.. Request(name, Digest.None), .. Notation.U64((1 << 30) + 1)]);
+        wire.Send([.. Request(name, Digest.None), .. Notation.U64((ulong)Limits.UploadBytes + 1)]);
         wire.Expect("OK\n");
         wire.ExpectError("too-large", closes: true);
     }

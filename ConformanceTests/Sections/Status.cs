@@ -86,11 +86,11 @@ public sealed class Statuses : ServerFixture
     public void Server_shows_the_last_1000_connections()
     {
         var server = Start();
-        PassBy(server, 1005);
+        PassBy(server, Limits.HistoryLines + 5);
         var wire = Connect(server);
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(1000));
+        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(Limits.HistoryLines));
     }
 
     private string[][] Ask(ProtocolConnection wire)
@@ -111,7 +111,7 @@ public sealed class Statuses : ServerFixture
             wire.List();
         }
 
-        PassBy(server, 1005);
+        PassBy(server, Limits.HistoryLines + 5);
         var shown = Ask(Connect(server)).Select(fields => fields[2]).ToHashSet();
         Demand(!open.Any(wire => shown.Contains($"{wire.Socket.LocalEndPoint}")),
             "the last 1,000 connections, and none from before them, be it open or not",

@@ -166,7 +166,7 @@ public sealed class Stopping : ServerFixture
         }
 
         double waited = clock.Elapsed.TotalSeconds;
-        Demand(!early, "10 s for a running upload to end", $"something comes after {waited:0.0} s");
+        Demand(!early, $"{Limits.StopSeconds} s for a running upload to end", $"something comes after {waited:0.0} s");
         bool isInTime = clock.Elapsed.TotalSeconds < 9;
         if (isInTime)
         {
@@ -183,7 +183,8 @@ public sealed class Stopping : ServerFixture
             came = stalled.Socket.Poll(500_000, SelectMode.SelectRead);
         }
 
-        Demand(came, "`stopping` inside the stalled upload, 10 s after the signal", "nothing in 19 s");
+        Demand(came, $"`stopping` inside the stalled upload, {Limits.StopSeconds} s after the signal",
+            "nothing in 19 s");
         stalled.ExpectError("stopping", closes: true);
         stalled.Dispose();
         dribbles.ExpectError("stopping", closes: true);         // an octet now and then buys no time
@@ -197,8 +198,8 @@ public sealed class Stopping : ServerFixture
         unread.Dispose();
         ExpectCleanEnd(server);
         double took = clock.Elapsed.TotalSeconds;
-        double atMost = 13 + RunSettings.Milliseconds(6_000) / 1000.0;
-        Demand(took < atMost, "the end within 13 s", $"it took {took:0.0} s");
+        double atMost = Limits.ExitSeconds + RunSettings.Milliseconds(6_000) / 1000.0;
+        Demand(took < atMost, $"the end within {Limits.ExitSeconds} s", $"it took {took:0.0} s");
         string[] late = server.Shows("late.png") ? ["late.png"] : [];
         ExpectInFolder(server, ["cat.png", .. late]);
         if (!isInTime)

@@ -32,6 +32,41 @@ public sealed class SpecificationCoverage
         Assert.That(Tests().Where(test => !ProtocolSpecification.Clauses.ContainsKey(test.Id)), Is.Empty);
 
     [Test]
+    public void Every_optional_feature_names_paragraphs_that_exist_and_each_of_its_own_section()
+    {
+        string[] named = [.. ProtocolTables.Features.SelectMany(feature => feature.Clauses)];
+        Assert.That(named, Is.Unique.And.SubsetOf(ProtocolSpecification.Clauses.Keys));
+        var inPartThree = ProtocolSpecification.Clauses.Values
+            .Where(clause => int.Parse(clause.Section.Split('.')[0]) is >= 16 and <= 21 && clause.Id != "LINE-4");
+        Assert.That(inPartThree.Select(clause => clause.Id), Is.SubsetOf(named));
+    }
+
+    [Test]
+    public void Limits_codes_and_types_are_read_from_the_specification()
+    {
+        Assert.That(Limits.UploadBytes, Is.EqualTo(1 << 30));
+        Assert.That((Limits.PaceBytes, Limits.PaceSeconds), Is.EqualTo((80 << 10, 20)));
+        Assert.That(Limits.HistoryLines, Is.EqualTo(1000));
+        Assert.That(ProtocolTables.Codes.Where(row => row.Closes).Select(row => row.Code), Is.EquivalentTo(
+            new[] { "bad-request", "too-large", "busy", "timeout", "stopping", "internal" }));
+        Assert.That(ProtocolTables.DefaultTypes, Is.EqualTo(new[] { "jpg", "jpeg", "png" }));
+        Assert.That(ProtocolTables.PictureTypes, Does.Contain("jxl").And.Contain("png").And.Not.Contain("pdf"));
+    }
+
+    // Each stage is read about somewhere, and what it names exists.
+    [Test]
+    public void Every_stage_has_sections_to_read()
+    {
+        var sections = ProtocolSpecification.Clauses.Values.Select(clause => clause.Section)
+            .Concat(["1", "2"]).ToHashSet();
+        for (int stage = 1; stage < Stages.All.Length; stage++)
+        {
+            Assert.That(Stages.Sections(stage), Is.Not.Empty, $"stage {stage}");
+            Assert.That(Stages.All[stage].Reads, Is.SubsetOf(sections), $"stage {stage}");
+        }
+    }
+
+    [Test]
     public void Every_snapshot_belongs_to_a_test()
     {
         var methods = typeof(SpecificationCoverage).Assembly.GetTypes()
