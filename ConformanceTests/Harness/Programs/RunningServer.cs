@@ -49,13 +49,13 @@ public sealed class RunningServer : IDisposable
             Program.Dispose();                          // the port may have been somebody else's
         }
 
-        if (key is not null)
+        if (key is not null || with.Contains("idle="))
         {
             LetGoOfTheFirst();
         }
     }
 
-    // Its handshake would be late.  Once the server has closed it, it takes no place any more.
+    // Its handshake would be late, or it has been idle for too long.  Once the server has closed it, it takes no place any more.
     private void LetGoOfTheFirst()
     {
         using var socket = Interlocked.Exchange(ref _first, null)!;
