@@ -90,7 +90,7 @@ public sealed class Blocks : ServerFixture
         using var du = System.Diagnostics.Process.Start(
             new System.Diagnostics.ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
         int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);
-        Demand(disk < 2048, "no room taken on the disk for lengths whose octets have not come",
+        Demand(disk < 2048, "no room taken on the disk for lengths whose bytes have not come",
             $"{disk} KiB are taken");
     }
 

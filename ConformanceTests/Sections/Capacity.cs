@@ -231,7 +231,7 @@ public sealed class Capacity : ServerFixture
 
         wires[1].Send(Notation.Bytes(1000).AsSpan(500));
         wires[1].Expect("OK\n");
-        Demand(wires[0].ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
+        Demand(wires[0].ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of big.png", "others");
         wires[2].List();
     }
 
@@ -454,7 +454,7 @@ public sealed class Capacity : ServerFixture
 
         wires[0].Send("STATUS\n");
         wires[0].Expect("OK\n");
-        int lines = wires[0].ReceiveBlock().Count(octet => octet == '\n');
+        int lines = wires[0].ReceiveBlock().Count(value => value == '\n');
         Demand(lines == limit, $"{limit} lines, one for each client", $"{lines}: three of them were turned away");
     }
 }

@@ -132,7 +132,8 @@ public sealed class ClientAhead : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
-    // What the client sends after its first file, without an answer. A client that waits for its go-ahead sends no block.
+    // What the client sends after its first file, without an answer. A client that waits for its go-ahead sends no
+    // block.
     private static List<byte[]> ReceiveUnanswered(ProtocolConnection wire, Upload first)
     {
         bool Comes() => wire.HasMore || wire.Socket.Poll(RunSettings.Milliseconds(1_000) * 1000, SelectMode.SelectRead);

@@ -8,7 +8,7 @@ namespace ConformanceTests.Sections;
 public sealed class ClientList : ClientFixture
 {
     [Test, Clause("CLI-5", "LIST-1")]
-    public void Client_fails_if_the_connection_ends_inside_a_listing([Values(0, 4, 8, 9, 38, 39, 69)] int octets)
+    public void Client_fails_if_the_connection_ends_inside_a_listing([Values(0, 4, 8, 9, 38, 39, 69)] int bytes)
     {
         var client = Run("LIST");
         var wire = Accept();
@@ -16,7 +16,7 @@ public sealed class ClientList : ClientFixture
         wire.Send("OK\n");
         byte[] line = [.. "cat.png|8|2026-01-31T23:59:59Z\n"u8];
         byte[] block = [.. Notation.U64(62), .. line, .. line];
-        wire.Send(block.AsSpan(0, octets));
+        wire.Send(block.AsSpan(0, bytes));
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }

@@ -58,7 +58,8 @@ public sealed class ClientModified : ClientFixture
         int exit = client.WaitForExit();
         Demand(exit == 0, $"exit code 0 after OK|{time}", $"exit code {exit}");
         var done = watch.DoneTo("cat.png");
-        Demand(!done.Contains(FolderWatch.AttributesChanged), "cat.png with its time from the moment at which it appears",
+        Demand(!done.Contains(FolderWatch.AttributesChanged),
+            "cat.png with its time from the moment at which it appears",
             $"it was {string.Join(", then ", done)}: set the time of the temporary file");
         string there = Written(File.GetLastWriteTimeUtc(PathOf("cat.png")));
         Demand(there == nearest, $"{nearest} as the time of cat.png", there);

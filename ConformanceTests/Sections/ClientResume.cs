@@ -15,7 +15,7 @@ public sealed class ClientResume : ClientFixture
     private const int Cut = 600;
     private static readonly byte[] _whole = Notation.Bytes(1000);
 
-    // A download cut after 600 of 1,000 octets, and the same once more.  What is asked for then, and from where on.
+    // A download cut after 600 of 1,000 bytes, and the same once more.  What is asked for then, and from where on.
     // Ok is the reply that fits the request: with a time if the client asks for one.
     private (ChildProgram Client, ProtocolConnection Wire, int Offset, byte[] Ok) GoOnWithACutDownload()
     {
@@ -29,13 +29,13 @@ public sealed class ClientResume : ClientFixture
         wire.Dispose();
         long Size(string name) => new FileInfo(PathOf(name)).Length;
 
-        string kept = string.Join(", ", Files().Select(name => $"{name} with {Size(name)} octets"));
+        string kept = string.Join(", ", Files().Select(name => $"{name} with {Size(name)} bytes"));
 
         client = Run("GET", "cat.png", with: isTold ? "resume" : "");
         wire = Accept();
         string[] fields = wire.ReceiveLine("GET|cat.png|offset=…\\n").Split('|');
         string? offset = fields.FirstOrDefault(field => field.StartsWith("offset="))?["offset=".Length..];
-        Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} octets have come before",
+        Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} bytes have come before",
             $"{string.Join('|', fields)}\\n; what it has kept: {(kept == "" ? "nothing" : kept)}");
         if (offset is null)
         {
@@ -46,7 +46,7 @@ public sealed class ClientResume : ClientFixture
         Demand(fields.Contains("digest=sha256"), "digest=sha256 beside the offset, or nobody knows whether it fits",
             string.Join('|', fields));
         Demand(int.TryParse(offset, out int at) && at <= Cut,
-            $"an offset of at most the {Cut} octets that came", offset!);
+            $"an offset of at most the {Cut} bytes that came", offset!);
         return (client, wire, at, fields.Contains("modified") ? [.. "OK|2024-05-01T12:00:00Z\n"u8] : [.. "OK\n"u8]);
     }
 
@@ -81,10 +81,16 @@ public sealed class ClientResume : ClientFixture
         wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
         int exit = client.WaitForExit();
         Demand(exit == 0, "exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the "
-            + $"{at} octets that were kept and of those that came now", $"exit code {exit}");
+            + $"{at} bytes that were kept and of those that came now", $"exit code {exit}");
         Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(_whole),
             "both parts, joined where they were cut", "others");
         Demand(Files() is ["cat.png"], "cat.png alone, now that it is whole", string.Join(", ", Files()));
+        if (ok.Length > "OK\n".Length)
+        {
+            var time = File.GetLastWriteTimeUtc(PathOf("cat.png"));
+            Demand(time == new DateTime(2024, 5, 1, 12, 0, 0, DateTimeKind.Utc),
+                "the time 2024-05-01T12:00:00Z for cat.png, as the reply said (MODIFIED-5)", $"{time:u}");
+        }
     }
 
     [Test, Clause("CLI-10", "CLI-7")]
@@ -106,11 +112,11 @@ public sealed class ClientResume : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-4")]
-    public void Client_shows_no_file_if_the_resumed_download_is_interrupted_too([Values(0, 100)] int octets)
+    public void Client_shows_no_file_if_the_resumed_download_is_interrupted_too([Values(0, 100)] int bytes)
     {
         var (client, wire, at, ok) = GoOnWithACutDownload();
         using var watch = new FolderWatch(Folder);
-        wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, octets)]);
+        wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, bytes)]);
         wire.HalfClose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         ExpectNeverThere(watch, "since it was cut again");
@@ -136,8 +142,8 @@ public sealed class ClientResume : ClientFixture
         if (exit == 0)
         {
             Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(other),
-                $"cat.png as the last answer brought it, {other.Length} octets, and nothing of what was kept before",
-                $"{LocalFiles.Read(PathOf("cat.png")).Length} octets");
+                $"cat.png as the last answer brought it, {other.Length} bytes, and nothing of what was kept before",
+                $"{LocalFiles.Read(PathOf("cat.png")).Length} bytes");
         }
     }
 }

@@ -40,7 +40,8 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void Server_keeps_reading_after_a_closing_reply([Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
+    public void Server_keeps_reading_after_a_closing_reply(
+        [Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
     {
         for (int i = 0; i < 5; i++)
         {
@@ -79,7 +80,7 @@ public sealed class Closing : ServerFixture
         }
 
         Demand(wire.SendingFailed, "the connection closed 2 s after the server's FIN, although the client goes on",
-            $"it still takes octets after {most / 1000} s: one limit for all of the waiting, not one for each receive");
+            $"it still takes bytes after {most / 1000} s: one limit for all of the waiting, not one for each receive");
     }
 
     [Test, Clause("CLOSE-1")]
@@ -137,7 +138,7 @@ public sealed class Closing : ServerFixture
             wire.HalfClose();
             wire.ExpectEnd();
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
+                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} bytes\n"
                 + "received  something stays in it");
         }
 
@@ -145,17 +146,17 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-5", "DIGEST-2", "P4")]
-    public void Server_stores_nothing_if_the_client_leaves_inside_the_digest([Values(0, 1, 31)] int octets)
+    public void Server_stores_nothing_if_the_client_leaves_inside_the_digest([Values(0, 1, 31)] int bytes)
     {
         var wire = Connect();
         wire.Send("PUT|cat.png|digest=sha256\n");
         wire.Expect("OK\n");
         var digest = SHA256.HashData(Notation.Bytes(20));
-        wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. digest[..octets]]);
+        wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. digest[..bytes]]);
         wire.HalfClose();
         wire.ExpectEnd();
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-            $"expected  an empty folder after an upload that was cut behind {octets} octets of its digest\n"
+            $"expected  an empty folder after an upload that was cut behind {bytes} bytes of its digest\n"
             + "received  something stays in it");
     }
 

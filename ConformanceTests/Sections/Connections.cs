@@ -73,7 +73,7 @@ public sealed class Connections : ServerFixture
     public void Server_accepts_a_digest_split_at_any_byte() =>
         CutAnywhere("|digest=sha256", SHA256.HashData(Notation.Bytes(9)));
 
-    // Request, block and the next request, cut in two at every octet.
+    // Request, block and the next request, cut in two at every byte.
     private void CutAnywhere(string option, byte[] digest)
     {
         byte[] request = Encoding.UTF8.GetBytes($"PUT|猫.png{option}\n");

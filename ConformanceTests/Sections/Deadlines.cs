@@ -16,7 +16,8 @@ public sealed class Deadlines : ServerFixture
             clock.Elapsed.TotalSeconds, Is.InRange(atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0));
 
     [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
-    public void Server_ends_a_slow_request_line_10_s_after_its_first_byte([Values] bool comesWithTheOneBefore, [Values] bool dribbles)
+    public void Server_ends_a_slow_request_line_10_s_after_its_first_byte(
+        [Values] bool comesWithTheOneBefore, [Values] bool dribbles)
     {
         var wire = Connect();
         wire.Send(comesWithTheOneBefore ? "LIST\nX" : "LIST\n");
@@ -266,7 +267,7 @@ public sealed class Deadlines : ServerFixture
 
         upload.Send(Notation.Bytes(20).AsSpan(10));
         upload.Expect("OK\n");
-        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of big.png", "others");
+        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of big.png", "others");
     }
 
     [Test, Clause("LIMIT-4", "P8", "CLOSE-1")]
@@ -294,7 +295,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     [Test, Clause("LIMIT-4", "P8")]
-    public void Server_ends_an_upload_that_stops([Values("no octet", "half a length", "no digest")] string comes)
+    public void Server_ends_an_upload_that_stops([Values("no byte", "half a length", "no digest")] string comes)
     {
         bool digest = comes == "no digest";
         if (digest && Extensions.Missing("DIGEST-2") is { } missing)
@@ -419,7 +420,7 @@ public sealed class Deadlines : ServerFixture
         for (int i = 0; i < Times; i++)
         {
             wire.Expect("OK\n");
-            int lines = wire.ReceiveBlock().Count(octet => octet == '\n');
+            int lines = wire.ReceiveBlock().Count(value => value == '\n');
             Demand(lines == Files, $"{Files} lines in each of {Times} listings", $"{lines} in number {i + 1}");
         }
     }
@@ -434,11 +435,11 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
         wire.Receive(8);
         wire.RestsFor(RunSettings.Milliseconds(44_000));
-        var octets = wire.ReceiveRest(orSilence: true);
-        Demand(octets.Length < picture.Length && wire.IsAtItsEnd,
-            "the connection closed, 20 to 40 s after the client has stopped taking octets",
-            octets.Length == picture.Length ? "all of the file, after a rest of 44 s"
-            : $"{octets.Length:N0} octets, and it stays open: the client took nothing for 44 s");
-        Demand(octets.AsSpan().SequenceEqual(picture.AsSpan(0, octets.Length)), "octets of the file", "others");
+        var bytes = wire.ReceiveRest(orSilence: true);
+        Demand(bytes.Length < picture.Length && wire.IsAtItsEnd,
+            "the connection closed, 20 to 40 s after the client has stopped taking bytes",
+            bytes.Length == picture.Length ? "all of the file, after a rest of 44 s"
+            : $"{bytes.Length:N0} bytes, and it stays open: the client took nothing for 44 s");
+        Demand(bytes.AsSpan().SequenceEqual(picture.AsSpan(0, bytes.Length)), "bytes of the file", "others");
     }
 }

@@ -41,7 +41,7 @@ public sealed class Disks : ServerFixture
             () =>
             {
                 var more = folder.GetFiles().Where(file => !names.Contains(file.Name));
-                string[] shown = [.. more.Select(file => $"{file.Name} with {file.Length:N0} octets")];
+                string[] shown = [.. more.Select(file => $"{file.Name} with {file.Length:N0} bytes")];
                 return $"expected  in the folder, when the upload is refused: {string.Join(", ", names)} and nothing "
                     + "else\nreceived  " + (shown is [] ? "one of them is missing"
                         : $"{string.Join(", ", shown)}, too: what could not be stored has to be removed");
@@ -61,7 +61,7 @@ public sealed class Disks : ServerFixture
         var wire = Connect(server);
         byte[] large = Notation.Bytes(6 << 20);
         byte[] small = Notation.Bytes(1000);
-        byte[] Digest(byte[] octets) => option == "" ? [] : SHA256.HashData(octets);
+        byte[] Digest(byte[] bytes) => option == "" ? [] : SHA256.HashData(bytes);
 
         wire.Send($"PUT|big.png{option}\n");
         wire.Expect("OK\n");
@@ -95,8 +95,8 @@ public sealed class Disks : ServerFixture
             if (answer == "OK")
             {
                 Demand(server.Stored("cat.png").AsSpan().SequenceEqual(picture),
-                    $"all of cat.png's {size:N0} octets on the disk, since the server said OK",
-                    $"{server.Stored("cat.png").Length:N0}: a write may take fewer octets than it was given");
+                    $"all of cat.png's {size:N0} bytes on the disk, since the server said OK",
+                    $"{server.Stored("cat.png").Length:N0}: a write may take fewer bytes than it was given");
                 File.Delete(server.PathOf("cat.png"));
             }
             else
@@ -241,11 +241,11 @@ public sealed class Disks : ServerFixture
         LocalFiles.SetLength(Server.PathOf("big.png"), length);
         var rest = wire.ReceiveRest(orSilence: true);
         Demand(rest.Length < Large,
-            $"a block of less than the {Large} octets that were announced, and the end: the file has {length} now",
-            $"{rest.Length} octets: more than are there now, so it was read as a whole before, or they are made up");
+            $"a block of less than the {Large} bytes that were announced, and the end: the file has {length} now",
+            $"{rest.Length} bytes: more than are there now, so it was read as a whole before, or they are made up");
         int same = rest.AsSpan().CommonPrefixLength(picture);
-        Demand(same == rest.Length, "the octets of the file as far as there were any, and then the end",
-            $"{rest.Length - same} octets behind them that are not the file's: "
+        Demand(same == rest.Length, "the bytes of the file as far as there were any, and then the end",
+            $"{rest.Length - same} bytes behind them that are not the file's: "
             + Notation.Show(rest.AsSpan(same, Math.Min(40, rest.Length - same))));
         wire.ExpectEnd();
         Connect().List();
@@ -261,7 +261,7 @@ public sealed class Disks : ServerFixture
             file.Write(new byte[1 << 20]);
         }
 
-        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
+        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
         Demand(wire.List().Length == 1, "a listing of one line", "another one");
     }
 
@@ -275,7 +275,7 @@ public sealed class Disks : ServerFixture
             file.Write(new byte[1 << 20]);
         }
 
-        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the octets of the file", "others");
+        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
         wire.ExpectOctets(SHA256.HashData(picture));
         wire.List();
     }

@@ -48,7 +48,7 @@ public sealed class Lines : ServerFixture
         ("CR",              [.. "\r"u8]),
         ("CR LF",           [.. "LIST\r"u8]),
         ("CR after a name", [.. "GET|cat.png\r"u8]),
-        ("stray octet",     [.. "GET|"u8, 0xFF, .. ".png"u8]),
+        ("stray byte",     [.. "GET|"u8, 0xFF, .. ".png"u8]),
         ("overlong",        [.. "GET|"u8, 0xC0, 0xAF, .. ".png"u8]),
         ("surrogate",       [.. "GET|"u8, 0xED, 0xA0, 0x80, .. ".png"u8]),
         ("cut character",   [.. "GET|a.png"u8, 0xE7, 0x8C]),

@@ -23,13 +23,13 @@ public sealed class Memory : ServerFixture
             $"{grown / MiB} MiB more: read a piece, write it, forget it");
 
     // As many as the kernel takes; false: it is closed.
-    private static bool Send(ProtocolConnection wire, byte[] octets)
+    private static bool Send(ProtocolConnection wire, byte[] bytes)
     {
         try
         {
-            for (int at = 0; at < octets.Length;)
+            for (int at = 0; at < bytes.Length;)
             {
-                at += wire.Socket.Send(octets, at, octets.Length - at, 0);
+                at += wire.Socket.Send(bytes, at, bytes.Length - at, 0);
             }
 
             return true;
@@ -78,7 +78,7 @@ public sealed class Memory : ServerFixture
         wire.Expect("OK\n");
         Check(Math.Max(most, Of(server)) - before, $"an upload of {Large / MiB} MiB");
         long there = new FileInfo(server.PathOf("big.png")).Length;
-        Demand(there == Large, $"{Large} octets in big.png", $"{there}");
+        Demand(there == Large, $"{Large} bytes in big.png", $"{there}");
     }
 
     [Test, Clause("P7", "GET-1")]

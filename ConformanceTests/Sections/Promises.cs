@@ -277,7 +277,7 @@ public sealed class Promises : ServerFixture
             most = Math.Max(most, served);
         }
 
-        Demand(most >= 3, $"answers to other clients while {Large} octets are on their way to one",
+        Demand(most >= 3, $"answers to other clients while {Large} bytes are on their way to one",
             $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
     }
 
@@ -306,13 +306,13 @@ public sealed class Promises : ServerFixture
         for (int i = 0; i < 300; i++)
         {
             using var wire = Server.Connect();
-            var octets = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => Seed()).ToArray();
+            var bytes = Enumerable.Range(0, random.Next(1, 6)).SelectMany(_ => Seed()).ToArray();
             for (int flips = random.Next(0, 4); flips > 0; flips--)
             {
-                octets[random.Next(octets.Length)] = (byte)random.Next(256);
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
             }
 
-            wire.Socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
+            wire.Socket.Send(bytes, 0, bytes.Length, SocketFlags.None, out _);
             if (i % 3 == 0)
             {
                 wire.HalfClose();

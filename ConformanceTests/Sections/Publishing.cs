@@ -34,19 +34,19 @@ public sealed class Publishing : ServerFixture
         for (int at = 0; at < Size - 1; at += 4 << 20)
         {
             upload.Send(picture.AsSpan(at, Math.Min(4 << 20, Size - 1 - at)));
-            Demand(other.List() is [], "a listing without big.png, since octets of it are missing", "it is listed");
+            Demand(other.List() is [], "a listing without big.png, since bytes of it are missing", "it is listed");
         }
 
         ExpectNothingYet(upload);                       // now the server has read what was sent
         var early = watch.DoneTo("big.png");
-        Demand(early is [], "nothing under the name big.png before its last octet has come", Said(early));
+        Demand(early is [], "nothing under the name big.png before its last byte has come", Said(early));
         upload.Send(picture.AsSpan(Size - 1));
         upload.Expect("OK\n");
         var late = watch.DoneTo("big.png");
         Demand(!late.Contains("written"),
-            "big.png in the folder in one step, with all its octets: link or rename a file that is complete",
+            "big.png in the folder in one step, with all its bytes: link or rename a file that is complete",
             $"{Said(late)}: whoever looks meanwhile sees a part of it");
-        Demand(Server.Stored("big.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");
+        Demand(Server.Stored("big.png").AsSpan().SequenceEqual(picture), "the bytes that were sent", "others");
     }
 
     // A claim that is taken first, an empty file, say, or a small file that is written under its name at once: both are
@@ -137,7 +137,7 @@ public sealed class Publishing : ServerFixture
         var done = watch.DoneTo("big.png");
         Demand(done is [], "big.png left alone, since another upload has the name", Said(done));
         bool isFirst = Server.Stored("big.png").AsSpan().SequenceEqual(Notation.Bytes(100));
-        Demand(isFirst, "the first one's octets", "others");
+        Demand(isFirst, "the first one's bytes", "others");
     }
 
     [Test, Clause("P2", "DIGEST-2")]
@@ -157,7 +157,7 @@ public sealed class Publishing : ServerFixture
         wires[0].Expect("OK\n");
         wires[1].Send(SHA256.HashData(pictures[1]));
         wires[1].ExpectError("exists");
-        Demand(Server.Stored("cat.png").AsSpan().SequenceEqual(pictures[0]), "the first one's octets", "others");
+        Demand(Server.Stored("cat.png").AsSpan().SequenceEqual(pictures[0]), "the first one's bytes", "others");
     }
 
     [Test, Clause("P3")]
@@ -210,7 +210,7 @@ public sealed class Publishing : ServerFixture
 
     // ---- P2, two servers on one folder ----
 
-    // The second one's last octet is sent so much later that now this one wins and now that one: then both are in the
+    // The second one's last byte is sent so much later that now this one wins and now that one: then both are in the
     // middle of it at the same time, again and again, and who looks first and renames then is found out.
     [Test, Clause("P2")]
     public void Servers_that_store_one_name_at_the_same_moment_send_one_OK()
@@ -246,7 +246,7 @@ public sealed class Publishing : ServerFixture
                 $"OK from one of two servers on one folder, ER|exists|… from the other, for {name} (round {round})",
                 $"{answers[0]} and {answers[1]}: look and store have to be one step (link, or open with O_EXCL)");
             Demand(LocalFiles.Read(Path.Combine(folder, name)).AsSpan().SequenceEqual(pictures[winner]),
-                $"{name} with the octets of the one that got OK", "the other one's octets");
+                $"{name} with the bytes of the one that got OK", "the other one's bytes");
             lag += winner == 0 ? -5 - Math.Abs(lag) * 0.1 : 5 + Math.Abs(lag) * 0.1;
             lag = Math.Clamp(lag, -2000, 2000);
         }

@@ -89,9 +89,9 @@ public sealed class SealedClients : ClientFixture
         var client = Start("GET", "cat.png");
         var wire = LetIn();
         bool digest = TakesWithoutOptions(wire, "GET|cat.png");
-        foreach (byte octet in (byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(40), digest)])
+        foreach (byte value in (byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(40), digest)])
         {
-            wire.Send([octet]);
+            wire.Send([value]);
         }
 
         ExpectLeaving(wire, client);
@@ -121,17 +121,17 @@ public sealed class SealedClients : ClientFixture
 
     private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
 
-    // Not one octet of a request comes, sealed or plain, on this connection or on another.
+    // Not one byte of a request comes, sealed or plain, on this connection or on another.
     private void ExpectNothing(SealedConnection wire, ChildProgram client)
     {
         void ExpectNothingFrom(Tls tls)
         {
-            while (tls.NextRecord(out var error) is var (type, octets))
+            while (tls.NextRecord(out var error) is var (type, bytes))
             {
                 if (type == Tls.Data)
                 {
-                    throw new Violation("expected  not one octet of a request\n"
-                        + $"received  {Notation.Show(octets)}");
+                    throw new Violation("expected  not one byte of a request\n"
+                        + $"received  {Notation.Show(bytes)}");
                 }
 
                 if (error != SocketError.Success)
@@ -238,8 +238,8 @@ public sealed class SealedClients : ClientFixture
                 ClientCertificateRequired = true,
                 RemoteCertificateValidationCallback = (_, _, _, _) => true,
             });
-            var octets = new byte[100];
-            heard = Encoding.UTF8.GetString(octets, 0, tls.Read(octets));
+            var bytes = new byte[100];
+            heard = Encoding.UTF8.GetString(bytes, 0, tls.Read(bytes));
         }
         catch (Exception e) when (e is IOException or System.Security.Authentication.AuthenticationException) { }
 
@@ -250,12 +250,12 @@ public sealed class SealedClients : ClientFixture
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
-    public void Client_fails_if_a_FIN_comes_inside_a_sealed_file([Values(0, 3, 11, 12, 60)] int octets)
+    public void Client_fails_if_a_FIN_comes_inside_a_sealed_file([Values(0, 3, 11, 12, 60)] int bytes)
     {
         var client = Start("GET", "cat.png");
         var wire = LetIn();
         TakesWithoutOptions(wire, "GET|cat.png");
-        wire.Send(((byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(100), false)]).AsSpan(0, octets));
+        wire.Send(((byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(100), false)]).AsSpan(0, bytes));
         wire.Dispose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
@@ -320,7 +320,8 @@ public sealed class SealedClients : ClientFixture
         _ours.WriteTo(path);
         File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(mode, 8));
         var client = Start("LIST", key: path);
-        Eventually(() => client.HasEnded || Listener.Poll(20_000, SelectMode.SelectRead), "it neither connects nor ends");
+        Eventually(() => client.HasEnded || Listener.Poll(20_000, SelectMode.SelectRead),
+            "it neither connects nor ends");
         bool connects = Listener.Poll(0, SelectMode.SelectRead);
         Demand(!connects, $"no connection: the key file has the mode {mode}", "one");
         Assert.That(client.WaitForExit(), Is.Not.Zero);

@@ -115,11 +115,11 @@ public sealed class Stopping : ServerFixture
         begun.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
         begun.Expect("OK\n");
         begun.ExpectError("stopping", closes: true);
-        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of cat.png", "others");
+        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of cat.png", "others");
         download.ExpectError("stopping", closes: true);
         if (digests)
         {
-            Demand(digested.ReceiveBlock().AsSpan().SequenceEqual(picture), "all octets of cat.png", "others");
+            Demand(digested.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of cat.png", "others");
             digested.ExpectOctets(System.Security.Cryptography.SHA256.HashData(picture));
             digested.ExpectError("stopping", closes: true);
         }
@@ -131,7 +131,7 @@ public sealed class Stopping : ServerFixture
 
         ExpectCleanEnd(server);
         ExpectInFolder(server, "cat.png", "dog.png", "bird.png");
-        Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the octets of dog.png", "others");
+        Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the bytes of dog.png", "others");
     }
 
     [Test, Clause("CLOSE-6", "P12", "GET-3")]
@@ -187,13 +187,13 @@ public sealed class Stopping : ServerFixture
             "nothing in 19 s");
         stalled.ExpectError("stopping", closes: true);
         stalled.Dispose();
-        dribbles.ExpectError("stopping", closes: true);         // an octet now and then buys no time
+        dribbles.ExpectError("stopping", closes: true);         // a byte now and then buys no time
         dribbles.Dispose();
         byte[] rest = unread.ReceiveRest(orSilence: true);
         var block = rest.AsSpan(Math.Min(8, rest.Length));
         Demand(block.Length < Large && block.SequenceEqual(picture.AsSpan(0, block.Length)),
             "the block cut short, and not a word behind it (GET-3)",
-            $"{block.Length} of {Large} octets, which are not those of the file: an ER here is taken for the picture");
+            $"{block.Length} of {Large} bytes, which are not those of the file: an ER here is taken for the picture");
         unread.ExpectEnd();
         unread.Dispose();
         ExpectCleanEnd(server);
@@ -397,7 +397,7 @@ public sealed class Stopping : ServerFixture
         Demand(server.Shows("cat.png") && server.Stored("cat.png").AsSpan().SequenceEqual(stored),
             "cat.png as it was before the start, although a temporary file is the same one",
             server.Shows("cat.png")
-                ? $"{server.Stored("cat.png").Length:N0} octets of {stored.Length:N0}" : "it is gone");
+                ? $"{server.Stored("cat.png").Length:N0} bytes of {stored.Length:N0}" : "it is gone");
         ExpectInFolder(server, "cat.png");
     }
 
@@ -430,7 +430,7 @@ public sealed class Stopping : ServerFixture
         var first = Start(folder: folder);
         ProtocolConnection upload = Connect(first);
         ProtocolConnection begun = Connect(first);
-        begun.Send("PUT|dog.png\n");                    // no octet of it yet
+        begun.Send("PUT|dog.png\n");                    // no byte of it yet
         begun.Expect("OK\n");
         var picture = Notation.Bytes(2 << 20);
         upload.Send("PUT|cat.png\n");
@@ -458,7 +458,7 @@ public sealed class Stopping : ServerFixture
         begun.Expect("OK\n");
         upload.Send(picture.AsSpan(1 << 20));
         upload.Expect("OK\n");
-        Demand(first.Stored("cat.png").AsSpan().SequenceEqual(picture), "the octets that were sent", "others");
+        Demand(first.Stored("cat.png").AsSpan().SequenceEqual(picture), "the bytes that were sent", "others");
     }
 
     private static string[] Entries(string folder) =>

@@ -40,22 +40,22 @@ public static partial class Stages
         new("closing"),
         new("many clients"),
         new("digest",
-            "Begin with GET: accept the option digest=sha256 instead of answering unsupported, and send 32 bytes after\n"
-                + "the block, the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n",
+            "Begin with GET: accept the option digest=sha256 instead of answering unsupported, and send 32 bytes\n"
+                + "after the block, the SHA-256 of the file. Then PUT, which compares before the file gets its name.\n",
             "Begin with GET: ask with |digest=sha256 (and again without it if that is unsupported), and compare.\n"),
         new("resume",
             "Begin with the option offset=N of GET: leave out N bytes of the file; the length is that of the rest.\n",
-            "Begin by keeping the part that an interrupted download brought. If an option of your client turns this on,\n"
-                + "tell the suite: {resume} in the template becomes --resume.\n"),
+            "Begin by keeping the part that an interrupted download brought. If an option of your client turns this\n"
+                + "on, tell the suite: {resume} in the template becomes --resume.\n"),
         new("STATUS",
-            "Begin by recording, from each accept on, the time, the address, the requests and the bytes; then send that\n"
-                + "as LIST does.\n"),
+            "Begin by recording, from each accept on, the time, the address, the requests and the bytes; then send\n"
+                + "that as LIST does.\n"),
         new("ahead",
             "Begin with the option ahead of PUT: answer OK at once, whatever the name is; an error is sent after the\n"
                 + "block.\n"),
         new("modified",
-            "Begin with GET: if the request has the option modified, answer OK|time instead of OK. Then PUT, which gives\n"
-                + "the file its time before the file gets its name.\n",
+            "Begin with GET: if the request has the option modified, answer OK|time instead of OK. Then PUT, which\n"
+                + "gives the file its time before the file gets its name.\n",
             "Begin with GET: ask with |modified, read the time in the reply, and give it to the file before the file\n"
                 + "gets its name.\n"),
         new("sealed",

@@ -55,7 +55,8 @@ public sealed class RunningServer : IDisposable
         }
     }
 
-    // Its handshake would be late, or it has been idle for too long.  Once the server has closed it, it takes no place any more.
+    // Its handshake would be late, or it has been idle for too long. When the server has closed it, it does not count
+    // as a client any more.
     private void LetGoOfTheFirst()
     {
         using var socket = Interlocked.Exchange(ref _first, null)!;
