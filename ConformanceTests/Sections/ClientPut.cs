@@ -97,7 +97,7 @@ public sealed class ClientPut : ClientFixture
         var rest = wire.ReceiveRest(orSilence: true).AsSpan();
         int due = picture.Length + 8 - 1000;
         Demand(rest.Length < due + (digest ? 32 : 0) || rest[..due].SequenceEqual(picture.AsSpan(992)),
-            "the end of the connection inside the block: its last bytes are gone", "as many bytes, and others");
+            "the end of the connection inside the block: its last octets are gone", "as many octets, and others");
         wire.HalfClose();
         wire.Dispose();
         Assert.That(client.WaitForExit(), Is.Not.Zero);
@@ -141,17 +141,17 @@ public sealed class ClientPut : ClientFixture
     [Test, Clause("CONN-3", "CLI-5")]
     public void Client_accepts_messages_in_pieces([Values("LIST", "GET", "PUT")] string verb)
     {
-        void Send(ProtocolConnection wire, byte[] bytes, params int[] cuts)
+        void Send(ProtocolConnection wire, byte[] octets, params int[] cuts)
         {
             int at = 0;
             foreach (int cut in cuts)
             {
-                wire.Send(bytes.AsSpan(at, cut - at));
+                wire.Send(octets.AsSpan(at, cut - at));
                 wire.RestsFor(150);
                 at = cut;
             }
 
-            wire.Send(bytes.AsSpan(at));
+            wire.Send(octets.AsSpan(at));
         }
 
         byte[] picture = Notation.Bytes(1000);
@@ -188,15 +188,15 @@ public sealed class ClientPut : ClientFixture
             {
                 HintName = "one receive is one message",
                 Sentence = "CONN-3",
-                Hint = "the replies came in pieces. One receive is not one message: collect bytes until the LF, or "
-                    + "until the counted bytes are there.",
+                Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or "
+                    + "until the counted octets are there.",
             });
         }
 
         if (verb == "GET")
         {
             Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
-                "cat.png as it was sent", "other bytes");
+                "cat.png as it was sent", "other octets");
         }
 
         if (verb == "LIST")
@@ -234,7 +234,7 @@ public sealed class ClientPut : ClientFixture
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         string said = Encoding.Latin1.GetString(wire.ReceiveRest());
         Demand(said.Count(c => c == '\n') <= 1 && said.Length < 100,
-            "a request at most, and no block", $"{said.Length} bytes");
+            "a request at most, and no block", $"{said.Length} octets");
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 
@@ -247,13 +247,12 @@ public sealed class ClientPut : ClientFixture
         var wire = Accept();
         Takes(wire, "PUT|cat.png");
         wire.Send($"ER|{code}|not now\n");
-        wire.ExpectEnd();                               // not a byte more
+        wire.ExpectEnd();                               // not an octet more
         Assert.That(client.WaitForExit(), Is.Not.Zero);
     }
 
     [Test, Clause("CLI-12")]
-    public void Client_uploads_under_the_last_component_of_the_path(
-        [Values("holiday", "holiday/2026/may")] string folder)
+    public void Client_uploads_under_the_last_component_of_the_path([Values("holiday", "holiday/2026/may")] string folder)
     {
         Directory.CreateDirectory(PathOf(folder));
         Give($"{folder}/cat.png", Notation.Bytes(9));
@@ -291,7 +290,7 @@ public sealed class ClientPut : ClientFixture
         wire.Receive(8);
         wire.Send("ER|too-large|that is too much for this one\n");
         wire.HalfClose();
-        wire.Dispose();                                 // with bytes unread: a reset, which the client has to survive
+        wire.Dispose();                                 // with octets unread: a reset, which the client has to survive
         Assert.That(client.WaitForExit(), Is.Not.Zero);
         string said = client.Output + client.Errors;
         Demand(said.Contains("too-large") || said.Contains("too much"),

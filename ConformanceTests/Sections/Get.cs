@@ -9,7 +9,7 @@ namespace ConformanceTests.Sections;
 /// <summary>GET, OFFSET, DIGEST: downloads.</summary>
 public sealed class Gets : ServerFixture
 {
-    private static byte[] Digest(byte[] bytes) => SHA256.HashData(bytes);
+    private static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
 
     [Test, Clause("GET-2", "P10")]
     public void Server_answers_not_found_to_GET_of_an_unlisted_entry()
@@ -59,8 +59,7 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("OFFSET-1", "DIGEST-1")]
-    public void Server_sends_the_rest_of_a_file_from_any_offset(
-        [Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
+    public void Server_sends_the_rest_of_a_file_from_any_offset([Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
     {
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
@@ -142,7 +141,7 @@ public sealed class ServedFilesThatChange : ServerFixture
     [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
     public void Server_sends_one_answer_if_the_file_shrinks_before_it()
     {
-        // All of it is hashed before its last ten bytes are sent, and that takes longer than another's listing.
+        // All of it is hashed before its last ten octets are sent, and that takes longer than another's listing.
         const long Size = 1L << 29;
         Truncate(Server.PathOf("big.png"), Size);
         ProtocolConnection wire = Connect();
@@ -162,7 +161,7 @@ public sealed class ServedFilesThatChange : ServerFixture
         wire.ExpectOctets(Notation.U64(10));
         wire.HalfClose();
         byte[] rest = wire.ReceiveRest();
-        Assert.That(rest.Take(10), Is.All.Zero, "bytes that are not the file's");
-        Assert.That(rest.Length is < 10 or 10 + 32, $"{rest.Length} bytes");
+        Assert.That(rest.Take(10), Is.All.Zero, "octets that are not the file's");
+        Assert.That(rest.Length is < 10 or 10 + 32, $"{rest.Length} octets");
     }
 }

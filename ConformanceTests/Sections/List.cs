@@ -67,7 +67,7 @@ public sealed class Lists : ServerFixture
         for (int i = 0; i < Times; i++)
         {
             slow.Expect("OK\n");
-            Assert.That(slow.ReceiveBlock().Count(value => value == '\n'), Is.EqualTo(Files));
+            Assert.That(slow.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(Files));
         }
     }
 }
@@ -78,7 +78,7 @@ public sealed class Lists : ServerFixture
 /// </summary>
 public sealed class Listings : ServerFixture
 {
-    // Files with long names, so that a few of them make a listing of many bytes.
+    // Files with long names, so that a few of them make a listing of many octets.
     internal static string[] Fill(string folder, int count)
     {
         var names = Enumerable.Range(0, count).Select(i => $"{i:D5}{new string('x', 200)}.png").ToArray();
@@ -223,9 +223,9 @@ public sealed class Listings : ServerFixture
         }
 
         Server.Has("a\uFFFD.png", Notation.Bytes(9));
-        foreach (string value in (string[])["\\377", "\\376"])
+        foreach (string octet in (string[])["\\377", "\\376"])
         {
-            Shell($"printf 12345 > \"$0/$(printf 'a{value}.png')\"");
+            Shell($"printf 12345 > \"$0/$(printf 'a{octet}.png')\"");
         }
 
         Assert.That(Directory.GetFiles(Server.Folder), Has.Length.EqualTo(3));

@@ -80,8 +80,7 @@ public sealed class Aheads : ServerFixture
             $"'{row.Name}'", what, $"digest {row.Digest}".ToLowerInvariant(), row.Code);
 
     [TestCaseSource(nameof(Refused)), Clause("AHEAD-1", "AHEAD-2", "ERR-2")]
-    public void Server_sends_OK_first_and_refuses_after_the_block(
-        string name, byte[] content, Digest digest, string code)
+    public void Server_sends_OK_first_and_refuses_after_the_block(string name, byte[] content, Digest digest, string code)
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect();
@@ -89,7 +88,7 @@ public sealed class Aheads : ServerFixture
         wire.Expect("OK\n");                            // whatever it thinks of the name
         var block = Block(content, digest);
         wire.Send(block.AsSpan(0, block.Length - 1));
-        Connect().List();                               // by now the server has seen all but the last byte
+        Connect().List();                               // by now the server has seen all but the last octet
         Assert.That(wire.HasMore, Is.False, "it spoke before the end of the block");
         wire.Send(block.AsSpan(block.Length - 1));
         wire.ExpectError(code);
@@ -188,7 +187,7 @@ public sealed class Aheads : ServerFixture
         wire.Expect("OK\nOK\n");
         wire.ExpectError("exists");                     // without the option it is refused at once, as ever
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().Count(value => value == '\n'), Is.EqualTo(2));
+        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(2));
     }
 
     [Test, Clause("AHEAD-1", "PUT-6")]
@@ -295,8 +294,7 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "CLOSE-5", "P1")]
-    public void Server_stores_nothing_if_the_client_leaves_inside_an_ahead_upload(
-        [Values("cat.png", "cat.exe", "../x.png")] string name)
+    public void Server_stores_nothing_if_the_client_leaves_inside_an_ahead_upload([Values("cat.png", "cat.exe", "../x.png")] string name)
     {
         byte[] all = Block(Notation.Bytes(20), Digest.Right);
         for (int cut = 0; cut < all.Length; cut++)
@@ -307,7 +305,7 @@ public sealed class Aheads : ServerFixture
             wire.Expect("OK\n");
             wire.ExpectEnd();                           // and no word about the name
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} bytes\n"
+                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
                 + "received  something stays in it");
         }
 

@@ -17,7 +17,7 @@ public sealed class SealedDeadlines : SealedFixture
         var clock = Stopwatch.StartNew();
         for (int at = 0; clock.Elapsed < TimeSpan.FromSeconds(40); at++)
         {
-            dribbled.Tls.Write(hello.AsSpan(Math.Min(at, hello.Length - 2), 1));            // a byte every 200 ms
+            dribbled.Tls.Write(hello.AsSpan(Math.Min(at, hello.Length - 2), 1));            // an octet every 200 ms
             if (dribbled.Socket.Poll(200_000, SelectMode.SelectRead))
             {
                 break;
@@ -25,7 +25,7 @@ public sealed class SealedDeadlines : SealedFixture
         }
 
         double slack = RunSettings.Milliseconds(10_000) / 1000.0;
-        Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(8.5, 12 + slack), "a byte every 200 ms");
+        Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(8.5, 12 + slack), "an octet every 200 ms");
         ExpectNothing(dribbled);
         foreach (var (wire, step) in steps.Select((wire, step) => (wire, step)))
         {
@@ -154,7 +154,7 @@ public sealed class SealedDeadlines : SealedFixture
         Assert.That(Server.Shows("cat.png"), Is.False);
     }
 
-    // TLS brings bytes of its own, tickets, when a handshake is over.
+    // TLS brings octets of its own, tickets, when a handshake is over.
     private static bool HasNews(SealedConnection wire)
     {
         wire.Socket.ReceiveTimeout = 50;

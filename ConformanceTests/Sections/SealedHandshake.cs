@@ -112,7 +112,7 @@ public sealed class SealedHandshake : SealedFixture
             var again = Dial();
             again.Tls.Write(recorded);
             byte[] answer = Raw(again);
-            Assert.That(answer, Is.Empty.Or.Matches<byte[]>(bytes => bytes is [Tls.Handshake or Tls.Alert, ..]));
+            Assert.That(answer, Is.Empty.Or.Matches<byte[]>(octets => octets is [Tls.Handshake or Tls.Alert, ..]));
             Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty);
         }
 
@@ -362,11 +362,11 @@ public sealed class SealedHandshake : SealedFixture
 
         if (RunSettings.IsReference)
         {
-            Assert.That(Memory(), Is.LessThan(100 << 20), "resident bytes");
+            Assert.That(Memory(), Is.LessThan(100 << 20), "resident octets");
         }
         else
         {
-            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident bytes more");
+            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
         }
     }
 }

@@ -27,18 +27,18 @@ public sealed class Types : ServerFixture
         ("a PDF",                    [.. "%PDF-1.7\n"u8]),
         ("an archive",               [.. "PK\x03\x04 and so on, and so on"u8]),
         ("a sound",                  [.. "RIFF\x04\0\0\0WAVE"u8]),
-        ("one byte",                [0]),
-        ("one byte of many",        [0xFF]),
-        ("a PNG of 7 bytes",        Convert.FromHexString("89504E470D0A1A")),
+        ("one octet",                [0]),
+        ("one octet of many",        [0xFF]),
+        ("a PNG of 7 octets",        Convert.FromHexString("89504E470D0A1A")),
         ("a PNG in text mode",       Convert.FromHexString("89504E470A1A0A0000")),
-        ("a PNG but for one byte",  Convert.FromHexString("89504E470D0A1A0B")),
-        ("a JPEG of 2 bytes",       Convert.FromHexString("FFD8")),
-        ("a JPEG but for one byte", Convert.FromHexString("FFD8FEE0")),
+        ("a PNG but for one octet",  Convert.FromHexString("89504E470D0A1A0B")),
+        ("a JPEG of 2 octets",       Convert.FromHexString("FFD8")),
+        ("a JPEG but for one octet", Convert.FromHexString("FFD8FEE0")),
         ("a JPEG turned round",      Convert.FromHexString("D8FFFF00")),
-        ("a GIF of 5 bytes",        [.. "GIF89"u8]),
+        ("a GIF of 5 octets",        [.. "GIF89"u8]),
         ("a GIF of 1988",            [.. "GIF88a-"u8]),
         ("half a BMP",               [.. "B"u8]),
-        ("a TIFF of 3 bytes",       [.. "II*"u8]),
+        ("a TIFF of 3 octets",       [.. "II*"u8]),
         ("a TIFF turned round",      [.. "II\0*"u8]),
         ("a TIFF turned round, too", [.. "MM*\0"u8]),
         ("a BigTIFF turned round",   [.. "II\0+"u8]),
@@ -48,20 +48,20 @@ public sealed class Types : ServerFixture
         ("a JPEG XL box of 13",      Convert.FromHexString("0000000D4A584C20")),
         ("a JPEG 2000 of 7 bytes",   Convert.FromHexString("0000000C6A5020")),
         ("a JPEG 2000 without box",  Convert.FromHexString("FF4FFF510029")),
-        ("a WebP of 11 bytes",      [.. "RIFFxxxxWEB"u8]),
+        ("a WebP of 11 octets",      [.. "RIFFxxxxWEB"u8]),
         ("a WebP without a size",    [.. "RIFFWEBPxxxx"u8]),
         ("RIFF alone",               [.. "RIFF"u8]),
-        ("a HEIC of 7 bytes",       [.. "\0\0\0\u0018fty"u8]),
+        ("a HEIC of 7 octets",       [.. "\0\0\0\u0018fty"u8]),
         ("a HEIC too early",         [.. "ftypheic"u8]),
         ("a HEIC too late",          [.. "\0\0\0\0\u0018ftypheic"u8]),
     ];
 
     // One upload, however it ends.
-    internal static void Put(ProtocolConnection wire, string name, byte[] bytes, bool right = true)
+    internal static void Put(ProtocolConnection wire, string name, byte[] octets, bool right = true)
     {
         wire.Send($"PUT|{name}\n");
         wire.Expect("OK\n");
-        wire.Send([.. Notation.U64((ulong)bytes.Length), .. bytes]);
+        wire.Send([.. Notation.U64((ulong)octets.Length), .. octets]);
         if (right)
         {
             wire.Expect("OK\n");
@@ -76,15 +76,15 @@ public sealed class Types : ServerFixture
     public void Server_accepts_a_signature_split_at_any_byte()
     {
         var wire = Connect();
-        foreach (byte[] bytes in _pictures.Select(Convert.FromHexString))
+        foreach (byte[] octets in _pictures.Select(Convert.FromHexString))
         {
-            for (int cut = 1; cut < bytes.Length; cut += 3)
+            for (int cut = 1; cut < octets.Length; cut += 3)
             {
-                wire.Send($"PUT|{Convert.ToHexString(bytes)}-{cut}.png\n");
+                wire.Send($"PUT|{Convert.ToHexString(octets)}-{cut}.png\n");
                 wire.Expect("OK\n");
-                wire.Send([.. Notation.U64((ulong)bytes.Length), .. bytes[..cut]]);
+                wire.Send([.. Notation.U64((ulong)octets.Length), .. octets[..cut]]);
                 Connect().List();                       // by now the server has seen the first piece
-                wire.Send(bytes.AsSpan(cut));
+                wire.Send(octets.AsSpan(cut));
                 wire.Expect("OK\n");
             }
         }
@@ -95,15 +95,15 @@ public sealed class Types : ServerFixture
         [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
-        foreach (string bytes in _pictures)
+        foreach (string octets in _pictures)
         {
-            Put(wire, $"{bytes}.{ending}", Convert.FromHexString(bytes));
+            Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
         }
 
         Assert.That(wire.List(), Has.Length.EqualTo(_pictures.Length));
-        foreach (string bytes in _pictures)
+        foreach (string octets in _pictures)
         {
-            Assert.That(wire.Get($"{bytes}.{ending}"), Is.EqualTo(Convert.FromHexString(bytes)));
+            Assert.That(wire.Get($"{octets}.{ending}"), Is.EqualTo(Convert.FromHexString(octets)));
         }
     }
 
@@ -112,9 +112,9 @@ public sealed class Types : ServerFixture
         [Values("jpg", "jpeg", "png", "PNG")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
-        foreach (var (_, bytes) in _others)
+        foreach (var (_, octets) in _others)
         {
-            Put(wire, $"a.{ending}", bytes, right: false);
+            Put(wire, $"a.{ending}", octets, right: false);
         }
 
         Assert.That(wire.List(), Is.Empty);
@@ -137,14 +137,14 @@ public sealed class Types : ServerFixture
         var wire = Connect(Start(with: $"types={string.Join(',', ProtocolTables.PictureTypes)}"));
         foreach (string ending in _endings)
         {
-            foreach (string bytes in _pictures)
+            foreach (string octets in _pictures)
             {
-                Put(wire, $"{bytes}.{ending}", Convert.FromHexString(bytes));
+                Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
             }
 
-            foreach (var (_, bytes) in _others)
+            foreach (var (_, octets) in _others)
             {
-                Put(wire, $"a.{ending}", bytes, right: false);
+                Put(wire, $"a.{ending}", octets, right: false);
             }
         }
 
@@ -157,11 +157,11 @@ public sealed class Types : ServerFixture
         var wire = Connect(Start(with: "types=png,pdf,txt,zip,svg"));
         Put(wire, "a.pdf", [.. "%PDF-"u8]);
         Put(wire, "b.PDF", [.. "%PDF-1.7\n"u8]);
-        foreach (var (what, bytes) in _others)
+        foreach (var (what, octets) in _others)
         {
             foreach (string ending in (string[])["txt", "zip", "svg"])
             {
-                Put(wire, $"{what}.{ending}", bytes);
+                Put(wire, $"{what}.{ending}", octets);
             }
         }
 
@@ -173,9 +173,9 @@ public sealed class Types : ServerFixture
     public void Server_answers_bad_type_to_a_PDF_without_its_signature()
     {
         var wire = Connect(Start(with: "types=png,pdf"));
-        foreach (byte[] bytes in (byte[][])[[.. "%PDF"u8], [.. "PDF-1.7"u8], Notation.Bytes(9)])
+        foreach (byte[] octets in (byte[][])[[.. "%PDF"u8], [.. "PDF-1.7"u8], Notation.Bytes(9)])
         {
-            Put(wire, "a.pdf", bytes, right: false);
+            Put(wire, "a.pdf", octets, right: false);
         }
 
         Put(wire, "a.pdf", [.. "%PDF-1.7\n"u8]);
