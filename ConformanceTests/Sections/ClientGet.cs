@@ -145,7 +145,8 @@ public sealed class ClientGet : ClientFixture
     }
 
     [Test, Clause("CLI-4", "GET-3")]
-    public void Client_fails_if_the_connection_ends_inside_the_block([Values(0, 4, 8, 9, 107)] int octets, [Values] bool reset)
+    public void Client_fails_if_the_connection_ends_inside_the_block(
+        [Values(0, 4, 8, 9, 107)] int octets, [Values] bool reset)
     {
         var client = Run("GET", "cat.png");
         var wire = Accept();

@@ -252,7 +252,8 @@ public sealed class ClientPut : ClientFixture
     }
 
     [Test, Clause("CLI-12")]
-    public void Client_uploads_under_the_last_component_of_the_path([Values("holiday", "holiday/2026/may")] string folder)
+    public void Client_uploads_under_the_last_component_of_the_path(
+        [Values("holiday", "holiday/2026/may")] string folder)
     {
         Directory.CreateDirectory(PathOf(folder));
         Give($"{folder}/cat.png", Notation.Bytes(9));

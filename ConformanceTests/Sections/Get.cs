@@ -59,7 +59,8 @@ public sealed class Gets : ServerFixture
     }
 
     [Test, Clause("OFFSET-1", "DIGEST-1")]
-    public void Server_sends_the_rest_of_a_file_from_any_offset([Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
+    public void Server_sends_the_rest_of_a_file_from_any_offset(
+        [Values(0, 1, 8, 1000, 1 << 20, (3 << 20) - 1, 3 << 20)] int offset)
     {
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);

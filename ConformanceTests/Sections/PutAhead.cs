@@ -80,7 +80,8 @@ public sealed class Aheads : ServerFixture
             $"'{row.Name}'", what, $"digest {row.Digest}".ToLowerInvariant(), row.Code);
 
     [TestCaseSource(nameof(Refused)), Clause("AHEAD-1", "AHEAD-2", "ERR-2")]
-    public void Server_sends_OK_first_and_refuses_after_the_block(string name, byte[] content, Digest digest, string code)
+    public void Server_sends_OK_first_and_refuses_after_the_block(
+        string name, byte[] content, Digest digest, string code)
     {
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect();
@@ -294,7 +295,8 @@ public sealed class Aheads : ServerFixture
     }
 
     [Test, Clause("AHEAD-1", "CLOSE-5", "P1")]
-    public void Server_stores_nothing_if_the_client_leaves_inside_an_ahead_upload([Values("cat.png", "cat.exe", "../x.png")] string name)
+    public void Server_stores_nothing_if_the_client_leaves_inside_an_ahead_upload(
+        [Values("cat.png", "cat.exe", "../x.png")] string name)
     {
         byte[] all = Block(Notation.Bytes(20), Digest.Right);
         for (int cut = 0; cut < all.Length; cut++)

@@ -198,7 +198,8 @@ public sealed class Statuses : ServerFixture
                 later[i][1]);
         }
 
-        Demand(later[0][1] == "-" && later[3][1] == "-", "- for connections that are open", $"{later[0][1]}, {later[3][1]}");
+        Demand(later[0][1] == "-" && later[3][1] == "-", "- for connections that are open",
+            $"{later[0][1]}, {later[3][1]}");
     }
 
     // A request counts from the moment its answer begins, and bytes as they come and go.
