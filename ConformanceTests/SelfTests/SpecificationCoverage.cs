@@ -39,6 +39,11 @@ public sealed class SpecificationCoverage
         var inPartThree = ProtocolSpecification.Clauses.Values
             .Where(clause => int.Parse(clause.Section.Split('.')[0]) is >= 16 and <= 21 && clause.Id != "LINE-4");
         Assert.That(inPartThree.Select(clause => clause.Id), Is.SubsetOf(named));
+        foreach (var feature in ProtocolTables.Features)
+        {
+            int stage = Stages.Of([ProtocolSpecification.Find(feature.Clauses[0])], []);
+            Assert.That(stage, Is.GreaterThan(Stages.ManyClients), $"{feature.Name} has no stage");
+        }
     }
 
     [Test]
