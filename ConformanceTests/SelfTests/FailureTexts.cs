@@ -1,0 +1,181 @@
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
+using NUnit.Framework.Internal;
+using static VerifyNUnit.Verifier;
+
+namespace ConformanceTests.SelfTests;
+
+/// <summary>What somebody reads whose program fails a programmed test: the check, the hint, the connections.</summary>
+[Reference]
+public sealed partial class FailureTexts : ClientFixture
+{
+    private static readonly byte[] _cat = Notation.Bytes(300);
+
+    [Test]
+    public async Task Of_clients() => await Verify(Neutral(string.Concat(
+        Failing("A_refused_GET_fails", ["CLI-5"], () =>
+        {
+            using var client = Shell("echo saved cat.png");
+            using var pair = new Pair(Side.Server);
+            pair.Wire.Send("ER|not-found|there is none\n");
+            Assert.That(client.WaitForExit(), Is.Not.Zero);
+        }),
+        Failing("A_file_that_came_whole_is_a_success", ["CLI-5"], () =>
+        {
+            using var client = Shell("echo I do not like it >&2; exit 3");
+            Assert.That(client.WaitForExit(), Is.Zero);
+        }),
+        Failing("A_length_that_is_too_large_is_refused", ["CLI-2"], () =>
+        {
+            using var client = Shell("echo 'Traceback (most recent call last):' >&2; "
+                + "echo 'MemoryError: big' >&2; exit 1");
+            Assert.That(client.WaitForExit(), Is.Not.Zero);
+        }),
+        Failing("A_client_ends_by_itself", ["CLI-9"], () =>
+        {
+            using var client = Shell("exec sleep 60");
+            client.WaitForExit(200);
+        }),
+        Failing("A_file_that_was_cut_does_not_appear", ["CLI-4"], () =>
+        {
+            Give("cat.png", _cat);
+            Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        }),
+        Failing("A_file_is_stored_as_it_was_sent", ["CLI-6"], () =>
+        {
+            Give("cat.png", _cat[..200]);
+            Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(_cat));
+        }),
+        Failing("Nothing_is_left_of_a_failed_GET", ["CLI-4"], () =>
+        {
+            Give("cat.png.part", _cat);
+            File.Delete(PathOf("cat.png"));
+            Assert.That(Files(), Is.Empty);
+        }),
+        Failing("A_client_asks_for_what_it_was_told", ["CLI-1"], () =>
+        {
+            using var pair = new Pair(Side.Server);
+            pair.Peer.Send("get cat.png\r\n"u8);
+            Takes(pair.Wire, "GET|cat.png");
+        }),
+        Failing("A_client_says_why", ["CLI-3"], () =>
+        {
+            using var client = Shell("exit 1");
+            client.WaitForExit();
+            Assert.That(client.Errors, Does.Contain("not-found"));
+        }))));
+
+    [Test]
+    public async Task Of_servers() => await Verify(Neutral(string.Concat(
+        Failing("A_listing_has_every_file", ["LIST-1"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            byte[] listing = Encoding.UTF8.GetBytes("b.png|1|2026-01-31T23:59:59Z\n");
+            pair.Peer.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
+            string[] names = [.. pair.Wire.List().Select(line => line.Split('|')[0])];
+            Assert.That(names, Is.EqualTo(new[] { "a.png", "b.png" }));
+        }),
+        Failing("An_upload_that_was_cut_is_not_listed", ["P1"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            byte[] listing = Encoding.UTF8.GetBytes("cut.png|1|2026-01-31T23:59:59Z\n");
+            pair.Peer.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
+            Assert.That(pair.Wire.List(), Is.Empty);
+        }),
+        Failing("A_file_comes_as_it_is", ["GET-1"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            pair.Peer.Send([.. "OK\n"u8, .. Notation.U64(4), 1, 2, 3, 4]);
+            Assert.That(pair.Wire.Get("cat.png"), Is.EqualTo(new byte[] { 1, 2, 4, 8, 16 }));
+        }),
+        Failing("An_upload_is_stored_as_it_was_sent", ["PUT-2"], () =>
+        {
+            byte[] stored = [.. _cat[..100], .. _cat[..100]];
+            Assert.That(stored, Is.EqualTo(_cat));
+        }),
+        Failing("A_line_that_dribbles_is_ended", ["LIMIT-1"], () =>
+        {
+            double elapsed = 40.01;
+            var clock = (Elapsed: TimeSpan.FromSeconds(elapsed), 0);
+            Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(9, 22));
+        }),
+        Failing("Nothing_comes_but_the_answers", ["CONN-2"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            pair.Peer.Send("HELLO\n"u8);
+            pair.Wire.Socket.Poll(1_000_000, SelectMode.SelectRead);
+            Assert.That(pair.Wire.HasMore, Is.False);
+        }),
+        Failing("An_unknown_verb_is_unsupported", ["REQ-1"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            pair.Peer.Send("ER|bad-request|what?\n"u8);
+            pair.Wire.Send("FROB\n");
+            pair.Wire.ExpectError("unsupported");
+        }),
+        Failing("One_of_two_connections_is_silent", ["P6"], () =>
+        {
+            using var first = new Pair(Side.Client);
+            using var second = new Pair(Side.Client);
+            first.Peer.Send([.. "OK\n"u8, .. Notation.U64(0)]);
+            first.Wire.List();
+            second.Wire.List();
+        }),
+        Failing("Many_are_served_at_once", ["P6"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            pair.Peer.Send("ER|busy|later\n"u8);
+            Parallel.For(0, 1, _ => pair.Wire.List());
+        }),
+        Failing("A_server_reads_on_after_its_last_reply", ["CLOSE-1"], () =>
+            Demand(false, "the server to read on", "a reset")),
+        Failing("A_temporary_file_is_removed", ["P3"], () =>
+            throw new Violation("expected  no temporary file in the folder\nreceived  .upload-1, .upload-2")),
+        Failing("An_answer_has_three_fields", ["LIST-1"], () =>
+        {
+            using var pair = new Pair(Side.Client);
+            pair.Peer.Send("OK\n"u8);
+            string[] fields = pair.Wire.ReceiveLine().Split('|');
+            Assert.That(fields[2], Is.Not.Empty);
+        }))));
+
+    private ChildProgram Shell(string script)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Skip.Because("needs a Unix shell");
+        }
+
+        return new ChildProgram("client", ["sh", "-c", script], Folder);
+    }
+
+    // As a test is judged: the failure of the body, as the report shows it.
+    private static string Failing(string test, string[] ids, Action body)
+    {
+        using var watch = new TestScope([.. ids.Select(ProtocolSpecification.Find)], test);
+        using (new TestExecutionContext.IsolatedContext())
+        {
+            var result = TestExecutionContext.CurrentContext.CurrentResult;
+            try
+            {
+                body();
+            }
+            catch (Exception e)
+            {
+                result.RecordException(e);
+            }
+
+            var failure = Wording.Of(result, watch);
+            string sentence = failure.Sentence is { } broken ? $" (breaks {broken})" : "";
+            return $"{test}{sentence}\n{failure.Text()}\n";
+        }
+    }
+
+    private static string Neutral(string text) => Waits().Replace(text, "for 1 s");
+
+    [System.Text.RegularExpressions.GeneratedRegex(@"\bfor \d+(\.\d)? s\b")]
+    private static partial System.Text.RegularExpressions.Regex Waits();
+}
