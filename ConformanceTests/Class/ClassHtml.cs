@@ -133,7 +133,7 @@ public static class ClassHtml
         if (grade.Races.Length > 0)
         {
             page.Append("<p>Failed, and passed when it was repeated. A race?</p>\n<ul>")
-                .Append(string.Concat(grade.Races.Select(test => $"<li>{E(Wording.Named(test))}</li>")))
+                .Append(string.Concat(grade.Races.Select(test => $"<li>{E(Wording.DisplayName(test))}</li>")))
                 .Append("</ul>\n");
         }
 
@@ -141,7 +141,7 @@ public static class ClassHtml
             .OrderBy(group => group.Key.Stage).ThenBy(group => ProtocolSpecification.Find(group.Key.Clause).Line);
         foreach (var sentence in broken)
         {
-            var tests = sentence.Select(mark => Wording.Named(mark.Test)).ToArray();
+            var tests = sentence.Select(mark => Wording.DisplayName(mark.Test)).ToArray();
             string others = tests.Length <= 4 ? "" : $" and {tests.Length - 3} more";
             page.Append($"<p class=broken><b>{sentence.Key.Clause}</b> <small>stage {sentence.Key.Stage}</small> ")
                 .Append(string.Join(" · ", tests.Take(others == "" ? 4 : 3).Select(E))).Append($"{others}</p>\n");

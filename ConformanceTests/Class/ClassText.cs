@@ -93,7 +93,7 @@ public static class ClassText
         {
             text.Append($"\n{Wording.Printable(grade.Student.Name)}: ")
                 .Append("failed, and passed when it was repeated. A race?\n")
-                .Append(Indented(grade.Races.Select(Wording.Named)));
+                .Append(Indented(grade.Races.Select(Wording.DisplayName)));
         }
 
         foreach (var grade in grades.Where(grade => !grade.Started))

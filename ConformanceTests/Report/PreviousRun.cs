@@ -1,16 +1,18 @@
 using System.Text.Json;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Report;
 
 /// <summary>What the run before this one said about the same implementation.</summary>
 public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed, bool Unchanged)
 {
-    public static PreviousRun Read(string implementation)
+    /// <summary>How the message of a test begins that the time did not suffice for.</summary>
+    public const string NotReached = "\nNot reached: ";
+
+    /// <param name="implementation">What is tested now.</param>
+    /// <param name="files">Its files: whether they are older than the report is told.</param>
+    public static PreviousRun Read(string implementation, IEnumerable<string> files)
     {
-        string path = Path.Combine(RunSettings.ReportFolder, "report.json");
+        string path = Path.Combine(ReportSettings.Folder, "report.json");
         if (!File.Exists(path))
         {
             return new([], [], false);
@@ -26,13 +28,11 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
 
             HashSet<string> Those(string outcome) => json.RootElement.GetProperty("Verdicts").EnumerateArray()
                 .Where(verdict => verdict.GetProperty("Outcome").GetString() == outcome
-                    && !verdict.GetProperty("Message").GetString()!.StartsWith(RunSettings.NotReached))
+                    && !verdict.GetProperty("Message").GetString()!.StartsWith(NotReached))
                 .Select(verdict => verdict.GetProperty("Test").GetString()!).ToHashSet();
 
             var (failed, passed) = (Those("failed"), Those("passed"));
             var then = File.GetLastWriteTimeUtc(path);
-            string templates = $"{CommandTemplates.ServerTemplate} {CommandTemplates.ClientTemplate}";
-            var files = CommandTemplates.Words(templates).Where(File.Exists);
             return new(failed, passed, files.All(file => File.GetLastWriteTimeUtc(file) < then));
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
@@ -44,8 +44,8 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
     // Where only what failed is asked again, the verdicts of the run before, of equal names the worst.
     private static readonly Lazy<Dictionary<string, (string Outcome, string Message)>> _before = new(() =>
     {
-        string path = Path.Combine(RunSettings.ReportFolder, "report.json");
-        if (!RunSettings.Again || !File.Exists(path))
+        string path = Path.Combine(ReportSettings.Folder, "report.json");
+        if (!ReportSettings.RepeatFailedOnly || !File.Exists(path))
         {
             return [];
         }
@@ -63,18 +63,18 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
 
     private static bool IsWrong((string Outcome, string Message) verdict) => verdict.Outcome is "failed" or "advice";
 
-    // A verdict that stands: it was no failure, or there is no time left.
-    public static (string Outcome, string Message)? Stands(Type fixture, string test) =>
+    // A verdict that is kept: it was no failure, or there is no time left.
+    public static (string Outcome, string Message)? VerdictToKeep(Type fixture, string test, bool timeIsUp) =>
         _before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict)
-        && (!IsWrong(verdict) || RunSettings.TimeIsUp) ? verdict : null;
+        && (!IsWrong(verdict) || timeIsUp) ? verdict : null;
 
     // What worked before, and does no more.
-    public string[] Lost(IEnumerable<Verdict> verdicts) => [.. verdicts
+    public string[] Regressions(IEnumerable<Verdict> verdicts) => [.. verdicts
         .Where(verdict => verdict.Outcome == "failed")
         .Where(verdict => Passed.Contains(verdict.Test) && !Failed.Contains(verdict.Test))
-        .Select(verdict => verdict.Shown)];
+        .Select(verdict => verdict.DisplayName)];
 
-    public string? Race(IReadOnlyCollection<Verdict> stage)
+    public string? PassedOnRepeat(IReadOnlyCollection<Verdict> stage)
     {
         int now = stage.Count(verdict => verdict.Outcome == "passed" && Failed.Contains(verdict.Test));
         if (now == 0)

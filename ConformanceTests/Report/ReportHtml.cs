@@ -1,6 +1,5 @@
 using System.Globalization;
 using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
 
@@ -14,7 +13,7 @@ public static class ReportHtml
     private static string E(string text) => WebUtility.HtmlEncode(text);
 
     // lead and tail are what report.txt says before and behind its failures.
-    public static string Of(string under, Verdict[] verdicts, string lead, string tail)
+    public static string Render(string under, Verdict[] verdicts, string lead, string tail)
     {
         var page = new StringBuilder();
         page.Append("<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n")
@@ -56,7 +55,7 @@ public static class ReportHtml
 
     private static void Bar(StringBuilder page, int stage, Verdict[] all)
     {
-        var judged = all.Where(verdict => verdict.IsJudged).ToArray();
+        var judged = all.Where(verdict => verdict.Counts).ToArray();
         int passed = judged.Count(verdict => verdict.Outcome == "passed");
         string width = judged.Length == 0 ? "0"
             : (100.0 * passed / judged.Length).ToString("0.#", CultureInfo.InvariantCulture);
@@ -75,7 +74,7 @@ public static class ReportHtml
         foreach (var sentence in sentences)
         {
             var clause = ProtocolSpecification.Find(sentence.Key);
-            var judged = sentence.Where(verdict => verdict.IsJudged).ToArray();
+            var judged = sentence.Where(verdict => verdict.Counts).ToArray();
             var wrong = sentence.Where(verdict => verdict.IsWrong).ToArray();
             string kind = judged.Length == 0 ? "none" : wrong.Length == 0 ? "green" : "red";
             string score = judged.Length == 0 ? sentence.First().Outcome
@@ -89,16 +88,16 @@ public static class ReportHtml
                 Test(page, verdict, groups, isNext);
             }
 
-            var passed = judged.Except(wrong).Select(verdict => E(verdict.Shown)).ToArray();
+            var passed = judged.Except(wrong).Select(verdict => E(verdict.DisplayName)).ToArray();
             if (passed.Length > 0)
             {
                 page.Append($"<details class=passed><summary>{passed.Length} passed</summary>\n")
                     .Append($"<ul>{string.Concat(passed.Select(name => $"<li>{name}</li>"))}</ul>\n</details>\n");
             }
 
-            foreach (var other in sentence.Where(verdict => !verdict.IsJudged))
+            foreach (var other in sentence.Where(verdict => !verdict.Counts))
             {
-                page.Append($"<p class=quiet>{E(other.Shown)}: {E(other.Message.Trim())}</p>\n");
+                page.Append($"<p class=quiet>{E(other.DisplayName)}: {E(other.Message.Trim())}</p>\n");
             }
 
             page.Append("</details>\n");
@@ -143,17 +142,17 @@ public static class ReportHtml
         }
 
         bool isSame = group.First != verdict
-            && (group.Same.Contains(verdict) || RunReport.Key(group.First) == RunReport.Key(verdict));
+            && (group.Same.Contains(verdict) || RunReport.MistakeKey(group.First) == RunReport.MistakeKey(verdict));
         if (isSame)
         {
-            page.Append($"<p class=same id='{Anchor(verdict)}'>{E(verdict.Shown)}{advice}: the same as ")
-                .Append($"<a href='#{Anchor(group.First)}'>{E(group.First.Shown)}</a></p>\n");
+            page.Append($"<p class=same id='{Anchor(verdict)}'>{E(verdict.DisplayName)}{advice}: the same as ")
+                .Append($"<a href='#{Anchor(group.First)}'>{E(group.First.DisplayName)}</a></p>\n");
             return;
         }
 
         bool open = mayOpen && groups[0].First == verdict;
         page.Append($"<details class=test id='{Anchor(verdict)}'{(open ? " open" : "")}>")
-            .Append($"<summary>{E(verdict.Shown)}{advice}</summary>\n");
+            .Append($"<summary>{E(verdict.DisplayName)}{advice}</summary>\n");
         if (failure.Where != "")
         {
             page.Append($"<p class=quiet>{E(failure.Where)}</p>\n");
@@ -187,7 +186,7 @@ public static class ReportHtml
 
     private static string Rows(Failure failure)
     {
-        var lines = (failure with { Hint = "" }).Rows(hint: false).TrimEnd().Split('\n');
+        var lines = (failure with { Hint = "" }).ExpectedReceivedRows(hint: false).TrimEnd().Split('\n');
         return string.Join('\n', lines.Select(line =>
             line.TrimStart() == "^" ? $"{line[..^1]}<b class=caret>^</b>"
             : line.StartsWith("expected  ") ? $"<i>expected</i>  {E(line[10..])}"

@@ -1,17 +1,15 @@
 using System.Text.RegularExpressions;
 using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
-using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Report;
 
 /// <summary>report.txt: stage by stage, with the next thing to correct first.</summary>
 public static partial class RunReport
 {
-    private static string Line(int stage, IReadOnlyCollection<Verdict> all, PreviousRun before)
+    private static string StageLine(int stage, IReadOnlyCollection<Verdict> all, PreviousRun before)
     {
-        var judged = all.Where(verdict => verdict.IsJudged).ToArray();
+        var judged = all.Where(verdict => verdict.Counts).ToArray();
         int passed = judged.Count(verdict => verdict.Outcome == "passed");
         int width = Math.Clamp(judged.Length, 0, 24);
         int filled = judged.Length == 0 ? 0 : passed * width / judged.Length;
@@ -19,7 +17,7 @@ public static partial class RunReport
         string score = judged.Length == 0 ? "not offered" : $"{passed}/{judged.Length}";
         var next = InOrder(judged).FirstOrDefault();
         string what = next is not null ? $" next: {Short(ProtocolSpecification.Find(next.Clause))}"
-            : before.Race(judged) is { } race ? $" {race}" : "";
+            : before.PassedOnRepeat(judged) is { } race ? $" {race}" : "";
         return $"{$"{stage} {Stages.All[stage].Name}",-18} {bar,-24} {score,-11}{what}\n";
     }
 
@@ -28,19 +26,19 @@ public static partial class RunReport
         var text = new StringBuilder($"ImageTransfer conformance    {under}\n");
         foreach (var stage in verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key))
         {
-            text.Append(Line(stage.Key, stage.ToArray(), before ?? new([], [], false)));
+            text.Append(StageLine(stage.Key, stage.ToArray(), before ?? new([], [], false)));
         }
 
-        text.Append(Totals(verdicts)).Append(Lost(verdicts, before)).Append(Lead(verdicts));
+        text.Append(Totals(verdicts)).Append(Regressions(verdicts, before)).Append(Advice(verdicts));
         var groups = Groups(verdicts);
-        if (RunSettings.Stage == 0)
+        if (ReportSettings.Stage == 0)
         {
             groups = [.. groups.Take(1)];
         }
 
         for (int i = 0; i < groups.Length; i++)
         {
-            text.Append($"\n{new string('-', 78)}\n{Of(groups[i], inFull: i < InFull)}");
+            text.Append($"\n{new string('-', 78)}\n{FormatGroup(groups[i], inFull: i < InFull)}");
         }
 
         if (groups.Length > InFull)
@@ -59,17 +57,17 @@ public static partial class RunReport
             + $"{CountOf("not offered")} not offered\n";
     }
 
-    private static string Lost(IEnumerable<Verdict> verdicts, PreviousRun? before) =>
-        before?.Lost(verdicts) is not { Length: > 0 } lost ? ""
+    private static string Regressions(IEnumerable<Verdict> verdicts, PreviousRun? before) =>
+        before?.Regressions(verdicts) is not { Length: > 0 } lost ? ""
         : Wording.Wrapped($"{lost.Length} passed a moment ago, and fail{(lost.Length == 1 ? "s" : "")} now: "
             + string.Join(" · ", lost.Take(4))
             + (lost.Length > 4 ? $" · and {lost.Length - 4} others" : "")) + "\n";
 
     // What to do now.
-    private static string Lead(IReadOnlyCollection<Verdict> verdicts) =>
+    private static string Advice(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
         : first.Outcome == "advice" ? $"\nWhat is left is advice: it should be so, and need not.\n{WhatNext(verdicts)}"
-        : RunSettings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
+        : ReportSettings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
         : $"\nMend this next; to read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
 
@@ -81,12 +79,12 @@ public static partial class RunReport
     // What is green leads on: to the next stage, or to an extension.
     private static string WhatNext(IReadOnlyCollection<Verdict> verdicts)
     {
-        var judged = verdicts.Where(verdict => verdict.IsJudged).ToArray();
+        var judged = verdicts.Where(verdict => verdict.Counts).ToArray();
         var text = new StringBuilder();
         if (judged.Length > 0)
         {
-            text.Append(RunSettings.Stage == 0
-                ? "\nAll of it is green.\n" : $"\nStage {RunSettings.Stage} is green.\n");
+            text.Append(ReportSettings.Stage == 0
+                ? "\nAll of it is green.\n" : $"\nStage {ReportSettings.Stage} is green.\n");
         }
 
         foreach (var stage in verdicts.Where(verdict => verdict.Outcome == "not offered")
@@ -96,23 +94,23 @@ public static partial class RunReport
             {
                 text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
                     + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
-                    + (RunSettings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
+                    + (ReportSettings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
                     + $"{Command(stage)}\n");
             }
         }
 
-        if (RunSettings.Stage == 8)
+        if (ReportSettings.Stage == 8)
         {
             text.Append($"\nThat was the core: all of what is asked of a server. All at once: {Command(0)}\n"
                 + "What follows are extensions.\n");
         }
 
-        if (RunSettings.Stage > 0 && Stages.After(RunSettings.Stage) is { } next)
+        if (ReportSettings.Stage > 0 && Stages.After(ReportSettings.Stage) is { } next)
         {
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
         }
-        else if (RunSettings.Stage > 0)
+        else if (ReportSettings.Stage > 0)
         {
             text.Append($"\nThat was the last stage. Everything at once: {Command(0)}\n");
         }
@@ -123,8 +121,8 @@ public static partial class RunReport
     // As it was typed, so that it can be typed again.
     public static string Command(int stage)
     {
-        string server = RunSettings.Server == "" ? "" : $" SERVER='{RunSettings.Server}'";
-        string client = RunSettings.Client == "" ? "" : $" CLIENT='{RunSettings.Client}'";
+        string server = ReportSettings.Server == "" ? "" : $" SERVER='{ReportSettings.Server}'";
+        string client = ReportSettings.Client == "" ? "" : $" CLIENT='{ReportSettings.Client}'";
         return $"make test{(stage == 0 ? "" : $" STAGE={stage}")}{server}{client}";
     }
 
@@ -136,7 +134,7 @@ public static partial class RunReport
     {
         var groups = new List<Group>();
         foreach (var equal in InOrder(verdicts).GroupBy(verdict => verdict.Conversation)
-            .GroupBy(deliveries => Key(deliveries.First())))
+            .GroupBy(deliveries => MistakeKey(deliveries.First())))
         {
             var first = equal.First().First();
             var same = equal.Skip(1).SelectMany(deliveries => deliveries);
@@ -147,7 +145,7 @@ public static partial class RunReport
     }
 
     // What makes two failures the same mistake, as far as one can see: a hint that names it, or the same words.
-    public static string Key(Verdict verdict)
+    public static string MistakeKey(Verdict verdict)
     {
         if (verdict.Failure is not { } failure)
         {
@@ -157,7 +155,7 @@ public static partial class RunReport
         string hint = $"{verdict.Clause} {failure.HintName}";
         if (failure.HintName == Wording.ExitZero)
         {
-            hint += $" {verdict.About}";      // that has a cause of its own
+            hint += $" {verdict.TestedClause}";      // that has a cause of its own
         }
 
         if (failure.HintName != "" && failure.Sentence is not null)
@@ -170,19 +168,19 @@ public static partial class RunReport
         return $"{verdict.Outcome} {hint} {Words(failure.Expected)} {Words(failure.Received)}";
     }
 
-    private static string Of(Group group, bool inFull)
+    private static string FormatGroup(Group group, bool inFull)
     {
         var first = group.First;
-        var text = new StringBuilder($"{first.Shown}\n");
+        var text = new StringBuilder($"{first.DisplayName}\n");
         text.Append(inFull || first.Failure is null ? first.Message.TrimEnd() + "\n"
-            : $"{Short(ProtocolSpecification.Find(first.Clause))}\n{first.Failure.Core()}");
+            : $"{Short(ProtocolSpecification.Find(first.Clause))}\n{first.Failure.TextWithoutConnections()}");
         if (first.Failure is { } failure)
         {
             foreach (var other in group.Deliveries)
             {
-                text.Append(Key(other) == Key(first)
-                    ? $"{How(other)}: the same\n"
-                    : $"{How(other)}, differently:\n{other.Failure!.Core()}");
+                text.Append(MistakeKey(other) == MistakeKey(first)
+                    ? $"{DeliveryName(other)}: the same\n"
+                    : $"{DeliveryName(other)}, differently:\n{other.Failure!.TextWithoutConnections()}");
             }
         }
 
@@ -191,22 +189,22 @@ public static partial class RunReport
             return text.ToString();
         }
 
-        var names = group.Same.Select(verdict => Wording.Named(verdict.Conversation)).Distinct().ToArray();
+        var names = group.Same.Select(verdict => Wording.DisplayName(verdict.Conversation)).Distinct().ToArray();
         int shown = names.Length <= 7 ? names.Length : 6;
         string others = names.Length > shown ? $" · and {names.Length - shown} others" : "";
         string list = string.Join(" · ", names.Take(shown));
         return text.Append(Wording.Wrapped($"the same in {names.Length} more: {list}{others}") + "\n").ToString();
     }
 
-    private static string How(Verdict verdict) =>
-        verdict.Delivered switch { 0 => "whole", 1 => "three octets at a time", _ => "octet by octet" };
+    private static string DeliveryName(Verdict verdict) =>
+        verdict.DeliveryRank switch { 0 => "whole", 1 => "three octets at a time", _ => "octet by octet" };
 
     // Failures before advice, the simplest stage first, transcripts before programmed tests, one piece before many.
     public static IEnumerable<Verdict> InOrder(IEnumerable<Verdict> verdicts) => verdicts
         .Where(verdict => verdict.IsWrong)
         .OrderBy(verdict => verdict.Outcome == "advice")
         .ThenBy(verdict => verdict.Stage)
-        .ThenBy(verdict => verdict.Delivered)
+        .ThenBy(verdict => verdict.DeliveryRank)
         .ThenBy(verdict => verdict.Line)
         .ThenBy(verdict => verdict.Test, StringComparer.Ordinal);
 
@@ -229,7 +227,7 @@ public static partial class RunReport
             .Select(verdict => ProtocolSpecification.Find(verdict.Clause).Feature).ToHashSet();
         var missing = ProtocolSpecification.Clauses.Values.Where(clause =>
                 !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
-                && (Stages.IsOfClients(clause) ? RunSettings.Client != "" : RunSettings.Server != "")
+                && (Stages.IsOfClients(clause) ? ReportSettings.Client != "" : ReportSettings.Server != "")
                 && (clause.Feature is null || !absent.Contains(clause.Feature)))
             .Select(clause => clause.Id).Where(id => id != "CONF-1"
                 && !verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();

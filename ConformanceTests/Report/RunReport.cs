@@ -1,8 +1,5 @@
 using System.Text.Json;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
-using NUnit.Framework.Interfaces;
-using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Report;
 
@@ -18,37 +15,24 @@ public static partial class RunReport
 
     // ---- while the run goes on ----
 
-    private static string Stream => Path.Combine(RunSettings.ReportFolder, "stages.txt");
+    private static string Stream => Path.Combine(ReportSettings.Folder, "stages.txt");
 
-    // What `make test` does not run.
-    private static readonly string[] _apart = ["Mutants", "MutantsCheck", "Torture"];
-
-    // How many verdicts each stage will have, so that its end is seen; and what the run before this one said.
-    public static void Begin(ITest root)
+    /// <summary>Begins a run.</summary>
+    /// <param name="planned">How many verdicts each stage will have, so that its end is seen.</param>
+    /// <param name="files">The files of what is tested, to see whether they changed since the run before.</param>
+    public static void Begin(Dictionary<int, int> planned, IEnumerable<string> files)
     {
-        _planned = Leaves(root)
-            .Where(test => IsRunnable(test) && !_apart.Any(category => Is(test, category)))
-            .Select(Stages.Of).Where(stage => stage > 0)
-            .GroupBy(stage => stage).ToDictionary(group => group.Key, group => group.Count());
+        _planned = planned;
         File.WriteAllText(Stream, "");
-        _before = PreviousRun.Read(Implementation);
+        _before = PreviousRun.Read(Implementation, files);
     }
-
-    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
-
-    private static bool IsRunnable(ITest? test) =>
-        test is null || test.RunState == RunState.Runnable && IsRunnable(test.Parent);
-
-    private static bool Is(ITest? test, string category) =>
-        test is not null
-        && (test.Properties[PropertyNames.Category].Contains(category) || Is(test.Parent, category));
 
     public static void Add(Verdict verdict, params Clause[] clauses)
     {
         lock (_verdicts)
         {
             _verdicts.Add(verdict);
-            if (verdict.IsJudged)
+            if (verdict.Counts)
             {
                 foreach (var clause in clauses)
                 {
@@ -94,7 +78,8 @@ public static partial class RunReport
         }
 
         var all = Settled(_verdicts).Where(verdict => verdict.Stage == stage).ToArray();
-        File.AppendAllText(Stream, $"{_clock.Elapsed.TotalSeconds,4:0} s  {Line(stage, all, _before).TrimEnd()}\n");
+        string line = StageLine(stage, all, _before).TrimEnd();
+        File.AppendAllText(Stream, $"{_clock.Elapsed.TotalSeconds,4:0} s  {line}\n");
     }
 
     private static PreviousRun _before = new([], [], false);
@@ -105,15 +90,17 @@ public static partial class RunReport
     {
         get
         {
-            string server = RunSettings.TestsServer ? $"server: {Or(RunSettings.Server)}" : "";
-            string client = RunSettings.TestsClient ? $"client: {Or(RunSettings.Client)}" : "";
+            string server = ReportSettings.TestsServer ? $"server: {Or(ReportSettings.Server)}" : "";
+            string client = ReportSettings.TestsClient ? $"client: {Or(ReportSettings.Client)}" : "";
             return string.Join("   ", new[] { server, client }.Where(part => part != ""));
         }
     }
 
     private static string Or(string template) => template == "" ? "the reference" : template;
 
-    public static void Write()
+    /// <summary>Ends a run.</summary>
+    /// <param name="limits">What could not be tested where it ran, or nothing.</param>
+    public static void Write(string limits)
     {
         Verdict[] verdicts;
         lock (_verdicts)
@@ -123,10 +110,10 @@ public static partial class RunReport
 
         if (verdicts.Length == 0)
         {
-            if (RunSettings.Stage > 0)
+            if (ReportSettings.Stage > 0)
             {
-                CannotStart($"Stage {RunSettings.Stage} asks nothing of it: there is none of that number, or a client "
-                    + "is meant, and this stage is about servers.\nA client begins with STAGE=2.");
+                CannotStart($"Stage {ReportSettings.Stage} asks nothing of it: there is none of that number, or a "
+                    + "client is meant, and this stage is about servers.\nA client begins with STAGE=2.");
             }
 
             return;
@@ -134,17 +121,17 @@ public static partial class RunReport
 
         var settled = Settled(verdicts);
         string text = Text(Implementation, settled, _before);
-        string tail = !RunSettings.IsReference && RunSettings.Stage == 0 ? NotLookedAt(verdicts) : "";
-        tail += WindowsLimits.Report() is { Length: > 0 } windows ? windows + "\n" : "";
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "report.txt"), text + tail);
-        string page = ReportHtml.Of(Implementation, settled, Totals(settled) + Lead(settled), tail);
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "report.html"), page);
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "report.json"), Json(settled));
+        string tail = !ReportSettings.IsReference && ReportSettings.Stage == 0 ? NotLookedAt(verdicts) : "";
+        tail += limits == "" ? "" : limits + "\n";
+        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.txt"), text + tail);
+        string page = ReportHtml.Render(Implementation, settled, Totals(settled) + Advice(settled), tail);
+        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.html"), page);
+        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.json"), Json(settled));
     }
 
     private static string Json(IEnumerable<Verdict> settled)
     {
-        var all = new { Implementation, RunSettings.Seed, RunSettings.Strict, Verdicts = settled };
+        var all = new { Implementation, ReportSettings.Seed, ReportSettings.Strict, Verdicts = settled };
         return JsonSerializer.Serialize(all, new JsonSerializerOptions { WriteIndented = true });
     }
 
@@ -155,7 +142,7 @@ public static partial class RunReport
             _verdicts.Clear();
         }
 
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "report.txt"), $"Nothing was tested.\n\n{why}\n");
+        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.txt"), $"Nothing was tested.\n\n{why}\n");
     }
 
     // That a message came in pieces explains a failure only if the same conversation passed in one.
@@ -163,7 +150,7 @@ public static partial class RunReport
     {
         // Where there is no such, that messages in one piece are understood at all.
         bool any = verdicts.Any(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" });
-        var wholes = verdicts.Where(verdict => verdict.Delivered == 0).ToArray();
+        var wholes = verdicts.Where(verdict => verdict.DeliveryRank == 0).ToArray();
         var known = wholes.Select(verdict => verdict.Conversation).ToHashSet();
         var whole = wholes.Where(verdict => verdict.Outcome == "passed")
             .Select(verdict => verdict.Conversation).ToHashSet();
@@ -174,7 +161,7 @@ public static partial class RunReport
                 return verdict;
             }
 
-            failure = failure.Settled(
+            failure = failure.ChooseExplanation(
                 known.Contains(verdict.Conversation) ? whole.Contains(verdict.Conversation) : any);
             var clause = ProtocolSpecification.Find(failure.Sentence ?? verdict.Clause);
             return verdict with

@@ -15,19 +15,19 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
 
     [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
 
-    [JsonIgnore] public bool IsJudged => IsWrong || Outcome == "passed";
+    [JsonIgnore] public bool Counts => IsWrong || Outcome == "passed";
 
-    [JsonIgnore] public string About { get; } = Clause;                       // of what the test is about; Clause is
+    // Of what the test is about; Clause is what turns out to be broken.
+    [JsonIgnore] public string TestedClause { get; } = Clause;
 
-    // What turns out to be broken.
     [JsonIgnore] public int Line { get; } = ProtocolSpecification.Find(Clause).Line;
 
     // A transcript, or a test, without the delivery that this one was in.
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
 
     [JsonIgnore]
-    public int Delivered =>
+    public int DeliveryRank =>
         Test.Contains("Whole") ? 0 : Test.Contains("ThreeOctets") ? 1 : Test.Contains("OctetByOctet") ? 2 : 3;
 
-    public string Shown => Wording.Named(Test);
+    public string DisplayName => Wording.DisplayName(Test);
 }

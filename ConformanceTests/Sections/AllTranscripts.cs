@@ -2,6 +2,7 @@ using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
+using ConformanceTests.Report;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Sections;
@@ -40,5 +41,5 @@ public sealed class ClientTranscripts : ClientFixture
 
     [TestCaseSource(nameof(Cases)), Clause]
     public void Play(Transcript transcript, Delivery delivery) =>
-        TranscriptPlayer.AgainstClient(transcript, Listener, Folder, delivery);
+        TranscriptPlayer.AgainstClient(transcript, Listener, Folder, delivery, Scope);
 }

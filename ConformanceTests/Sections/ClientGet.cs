@@ -72,7 +72,7 @@ public sealed class ClientGet : ClientFixture
     {
         var client = Run("GET", "cat.png");
         var wire = Accept();
-        TranscriptPlayer.ExpectRequest(ref wire, Listener, [.. "GET|cat.png\n"u8]);
+        TranscriptPlayer.ExpectRequest(ref wire, Listener, [.. "GET|cat.png\n"u8], Scope);
         Own(wire);
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest: false)]);
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());

@@ -1,6 +1,7 @@
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Sections;
 

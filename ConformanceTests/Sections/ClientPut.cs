@@ -184,7 +184,7 @@ public sealed class ClientPut : ClientFixture
         int exit = client.WaitForExit();
         if (exit != 0)
         {
-            throw new Violation(Wording.Exit(true, exit, wire.Talk) with
+            throw new FailedCheck(Wording.Exit(true, exit, Scope?.Test ?? "", wire.Talk) with
             {
                 HintName = "one receive is one message",
                 Sentence = "CONN-3",

@@ -19,7 +19,7 @@ public sealed class SealedClients : ClientFixture
     // The client's connection, before anything is said on it.
     private SealedConnection Answer()
     {
-        var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)).Socket;
+        var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)).Socket;
         return Own(new SealedConnection(socket, Side.Server, new Tls(socket, Side.Server)));
     }
 
@@ -189,7 +189,7 @@ public sealed class SealedClients : ClientFixture
         Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
         while (Listener.Poll(0, SelectMode.SelectRead))                 // no retreat: what it says now is TLS as well
         {
-            using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)))
+            using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)))
             {
                 Assert.That(again.Receive(1), Is.EqualTo(new byte[] { 0x16 }), "what it says once more");
             }
@@ -223,7 +223,7 @@ public sealed class SealedClients : ClientFixture
     public void Client_rejects_an_older_TLS()
     {
         var client = Start("LIST");
-        using var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole)).Socket;
+        using var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)).Socket;
         using var tls = new System.Net.Security.SslStream(new NetworkStream(socket));
         socket.ReceiveTimeout = RunSettings.Patience;
         using var certificate = X509Certificate2.CreateFromPemFile(SealedFixture.KeyFile);

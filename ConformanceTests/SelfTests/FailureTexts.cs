@@ -18,25 +18,25 @@ public sealed partial class FailureTexts : ClientFixture
     public async Task Of_clients() => await Verify(Neutral(string.Concat(
         Failing("A_refused_GET_fails", ["CLI-5"], () =>
         {
-            using var client = Shell("echo saved cat.png");
-            using var pair = new Pair(Side.Server);
+            var client = Shell("echo saved cat.png");
+            using var pair = NewPair(Side.Server);
             pair.Wire.Send("ER|not-found|there is none\n");
             Assert.That(client.WaitForExit(), Is.Not.Zero);
         }),
         Failing("A_file_that_came_whole_is_a_success", ["CLI-5"], () =>
         {
-            using var client = Shell("echo I do not like it >&2; exit 3");
+            var client = Shell("echo I do not like it >&2; exit 3");
             Assert.That(client.WaitForExit(), Is.Zero);
         }),
         Failing("A_length_that_is_too_large_is_refused", ["CLI-2"], () =>
         {
-            using var client = Shell("echo 'Traceback (most recent call last):' >&2; "
+            var client = Shell("echo 'Traceback (most recent call last):' >&2; "
                 + "echo 'MemoryError: big' >&2; exit 1");
             Assert.That(client.WaitForExit(), Is.Not.Zero);
         }),
         Failing("A_client_ends_by_itself", ["CLI-9"], () =>
         {
-            using var client = Shell("exec sleep 60");
+            var client = Shell("exec sleep 60");
             client.WaitForExit(200);
         }),
         Failing("A_file_that_was_cut_does_not_appear", ["CLI-4"], () =>
@@ -57,13 +57,13 @@ public sealed partial class FailureTexts : ClientFixture
         }),
         Failing("A_client_asks_for_what_it_was_told", ["CLI-1"], () =>
         {
-            using var pair = new Pair(Side.Server);
+            using var pair = NewPair(Side.Server);
             pair.Peer.Send("get cat.png\r\n"u8);
             Takes(pair.Wire, "GET|cat.png");
         }),
         Failing("A_client_says_why", ["CLI-3"], () =>
         {
-            using var client = Shell("exit 1");
+            var client = Shell("exit 1");
             client.WaitForExit();
             Assert.That(client.Errors, Does.Contain("not-found"));
         }))));
@@ -72,7 +72,7 @@ public sealed partial class FailureTexts : ClientFixture
     public async Task Of_servers() => await Verify(Neutral(string.Concat(
         Failing("A_listing_has_every_file", ["LIST-1"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             byte[] listing = Encoding.UTF8.GetBytes("b.png|1|2026-01-31T23:59:59Z\n");
             pair.Peer.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
             string[] names = [.. pair.Wire.List().Select(line => line.Split('|')[0])];
@@ -80,14 +80,14 @@ public sealed partial class FailureTexts : ClientFixture
         }),
         Failing("An_upload_that_was_cut_is_not_listed", ["P1"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             byte[] listing = Encoding.UTF8.GetBytes("cut.png|1|2026-01-31T23:59:59Z\n");
             pair.Peer.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
             Assert.That(pair.Wire.List(), Is.Empty);
         }),
         Failing("A_file_comes_as_it_is", ["GET-1"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             pair.Peer.Send([.. "OK\n"u8, .. Notation.U64(4), 1, 2, 3, 4]);
             Assert.That(pair.Wire.Get("cat.png"), Is.EqualTo(new byte[] { 1, 2, 4, 8, 16 }));
         }),
@@ -104,29 +104,29 @@ public sealed partial class FailureTexts : ClientFixture
         }),
         Failing("Nothing_comes_but_the_answers", ["CONN-2"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             pair.Peer.Send("HELLO\n"u8);
             pair.Wire.Socket.Poll(1_000_000, SelectMode.SelectRead);
             Assert.That(pair.Wire.HasMore, Is.False);
         }),
         Failing("An_unknown_verb_is_unsupported", ["REQ-1"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             pair.Peer.Send("ER|bad-request|what?\n"u8);
             pair.Wire.Send("FROB\n");
             pair.Wire.ExpectError("unsupported");
         }),
         Failing("One_of_two_connections_is_silent", ["P6"], () =>
         {
-            using var first = new Pair(Side.Client);
-            using var second = new Pair(Side.Client);
+            using var first = NewPair(Side.Client);
+            using var second = NewPair(Side.Client);
             first.Peer.Send([.. "OK\n"u8, .. Notation.U64(0)]);
             first.Wire.List();
             second.Wire.List();
         }),
         Failing("Many_are_served_at_once", ["P6"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             pair.Peer.Send("ER|busy|later\n"u8);
             Parallel.For(0, 1, _ => pair.Wire.List());
         }),
@@ -136,7 +136,7 @@ public sealed partial class FailureTexts : ClientFixture
             throw new Violation("expected  no temporary file in the folder\nreceived  .upload-1, .upload-2")),
         Failing("An_answer_has_three_fields", ["LIST-1"], () =>
         {
-            using var pair = new Pair(Side.Client);
+            using var pair = NewPair(Side.Client);
             pair.Peer.Send("OK\n"u8);
             string[] fields = pair.Wire.ReceiveLine().Split('|');
             Assert.That(fields[2], Is.Not.Empty);
@@ -149,13 +149,20 @@ public sealed partial class FailureTexts : ClientFixture
             Skip.Because("needs a Unix shell");
         }
 
-        return new ChildProgram("client", ["sh", "-c", script], Folder);
+        return Own(new ChildProgram("client", ["sh", "-c", script], Folder));
+    }
+
+    private static Pair NewPair(Side self)
+    {
+        var pair = new Pair(self);
+        Scope!.Add(pair.Wire);
+        return pair;
     }
 
     // As a test is judged: the failure of the body, as the report shows it.
     private static string Failing(string test, string[] ids, Action body)
     {
-        using var watch = new TestScope([.. ids.Select(ProtocolSpecification.Find)], test);
+        var scope = ClauseAttribute.CurrentScope = new TestScope(ids, test);
         using (new TestExecutionContext.IsolatedContext())
         {
             var result = TestExecutionContext.CurrentContext.CurrentResult;
@@ -165,10 +172,15 @@ public sealed partial class FailureTexts : ClientFixture
             }
             catch (Exception e)
             {
+                scope.Thrown = e;
                 result.RecordException(e);
             }
+            finally
+            {
+                ClauseAttribute.CurrentScope = null;
+            }
 
-            var failure = Wording.Of(result, watch);
+            var failure = TestFailure.Of(result, scope);
             string sentence = failure.Sentence is { } broken ? $" (breaks {broken})" : "";
             return $"{test}{sentence}\n{failure.Text()}\n";
         }

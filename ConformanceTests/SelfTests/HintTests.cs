@@ -1,5 +1,6 @@
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
 using ConformanceTests.Report;
@@ -11,9 +12,11 @@ namespace ConformanceTests.SelfTests;
 public sealed class HintTests
 {
     // The peer answers with the next of these at once; null ends the connection, nothing more to say is silence.
-    private static Failure Failed(Action<ProtocolConnection> conversation, Delivery delivery, params byte[]?[] answers)
+    private static Failure Failed(
+        Action<ProtocolConnection> conversation, Delivery delivery, byte[]?[] answers, params string[] clauses)
     {
         using var pair = new Pair(Side.Client, delivery);
+        new TestScope(clauses, "a test").Add(pair.Wire);
         foreach (var answer in answers)
         {
             if (answer is null)
@@ -27,8 +30,11 @@ public sealed class HintTests
             }
         }
 
-        return Assert.Throws<Violation>(() => conversation(pair.Wire))!.Failure;
+        return FailureOf(() => conversation(pair.Wire), clauses);
     }
+
+    private static Failure FailureOf(Action conversation, params string[] clauses) =>
+        Explanation.Of(Assert.Catch<Violation>(() => conversation())!, clauses);
 
     internal static byte[] Text(string text) => Encoding.UTF8.GetBytes(text);
 
@@ -346,7 +352,8 @@ public sealed class HintTests
 
             pair.Peer.Send(_ok);
         });
-        var failure = Assert.Throws<Violation>(() => Ask(pair.Wire))!.Failure;
+        new TestScope([], "one connection").Add(pair.Wire);
+        var failure = FailureOf(() => Ask(pair.Wire));
         Assert.That(failure.HintName, Is.EqualTo("answers after the end"));
         Assert.That(failure.Received, Does.EndWith("s; then, when the test had ended its sending: OK\\n"));
         Assert.That(server.Wait(RunSettings.Patience));
@@ -355,9 +362,11 @@ public sealed class HintTests
     [Test]
     public void A_silent_connection_that_holds_up_another()
     {
-        using var watch = new TestScope([], "two connections");
         using Pair silent = new(Side.Client);
         using Pair asks = new(Side.Client);
+        var scope = new TestScope([], "two connections");
+        scope.Add(silent.Wire);
+        scope.Add(asks.Wire);
         var server = Task.Run(() =>
         {
             while (silent.Peer.Receive(new byte[100]) > 0)
@@ -366,7 +375,7 @@ public sealed class HintTests
 
             asks.Peer.Send(_ok);
         });
-        var failure = Assert.Throws<Violation>(() => Ask(asks.Wire))!.Failure;
+        var failure = FailureOf(() => Ask(asks.Wire));
         Assert.That(failure.HintName, Is.EqualTo("held up by another"));
         Assert.That(failure.Received, Does.EndWith("s; then, when the test had closed its other connections: OK\\n"));
         Assert.That(server.Wait(RunSettings.Patience));
@@ -379,44 +388,39 @@ public sealed class HintTests
         pair.Wire.Send("LIST\r\nmore");
         pair.Peer.Receive(new byte[2]);
         pair.Peer.Close();                              // with octets unread
-        var failure = Assert.Throws<Violation>(() => pair.Wire.ExpectError("bad-request", closes: true))!.Failure;
+        var failure = FailureOf(() => pair.Wire.ExpectError("bad-request", closes: true));
         Assert.That((failure.HintName, failure.Sentence), Is.EqualTo(("reset", "CLOSE-1")), failure.Text());
     }
 
     [Test]
     public void A_temporary_that_another_server_removed()
     {
-        using var watch = new TestScope([ProtocolSpecification.Find("P12")], "two servers");
-        var failure = Failed(Upload(_small, Stored), Delivery.Whole, _ok, Text("ER|storage|gone\n"));
+        var failure = Failed(Upload(_small, Stored), Delivery.Whole, [_ok, Text("ER|storage|gone\n")], "P12");
         Assert.That(failure.HintName, Is.EqualTo("a living temporary was removed"));
     }
 
     [Test]
     public void A_name_that_a_cut_upload_has_taken()
     {
-        Clause[] clauses = [ProtocolSpecification.Find("P11"), ProtocolSpecification.Find("P1")];
-        using var watch = new TestScope(clauses, "resets");
-        var failure = Failed(GoAhead, Delivery.Whole, Text("ER|exists|here\n"));
+        var failure = Failed(GoAhead, Delivery.Whole, [Text("ER|exists|here\n")], "P11", "P1");
         Assert.That(failure.HintName, Is.EqualTo("taken by an upload that was cut"));
     }
 
     [Test]
     public void A_name_that_a_running_upload_has_taken()
     {
-        using var watch = new TestScope([ProtocolSpecification.Find("PUT-6")], "two uploads");
-        var failure = Failed(GoAhead, Delivery.Whole, Text("ER|exists|here\n"));
+        var failure = Failed(GoAhead, Delivery.Whole, [Text("ER|exists|here\n")], "PUT-6");
         Assert.That((failure.HintName, failure.Sentence), Is.EqualTo(("name taken too early", "PUT-4")));
     }
 
     [Test]
     public void A_deadline_that_nobody_keeps()
     {
-        using var watch = new TestScope([ProtocolSpecification.Find("LIMIT-3")], "nobody reads");
         var failure = Failed(wire =>
         {
             Ask(wire);
             wire.ReceiveRest();
-        }, Delivery.Whole, _ok);
+        }, Delivery.Whole, [_ok], "LIMIT-3");
         Assert.That(failure.HintName, Is.EqualTo("deadline passed over"));
     }
 
@@ -425,10 +429,10 @@ public sealed class HintTests
     {
         using var pair = new Pair(Side.Server);
         pair.Wire.Send("OK\n");
-        var failure = Assert.Throws<Violation>(pair.Wire.ExpectEnd)!.Failure;
+        var failure = FailureOf(pair.Wire.ExpectEnd);
         Assert.That(failure.HintName, Is.EqualTo("client hangs"));
         pair.Peer.Send(Octets(_small));
-        failure = Assert.Throws<Violation>(pair.Wire.ExpectEnd)!.Failure;
+        failure = FailureOf(pair.Wire.ExpectEnd);
         Assert.That(failure.HintName, Is.EqualTo("client says more"));
     }
 
@@ -436,9 +440,8 @@ public sealed class HintTests
     [TestCase("CLI-2", "client reads a line for ever")]
     public void A_client_that_does_not_give_up(string clause, string hint)
     {
-        using var watch = new TestScope([ProtocolSpecification.Find(clause)], "a client that waits");
         using var pair = new Pair(Side.Server);
-        Assert.That(Assert.Throws<Violation>(pair.Wire.ExpectEnd)!.Failure.HintName, Is.EqualTo(hint));
+        Assert.That(FailureOf(pair.Wire.ExpectEnd, clause).HintName, Is.EqualTo(hint));
     }
 
     // ---- pieces ----
@@ -446,7 +449,7 @@ public sealed class HintTests
     [Test]
     public void Pieces_are_blamed_only_where_the_whole_passed([Values] bool wholePassed)
     {
-        var failure = Failed(Ask, Delivery.OctetByOctet, Text("ER|unsupported|G\n"));
+        var failure = Failed(Ask, Delivery.OctetByOctet, [Text("ER|unsupported|G\n")]);
         var pieces = new Verdict(3, "GET-1", "a, OctetByOctet", "failed", "") { Failure = failure };
         var whole = new Verdict(3, "GET-1", "a, Whole", wholePassed ? "passed" : "failed", "")
         { Failure = wholePassed ? null : failure with { InPieces = null } };

@@ -1,4 +1,5 @@
 using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
 
 namespace ConformanceTests.SelfTests;
 

@@ -1,6 +1,8 @@
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Report;
 
 namespace ConformanceTests.SelfTests;
 
@@ -12,8 +14,7 @@ public sealed class WordingTests
 
     private static Failure Check(string message, string test = "Nothing_is_said", params string[] clauses)
     {
-        using var watch = new TestScope([.. clauses.Select(ProtocolSpecification.Find)], test);
-        return Wording.Checked(message, watch);
+        return TestFailure.FailureFromAssertion(message, new TestScope(clauses, test));
     }
 
     [Test]
@@ -21,33 +22,37 @@ public sealed class WordingTests
     {
         var listing = Check(
             "  Assert.That(Connect().List(), Is.Empty)\n  Expected: <empty>\n  But was:  < \"a|1\" >", clauses: "P1");
-        Assert.That(listing.Rows(hint: false), Is.EqualTo("expected  the listing: nothing\nreceived  \"a|1\"\n"));
+        Assert.That(
+            listing.ExpectedReceivedRows(hint: false),
+            Is.EqualTo("expected  the listing: nothing\nreceived  \"a|1\"\n"));
         Assert.That(listing.Sentence, Is.EqualTo("P1"));
         var shows = Check(
             "  Assert.That(Server.Shows(\"cat.png\"), Is.False)\n  Expected: False\n  But was:  True",
             clauses: "BLOCK-2");
-        Assert.That(shows.Rows(hint: false), Is.EqualTo(
+        Assert.That(shows.ExpectedReceivedRows(hint: false), Is.EqualTo(
             "expected  cat.png does not show in the server's folder\nreceived  cat.png shows in the server's "
                 + "folder\n"));
         Assert.That((shows.HintName, shows.Sentence), Is.EqualTo(("shows too early", "P1")));
         var exit = Check(
             "  Assert.That(client.WaitForExit(), Is.Not.Zero)\n  Expected: not equal to 0\n  But was:  0",
             clauses: "CLI-7");
-        Assert.That(exit.Rows(hint: false), Is.EqualTo(
+        Assert.That(exit.ExpectedReceivedRows(hint: false), Is.EqualTo(
             "expected  the client's exit code: other than 0\nreceived  0\n"));
         Assert.That(exit.Sentence, Is.Null);
         var longer = Check("  Assert.That(slow.Get(\"cat.png\"), Is.EqualTo(Notation.Bytes(12)))\n"
             + "  Expected is <System.Byte[12]>, actual is <System.Byte[30]>\n  Values differ at index [12]\n"
             + "  Extra:    < 211, 13... >");
-        Assert.That(longer.Rows(hint: false), Is.EqualTo(
+        Assert.That(longer.ExpectedReceivedRows(hint: false), Is.EqualTo(
             "expected  what GET of cat.png brought: the same as was sent or stored\n"
             + "received  12 are due, 30 came; they differ first at number 12, counted from 0\n"));
         var said = Check(
             "  it spoke too soon\nAssert.That(wire.HasMore, Is.False)\n  Expected: False\n  But was:  True");
-        Assert.That(said.Rows(hint: false), Is.EqualTo("expected  nothing is said\nreceived  it spoke too soon\n"));
+        Assert.That(
+            said.ExpectedReceivedRows(hint: false),
+            Is.EqualTo("expected  nothing is said\nreceived  it spoke too soon\n"));
         var octets = Check(
             "  Assert.That(wire.Get(\"a.png\"), Is.EqualTo(Cat))\n  Expected: < 79, 75, 10 >\n  But was:  < 79 >");
-        Assert.That(octets.Rows(hint: false), Is.EqualTo(
+        Assert.That(octets.ExpectedReceivedRows(hint: false), Is.EqualTo(
             "expected  what GET of a.png brought: OK\\n\nreceived  O\n"));
     }
 
@@ -59,7 +64,8 @@ public sealed class WordingTests
             + took;
 
         var late = Check(CheckOf("40.01d"), clauses: "LIMIT-1");
-        Assert.That(late.Rows(hint: true), Does.Contain("still went on after 40 s").And.Contain("between 9 and 22 s")
+        Assert.That(late.ExpectedReceivedRows(hint: true),
+            Does.Contain("still went on after 40 s").And.Contain("between 9 and 22 s")
             .And.Contain("one deadline for the line, from its first octet on, not one for each receive"));
         var early = Check(CheckOf("0.0091d"), clauses: "LIMIT-1");
         Assert.That(early.Received, Is.EqualTo("an answer, or the end, after 0 s"));

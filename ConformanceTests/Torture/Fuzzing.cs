@@ -4,6 +4,7 @@ using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;

@@ -4,45 +4,52 @@ using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Harness.Diagnosis;
 
-/// <summary>
-/// A check that failed on a connection: what was expected, what came, and what had been asked. The hints look at
-/// it.
-/// </summary>
-public sealed record Evidence
+/// <summary>What the hints look at: a check that failed on a connection, and what its test is about.</summary>
+/// <param name="Mismatch">The check.</param>
+/// <param name="Clauses">The ids of the clauses that the test is about.</param>
+public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 {
-    public Side Self { get; init; }                     // the side that the suite plays
+    // Of several replies that were expected together, the hints look at the one that is another.
+    private readonly int _start = StartOfReply(Mismatch);
 
-    public byte[]? Expected { get; init; }
+    private static int StartOfReply(Mismatch mismatch)
+    {
+        var expected = mismatch.Expected.AsSpan();
+        int agreed = mismatch.Expected is null ? 0 : mismatch.At + mismatch.Same;
+        int reply = expected[..agreed].LastIndexOf("\n"u8) + 1;
+        return expected[reply..].StartsWith("OK"u8) || expected[reply..].StartsWith("ER|"u8) ? reply : 0;
+    }
 
-    public int At { get; init; }                        // so many octets of it have come
+    public byte[]? Expected => Mismatch.Expected?[_start..];
 
-    public byte[] Received { get; init; } = [];
+    // So many bytes of it have come.
+    public int At => Math.Max(Mismatch.At - _start, 0);
 
-    public string? What { get; init; }                  // in words, where it is not octets that were expected
+    public byte[] Received => Mismatch.Received[Math.Max(_start - Mismatch.At, 0)..];
 
-    public Delivery Delivery { get; init; }
+    public string? What => Mismatch.What;
 
-    public bool Waited { get; init; }                   // nothing came in time
+    public Delivery Delivery => Mismatch.Delivery;
 
-    public bool Reset { get; init; }
+    public bool Waited => Mismatch.Waited;
 
-    public bool AnswersAfterEnd { get; init; }
+    public bool Reset => Mismatch.Reset;
 
-    public bool AnswersAfterOthers { get; init; }
+    public bool AnswersAfterEnd => Mismatch.LateAnswer == LateAnswer.AfterTheEnd;
 
-    public int Taken { get; init; }                     // replies, or parts of them, that were as expected
+    public bool AnswersAfterOthers => Mismatch.LateAnswer == LateAnswer.WithoutOtherConnections;
 
-    public RequestTracker Asked { get; init; } = new();
+    public int RepliesAccepted => Mismatch.RepliesAccepted;
 
-    public string[] Clauses { get; init; } = [];        // that the test is about
+    public RequestTracker Asked => Mismatch.Asked;
 
     // The eight octets of a length, if that is what was to come here.
     public ulong? Length => Expected is { Length: >= 8 } && Expected[..4].All(octet => octet == 0)
         ? BinaryPrimitives.ReadUInt64BigEndian(Expected) : null;
 
     // And the length that came in its place, if that many octets have come.
-    public ulong? SeenLength => Length is not null && Seen.Length >= 8
-        ? BinaryPrimitives.ReadUInt64BigEndian(Seen) : null;
+    public ulong? LengthReceived => Length is not null && ReceivedSoFar.Length >= 8
+        ? BinaryPrimitives.ReadUInt64BigEndian(ReceivedSoFar) : null;
 
     // The text, if that is what was to come; and the line without its LF, if it is one.
     public string? Text => Expected is { Length: > 0 } expected && expected.All(octet => octet is 10 or >= 32)
@@ -50,25 +57,25 @@ public sealed record Evidence
 
     public string? Line => Text is [.. var line, '\n'] ? line : null;
 
-    public bool Wants(string start) => (What ?? Text)?.StartsWith(start) == true;
+    public bool Expects(string start) => (What ?? Text)?.StartsWith(start) == true;
 
-    public bool WantsReply => Wants("OK") || Wants("ER|");
+    public bool ExpectsReply => Expects("OK") || Expects("ER|");
 
-    public bool WantsError(params string[] codes) => codes.Any(code => Wants($"ER|{code}"));
+    public bool ExpectsError(params string[] codes) => codes.Any(code => Expects($"ER|{code}"));
 
-    public bool WantsEnd => What?.StartsWith("the connection to be closed") == true;
+    public bool ExpectsEnd => What?.StartsWith("the connection to be closed") == true;
 
-    public byte[] Seen => [.. Expected is null ? [] : Expected[..At], .. Received];
+    public byte[] ReceivedSoFar => [.. Expected is null ? [] : Expected[..At], .. Received];
 
-    public bool Starts(params byte[] octets) => Seen.AsSpan().StartsWith(octets);
+    public bool ReceivedStartsWith(params byte[] octets) => ReceivedSoFar.AsSpan().StartsWith(octets);
 
-    public bool Starts(string text) => Starts(Encoding.UTF8.GetBytes(text));
+    public bool ReceivedStartsWith(string text) => ReceivedStartsWith(Encoding.UTF8.GetBytes(text));
 
     public bool Ended => Received.Length == 0 && !Waited && !Reset;
 
-    public bool Refused(params string[] codes) => codes.Any(code => Starts($"ER|{code}|"));
+    public bool Refused(params string[] codes) => codes.Any(code => ReceivedStartsWith($"ER|{code}|"));
 
-    public bool About(string clause) => Clauses.Contains(clause);
+    public bool TestIsAbout(string clause) => Clauses.Contains(clause);
 
-    public bool OfServer => Self == Side.Client;
+    public bool OfServer => Mismatch.Self == Side.Client;
 }

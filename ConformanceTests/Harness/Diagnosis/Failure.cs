@@ -1,14 +1,18 @@
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Harness.Diagnosis;
 
-// Caret: under which column of Received they differ.  Sentence: what is broken, where that is not what the test is
-// about.
+/// <summary>
+/// A failure as somebody will read it who has to find the mistake: what was expected, what was received, what was sent
+/// on which connection, what the program said. report.txt and report.html show the same one.
+/// </summary>
+/// <param name="Expected">What was expected, in words.</param>
+/// <param name="Received">What was received, in words.</param>
 public sealed record Failure(string Expected, string Received)
 {
     public string Where { get; init; } = "";
 
+    /// <summary>Under which column of what was received they differ.</summary>
     public int? Caret { get; init; }
 
     public string[] Notes { get; init; } = [];
@@ -17,6 +21,7 @@ public sealed record Failure(string Expected, string Received)
 
     public string Hint { get; init; } = "";
 
+    /// <summary>The id of the clause that is broken, where the test is about another one.</summary>
     public string? Sentence { get; init; }
 
     public string RunAs { get; init; } = "";            // a client: LIST, GET cat.png
@@ -33,7 +38,7 @@ public sealed record Failure(string Expected, string Received)
 
     public string[] Said { get; init; } = [];
 
-    public Failure Settled(bool wholePassed) =>
+    public Failure ChooseExplanation(bool wholePassed) =>
         (wholePassed && InPieces is { } pieces
             ? this with { HintName = pieces.HintName, Hint = pieces.Hint, Sentence = pieces.Sentence } : this)
         with
@@ -56,9 +61,9 @@ public sealed record Failure(string Expected, string Received)
     }
 
     // The part that other deliveries of the same conversation may share.
-    public string Core() => Rows(hint: true);
+    public string TextWithoutConnections() => ExpectedReceivedRows(hint: true);
 
-    public string Rows(bool hint)
+    public string ExpectedReceivedRows(bool hint)
     {
         var text = new StringBuilder();
         if (Expected != "")
@@ -132,7 +137,7 @@ public sealed record Failure(string Expected, string Received)
     public string Text(bool hint = true)
     {
         var text = new StringBuilder(Where == "" ? "" : Where + "\n");
-        text.Append(Rows(hint));
+        text.Append(ExpectedReceivedRows(hint));
         var (shown, more) = Connections();
         foreach (var (title, talk) in shown)
         {
@@ -155,27 +160,5 @@ public sealed record Failure(string Expected, string Received)
         }
 
         return text.ToString();
-    }
-}
-
-// A failure as somebody will read it who has to find the mistake: what was expected, what was received, what was sent
-// on which connection, what the program said.  report.txt and report.html show the same one.
-
-// The implementation did not say or do what the specification wants.
-public sealed class Violation : Exception
-{
-    public readonly Failure Failure;
-
-    public Violation(Failure failure) : base(failure.Text())
-    {
-        Failure = failure;
-        TestScope.Current?.Add(this);
-    }
-
-    // "expected  …\nreceived  …\nso far\n…", or words.
-    public Violation(string text) : base(text)
-    {
-        Failure = Failure.From(text);
-        TestScope.Current?.Add(this);
     }
 }

@@ -1,9 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
-using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Diagnosis;
 
@@ -17,12 +15,13 @@ public static partial class Wording
 
     public const string ExitZero = "exit 0";
 
-    // What a programmed test is about, as its name says it.
-    private static string About() =>
-        TestScope.Current?.Test is { } test && test.Contains('_') ? $": {InWords(test)}" : "";
-
-    public static Failure Exit(bool wantedZero, int exit, params RecordedConnection[] talks)
+    /// <param name="wantedZero">Whether the command was to succeed.</param>
+    /// <param name="exit">The exit code.</param>
+    /// <param name="test">The name of the test, which says what a programmed one is about.</param>
+    /// <param name="talks">What was said.</param>
+    public static Failure Exit(bool wantedZero, int exit, string test, params RecordedConnection[] talks)
     {
+        string about = test.Contains('_') ? $": {ToWords(test)}" : "";
         var failure = new Failure($"exit code {(wantedZero ? "0: it is done" : "other than 0")}", $"exit code {exit}")
         { Talks = talks };
         return wantedZero ? failure : failure with
@@ -31,7 +30,7 @@ public static partial class Wording
             Hint = talks.Any(talk => talk.Lines.LastOrDefault(line => line.Side == Side.Server)
                     ?.Show(200).Contains("ER|") == true)
                 ? "the last thing that the server said is a refusal: is it read before the client ends?"
-                : $"0 says that everything was done; here it was not{About()}.",
+                : $"0 says that everything was done; here it was not{about}.",
         };
     }
 
@@ -59,40 +58,43 @@ public static partial class Wording
         };
     }
 
-    public static Failure Hangs(string name, int milliseconds)
+    /// <param name="name">Which program hangs.</param>
+    /// <param name="milliseconds">How long it was waited for.</param>
+    /// <param name="talk">What a client was told.</param>
+    /// <param name="serverHasClosed">Whether it was told all.</param>
+    public static Failure Hangs(string name, int milliseconds, RecordedConnection? talk, bool serverHasClosed)
     {
         var failure = new Failure($"the {name} to end", $"it still runs after {milliseconds / 1000.0:0.#} s");
-        return name != "client" ? failure : failure with
+        if (name != "client")
+        {
+            return failure;
+        }
+
+        var lines = (talk?.Lines ?? []).Where(line => line.Side == Side.Server).ToArray();
+        bool isEndless = lines is [{ Length: > 1024 } first, ..] && !first.First.Contains((byte)'\n');
+        return failure with
         {
             HintName = "client hangs",
-            Hint = Heard() == 0
+            Hint = isEndless
+                ? "a line has at most 1,024 octets: without an LF by then this is no server of this protocol; give up."
+                : lines.Length == 0
                 ? "the server says nothing, and the client waits for ever: give each receive 60 s, then give up and "
                     + "say so."
-                : Heard() is null ? "a line has at most 1,024 octets: without an LF by then this is no server of this "
-                    + "protocol; give up."
-                : TestScope.Current?.Wires.All(wire => wire.HasEnded) == true
+                : serverHasClosed
                 ? "the server has closed, and it still waits: a receive of 0 octets is the end, not a piece; a loop "
-                    + "that "
-                    + "waits for the rest never ends."
+                    + "that waits for the rest never ends."
                 : "everything has been sent; it still waits: did its first receive swallow the length, or does it ask "
                     + "for more than the length says?",
         };
     }
 
-    // So many octets has the suite sent as a server; null: a line that does not end.
-    private static long? Heard()
-    {
-        var lines = (TestScope.Current?.Wires.LastOrDefault()?.Talk.Lines ?? [])
-            .Where(line => line.Side == Side.Server);
-        return lines.FirstOrDefault() is { Length: > 1024 } first && !first.First.Contains((byte)'\n') ? null
-            : lines.Sum(line => line.Length);
-    }
-
-    public static Failure Crashed(string crash) =>
+    /// <param name="crash">How the program said that it crashed.</param>
+    /// <param name="talk">What it was told.</param>
+    public static Failure Crashed(string crash, RecordedConnection? talk) =>
         new("the client to end by itself, and to say what went wrong", crash)
         {
             HintName = "crash",
-            Hint = NoReply() is { } line
+            Hint = NoReply(talk) is { } line
                 ? $"the reply was {line}, neither OK nor ER|code|text, and the client went on. Read the line up to its "
                     + "LF, compare the whole of it, and only then read a length. (To catch the error would only hide "
                     + "that.)"
@@ -101,11 +103,9 @@ public static partial class Wording
         };
 
     // The first thing that the suite has said as a server, if it is no reply.
-    private static string? NoReply()
+    private static string? NoReply(RecordedConnection? talk)
     {
-        var first = TestScope.Current?.Wires.LastOrDefault()?.Talk.Lines
-            .FirstOrDefault(line => line.Side == Side.Server);
-        if (first is null)
+        if (talk?.Lines.FirstOrDefault(line => line.Side == Side.Server) is not { } first)
         {
             return null;
         }
@@ -183,14 +183,15 @@ public static partial class Wording
     }
 
     // As a reader sees a test's name: Malformed((CR, System.Byte[])) → Malformed(CR)
-    public static string Named(string test)
+    public static string DisplayName(string test)
     {
         test = Regex.Replace(test, @"\(\((.*?)(, System\.[\w.\[\]`]+)*\)\)$", "($1)");
         return Printable(Regex.Replace(test, @"(?<=\d)UL\b", ""));
     }
 
-    // Client_shows_no_file_before_the_last_byte_has_arrived → nothing shows before the last octet
-    public static string InWords(string test)
+    // Client_shows_no_file_before_the_last_byte_has_arrived →
+    // client shows no file before the last byte has arrived
+    public static string ToWords(string test)
     {
         int end = test.IndexOf('(');
         string name = end < 0 ? test : test[..end];
@@ -201,5 +202,5 @@ public static partial class Wording
         return (isWord ? char.ToLowerInvariant(name[0]) + name[1..] : name) + arguments;
     }
 
-    private static string Lines(string text) => string.Join('\n', text.Split('\n').Select(Printable));
+    public static string PrintableLines(string text) => string.Join('\n', text.Split('\n').Select(Printable));
 }

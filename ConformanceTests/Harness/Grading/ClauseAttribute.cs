@@ -13,7 +13,8 @@ namespace ConformanceTests.Harness.Grading;
 /// run, words its failure and adds its verdict to the report.
 /// </summary>
 [AttributeUsage(AttributeTargets.Method)]
-public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrapSetUpTearDown, IApplyToTest
+public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrapSetUpTearDown, IWrapTestMethod,
+    IApplyToTest
 {
     public string[] Ids => ids;
 
@@ -38,7 +39,47 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
         test.FullName = Wording.Printable(test.FullName);
     }
 
-    public TestCommand Wrap(TestCommand command) => new Judged(command, ids, NotBefore);
+    // NUnit asks twice: for the method alone, and for the method with what is done before and after it.
+    public TestCommand Wrap(TestCommand command) =>
+        command is TestMethodCommand ? new KeepsWhatIsThrown(command) : new Judged(command, ids, NotBefore);
+
+    private static readonly AsyncLocal<TestScope?> _scope = new();
+
+    /// <summary>The connections and programs of the test that is running.</summary>
+    public static TestScope? CurrentScope
+    {
+        get => _scope.Value;
+        set => _scope.Value = value;
+    }
+
+    /// <summary>The stage of a test; of one that is about no clause, 0.</summary>
+    public static int StageOf(ITest test)
+    {
+        if (test.Method?.GetCustomAttributes<ClauseAttribute>(true).FirstOrDefault() is not { } attribute)
+        {
+            return 0;
+        }
+
+        var transcript = test.Arguments.OfType<Transcript>().FirstOrDefault();
+        return Stages.Of(ClausesOf(attribute.Ids, transcript), test.Arguments, attribute.NotBefore);
+    }
+
+    // NUnit keeps its text alone.
+    private sealed class KeepsWhatIsThrown(TestCommand inner) : DelegatingTestCommand(inner)
+    {
+        public override TestResult Execute(TestExecutionContext context)
+        {
+            try
+            {
+                return innerCommand.Execute(context);
+            }
+            catch (Exception e) when (CurrentScope is { } scope)
+            {
+                scope.Thrown = e;
+                throw;
+            }
+        }
+    }
 
     public static Clause[] ClausesOf(string[] ids, Transcript? transcript) =>
         [.. (ids.Length > 0 ? ids : transcript!.Ids).Select(ProtocolSpecification.Find)];
@@ -82,7 +123,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 return context.CurrentResult;
             }
 
-            if (PreviousRun.Stands(fixture, name) is { } earlier)
+            if (PreviousRun.VerdictToKeep(fixture, name, RunSettings.TimeIsUp) is { } earlier)
             {
                 Note(earlier.Outcome, earlier.Message);
                 context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
@@ -91,15 +132,17 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
 
             if (RunSettings.TimeIsUp)
             {
-                Note("failed", $"{RunSettings.NotReached}{RunSettings.Minutes} minutes were over.\n");
+                Note("failed", $"{PreviousRun.NotReached}{RunSettings.Minutes} minutes were over.\n");
                 context.CurrentResult.SetResult(ResultState.Failure, "not reached");
                 return context.CurrentResult;
             }
 
-            using var watch = new TestScope(clauses, name);
+            var scope = new TestScope([.. clauses.Select(clause => clause.Id)], name);
+            CurrentScope = scope;
             var result = context.CurrentResult = innerCommand.Execute(context);
-            Failure? failure = result.ResultState.Status == TestStatus.Failed ? Wording.Of(result, watch)
-                : result.ResultState.Status == TestStatus.Passed ? ClientBaseline.ShowsNothing(watch) : null;
+            CurrentScope = null;
+            Failure? failure = result.ResultState.Status == TestStatus.Failed ? TestFailure.Of(result, scope)
+                : result.ResultState.Status == TestStatus.Passed ? ClientBaseline.FailsEvenTheSimpleCase(scope) : null;
             if (failure is not null)
             {
                 var clause = ProtocolSpecification.Find(failure.Sentence ?? clauses[0].Id);

@@ -30,7 +30,7 @@ public abstract class ClientFixture : Fixture
         Own(TranscriptPlayer.StartClient(Folder, Port, command, file, options, input, with));
 
     protected ProtocolConnection Accept(Delivery delivery = Delivery.Whole) =>
-        Own(TranscriptPlayer.Accept(Listener, delivery));
+        Own(TranscriptPlayer.Accept(Listener, delivery, Scope));
 
     protected string PathOf(string name) => Path.Combine(Folder, name);
 

@@ -1,6 +1,7 @@
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;

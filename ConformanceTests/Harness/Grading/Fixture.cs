@@ -1,5 +1,6 @@
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Interfaces;
 
 namespace ConformanceTests.Harness.Grading;
@@ -12,12 +13,28 @@ public abstract class Fixture
     /// <summary>Why a test with a deadline cannot tell anything.</summary>
     protected const string MachinePaused = "needs a machine that does not pause for seconds while a deadline runs";
 
-    // Disposed of when the test ends, last first.
+    /// <summary>The connections and programs of this test.</summary>
+    protected static TestScope? Scope => ClauseAttribute.CurrentScope;
+
+    // Disposed of when the test ends, last first; and shown if it fails.
     protected T Own<T>(T thing) where T : IDisposable
     {
         lock (_owned)
         {
             _owned.Add(thing);
+        }
+
+        switch (thing)
+        {
+            case ProtocolConnection connection:
+                Scope?.Add(connection);
+                break;
+            case ChildProgram program:
+                Scope?.Add(program);
+                break;
+            case RunningServer server:
+                Scope?.Add(server);
+                break;
         }
 
         return thing;
@@ -61,7 +78,7 @@ public abstract class Fixture
     {
         if (TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed)
         {
-            TestScope.Current?.Ends();
+            Scope?.FreezeOutput();
         }
 
         for (int i = _owned.Count - 1; i >= 0; i--)

@@ -1,14 +1,13 @@
 using System.Globalization;
-using System.Reflection;
+using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>The settings of this run, from the environment.</summary>
 internal static class RunSettings
 {
-    public static readonly string Root = typeof(RunSettings).Assembly
-        .GetCustomAttributes<AssemblyMetadataAttribute>()
-        .Single(attribute => attribute.Key == "Root").Value!;
+    public static readonly string Root = Repository.Root;
 
     // The implementation under test; empty is the reference.  Where only one half is given, only that half is tested.
     public static readonly string Server = Variable("SERVER");
@@ -37,7 +36,6 @@ internal static class RunSettings
     // A run may be given so many minutes: what it has not reached by then is not asked any more.
     public static readonly int Minutes = Number("MINUTES", or: 0);
     private static readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
-    public const string NotReached = "\nNot reached: ";
 
     public static bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
 
@@ -52,12 +50,12 @@ internal static class RunSettings
 
     public static int Number(string name, int or) => int.TryParse(Variable(name), out int number) ? number : or;
 
-    // Every wait has an end.  Nothing that works ever comes near it.
-    private static readonly double _timeoutScale =
+    public static readonly double TimeoutScale =
         double.TryParse(Variable("TIMEOUT_SCALE"), CultureInfo.InvariantCulture, out double scale) ? scale : 1;
-    public static readonly int Patience = Milliseconds(6_000);
 
-    public static int Milliseconds(double unscaled) => (int)(unscaled * _timeoutScale);
+    public static int Patience => Waits.Longest;
+
+    public static int Milliseconds(double unscaled) => Waits.Scaled(unscaled);
 
     private static string Variable(string name, string or = "") =>
         Environment.GetEnvironmentVariable(name)?.Trim() is { Length: > 0 } value ? value : or;

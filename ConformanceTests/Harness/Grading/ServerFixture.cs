@@ -41,9 +41,10 @@ public abstract class ServerFixture : Fixture
                 return _server;
             }
 
-            if (Idle.TryTake(out _server) && !_server.Program.HasEnded)
+            bool isIdle = Idle.TryTake(out _server) && !_server.Program.HasEnded;
+            if (isIdle)
             {
-                _server.Empty();
+                _server!.Empty();
             }
             else
             {
@@ -51,7 +52,8 @@ public abstract class ServerFixture : Fixture
                 _server = Launch();
             }
 
-            return _server;
+            Scope?.Add(_server!, isNew: !isIdle);
+            return _server!;
         }
     }
 
@@ -147,6 +149,7 @@ public abstract class ServerFixture : Fixture
         bool ended = _server.Program.HasEnded;
         if (passed && !ended)
         {
+            _server.Scope = null;
             Idle.Add(_server);
         }
         else
@@ -156,7 +159,7 @@ public abstract class ServerFixture : Fixture
 
         if (ended)
         {
-            Assert.Fail(Wording.Ended);
+            Assert.Fail(TestFailure.Ended);
         }
     }
 }

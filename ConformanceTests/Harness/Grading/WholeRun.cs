@@ -3,6 +3,7 @@ using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Wire;
 using ConformanceTests.Report;
+using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests;
@@ -15,7 +16,7 @@ public sealed class WholeRun
     public void CheckThePlug()
     {
         SmallDisk.RemoveLeftOvers();
-        RunReport.Begin(TestExecutionContext.CurrentContext.CurrentTest);
+        RunReport.Begin(Planned(), CommandTemplates.Files());
         try
         {
             if (RunSettings.TestsServer)
@@ -37,6 +38,25 @@ public sealed class WholeRun
         }
     }
 
+    // What `make test` does not run.
+    private static readonly string[] _apart = ["Mutants", "MutantsCheck", "Torture"];
+
+    // How many tests of each stage will run.
+    private static Dictionary<int, int> Planned() =>
+        Leaves(TestExecutionContext.CurrentContext.CurrentTest)
+            .Where(test => IsRunnable(test) && !_apart.Any(category => Is(test, category)))
+            .Select(ClauseAttribute.StageOf).Where(stage => stage > 0)
+            .GroupBy(stage => stage).ToDictionary(group => group.Key, group => group.Count());
+
+    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
+
+    private static bool IsRunnable(ITest? test) =>
+        test is null || test.RunState == RunState.Runnable && IsRunnable(test.Parent);
+
+    private static bool Is(ITest? test, string category) =>
+        test is not null
+        && (test.Properties[PropertyNames.Category].Contains(category) || Is(test.Parent, category));
+
     private static void CheckThatTheClientConnects()
     {
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -46,7 +66,7 @@ public sealed class WholeRun
         using var client = TranscriptPlayer.StartClient(Path.GetTempPath(), port, "LIST");
         try
         {
-            using (TranscriptPlayer.Accept(listener, Delivery.Whole))
+            using (TranscriptPlayer.Accept(listener, Delivery.Whole, scope: null))
             {
             }
         }
@@ -64,6 +84,6 @@ public sealed class WholeRun
         ServerFixture.EndIdleServers();
         SealedFixture.EndSealedServers();
         ChildProgram.KillAll();
-        RunReport.Write();
+        RunReport.Write(WindowsLimits.Report());
     }
 }

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
 using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Harness.Programs;
 
@@ -32,7 +32,7 @@ public sealed class ChildProgram : IDisposable
         };
         // Otherwise a .NET program that is killed leaves three files for its debugger in the temporary folder.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
-        if (RunSettings.IsReference)
+        if (ProgramSettings.IsReference)
         {
             start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
         }
@@ -64,8 +64,6 @@ public sealed class ChildProgram : IDisposable
         {
             _running.Add(this);
         }
-
-        TestScope.Current?.Add(this);
     }
 
     // From now on what it says is read; before, it waits as soon as its pipes are full.
@@ -93,6 +91,18 @@ public sealed class ChildProgram : IDisposable
     }
 
     public int Id => _process.Id;
+
+    /// <summary>The test that it runs for, and whose connections are its.</summary>
+    public TestScope? Scope { get; set; }
+
+    /// <summary>What a client was started for: LIST, GET or PUT.</summary>
+    public string? Command { get; init; }
+
+    /// <summary>The same with its files.</summary>
+    public string RunAs { get; init; } = "";
+
+    /// <summary>The exit code, once somebody has waited for it.</summary>
+    public int? ExitCode { get; private set; }
 
     public bool HasEnded => _disposed || _process.HasExited;
 
@@ -131,25 +141,23 @@ public sealed class ChildProgram : IDisposable
 
     public int WaitForExit(int? milliseconds = null)
     {
-        int patience = milliseconds ?? RunSettings.Patience * 2;
+        int patience = milliseconds ?? Waits.Longest * 2;
         if (!_process.WaitForExit(patience))
         {
-            throw new Violation(Wording.Hangs(Name, patience));
+            throw new FailedCheck(Wording.Hangs(
+                Name, patience, Scope?.Connections.LastOrDefault()?.Talk,
+                serverHasClosed: Scope?.Connections.All(connection => connection.HasEnded) == true));
         }
 
-        _outputEnded.Wait(RunSettings.Patience);
-        _errorsEnded.Wait(RunSettings.Patience);
+        _outputEnded.Wait(Waits.Longest);
+        _errorsEnded.Wait(Waits.Longest);
         // A crash is no refusal, whatever the exit code: nobody decided anything.
         if (Name == "client" && !_told && Wording.Crash(Output + Errors, _process.ExitCode) is { } crash)
         {
-            throw new Violation(Wording.Crashed(crash));
+            throw new FailedCheck(Wording.Crashed(crash, Scope?.Connections.LastOrDefault()?.Talk));
         }
 
-        if (Name == "client" && TestScope.Current is { } watch)
-        {
-            watch.ClientExit = _process.ExitCode;
-        }
-
+        ExitCode = _process.ExitCode;
         return _process.ExitCode;
     }
 
@@ -173,7 +181,7 @@ public sealed class ChildProgram : IDisposable
     {
         if (name == "INT" && _ignoresInterrupts.Value)
         {
-            Skip.Because("needs SIGINT, which is turned off in a job that a shell runs in the background");
+            throw NotLookedAt.Because("needs SIGINT, which is turned off in a job that a shell runs in the background");
         }
 
         _told = true;
@@ -184,18 +192,18 @@ public sealed class ChildProgram : IDisposable
             return;
         }
 
-        foreach (var wire in TestScope.Current?.Wires ?? [])
+        foreach (var connection in Scope?.Connections ?? [])
         {
-            wire.ToldToStop(name);
+            connection.ToldToStop(name);
         }
     }
 
     // As a server is told to stop, and a person would stop one.
     public void TellToStop(string signal = "TERM")
     {
-        if (RunSettings.OnWindows)
+        if (ProgramSettings.OnWindows)
         {
-            Skip.Because("needs signals, which Windows has not");
+            throw NotLookedAt.Because("needs signals, which Windows has not");
         }
 
         Signal(signal);
@@ -206,7 +214,7 @@ public sealed class ChildProgram : IDisposable
         try
         {
             _process.Kill(entireProcessTree: true);
-            _process.WaitForExit(RunSettings.Patience);
+            _process.WaitForExit(Waits.Longest);
         }
         catch (InvalidOperationException) { }           // it has ended already
     }

@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
 
 namespace ConformanceTests.Harness.Programs;
 
@@ -9,13 +8,13 @@ namespace ConformanceTests.Harness.Programs;
 /// </summary>
 public static class CommandTemplates
 {
-    public static string Dll => RunSettings.Program;
+    public static string Dll => ProgramSettings.ReferenceDll;
 
     public static string ServerTemplate =>
-        RunSettings.Server != "" ? RunSettings.Server : ReferenceServer(Dll);
+        ProgramSettings.Server != "" ? ProgramSettings.Server : ReferenceServer(Dll);
 
     public static string ClientTemplate =>
-        RunSettings.Client != "" ? RunSettings.Client : ReferenceClient(Dll);
+        ProgramSettings.Client != "" ? ProgramSettings.Client : ReferenceClient(Dll);
 
     public static string ReferenceServer(string dll) => $"dotnet {dll} server {{port}} --dir {{dir}} "
         + "--max-clients={max-clients} --max-size={max-size} --idle={idle} --types={types} {read-only} --key={key}";
@@ -28,6 +27,9 @@ public static class CommandTemplates
     private static readonly string[] _optional =
         ["max-clients", "max-size", "idle", "types", "key", "read-only", "resume"];
 
+    /// <summary>The files that the commands name.</summary>
+    public static IEnumerable<string> Files() => Words($"{ServerTemplate} {ClientTemplate}").Where(File.Exists);
+
     private static bool IsFlag(string name) => name is "read-only" or "resume";
 
     // "max-clients=2 read-only", as the values of those placeholders; all the others have none.
@@ -39,7 +41,7 @@ public static class CommandTemplates
         {
             if (!template.Contains($"{{{name}}}"))
             {
-                Skip.Because($"needs {{{name}}}");
+                throw NotLookedAt.Because($"needs {{{name}}}");
             }
         }
 
@@ -72,7 +74,7 @@ public static class CommandTemplates
                 word = word.Replace($"{{{name}}}", value);
             }
 
-            string here = Path.Combine(RunSettings.Here, word);
+            string here = Path.Combine(ProgramSettings.WorkingFolder, word);
             bool mayBeAFile = word.Contains('/')
                 ? !Path.IsPathRooted(word)
                 : words.Count > 0 && !word.StartsWith('{');

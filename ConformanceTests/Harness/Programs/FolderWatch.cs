@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
-using ConformanceTests.Harness.Grading;
 
 namespace ConformanceTests.Harness.Programs;
 
@@ -26,14 +25,14 @@ public sealed class FolderWatch : IDisposable
     {
         if (!OperatingSystem.IsLinux())
         {
-            Skip.Because("needs Linux, which tells what is done in a folder");
+            throw NotLookedAt.Because("needs Linux, which tells what is done in a folder");
         }
 
         _handle = inotify_init1(0x800 | 0x80000);        // never waits · not for children
         uint mask = _words.Aggregate(0u, (sum, word) => sum | word.Bit);
         if (_handle < 0 || inotify_add_watch(_handle, folder, mask) < 0)
         {
-            Skip.Because("needs inotify, and there is none to be had");
+            throw NotLookedAt.Because("needs inotify, and there is none to be had");
         }
     }
 

@@ -1,5 +1,4 @@
 using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Programs;
@@ -48,7 +47,7 @@ public static class HostileFolder
             return;
         }
 
-        throw new Violation(new Failure("the names in the listing: fine.png and no other",
+        throw new FailedCheck(new Failure("the names in the listing: fine.png and no other",
             more is [] ? $"{names.Length} lines" : string.Join(", ", more))
         {
             HintName = more is [] ? "" : "lists what is no file",

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
 
@@ -12,6 +11,9 @@ public sealed class RunningServer : IDisposable
     public readonly string Folder;
     public readonly int Port;
     public readonly ChildProgram Program;
+
+    /// <summary>The test that uses it now.</summary>
+    public TestScope? Scope { get; set; }
     private readonly string? _ownFolder;
     private Socket? _first;         // the connection that showed that it listens: the first one asked for
 
@@ -32,7 +34,7 @@ public sealed class RunningServer : IDisposable
                     CommandTemplates.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
                 .. CommandTemplates.Words(options),
             ];
-            Program = new ChildProgram("server", command, RunSettings.Here, drain: drain);
+            Program = new ChildProgram("server", command, ProgramSettings.WorkingFolder, drain: drain);
             try
             {
                 if (Listens(command, isOldPort: port is not null, mayEnd: again))
@@ -60,7 +62,7 @@ public sealed class RunningServer : IDisposable
     private void LetGoOfTheFirst()
     {
         using var socket = Interlocked.Exchange(ref _first, null)!;
-        socket.ReceiveTimeout = RunSettings.Patience;
+        socket.ReceiveTimeout = Waits.Longest;
         try
         {
             socket.Shutdown(SocketShutdown.Send);
@@ -74,15 +76,17 @@ public sealed class RunningServer : IDisposable
     // Waits until it does.  False: it has ended, where it may.
     private bool Listens(string[] command, bool isOldPort, bool mayEnd)
     {
-        Violation Wrong(string what) => !isOldPort ? new($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}")
-            : new(new Failure($"a server that listens on 127.0.0.1:{Port}, where another one has just ended", what)
+        Violation Wrong(string what) => !isOldPort
+            ? new Violation($"{what}\n  {string.Join(' ', command)}\n{Program.Said()}")
+            : new FailedCheck(new Failure(
+                $"a server that listens on 127.0.0.1:{Port}, where another one has just ended", what)
             {
                 HintName = "port of the one before",
                 Hint = "connections of the one before are not quite over (TIME-WAIT), and the port counts as taken "
                     + "until they are: set SO_REUSEADDR before bind (§12).",
             });
 
-        int patience = RunSettings.Milliseconds(20_000);
+        int patience = Waits.Scaled(20_000);
         var clock = Stopwatch.StartNew();
         while (true)
         {
@@ -92,7 +96,7 @@ public sealed class RunningServer : IDisposable
                 return true;
             }
 
-            Interlocked.Exchange(ref _first, null)?.Dispose();           // somebody else's server
+            CloseUnusedConnection();                    // somebody else's server
             if (Program.HasEnded && mayEnd)
             {
                 return false;
@@ -143,14 +147,27 @@ public sealed class RunningServer : IDisposable
         }
 
         var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow)
-            ?? throw new Violation(new Failure("the server to accept a connection", "it does not, any more"));
-        TestScope.Current?.Add(Program);
-        return new ProtocolConnection(socket, Side.Client, delivery);
+            ?? throw new FailedCheck(new Failure("the server to accept a connection", "it does not, any more"));
+        return OfTheTest(new ProtocolConnection(socket, Side.Client, delivery));
     }
 
     // Null: nobody listens there.
     public ProtocolConnection? TryToConnect() =>
-        TryConnect() is { } socket ? new ProtocolConnection(socket, Side.Client) : null;
+        TryConnect() is { } socket ? OfTheTest(new ProtocolConnection(socket, Side.Client)) : null;
+
+    private ProtocolConnection OfTheTest(ProtocolConnection connection)
+    {
+        Scope?.Add(connection);
+        return connection;
+    }
+
+    /// <summary>Closes the connection that showed that it listens, if no test has asked for it.</summary>
+    /// <returns>Whether there was one.</returns>
+    public bool CloseUnusedConnection()
+    {
+        using var unused = Interlocked.Exchange(ref _first, null);
+        return unused is not null;
+    }
 
     // What was stored, read as any other program would that stands in nobody's way: without a lock.
     public byte[] Stored(string name) => LocalFiles.Read(PathOf(name));
@@ -168,7 +185,7 @@ public sealed class RunningServer : IDisposable
     // As new, for the next test.
     public void Empty()
     {
-        Interlocked.Exchange(ref _first, null)?.Dispose();
+        CloseUnusedConnection();
         foreach (string entry in Directory.GetFileSystemEntries(Folder))
         {
             if (Directory.Exists(entry) && new DirectoryInfo(entry).LinkTarget is null)
@@ -184,7 +201,7 @@ public sealed class RunningServer : IDisposable
 
     public void Dispose()
     {
-        Interlocked.Exchange(ref _first, null)?.Dispose();
+        CloseUnusedConnection();
         Program.Dispose();
         if (_ownFolder is not null)
         {

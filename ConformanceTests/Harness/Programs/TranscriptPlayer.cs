@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
 
@@ -22,7 +21,7 @@ public static class TranscriptPlayer
 
         if (!HeldBefore(transcript, Side.Server).All(IsHeld))
         {
-            Skip.Because("needs a folder that tells upper from lower case");
+            throw NotLookedAt.Because("needs a folder that tells upper from lower case");
         }
 
         var wires = new Dictionary<int, ProtocolConnection>();
@@ -87,7 +86,8 @@ public static class TranscriptPlayer
         }
     }
 
-    public static void AgainstClient(Transcript transcript, Socket listener, string folder, Delivery delivery)
+    public static void AgainstClient(
+        Transcript transcript, Socket listener, string folder, Delivery delivery, TestScope? scope)
     {
         foreach (var (name, content) in HeldBefore(transcript, Side.Client))
         {
@@ -97,7 +97,8 @@ public static class TranscriptPlayer
         string[] words = transcript.Command!.Split(' ');
         int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
-        var wire = Accept(listener, delivery);
+        scope?.Add(client);
+        var wire = Accept(listener, delivery, scope);
         try
         {
             foreach (var step in transcript.Steps)
@@ -108,7 +109,7 @@ public static class TranscriptPlayer
                         wire.Send(Joined(says));
                         break;
                     case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
-                        ExpectRequest(ref wire, listener, line);
+                        ExpectRequest(ref wire, listener, line, scope);
                         break;
                     case Says says:
                         wire.Expect(says.Pieces);
@@ -133,7 +134,7 @@ public static class TranscriptPlayer
             int exit = client.WaitForExit();
             if (transcript.Exit is { } wanted && (wanted == 0) != (exit == 0))
             {
-                throw new Violation(Wording.Exit(wanted == 0, exit, wire.Talk));
+                throw new FailedCheck(Wording.Exit(wanted == 0, exit, transcript.Name, wire.Talk));
             }
 
             Check(transcript.After, Side.Client, folder);
@@ -154,14 +155,16 @@ public static class TranscriptPlayer
         where holding.Side == side && holding.Content is not null
         select (holding.Name, holding.Content!);
 
-    private static Violation Located(Violation violation, Transcript transcript, Delivery delivery) =>
-        new((delivery == Delivery.Whole ? violation.Failure : Hints.InPieces(violation.Failure))
-            with
-        { Where = Where(transcript, delivery) });
+    private static FailedCheck Located(Violation violation, Transcript transcript, Delivery delivery)
+    {
+        var failure = Explanation.Of(violation, transcript.Ids);
+        failure = delivery == Delivery.Whole ? failure : Hints.InPieces(failure);
+        return new FailedCheck(failure with { Where = Where(transcript, delivery) });
+    }
 
     // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
     // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
-    public static void ExpectRequest(ref ProtocolConnection wire, Socket listener, byte[] line)
+    public static void ExpectRequest(ref ProtocolConnection wire, Socket listener, byte[] line, TestScope? scope)
     {
         string expected = Encoding.UTF8.GetString(line[..^1]);
         string received = wire.ReceiveLine(expected + "\\n");
@@ -175,12 +178,13 @@ public static class TranscriptPlayer
             catch (Violation)
             {
                 wire.Dispose();
-                if (!Comes(listener))
+                if (!Comes(listener, scope))
                 {
                     throw GivesUp(received, expected, wire.Talk);
                 }
 
                 wire = new ProtocolConnection(listener.Accept(), Side.Server, wire.Delivery);
+                scope?.Add(wire);
                 received = wire.ReceiveLine(expected + "\\n");
             }
         }
@@ -192,14 +196,14 @@ public static class TranscriptPlayer
 
         if (AsksForMore(expected, received))
         {
-            Assert.Ignore("not offered: the client does not ask for it");
+            throw NotLookedAt.NotOffered("the client does not ask for it");
         }
 
         string came = Notation.Show(Encoding.UTF8.GetBytes(received));
-        throw new Violation(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
+        throw new FailedCheck(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
     }
 
-    private static Violation GivesUp(string received, string expected, RecordedConnection talk) =>
+    private static FailedCheck GivesUp(string received, string expected, RecordedConnection talk) =>
         new(new Failure($"{expected}\\n, after `unsupported` was the answer to {received}\\n",
             "no other request, and no other connection")
         {
@@ -235,27 +239,25 @@ public static class TranscriptPlayer
         [
             .. CommandTemplates.Words(CommandTemplates.ClientTemplate, values), .. CommandTemplates.Words(options),
         ];
-        if (TestScope.Current is { } watch)
+        return new ChildProgram("client", words, folder, input)
         {
-            watch.Command = command;
-            watch.RunAs = $"client … {command} {file} {options}".TrimEnd();
-        }
-
-        return new ChildProgram("client", words, folder, input);
+            Command = command,
+            RunAs = $"client … {command} {file} {options}".TrimEnd(),
+        };
     }
 
     // Whether the client connects, before it ends.
-    private static bool Comes(Socket listener)
+    private static bool Comes(Socket listener, TestScope? scope)
     {
         bool Comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
 
-        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < RunSettings.Patience * 3;)
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < Waits.Longest * 3;)
         {
             if (Comes(20_000))
             {
                 return true;
             }
-            else if (TestScope.Current?.Ended is not null)
+            else if (scope?.LastIfAllEnded is not null)
             {
                 return Comes(0);
             }
@@ -264,16 +266,18 @@ public static class TranscriptPlayer
         return false;
     }
 
-    public static ProtocolConnection Accept(Socket listener, Delivery delivery)
+    public static ProtocolConnection Accept(Socket listener, Delivery delivery, TestScope? scope)
     {
-        if (Comes(listener))
+        if (Comes(listener, scope))
         {
-            return new ProtocolConnection(listener.Accept(), Side.Server, delivery);
+            var connection = new ProtocolConnection(listener.Accept(), Side.Server, delivery);
+            scope?.Add(connection);
+            return connection;
         }
 
-        string exit = TestScope.Current?.Ended is { } client
+        string exit = scope?.LastIfAllEnded is { } client
             ? $": it has ended, with exit code {client.WaitForExit()}" : "";
-        throw new Violation(new Failure("a connection from the client", $"none{exit}"));
+        throw new FailedCheck(new Failure("a connection from the client", $"none{exit}"));
     }
 
     private static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch
@@ -293,7 +297,7 @@ public static class TranscriptPlayer
             string path = Path.Combine(folder, holding.Name);
             if (holding.Content is null && File.Exists(path))
             {
-                throw new Violation(Wording.Shows(side, holding.Name, new FileInfo(path).Length));
+                throw new FailedCheck(Wording.Shows(side, holding.Name, new FileInfo(path).Length));
             }
 
             if (holding.Content is null)
@@ -303,13 +307,13 @@ public static class TranscriptPlayer
 
             if (!File.Exists(path))
             {
-                throw new Violation(new Failure($"the {owner} has {holding.Name}", "it is not there"));
+                throw new FailedCheck(new Failure($"the {owner} has {holding.Name}", "it is not there"));
             }
 
             var (wanted, there) = (holding.Content, LocalFiles.Read(path));
             if (!there.AsSpan().SequenceEqual(wanted))
             {
-                throw new Violation(Wording.OtherOctets(holding.Name, wanted, there));
+                throw new FailedCheck(Wording.OtherOctets(holding.Name, wanted, there));
             }
         }
     }

@@ -1,7 +1,5 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Wire;
@@ -206,78 +204,36 @@ public partial class ProtocolConnection
         Expect("OK\n");
     }
 
-    // ---- the failure, as somebody will read it who has to find the mistake ----
+    // ---- the failure: what was expected and what came, for whoever explains it ----
 
-    public Violation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
+    public MismatchViolation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
     {
         if (!_waited)
         {
             TakeWhatIsThere();
         }
 
-        var received = _buffer.AsSpan(_start, _count).ToArray();
-        byte[] tail = expected?[at..] ?? [];
-        int same = tail.AsSpan().CommonPrefixLength(received);
-        string prefix = at > 24 ? "…" : Notation.Show(expected.AsSpan(0, expected is null ? 0 : at));
-
-        string end = _waited ? $"  (nothing more, for {Seconds(Patience)})"
-            : _reset ? "  (a reset)"
-            : "  (the end of the connection)";
-        string came = received.Length == 0 ? end : Notation.Show(received, 80);
-        bool isLate = (_answersAfterOthers || _answersAfterEnd) && same == Math.Min(tail.Length, received.Length);
-        if (isLate)
-        {
-            string when = _answersAfterOthers ? "the test had closed its other connections"
-                : "the test had ended its sending";
-            instead ??= $"nothing for {Seconds(Patience)}; then, when {when}: {prefix}{came}";
-        }
-
-        var notes = new List<string>();
-        if (expected is { Length: 8 } && expected[..4].All(octet => octet == 0))
-        {
-            byte[] seen = [.. expected[..at], .. received];
-            string Number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
-
-            string came64 = seen.Length < 8 ? "" : $"; received is {Number(seen)}";
-            notes.Add($"(expected is the length {Number(expected)}{came64})");
-        }
-
-        // Of several replies, the one that is another.
-        int reply = expected.AsSpan(0, expected is null ? 0 : at + same).LastIndexOf("\n"u8) + 1;
-        if (!expected.AsSpan(reply).StartsWith("OK"u8) && !expected.AsSpan(reply).StartsWith("ER|"u8))
-        {
-            reply = 0;
-        }
-
-        var evidence = new Evidence
+        FailedHere = true;
+        _unread = _buffer.AsSpan(_start, _count).ToArray();
+        _agreed = expected.AsSpan(expected is null ? 0 : at).CommonPrefixLength(_unread);
+        return new MismatchViolation(new Mismatch
         {
             Self = _self,
-            What = what,
             Delivery = _delivery,
-            Expected = expected?[reply..],
-            At = Math.Max(at - reply, 0),
-            Received = received[Math.Max(reply - at, 0)..],
+            What = what,
+            Expected = expected,
+            At = at,
+            Received = _unread,
+            Instead = instead,
             Waited = _waited,
-            Reset = _reset,
-            Taken = _repliesTaken,
-            Asked = Asked,
-            AnswersAfterEnd = _answersAfterEnd,
-            AnswersAfterOthers = _answersAfterOthers,
-            Clauses = [.. TestScope.Current?.Clauses.Select(clause => clause.Id) ?? []],
-        };
-        FailedHere = true;
-        _unread = received;
-        _agreed = same;
-        var failure = new Failure(what ?? prefix + Notation.Show(tail, 80), (instead ?? prefix + came).Trim())
-        {
-            Notes = [.. notes],
+            Patience = Patience,
             GivenUp = _givenUp,
-            Caret = expected is not null && instead is null && received.Length > 0
-                ? prefix.Length + Notation.Show(tail.AsSpan(0, same), int.MaxValue).Length
-                : null,
-            Talks = [Talk],
-        };
-        return new Violation(Hints.Applied(failure, evidence));
+            Reset = _reset,
+            LateAnswer = _lateAnswer,
+            RepliesAccepted = _repliesTaken,
+            Asked = Asked.Copy(),
+            Connection = Talk,
+        });
     }
 
     public bool FailedHere { get; private set; }

@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Wire;
@@ -27,12 +25,11 @@ public partial class ProtocolConnection : IDisposable
         _self = self;
         _delivery = delivery;
         socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent octet by octet
-        socket.SendTimeout = socket.ReceiveTimeout = RunSettings.Patience;
-        TestScope.Current?.Add(this);
+        socket.SendTimeout = socket.ReceiveTimeout = Waits.Longest;
     }
 
     // How long one waits for what never comes.
-    public int Patience { get; init; } = RunSettings.Patience;
+    public int Patience { get; init; } = Waits.Longest;
 
     public Socket Socket => _socket;
 
@@ -271,47 +268,14 @@ public partial class ProtocolConnection : IDisposable
         }
     }
 
-    // Nothing came.  Does it come once the others have gone, or once we end our side?
-    // That tells a server that serves one after the other, and one that reads until the end, from one that hangs.
+    // Nothing came.  Whoever watches the test may find out what holds the answer back.
     private bool TimedOut()
     {
         _trace.Happens($"(nothing for {Seconds(Patience)})");
         GiveUp();
-        if (_count > 0 || _self == Side.Server)
+        if (_count == 0 && _self == Side.Client && Watcher is { } watcher)
         {
-            return false;
-        }
-
-        foreach (var other in TestScope.Current?.Wires ?? [])
-        {
-            if (other != this && other._self == _self)
-            {
-                try
-                {
-                    other._socket.Shutdown(SocketShutdown.Both);
-                    _others++;
-                }
-                catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
-            }
-        }
-
-        _answersAfterOthers = _others > 0 && Comes(_soon);
-        if (_answersAfterOthers)
-        {
-            _trace.Happens("(the test closed its other connections, and the answer came)");
-        }
-        else
-        {
-            try
-            {
-                EndSending();
-                _answersAfterEnd = Comes(2 * _soon);
-                if (_answersAfterEnd)
-                {
-                    _trace.Happens("(the test ended its sending, and the answer came)");
-                }
-            }
-            catch (SocketException) { }                     // it was closed meanwhile
+            _lateAnswer = watcher.TryToGetAnAnswer(this);
         }
 
         return false;
@@ -321,10 +285,16 @@ public partial class ProtocolConnection : IDisposable
     private void GiveUp()
     {
         _waited = true;
-        _givenUp = Wording.Crash(TestScope.Current?.Said() ?? "", 0) is null;
+        _givenUp = Watcher?.HasCrashed != true;
     }
 
-    private bool Comes(int within)
+    /// <summary>Who is asked when nothing comes in time.</summary>
+    public ISilenceWatcher? Watcher { get; set; }
+
+    public Side Self => _self;
+
+    /// <summary>Whether something comes within so many milliseconds, after all.</summary>
+    public bool Comes(int within)
     {
         try
         {
@@ -336,13 +306,35 @@ public partial class ProtocolConnection : IDisposable
         }
     }
 
-    private static readonly int _soon = RunSettings.Milliseconds(1500);
-    private int _others;
+    /// <summary>Ends the sending to see whether that brings the answer.</summary>
+    /// <returns>False if the connection was closed meanwhile.</returns>
+    public bool TryToEndSending()
+    {
+        try
+        {
+            EndSending();
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
     private bool _waited;
     private bool _givenUp;
     private bool _reset;
-    private bool _answersAfterEnd;
-    private bool _answersAfterOthers;
+    private LateAnswer _lateAnswer;
+}
+
+/// <summary>Who is asked when nothing comes on a connection in time.</summary>
+public interface ISilenceWatcher
+{
+    /// <summary>Whether the program has said by now that it crashed.</summary>
+    bool HasCrashed { get; }
+
+    /// <summary>Tries what may be holding the answer back.</summary>
+    LateAnswer TryToGetAnAnswer(ProtocolConnection silent);
 }
 
 /// <summary>In which pieces bytes are sent.</summary>

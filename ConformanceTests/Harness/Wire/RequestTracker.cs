@@ -8,12 +8,12 @@ public sealed class RequestTracker
     // A test may send from one thread and receive on another.
     private readonly Lock _lock = new();
     private readonly List<byte> _partial = [];                   // a request without its end
-    private readonly List<byte> _block = [];                     // the start of what followed the last request
+    private List<byte> _block = [];                              // the start of what followed the last request
     private long _blockOctets = -1;
 
-    public string Last { get; private set; } = "";      // the last request line
+    public string LastRequest { get; private set; } = "";      // the last request line
 
-    public int Together { get; private set; }           // so many requests without an answer between them
+    public int UnansweredRequests { get; private set; }           // so many requests without an answer between them
 
     public bool HalfClosed { get; set; }
 
@@ -21,15 +21,26 @@ public sealed class RequestTracker
 
     public int Blocks { get; private set; }
 
-    public long Heard { get; private set; }             // octets that have come back
+    public long BytesReceived { get; private set; }             // octets that have come back
 
     public bool WithDigest { get; private set; }        // asked for with any request
 
     private bool _heardSince = true;
 
-    public bool Uneven { get; private set; }            // a piece ended inside a request, or held more than it
+    public bool PiecesSplitMessages { get; private set; }    // a piece ended inside a request, or held more than it
 
-    public string Line { get; private set; } = "";      // the last line sent, be it a request or not
+    public string LastLineSent { get; private set; } = "";      // the last line sent, be it a request or not
+
+    /// <summary>What has been asked so far, which later requests do not change.</summary>
+    public RequestTracker Copy()
+    {
+        lock (_lock)
+        {
+            var copy = (RequestTracker)MemberwiseClone();
+            copy._block = [.. _block];
+            return copy;
+        }
+    }
 
     public void Sends(ReadOnlySpan<byte> octets)
     {
@@ -43,7 +54,7 @@ public sealed class RequestTracker
     {
         if (!InsideBlock && octets.IndexOf((byte)'\n') is >= 0 and var lf)
         {
-            Line = Encoding.UTF8.GetString([.. _partial, .. octets[..lf]]);
+            LastLineSent = Encoding.UTF8.GetString([.. _partial, .. octets[..lf]]);
         }
 
         if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n'))
@@ -52,7 +63,7 @@ public sealed class RequestTracker
             return;
         }
 
-        Uneven = _partial.Count > 0;
+        PiecesSplitMessages = _partial.Count > 0;
         byte[] all = [.. _partial, .. octets];
         _partial.Clear();
         int requests = 0;
@@ -64,15 +75,15 @@ public sealed class RequestTracker
                 break;
             }
 
-            Last = Encoding.UTF8.GetString(rest[..end]);
+            LastRequest = Encoding.UTF8.GetString(rest[..end]);
             requests++;
             _blockOctets = -1;
             used += end + 1;
-            WithDigest |= Last.Contains("|digest=");
+            WithDigest |= LastRequest.Contains("|digest=");
             _block.Clear();
             var next = rest[(end + 1)..];
             bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
-            if (Last.StartsWith("PUT|") && !another)
+            if (LastRequest.StartsWith("PUT|") && !another)
             {
                 break;             // what follows is its block
             }
@@ -80,13 +91,13 @@ public sealed class RequestTracker
 
         if (requests > 0)
         {
-            Together = _heardSince ? requests : Together + requests;
+            UnansweredRequests = _heardSince ? requests : UnansweredRequests + requests;
             _heardSince = false;
         }
 
         var left = all.AsSpan(used);
-        Uneven |= requests > 0 && !left.IsEmpty;
-        if (left.IsEmpty || !Last.StartsWith("PUT|"))
+        PiecesSplitMessages |= requests > 0 && !left.IsEmpty;
+        if (left.IsEmpty || !LastRequest.StartsWith("PUT|"))
         {
             return;
         }
@@ -108,13 +119,13 @@ public sealed class RequestTracker
     private bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
         _partial.Count > 0
         || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
-            && (!Last.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
+            && (!LastRequest.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
 
     public void Hears(ReadOnlySpan<byte> octets)
     {
         lock (_lock)
         {
-            Heard += octets.Length;
+            BytesReceived += octets.Length;
             _heardSince = true;
         }
     }
@@ -143,7 +154,7 @@ public sealed class RequestTracker
                 }
 
                 ulong length = BinaryPrimitives.ReadUInt64BigEndian(_block.ToArray());
-                return 8m + length + (Last.Contains("|digest=") ? 32 : 0) - _blockOctets;
+                return 8m + length + (LastRequest.Contains("|digest=") ? 32 : 0) - _blockOctets;
             }
         }
     }

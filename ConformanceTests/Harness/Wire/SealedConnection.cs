@@ -1,4 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Wire;

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography.X509Certificates;
 using System.Security.Cryptography;
-using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Wire;

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Wire;

@@ -1,10 +1,8 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 using ConformanceTests.Harness.Specification;
-using NUnit.Framework.Interfaces;
-using NUnit.Framework.Internal;
 
-namespace ConformanceTests.Harness.Grading;
+namespace ConformanceTests.Report;
 
 /// <summary>A stage of the report.</summary>
 /// <param name="Name">What it is called.</param>
@@ -115,25 +113,13 @@ public static partial class Stages
             : _table.First(row => Fits(row.Where)).Stage;
     }
 
-    // Of a test that is about none, 0.
-    public static int Of(ITest test)
-    {
-        if (test.Method?.GetCustomAttributes<ClauseAttribute>(true).FirstOrDefault() is not { } attribute)
-        {
-            return 0;
-        }
-
-        var transcript = test.Arguments.OfType<Transcript>().FirstOrDefault();
-        return Of(ClauseAttribute.ClausesOf(attribute.Ids, transcript), test.Arguments, attribute.NotBefore);
-    }
-
     public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-");
 
     // A client has no deadlines of others to keep, for example: the stages that this run's half has.
     private static IEnumerable<Clause> ClausesOf(int stage) =>
         ProtocolSpecification.Clauses.Values.Where(clause => Of(clause) == stage
-            && (IsOfClients(clause) ? RunSettings.TestsClient
-                : RunSettings.TestsServer || stage is List or Get or Put || stage >= FirstOptional && stage != 11));
+            && (IsOfClients(clause) ? ReportSettings.TestsClient
+                : ReportSettings.TestsServer || stage is List or Get or Put || stage >= FirstOptional && stage != 11));
 
     public static int? After(int stage) =>
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()

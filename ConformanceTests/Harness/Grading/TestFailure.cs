@@ -1,13 +1,15 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Diagnosis;
+using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Internal;
 
-namespace ConformanceTests.Harness.Diagnosis;
+namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Puts the messages of NUnit into words.</summary>
-public static partial class Wording
+/// <summary>The failure of a test, from what NUnit says about it.</summary>
+public static partial class TestFailure
 {
     // ---- a test's own checks ----
 
@@ -60,16 +62,15 @@ public static partial class Wording
         (@"^equivalent to ", ""), (@"^< (.*) >$", "$1"), (@"^<(\[.*\])>$", "$1"),
     ];
 
-    public static Failure Of(TestResult result, TestScope watch)
+    public static Failure Of(TestResult result, TestScope scope)
     {
         string message = result.Message;
-        var violation = watch.Violations.LastOrDefault(one => message.Contains(one.Message.TrimEnd()));
-        violation ??= message.Contains("AggregateException") ? watch.Violations.FirstOrDefault() : null;
-        var failure = violation?.Failure
-            ?? Checked(result.AssertionResults.FirstOrDefault()?.Message ?? message, watch);
+        var failure = ViolationIn(scope.Thrown) is { } violation
+            ? Explanation.Of(violation, scope.Clauses)
+            : FailureFromAssertion(result.AssertionResults.FirstOrDefault()?.Message ?? message, scope);
         if (failure.Expected == "")
         {
-            failure = failure with { Expected = InWords(watch.Test) };
+            failure = failure with { Expected = Wording.ToWords(scope.Test) };
         }
 
         string[] ended = [.. result.AssertionResults.Select(one => one.Message).Where(one => one.StartsWith(Ended))];
@@ -78,30 +79,39 @@ public static partial class Wording
             failure = failure with { Notes = [.. failure.Notes, Ended], Sentence = "P11" };
         }
 
-        return Complete(failure, watch);
+        return AddContext(failure, scope);
     }
+
+    // What several threads threw, the first.
+    private static Violation? ViolationIn(Exception? thrown) => thrown switch
+    {
+        Violation violation => violation,
+        AggregateException many => many.InnerExceptions.Select(ViolationIn).FirstOrDefault(one => one is not null),
+        not null => ViolationIn(thrown.InnerException),
+        null => null,
+    };
 
     public const string Ended = "The server has ended; nothing that a client sends may end it.";
 
     // All connections, what the program wrote, and no hint that its own error explains better.
-    private static Failure Complete(Failure failure, TestScope watch)
+    private static Failure AddContext(Failure failure, TestScope scope)
     {
-        watch.Ends();
-        string said = watch.Said();
-        var talks = watch.Wires.Select(wire => wire.Talk)
+        scope.FreezeOutput();
+        string said = scope.ProgramOutput();
+        var talks = scope.Connections.Select(wire => wire.Talk)
             .Where(talk => talk.Lines.Length > 0 || talk.FailedHere).ToArray();
         string[] lines = [.. said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
-            .Select(line => Printable(line.TrimEnd().Replace("\t", "    ")))];
+            .Select(line => Wording.Printable(line.TrimEnd().Replace("\t", "    ")))];
         failure = failure with
         {
-            Expected = Lines(failure.Expected),
-            Received = Lines(failure.Received),
+            Expected = Wording.PrintableLines(failure.Expected),
+            Received = Wording.PrintableLines(failure.Received),
             Talks = talks.Length > 0 ? talks : failure.Talks,
-            Who = watch.Who ?? "program",
-            RunAs = Printable(watch.RunAs),
+            Who = scope.ProgramName ?? "program",
+            RunAs = Wording.Printable(scope.RunAs),
             Said = lines.Length > 25 ? [.. lines[..5], $"… {lines.Length - 25} more lines …", .. lines[^20..]] : lines,
         };
-        if (Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed"))
+        if (Wording.Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed"))
         {
             return failure;
         }
@@ -114,11 +124,13 @@ public static partial class Wording
 
         string note = crash.Replace("it crashed", $"an error ended what the {failure.Who} was doing");
         failure = failure with { Notes = [.. failure.Notes, note] };
-        return Hints.IsQuiet(failure.HintName) ? failure with { HintName = "", Hint = "", Sentence = null } : failure;
+        return Hints.YieldsToACrash(failure.HintName)
+            ? failure with { HintName = "", Hint = "", Sentence = null }
+            : failure;
     }
 
     // An assertion's message, or an error's, taken apart.
-    public static Failure Checked(string message, TestScope watch)
+    public static Failure FailureFromAssertion(string message, TestScope scope)
     {
         if (message.Contains("TearDown : ") && message.Contains("\n"))
         {
@@ -143,7 +155,7 @@ public static partial class Wording
 
         if (expected < 0 || was < 0)
         {
-            return Error(message, watch);
+            return Error(message, scope);
         }
 
         string look = check < 0 ? "" : lines[check].Trim();
@@ -160,9 +172,9 @@ public static partial class Wording
         if (due is "True" or "False")
         {
             bool isSo = came == "True";
-            failure = words != "" ? new(InWords(watch.Test), words)
+            failure = words != "" ? new(Wording.ToWords(scope.Test), words)
                 : not != "" ? new(isSo ? not : about, isSo ? about : not)
-                : new(InWords(watch.Test), "it is not so");
+                : new(Wording.ToWords(scope.Test), "it is not so");
         }
         else
         {
@@ -171,7 +183,7 @@ public static partial class Wording
             failure = new($"{label}{due}", came) { Notes = [.. notes] };
         }
 
-        return Explained(failure, look, due, came, watch);
+        return AddHint(failure, look, due, came, scope);
     }
 
     // Assert.That(wire.List(), Is.Empty) → wire.List()
@@ -222,9 +234,9 @@ public static partial class Wording
     }
 
     // An error that reached the test: what it means, not what it is called.
-    private static Failure Error(string message, TestScope watch)
+    private static Failure Error(string message, TestScope scope)
     {
-        string expected = InWords(watch.Test);
+        string expected = Wording.ToWords(scope.Test);
         var type = Regex.Match(message, @"^([\w.]+Exception) : ");
         if (!type.Success)
         {
@@ -250,14 +262,14 @@ public static partial class Wording
     }
 
     // What a test's own check says about the mistake.
-    private static Failure Explained(Failure failure, string look, string due, string came, TestScope watch)
+    private static Failure AddHint(Failure failure, string look, string due, string came, TestScope scope)
     {
-        bool IsAbout(string id) => watch.Clauses.Any(clause => clause.Id == id);
+        bool IsAbout(string id) => scope.Clauses.Contains(id);
 
         bool client = look.Contains("PathOf(\"") && !look.Contains("erver.PathOf");
         if (look.Contains("WaitForExit") && due == "other than 0" && came == "0")
         {
-            var exit = Exit(false, 0, [.. watch.Wires.Select(wire => wire.Talk)]);
+            var exit = Wording.Exit(false, 0, scope.Test, [.. scope.Connections.Select(wire => wire.Talk)]);
             return failure with { HintName = exit.HintName, Hint = exit.Hint, Sentence = exit.Sentence };
         }
 
@@ -267,7 +279,7 @@ public static partial class Wording
             || look.Contains("List()") && due == "nothing" && came.Contains('|') && (IsAbout("P6") || IsAbout("P7"));
         if (early)
         {
-            var shows = Shows(client ? Side.Client : Side.Server, "", 0);
+            var shows = Wording.Shows(client ? Side.Client : Side.Server, "", 0);
             return failure with { HintName = shows.HintName, Hint = shows.Hint, Sentence = shows.Sentence };
         }
 
