@@ -194,11 +194,11 @@ public static class ReportHtml
             : E(line)));
     }
 
-    // Two columns, client left, server right, the octets in the pieces in which they were sent or came.
+    // Two columns, client left, server right, the bytes in the pieces in which they were sent or came.
     private static void Wire(StringBuilder page, string title, RecordedConnection talk)
     {
         page.Append($"<table class=wire><caption>{E(title)}</caption>\n")
-            .Append("<tr><th>octet</th><th>client</th><th>server</th><th>octet</th></tr>\n");
+            .Append("<tr><th>byte</th><th>client</th><th>server</th><th>byte</th></tr>\n");
         foreach (var line in talk.Lines)
         {
             if (line.Side is not { } side)
@@ -208,11 +208,11 @@ public static class ReportHtml
             }
 
             string cut = line.Cuts.Length > 0 ? " cut" : "";
-            string octets = $"<td class='octets{cut}'>{Pieces(line)}</td>";
+            string bytes = $"<td class='bytes{cut}'>{Pieces(line)}</td>";
             string at = $"<td class=at>{line.Offset:N0}</td>";
             page.Append(side == Side.Client
-                ? $"<tr>{at}{octets}<td></td><td></td></tr>\n"
-                : $"<tr><td></td><td></td>{octets}{at}</tr>\n");
+                ? $"<tr>{at}{bytes}<td></td><td></td></tr>\n"
+                : $"<tr><td></td><td></td>{bytes}{at}</tr>\n");
         }
 
         if (talk.Unread.Length > 0)
@@ -221,11 +221,11 @@ public static class ReportHtml
             int same = Math.Min(talk.Same, unread.Length);
             int wrong = Math.Min(same + 1, unread.Length);
             string more = talk.Unread.Length > Shown ? $" <small>…({talk.Unread.Length - Shown:N0} more)</small>" : "";
-            string octets = $"<td class='octets wrong'>{E(Notation.Show(unread[..same]))}"
+            string bytes = $"<td class='bytes wrong'>{E(Notation.Show(unread[..same]))}"
                 + $"<b>{E(Notation.Show(unread[same..wrong]))}</b>{E(Notation.Show(unread[wrong..]))}{more}</td>";
             page.Append(talk.Peer == Side.Client
-                ? $"<tr><td class=at>came</td>{octets}<td></td><td></td></tr>\n"
-                : $"<tr><td></td><td></td>{octets}<td class=at>came</td></tr>\n");
+                ? $"<tr><td class=at>came</td>{bytes}<td></td><td></td></tr>\n"
+                : $"<tr><td></td><td></td>{bytes}<td class=at>came</td></tr>\n");
         }
         else if (talk.Lines.Length == 0)
         {
@@ -332,17 +332,17 @@ public static class ReportHtml
         .wire caption { text-align: left; font-family: system-ui, sans-serif; }
         .wire th { padding: 0 .4rem; white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }
         .wire th:first-child, .wire th:last-child, .at { width: 4rem; text-align: right; color: var(--quiet); }
-        .wire th:last-child, .octets + .at { text-align: left; }
+        .wire th:last-child, .bytes + .at { text-align: left; }
         .wire td { padding: .2rem .4rem; vertical-align: top; }
-        .at + .octets { background: var(--client); border-radius: .4rem; }
-        td:empty + .octets { background: var(--server); border-radius: .4rem; }
-        .octets.cut span {
+        .at + .bytes { background: var(--client); border-radius: .4rem; }
+        td:empty + .bytes { background: var(--server); border-radius: .4rem; }
+        .bytes.cut span {
           padding: 0 .15rem; margin-right: .15rem; border: 1px solid var(--quiet); border-radius: .25rem;
           -webkit-box-decoration-break: clone; box-decoration-break: clone;
         }
-        .octets.cut { line-height: 1.8; }
-        .octets.wrong { outline: 2px solid var(--red); outline-offset: -2px; }
-        .octets b { color: var(--red); text-decoration: underline; text-underline-offset: .2rem; }
+        .bytes.cut { line-height: 1.8; }
+        .bytes.wrong { outline: 2px solid var(--red); outline-offset: -2px; }
+        .bytes b { color: var(--red); text-decoration: underline; text-underline-offset: .2rem; }
         .event { text-align: center; color: var(--quiet); font-style: italic; font-family: system-ui, sans-serif; }
         @media (max-width: 40rem) {
           body { padding: .7rem; font-size: .95rem; }

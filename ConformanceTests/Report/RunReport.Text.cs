@@ -197,7 +197,7 @@ public static partial class RunReport
     }
 
     private static string DeliveryName(Verdict verdict) =>
-        verdict.DeliveryRank switch { 0 => "whole", 1 => "three octets at a time", _ => "octet by octet" };
+        verdict.DeliveryRank switch { 0 => "whole", 1 => "three bytes at a time", _ => "byte by byte" };
 
     // Failures before advice, the simplest stage first, transcripts before programmed tests, one piece before many.
     public static IEnumerable<Verdict> InOrder(IEnumerable<Verdict> verdicts) => verdicts

@@ -153,6 +153,14 @@ public sealed class HintTests
         wire.Expect(expected);
     };
 
+    private static void AnyListing(ProtocolConnection wire) => wire.List();
+
+    private static void AnyLine(ProtocolConnection wire)
+    {
+        wire.Send("LIST\n");
+        wire.Expect(new Shape("digits"));
+    }
+
     private static void BothOfTwo(ProtocolConnection wire)
     {
         TwoInOnePiece(wire);
@@ -256,7 +264,7 @@ public sealed class HintTests
         (string Hint, Action<ProtocolConnection> Conversation, Delivery Delivery, byte[]?[] Answers)[] _table =
     [
         ("reversed length", Block, Delivery.Whole, [_ok, [.. Notation.U64(300).Reverse()]]),
-        ("4-octet length", Block, Delivery.Whole, [_ok, [.. Notation.U64(300)[4..], .. _cat]]),
+        ("4-byte length", Block, Delivery.Whole, [_ok, [.. Notation.U64(300)[4..], .. _cat]]),
         ("length as text", Block, Delivery.Whole, [Text("OK\n300\n")]),
         ("length in characters", Listing(Umlaut), Delivery.Whole, [_ok, Notation.U64(29), Text(Umlaut)]),
         ("empty listing", Listing(Plain), Delivery.Whole, [_ok, Notation.U64(0)]),
@@ -275,6 +283,7 @@ public sealed class HintTests
         ("waits behind a whole block", Upload(_small, Stored), Delivery.Whole, [_ok]),
         ("ended inside a block", Upload(_small[..12], Leaves), Delivery.Whole, [_ok, Text("ER|bad-request|x\n")]),
         ("ended inside a block, stays open", Upload(_small[..12], Leaves), Delivery.Whole, [_ok]),
+        ("waits after pieces", Together, Delivery.Whole, []),
         ("pieces that end anywhere", Together, Delivery.Whole, [_ok, Text("ER|bad-request|x\n")]),
         ("digest not read", Upload([.. _small, .. _digest], Stored, "|digest=sha256"), Delivery.Whole,
             [_ok, Text("ER|unsupported|x\n")]),
@@ -298,7 +307,7 @@ public sealed class HintTests
         ("closes without a word", Ask, Delivery.Whole, [null]),
         ("never closes", Malformed, Delivery.Whole, [Text("ER|bad-request|x\n")]),
         ("never closes", LeavesAfter, Delivery.Whole, [_ok]),
-        ("extra octets", Malformed, Delivery.Whole, [Text("ER|bad-request|x\nER|again|x\n")]),
+        ("extra bytes", Malformed, Delivery.Whole, [Text("ER|bad-request|x\nER|again|x\n")]),
         ("name case folded", CaseOfName, Delivery.Whole, [Text("cat.png|300")]),
         ("wrong code", UnknownVerb, Delivery.Whole, [Text("ER|bad-request|x\n")]),
         ("malformed line", Malformed, Delivery.Whole, [Text("ER|unsupported|x\n")]),
@@ -324,6 +333,10 @@ public sealed class HintTests
         ("length cut short", Upload(Notation.U64(1UL << 32), TooLarge), Delivery.Whole, [_ok, Text("ER|empty|x\n")]),
 
         // and where an older hint was wrong
+        ("refused", TwoInOnePiece, Delivery.Whole, [Text("ER|unsupported|LIST\nER|unsupported|LIST\n")]),
+        ("refused", Together, Delivery.Whole, [Text("ER|unsupported|PUT\nER|unsupported|LIST\n")]),
+        ("impossible length", AnyListing, Delivery.Whole, [_ok, [.. Notation.U64(300).Reverse()], _cat]),
+        ("", AnyLine, Delivery.Whole, [_cat, null]),                         // the CR LF of a PNG ends no line
         ("told to stop", Stopped, Delivery.Whole, [null]),
         ("not busy", OneTooMany, Delivery.Whole, [Octets(_ok, Notation.U64(0))]),
         ("refused", Upload(Octets(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), Delivery.Whole,
@@ -395,7 +408,7 @@ public sealed class HintTests
     [Test]
     public void A_temporary_that_another_server_removed()
     {
-        var failure = Failed(Upload(_small, Stored), Delivery.Whole, [_ok, Text("ER|storage|gone\n")], "P12");
+        var failure = Failed(Upload(_small, Stored), Delivery.Whole, [_ok, Text("ER|storage|gone\n")], "P13");
         Assert.That(failure.HintName, Is.EqualTo("a living temporary was removed"));
     }
 
@@ -420,7 +433,7 @@ public sealed class HintTests
         {
             Ask(wire);
             wire.ReceiveRest();
-        }, Delivery.Whole, [_ok], "LIMIT-3");
+        }, Delivery.Whole, [_ok], "LIMIT-4");
         Assert.That(failure.HintName, Is.EqualTo("deadline passed over"));
     }
 

@@ -44,7 +44,7 @@ public sealed class WordingTests
             + "  Extra:    < 211, 13... >");
         Assert.That(longer.ExpectedReceivedRows(hint: false), Is.EqualTo(
             "expected  what GET of cat.png brought: the same as was sent or stored\n"
-            + "received  12 are due, 30 came; they differ first at number 12, counted from 0\n"));
+            + "received  12 expected, 30 received; they differ first at number 12, counted from 0\n"));
         var said = Check(
             "  it spoke too soon\nAssert.That(wire.HasMore, Is.False)\n  Expected: False\n  But was:  True");
         Assert.That(
@@ -66,7 +66,7 @@ public sealed class WordingTests
         var late = Check(CheckOf("40.01d"), clauses: "LIMIT-1");
         Assert.That(late.ExpectedReceivedRows(hint: true),
             Does.Contain("still went on after 40 s").And.Contain("between 9 and 22 s")
-            .And.Contain("one deadline for the line, from its first octet on, not one for each receive"));
+            .And.Contain("one deadline for the line, from its first byte on, not one for each receive"));
         var early = Check(CheckOf("0.0091d"), clauses: "LIMIT-1");
         Assert.That(early.Received, Is.EqualTo("an answer, or the end, after 0 s"));
     }

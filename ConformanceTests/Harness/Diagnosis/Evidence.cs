@@ -43,16 +43,16 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 
     public RequestTracker Asked => Mismatch.Asked;
 
-    // The eight octets of a length, if that is what was to come here.
-    public ulong? Length => Expected is { Length: >= 8 } && Expected[..4].All(octet => octet == 0)
+    // The eight bytes of a length, if that is what was to come here.
+    public ulong? Length => Expected is { Length: >= 8 } && Expected[..4].All(value => value == 0)
         ? BinaryPrimitives.ReadUInt64BigEndian(Expected) : null;
 
-    // And the length that came in its place, if that many octets have come.
+    // And the length that came in its place, if that many bytes have come.
     public ulong? LengthReceived => Length is not null && ReceivedSoFar.Length >= 8
         ? BinaryPrimitives.ReadUInt64BigEndian(ReceivedSoFar) : null;
 
     // The text, if that is what was to come; and the line without its LF, if it is one.
-    public string? Text => Expected is { Length: > 0 } expected && expected.All(octet => octet is 10 or >= 32)
+    public string? Text => Expected is { Length: > 0 } expected && expected.All(value => value is 10 or >= 32)
         ? Encoding.UTF8.GetString(expected) : null;
 
     public string? Line => Text is [.. var line, '\n'] ? line : null;
@@ -65,9 +65,19 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 
     public bool ExpectsEnd => What?.StartsWith("the connection to be closed") == true;
 
+    /// <summary>Whether a number of bytes was to come, whatever they are.</summary>
+    public bool ExpectsBytes => What?.Contains(" bytes") == true || What == ProtocolConnection.PossibleLength;
+
+    /// <summary>Whether a reply came before the one that is wrong: otherwise that answers the first request.</summary>
+    public bool HasReplied => RepliesAccepted > 0 || Asked.BytesReceived > 0 || _start > 0;
+
+    /// <summary>How many error replies have come in place of what was expected.</summary>
+    public int ErrorReplies =>
+        Encoding.UTF8.GetString(ReceivedSoFar).Split('\n').Count(line => line.StartsWith("ER|"));
+
     public byte[] ReceivedSoFar => [.. Expected is null ? [] : Expected[..At], .. Received];
 
-    public bool ReceivedStartsWith(params byte[] octets) => ReceivedSoFar.AsSpan().StartsWith(octets);
+    public bool ReceivedStartsWith(params byte[] bytes) => ReceivedSoFar.AsSpan().StartsWith(bytes);
 
     public bool ReceivedStartsWith(string text) => ReceivedStartsWith(Encoding.UTF8.GetBytes(text));
 

@@ -41,12 +41,12 @@ public static class Explanation
     // The eight bytes of a length as the number that they are.
     private static IEnumerable<string> Lengths(Mismatch mismatch)
     {
-        if (mismatch.Expected is not { Length: 8 } expected || expected[..4].Any(octet => octet != 0))
+        if (mismatch.Expected is not { Length: 8 } expected || expected[..4].Any(value => value != 0))
         {
             yield break;
         }
 
-        string Number(byte[] octets) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(octets)}>";
+        string Number(byte[] bytes) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(bytes)}>";
 
         byte[] seen = [.. expected[..mismatch.At], .. mismatch.Received];
         yield return $"(expected is the length {Number(expected)}"

@@ -141,7 +141,7 @@ public sealed record Failure(string Expected, string Received)
         var (shown, more) = Connections();
         foreach (var (title, talk) in shown)
         {
-            text.Append($"{title}\n   octet\n{talk.Text()}");
+            text.Append($"{title}\n   byte\n{talk.Text()}");
         }
 
         if (more > 0)

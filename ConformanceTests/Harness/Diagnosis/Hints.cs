@@ -18,202 +18,217 @@ public sealed record Hint(string Name, Func<Evidence, bool> Fits, Func<Evidence,
 public static class Hints
 {
     private const string AfterTheReset =
-        "it closed while octets of the other side were still unread: that sends a reset, and a reset can destroy a "
-        + "reply that is on its way. Shut down the sending side, read and drop until the other side's end, close then "
-        + "(§8).";
+        "the connection was closed while bytes from the other side were still unread. That sends a reset, and a reset "
+        + "can destroy a reply that is on its way. Shut down the sending side, read and drop until the other side has "
+        + "ended, and close then (§7).";
 
     private static readonly Hint[] _table =
     [
-        // ---- what was shown by trying, not only by the octets ----
+        // ---- what was shown by trying, not only by the bytes ----
 
         new("stopped too early", e => e.OfServer && e.Expects("OK") && e.Refused("stopping"), _ =>
-            "the server was told to stop; a transfer that runs, an accepted PUT included, has 10 s to end, and then "
-            + "its reply.") { Sentence = "CLOSE-4" },
+            "the server was stopped. A running transfer, also a PUT that has its go-ahead, has 10 s to finish, and "
+            + "then gets its reply.") { Sentence = "CLOSE-6" },
         new("told to stop", e => e.OfServer && e.Asked.ToldToStop
             && (e.Ended || e.Waited || e.Reset || e.Expects("ER|stopping") && e.ReceivedStartsWith("OK")), _ =>
-            "the server was told to stop before this. Whoever is idle, inside a line or waiting reads stopping; what "
-            + "is being sent or taken has 10 s; then it ends by itself.") { Sentence = "CLOSE-4" },
+            "the server was stopped before this. It sends `stopping` to clients that are idle, inside a line or "
+            + "waiting; running transfers have 10 s; then the server ends by itself.") { Sentence = "CLOSE-4" },
         new("held up by another", e => e.AnswersAfterOthers, _ =>
-            "the answer came once the other connections were closed. Another client is connected and silent: does it "
-            + "hold you up? Serve all of them at the same time (threads, select, async).")
+            "the answer came after the other connections were closed. Another client was connected and silent: does "
+            + "the server wait for it? Serve all clients at the same time (threads, select, async).")
             { Sentence = "P6" },
         new("waits for a block that is too long", e => e.OfServer && e.Expects("ER|too-large") && e.Waited, _ =>
-            "compare the length with the limit (1 GiB, or as the server was told: §7) at once, as an unsigned number; "
-            + "wait for nothing."),
-        new("pieces that end anywhere", e => e.OfServer && e.Delivery == Delivery.Whole && e.Asked.PiecesSplitMessages
-            && e.ExpectsReply && (e.Expects("OK") && e.ReceivedStartsWith("ER|") || e.Waited || e.Ended), _ =>
-            "what was sent came in pieces that end inside a message, or hold more than one. One receive is not one "
-            + "message: collect octets until the LF, or until the counted octets are there, and keep what is left.")
+            "compare the length with the limit (1 GiB, or the configured one: §9.1) as soon as it has come, as "
+            + "unsigned numbers. Do not wait for the block."),
+        new("waits after pieces", e => SplitsMessages(e) && (e.Waited || e.Ended), _ =>
+            "the pieces that were sent end inside a message, or hold more than one. One receive is not one message: "
+            + "collect bytes until the LF, or until the counted bytes are there, and keep the rest.")
             { Sentence = "CONN-3" },
+        new("pieces that end anywhere", e =>
+            SplitsMessages(e) && e.Expects("OK") && e.ReceivedStartsWith("ER|") && e.ErrorReplies == 1, _ =>
+            "the pieces that were sent end inside a message, or hold more than one. Does the server take one receive "
+            + "for one message? Collect bytes until the LF, or until the counted bytes are there, and keep the rest. "
+            + "If it does that already, the reply says why it refused a valid request."),
         new("waits behind a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
-            "the whole block has been sent, and more is waited for. The length is eight octets, most significant "
-            + "first, and does not count itself" + (e.Asked.LastRequest.Contains("|digest=") ? " or the digest." : ".")
-            + " Does the first receive of the block swallow more than the length?") { YieldsToACrash = true },
+            "the complete block has been sent, and the server waits for more. The length is eight bytes, most "
+            + "significant first, and does not count itself"
+            + (e.Asked.LastRequest.Contains("|digest=") ? " or the digest." : ".")
+            + " Does the first receive of the block read more than the length?") { YieldsToACrash = true },
         new("answers after the end", e => e.AnswersAfterEnd, e =>
-            "the answer came once the client had ended its sending: the server reads until the end of the stream. "
-            + (e.TestIsAbout("LINE-2") ? "1,024 octets without an LF are enough to refuse it: a readline needs a limit."
-                : "A request ends with its LF; answer then.")),
+            "the answer came after the client had ended its sending: the server reads until the end of the stream. "
+            + (e.TestIsAbout("LINE-2") ? "Refuse a line as soon as 1,024 bytes without an LF have come: a readline "
+                + "needs a limit."
+                : "A request ends with its LF: answer then.")),
         new("reset", e => e.OfServer && e.Reset, _ => AfterTheReset) { Sentence = "CLOSE-1", YieldsToACrash = true },
         new("ended inside a block", e => e.OfServer && e.ExpectsEnd && e.Received.Length > 0
             && e.Asked is { HalfClosed: true, InsideBlock: true }, _ =>
-            "the client ended inside its block: close, no reply; and nothing is stored."),
+            "the client ended its sending inside its block: close without a reply, and store nothing."),
         new("ended inside a block, stays open", e => e.OfServer && e.ExpectsEnd && e.Waited
             && e.Asked is { HalfClosed: true, InsideBlock: true }, _ =>
-            "the client ended inside its block: close, no reply. A receive of 0 octets is the end, not a piece of the "
-            + "block: a loop that waits for the rest never ends.") { YieldsToACrash = true },
+            "the client ended its sending inside its block: close without a reply. A receive of 0 bytes is the end, "
+            + "not a piece of the block: a loop that waits for the rest never ends.") { YieldsToACrash = true },
 
         // ---- lengths ----
 
         new("reversed length", e =>
             e.Length is > 0 and var n && e.ReceivedStartsWith([.. Notation.U64(n).Reverse()]), _ =>
-            "the length is there with its octets reversed: send the most significant one first (network byte order)."),
-        new("4-octet length", e => e.Length is > 0 and var n && e.ReceivedStartsWith(Notation.U64(n)[4..]), _ =>
-            "the length has four octets; it takes eight."),
+            "the bytes of the length are in reverse order: send the most significant one first (network byte order)."),
+        new("4-byte length", e => e.Length is > 0 and var n && e.ReceivedStartsWith(Notation.U64(n)[4..]), _ =>
+            "the length has four bytes; it needs eight."),
         new("length as text", e => e.Length is { } n && e.ReceivedStartsWith($"{n}"), _ =>
-            "the length is written in digits; it is a binary number of eight octets."),
+            "the length is written in digits; it is a binary number of eight bytes."),
         new("length in characters", IsInCharacters, e =>
-            $"{e.Length} is due, {e.LengthReceived} was sent; a character in it is not ASCII and takes more than one "
-                + $"octet: "
-            + "encode, then count."),
+            $"the length should be {e.Length}, and {e.LengthReceived} was sent. A character that is not ASCII takes "
+            + "more than one byte: encode first, then count."),
+        new("impossible length", e => e.What == ProtocolConnection.PossibleLength, _ =>
+            "the eight bytes after the OK are the length of the block, most significant first. Are they sent in the "
+            + "other order, as text, or not at all?"),
         new("empty listing", e => e.Length > 0 && e.LengthReceived == 0 && e.Asked.LastRequest == "LIST", _ =>
-            "the listing is empty: the file that is in the folder is not listed."),
+            "the listing is empty, but there is a file in the folder."),
         new("empty block", e => e.Length > 0 && e.LengthReceived == 0, _ =>
-            "the block is empty, the file is not."),
+            "the block is empty, but the file is not."),
         new("time in another form", e => OtherTime(e) is not null, e =>
-            $"the third field of a listing's line is {OtherTime(e)}; it is a time in UTC, in seconds, such as "
+            $"the third field of a listing's line is {OtherTime(e)}; it should be a time in UTC, in seconds, such as "
             + "2026-01-31T23:59:59Z.") { Sentence = "LIST-1" },
         new("length of something else", e => FitsWhatFollows(e) && e.Asked.LastRequest == "LIST", e =>
-            "the length fits what follows it, and the listing is another one: "
+            "the length matches what follows it, but the listing is a different one: "
                 + Notation.Show(e.ReceivedSoFar.AsSpan(8), 200)),
         new("length off by itself", e => e.LengthReceived is { } n && n == e.Length + 8, _ =>
-            "the length is 8 too large: it counts the octets of the block, not itself."),
+            "the length is 8 too large: it counts the bytes of the block, not itself."),
         new("length off by the digest", e => e.LengthReceived is { } n && n == e.Length + 32, _ =>
-            "the length is 32 too large: it counts the octets of the block, not the digest behind them."),
+            "the length is 32 too large: it counts the bytes of the block, not the digest after them."),
         new("length off by one", e => e.LengthReceived is { } n && (n == e.Length + 1 || n + 1 == e.Length), _ =>
-            "the length is off by one: it counts the octets of the block, all of them and nothing else, no line end "
-            + "behind them either."),
+            "the length is off by one: it counts the bytes of the block, all of them and nothing else. There is no "
+            + "line end after them."),
 
         // ---- lines ----
 
         new("CR LF", EndsWithCrLf, _ =>
-            "the line ends with CR LF (many print functions and text streams do that); it ends with LF alone."),
+            "the line ends with CR LF (many print functions and text streams do that). It has to end with LF alone."),
         new("no final LF", LacksItsLf, _ =>
-            "the line has come without its LF: the other side cannot know that it has ended."),
+            "the line came without its LF, so the other side cannot know that the line has ended."),
         new("plain ER", e => e.Expects("ER|") && e.ReceivedStartsWith("ER\n"), _ =>
-            "ER is followed by | and a code, then | and a text (§4.3)."),
+            "after ER come | and a code, then | and a text (§4.3)."),
 
         // ---- one receive is not one message ----
 
-        new("requests taken for one", TakesRequestsForOne, e =>
-            $"{e.Asked.UnansweredRequests} requests came without a wait between them, and were not taken apart: cut "
-            + "the input at each LF, and keep what is left for the next one (pipelining).") { Sentence = "CONN-2" },
+        new("requests taken for one", MayTakeRequestsForOne, e =>
+            $"{e.Asked.UnansweredRequests} requests were sent without a pause, and one error came back. Is the input "
+            + "cut at each LF, and the rest kept for the next request (pipelining)? If so, the reply says why the "
+            + "server refused a valid request."),
         new("one receive per request",
             e => e.OfServer && e.Asked.UnansweredRequests > 1 && e.RepliesAccepted > 0 && e.Waited && e.ExpectsReply
                 && e.At == 0, _ =>
-            "some requests were answered, the ones behind them in the same piece were not: what is left "
-            + "in the receive buffer after a request is the next request. One receive is not one message.")
+            "some requests were answered, but not the ones after them in the same piece. What is left in the receive "
+            + "buffer after a request is the next request. One receive is not one message.")
             { Sentence = "CONN-2", YieldsToACrash = true },
         new("digest not read", e => e.OfServer && e.Asked.WithDigest && e.Asked.LastRequest.StartsWith("PUT|")
             && e.Asked.BlockComplete && (IsLeftOver(e) || e.ExpectsReply && (e.Ended || e.Reset)), _ =>
-            "OK to |digest=sha256 promises to read 32 octets behind the block; they were taken for a request. A server "
-            + "without this extension answers `unsupported` to it (CONF-1).") { Sentence = "DIGEST-2" },
+            "after the OK to |digest=sha256, 32 more bytes follow the block. Are they read as a request? A server "
+            + "without this feature answers `unsupported` to the option (CONF-1).") { Sentence = "DIGEST-2" },
         new("leftovers of a block", IsLeftOver, _ =>
-            "leftovers of the block before are read as requests: a block is read to its end, the digest too, also "
-            + "where it is refused or empty.") { Sentence = "PUT-6" },
+            "the error answers a request that was not sent. Are bytes of the block before it read as a request? A "
+            + "block is read to its end, with its digest, also where it is refused or empty.") { Sentence = "PUT-6" },
         new("line end and blanks taken off", e => e.OfServer && e.ExpectsError("bad-request", "unsupported")
             && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks == 0
             && e.Asked.LastLineSent != e.Asked.LastLineSent.Trim(), _ =>
-            "the LF alone ends a line, and whatever stands before it belongs to it: strip, trim and the like take CR "
-            + "and blanks off, too.") { Sentence = "LINE-1" },
+            "only the LF ends a line, and everything before it belongs to the line. Functions such as strip and trim "
+            + "also remove CR and spaces.") { Sentence = "LINE-1" },
         new("busy though there is room", e => e.OfServer && !e.Expects("ER|busy") && e.Refused("busy"), _ =>
-            "busy, and there is room: whoever has left, is on the way out behind a last reply, or was turned away, is "
-            + "no client any more.") { Sentence = "P9" },
+            "the server answers busy, but there is room. A client that has left, that is being closed after a last "
+            + "reply, or that was refused, does not count.") { Sentence = "P9" },
         new("length cut short", e => e.Expects("ER|too-large")
             && (e.Refused("empty") || e.ReceivedStartsWith("OK\n")), _ =>
-            "the length was taken for a smaller one: it has 64 bits and no sign. Compare all of them, before any cast.")
+            "was the length read as a smaller number? It has 64 bits and no sign. Compare all of them, before any "
+            + "cast.")
             { Sentence = "BLOCK-2" },
         new("name to be refused",
             e => e.Expects("ER|bad-name") && (e.Refused("not-found", "exists") || e.ReceivedStartsWith("OK\n")),
-            e => "this name is to be refused by §4.5; "
+            e => "§4.5 does not allow this name; "
                 + (e.ReceivedStartsWith("OK\n") ? "it was accepted." : "it was looked up.")
                 + " Check the name before anything else."),
         new("type to be refused", e => e.Expects("ER|bad-type") && e.Asked.Blocks == 0
             && (e.Refused("not-found", "exists") || e.ReceivedStartsWith("OK\n")), e =>
-            "the ending of this name is none that is served here (NAME-3); "
+            "the extension of this name is not one of the server's types (NAME-3); "
                 + (e.ReceivedStartsWith("OK\n") ? "it was accepted." : "it was looked up.")),
         new("no picture", e => e.Expects("ER|bad-type") && e.Asked.Blocks > 0 && e.ReceivedStartsWith("OK\n"), _ =>
-            "the first octets of this block are no picture's (the table in §4.6), whatever its name ends in."),
-        new("a living temporary was removed", e => e.TestIsAbout("P12") && e.Expects("OK") && e.Asked.Blocks > 0
+            "the first bytes of this block are not those of a picture (the table in §4.6). Check them for every "
+            + "picture's extension."),
+        new("a living temporary was removed", e => e.TestIsAbout("P13") && e.Expects("OK") && e.Asked.Blocks > 0
             && e.Refused("storage", "internal", "corrupt"), _ =>
-            "when another server started, it removed the temporary file of an upload that was running in this "
-            + "one: remove only those whose server is dead (a lock on the file shows who lives).") { Sentence = "P12" },
+            "did another server, when it started, remove the temporary file of an upload that was running in this one? "
+            + "Remove only those of servers that have ended (a lock on the file shows which).") { Sentence = "P13" },
         new("no go-ahead", e => e.OfServer && e.Waited && e.At == 0 && e.Asked.Blocks == 0
             && e.Asked.LastRequest.StartsWith("PUT|") && e.ExpectsReply, _ =>
-            "nothing has come: a PUT is answered before its block, OK to go ahead or ER. The client waits for that.")
+            "nothing came. A PUT is answered before its block: OK is the go-ahead, and the client waits for it.")
             { Sentence = "PUT-1", YieldsToACrash = true },
 
         // ---- the end ----
 
         new("client waits for ever", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.TestIsAbout("CLI-9"), _ =>
-            "nothing more will come, and it waits for ever: give each receive 60 s, then give up and say so."),
+            "nothing more will come, and the client waits for ever: give each receive 60 s, then give up and say so."),
         new("client reads a line for ever", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.TestIsAbout("CLI-2"), _ =>
-            "a line has at most 1,024 octets: without an LF by then this is no server of this protocol; give up."),
+            "a line has at most 1,024 bytes. A server that has sent 1,024 without an LF does not speak this protocol: "
+            + "give up."),
         new("client hangs", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.Received.Length == 0, _ =>
-            "everything has been sent; it still waits: did its first receive swallow the length, or "
-            + "does it ask for more than the length says?") { Sentence = "CONN-3" },
+            "everything has been sent, and the client still waits. Did its first receive read the length too, or does "
+            + "it wait for more bytes than the length says?") { Sentence = "CONN-3" },
         new("digest not compared", e => e.Expects("ER|corrupt") && e.ReceivedStartsWith("OK\n"), _ =>
-            "the digest behind the block is another one, and is not compared. A server without this extension answers "
-            + "`unsupported` to the option (CONF-1)."),
+            "the digest after the block is a wrong one, and the server stored the file. Compare them. A server without "
+            + "this feature answers `unsupported` to the option (CONF-1)."),
         new("no digest", e => e.Expected is { Length: 32 } && e.Asked.WithDigest && e.At == 0
             && (e.Waited || e.Ended || e.ReceivedStartsWith("OK\n") || e.ReceivedStartsWith("ER|")), _ =>
-            "the digest does not come: the option was passed over. A server without this extension answers "
-            + "`unsupported` to it (CONF-1); one that has it sends 32 octets behind the block.")
+            "no digest came after the block. A server without this feature answers `unsupported` to the option "
+            + "(CONF-1); one that has it sends 32 bytes after the block.")
             { Sentence = "DIGEST-1" },
         new("wrong digest", e => e.Expected is { Length: 32 } && e.Asked.WithDigest
             && e.ReceivedSoFar.Length >= 32, e =>
-            "the digest is not that of the file: 32 raw octets, SHA-256 over the whole file's octets"
-                + (e.Asked.LastRequest.Contains("|offset=") ? ", the part that was left out included." : "."))
+            "the digest is not that of the file: it is 32 raw bytes, SHA-256 over the bytes of the whole file"
+                + (e.Asked.LastRequest.Contains("|offset=") ? ", also of the part that is not sent." : "."))
             { Sentence = "DIGEST-1" },
         new("offset passed over", e => e.Asked.LastRequest.Contains("|offset=")
             && e.Length is { } n && e.LengthReceived > n, _ =>
-            "the whole file comes, or more than the rest: the option was passed over. A server without this extension "
-            + "answers `unsupported` to it (CONF-1); the length is that of the rest.") { Sentence = "OFFSET-1" },
+            "the length is larger than the rest of the file after the offset. A server without this feature answers "
+            + "`unsupported` to the option (CONF-1); otherwise the length is that of the rest.")
+            { Sentence = "OFFSET-1" },
         new("offset not looked at", e => e.ReceivedStartsWith("OK\n") && e.Asked.LastRequest.Contains("|offset=")
             && (e.Expects("ER|bad-offset") || e.Expects("ER|bad-request")), _ =>
-            "the offset is beyond the end, or no number, and was passed over. A server without this extension answers "
-            + "`unsupported` to it (CONF-1)."),
+            "the offset is beyond the end of the file, or not a number, and the server ignored that. A server without "
+            + "this feature answers `unsupported` to the option (CONF-1)."),
         new("option passed over", e => e.Expects("ER|unsupported") && e.ReceivedStartsWith("OK\n")
             && e.Asked.LastRequest.Contains('|'), _ =>
-            "an option that is not known is answered with `unsupported`, not passed over.") { Sentence = "REQ-1" },
+            "a server that does not know an option answers `unsupported`; it must not ignore it.")
+            { Sentence = "REQ-1" },
         new("listing in another order", HasSameLines, _ =>
-            "these are the same lines in another order: sort by the octets of the names as they are in UTF-8."),
+            "these are the same lines in another order: sort by the bytes of the names in UTF-8."),
         new("one send taken for all", e => IsInsideABlock(e) && (e.Ended || e.Waited), _ =>
-            "the block stops before its length is reached: a send may take fewer octets than it was given, "
-            + "and says how many; send the rest, and close only after that.") { YieldsToACrash = true },
+            "the block stops before its length is reached. A send may accept fewer bytes than it was given, and "
+            + "returns how many: send the rest, and close only after that.") { YieldsToACrash = true },
         new("stops", e => e.At > 0 && (e.Ended || e.Waited) && e.Expected is not null, e =>
-            $"it stops after {e.At} of {e.Expected!.Length} octets: "
+            $"it stops after {e.At} of {e.Expected!.Length} bytes: "
                 + $"{Notation.Show(e.Expected.AsSpan(e.At), 60)} is missing.")
             { YieldsToACrash = true },
         new("closes after each request",
             e => e.OfServer && e.Ended && e.RepliesAccepted > 0 && e.At == 0 && e.ExpectsReply
                 && e.Asked.BlockLeft is null, _ =>
-            "the connection was closed after an answer. It carries any number of requests; the client closes it.")
-            { Sentence = "CONN-1", YieldsToACrash = true },
+            "the server closed the connection after an answer. A connection carries any number of requests, and the "
+            + "client closes it.") { Sentence = "CONN-1", YieldsToACrash = true },
         new("closes without a word", e => e.OfServer && e.Ended && e.ExpectsReply && e.At == 0, _ =>
-            "the connection was closed without an answer.") { YieldsToACrash = true },
+            "the server closed the connection without an answer.") { YieldsToACrash = true },
         new("deadline passed over", e => e.OfServer && e.Waited && e.ExpectsEnd && !e.Asked.HalfClosed
-            && e.TestIsAbout("LIMIT-3"), _ =>
-            "the deadline of §7 has passed, and the connection is still there: a client that takes nothing, or brings "
-            + "nothing, is let go.") { Sentence = "LIMIT-3" },
+            && e.TestIsAbout("LIMIT-4"), _ =>
+            "the deadline of §9.1 has passed, and the connection is still open. Close it if the client neither sends "
+            + "nor receives enough.") { Sentence = "LIMIT-4" },
         new("never closes", e => e.OfServer && e.Waited && e.ExpectsEnd && e.Received.Length == 0, e =>
             e.Asked.HalfClosed
-            ? "the client has ended its sending (a receive of 0 octets), and everything is answered: close then. (If "
-                + "it does: something still holds the socket, such as Python's makefile, a forked child, a dup.)"
-            : "the connection stays open behind a reply whose code closes: shut down, drain and close (§8).")
+            ? "the client has ended its sending (a receive returns 0 bytes), and everything is answered: close now. If "
+                + "your program does: something still holds the socket, such as Python's makefile, a forked child, a "
+                + "dup."
+            : "the connection stays open after a reply whose code closes it: shut down, drain and close (§7).")
             { YieldsToACrash = true },
-        new("extra octets", e => e.OfServer && e.ExpectsEnd && e.Received.Length > 0, _ =>
-            "there are octets behind the answer that belong to nothing: "
-            + "a second reply, a line end after a block, or a length that is too small."),
+        new("extra bytes", e => e.OfServer && e.ExpectsEnd && e.Received.Length > 0, _ =>
+            "there are more bytes after the answer: a second reply, a line end after a block, or a length that is too "
+            + "small?"),
         new("client says more", e => !e.OfServer && e.ExpectsEnd && e.Received.Length > 0, e =>
             e.ReceivedStartsWith(0, 0, 0, 0)
                 ? "the client sends its block although it was refused: read the reply first; only OK is the go-ahead."
@@ -222,48 +237,47 @@ public static class Hints
         // ---- replies ----
 
         new("name case folded", IsInAnotherCase, _ =>
-            "letters have changed their case: names are compared and kept octet by octet."),
+            "upper case and lower case letters have changed: names are compared and kept byte by byte."),
         new("taken by an upload that was cut", e => e.Expects("OK") && e.Refused("exists")
-            && (e.TestIsAbout("P1") || e.TestIsAbout("CLOSE-2")), _ =>
-            "the name is taken: an upload that was cut short left its file there.") { Sentence = "P1" },
+            && (e.TestIsAbout("P1") || e.TestIsAbout("CLOSE-5")), _ =>
+            "the name is taken. Did the interrupted upload leave its file there?") { Sentence = "P1" },
         new("malformed line", e => e.Expects("ER|bad-request") && e.ReceivedStartsWith("ER|"), _ =>
-            "this line is malformed (LINE-2, LINE-3 or REQ-2): look at that before its words, and at the line as it "
-                + "came, "
-            + "blanks and CR included."),
+            "this line is malformed (LINE-2, LINE-3 or REQ-2). Check that before the words in it, on the line as it "
+            + "came, with its spaces and CR."),
         new("wrong code", e => e.Expects("ER|") && e.ReceivedStartsWith("ER|"), _ =>
-            "it was refused, but with another code: §6 says which fits, and if several do, the upper row."),
+            "it was refused with a different code. §6.1 says which code applies, and §6.2 which comes first if several "
+            + "do."),
         new("name taken too early", e => e.OfServer && e.Expects("OK") && e.Refused("exists")
             && (e.TestIsAbout("P2") || e.TestIsAbout("PUT-6")), _ =>
-            "an upload that runs does not take its name: of two, the one that is whole first is stored.")
+            "a running upload does not take its name: of two, the first one that is complete is stored.")
             { Sentence = "PUT-4" },
         new("long name refused", e => e.OfServer && e.Expects("OK") && e.Asked.LastRequest.Length > 200
             && e.Refused("storage", "internal"), _ =>
-            "a name may have 255 octets: is that of the temporary file made from it, and too long then?"),
+            "a name may have 255 bytes. Is the name of the temporary file made from it, and then too long?"),
         new("type refused", e => e.OfServer && e.Expects("OK") && e.Refused("bad-type"), e => e.Asked.Blocks > 0
-            ? "the first octets are those of a picture (the table in §4.6); the ending may be that of another."
-            : "the ending is one that is taken, in upper or lower case letters (NAME-3)."),
+            ? "the first bytes are those of a picture (the table in §4.6). The extension may be that of another kind."
+            : "the extension is one of the server's types, in upper or lower case letters (NAME-3)."),
         new("name refused", e => e.OfServer && e.Expects("OK") && e.Refused("bad-name"), _ =>
-            "this name is within the rule (§4.5): what the rule does not refuse is accepted.") { Sentence = "NAME-4" },
+            "this name is valid (§4.5): what the rule does not refuse has to be accepted.") { Sentence = "NAME-4" },
         new("refused", e => e.OfServer && e.Expects("OK") && e.ReceivedStartsWith("ER|"), _ =>
-            "this is to be done, not refused; the reply says why the server did not."),
+            "the server has to do this, and refused it; the text of its reply says why."),
         new("not there", e => e.Expects("ER|not-found") && e.ReceivedStartsWith("OK\n"), _ =>
-            "LIST would not show this name: what has it is no regular file, or an empty one, and is answered as if it "
-            + "were not there (P10). A symbolic link is none, wherever it leads: isfile, stat and the like follow it, "
-            + "lstat does not."),
+            "LIST would not show this name, so the answer is the same as if it were not there (P10). Is it a folder, "
+            + "an empty file or a symbolic link? Functions such as isfile and stat follow links; lstat does not."),
         new("taken meanwhile", e => e.Expects("ER|exists") && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks > 0, _ =>
-            "the name was free when this upload began, and was taken while its block came: to look at the beginning "
-            + "is not enough. Take the name at the end, in one step that fails if it is taken (§10: link, O_EXCL).")
+            "the name was free when this upload began, and was taken while its block came, so a check at the beginning "
+            + "is not enough. Take the name at the end, in one step that fails if it is taken (link, O_EXCL: §10).")
             { Sentence = "P2" },
         new("taken", e => e.Expects("ER|exists") && e.ReceivedStartsWith("OK\n"), _ =>
-            "something has this name already, be it a folder, a link that leads nowhere (exists follows links, lstat "
-            + "does not) or an empty file: it is taken."),
+            "something has this name already. A folder, an empty file or a link that leads nowhere counts, too (exists "
+            + "follows links; lstat does not)."),
         new("not busy", e => e.OfServer && e.Expects("ER|busy|") && e.ReceivedStartsWith("OK"), _ =>
-            "as many clients as there is room for are connected already (§7); the next one reads busy.")
+            "as many clients as the server accepts are connected already (§9.1); the next one gets busy.")
             { Sentence = "P9" },
         new("not refused", e => e.OfServer && e.Expects("ER|") && e.ReceivedStartsWith("OK"), _ =>
-            "this is to be refused. Check it on the server too: a client is anybody's program."),
+            "the server has to refuse this. It must not rely on checks in its own client."),
         new("sends nothing", e => e.OfServer && e.Waited && e.Received.Length == 0 && e.Asked.BytesReceived == 0, _ =>
-            "nothing has come at all: is the request read up to its LF, and the reply flushed?")
+            "nothing came at all. Is the request read up to its LF, and the reply flushed?")
             { YieldsToACrash = true },
     ];
 
@@ -273,8 +287,8 @@ public static class Hints
     private static Failure WithPiecesHint(Failure failure) => failure with
     {
         HintName = PiecesName,
-        Hint = "this delivery sends a message in small pieces; in one piece it is understood. One receive is not one "
-            + "message: collect octets until the LF, or until the counted octets are there.",
+        Hint = "this delivery sends a message in small pieces; in one piece the program understands it. One receive is "
+            + "not one message: collect bytes until the LF, or until the counted bytes are there.",
         Sentence = "CONN-3",
     };
 
@@ -301,7 +315,7 @@ public static class Hints
 
     // ---- the traces that take more than a line to tell ----
 
-    // The listing as it came, in characters, is as long as the length says; in octets it is longer.
+    // The listing as it came, in characters, is as long as the length says; in bytes it is longer.
     private static bool IsInCharacters(Evidence e)
     {
         if (e.LengthReceived is not { } seen || e.Length <= seen || (ulong)e.ReceivedSoFar.Length - 8 <= seen)
@@ -346,8 +360,12 @@ public static class Hints
             return !line.EndsWith('\r') && e.ReceivedStartsWith(line + "\r\n");
         }
 
+        // Where a line was to come, and text has come: a PNG's signature has a CR LF in it, too.
+        bool isLine = e is { Expected: null, ExpectsEnd: false, ExpectsBytes: false };
         int end = e.Received.AsSpan().IndexOf((byte)'\n');
-        return e.Expected is null && !e.ExpectsEnd && end > 0 && e.Received[end - 1] == '\r';
+        return isLine && end > 0 && e.Received[end - 1] == '\r'
+            && System.Text.Unicode.Utf8.IsValid(e.Received.AsSpan(0, end))
+            && !e.Received.AsSpan(0, end - 1).ContainsAnyInRange((byte)0, (byte)31);
     }
 
     private static bool LacksItsLf(Evidence e) =>
@@ -355,17 +373,21 @@ public static class Hints
         && e.ReceivedSoFar is var all
         && (all.Length == line.Length || all.Length > line.Length && all[line.Length] != '\n');
 
-    private static bool TakesRequestsForOne(Evidence e) =>
-        e.OfServer && e.Asked.UnansweredRequests > 1 && e.Expects("OK") && e.ReceivedStartsWith("ER|")
-        && (e.RepliesAccepted == 0 || e.Refused("unsupported", "bad-request"));
+    // More than one error shows that they were taken apart, and so does a reply that was accepted before.
+    private static bool MayTakeRequestsForOne(Evidence e) =>
+        e.OfServer && e.Asked.UnansweredRequests > 1 && e.RepliesAccepted == 0 && e.At == 0 && e.ErrorReplies == 1
+        && e.Expects("OK");
 
-    // A block was sent before, and now there is an answer to a request that nobody made.
+    private static bool SplitsMessages(Evidence e) =>
+        e.OfServer && e.Delivery == Delivery.Whole && e.Asked.PiecesSplitMessages && e.ExpectsReply;
+
+    // A block was sent before, and now there is an answer to a request that was not sent.
     private static bool IsLeftOver(Evidence e) =>
-        e.OfServer && e.Asked.Blocks > 0 && e.Refused("bad-request", "unsupported")
+        e.OfServer && e.Asked.Blocks > 0 && e.HasReplied && e.Refused("bad-request", "unsupported")
         && !e.Expects("ER|bad-request") && !e.Expects("ER|unsupported");
 
     private static bool IsInsideABlock(Evidence e) =>
-        e.Expected is { Length: > 64 } && e.At > 0 || e.What?.Contains("octets") == true;
+        e.Expected is { Length: > 64 } && e.At > 0 || e.ExpectsBytes;
 
     private static bool HasSameLines(Evidence e) =>
         e.Text is { } text && text.Count(c => c == '\n') > 1 && text.Contains('|')

@@ -29,32 +29,32 @@ public static partial class Wording
             HintName = ExitZero,
             Hint = talks.Any(talk => talk.Lines.LastOrDefault(line => line.Side == Side.Server)
                     ?.Show(200).Contains("ER|") == true)
-                ? "the last thing that the server said is a refusal: is it read before the client ends?"
-                : $"0 says that everything was done; here it was not{about}.",
+                ? "the last reply of the server is an error: does the client read it before it ends?"
+                : $"0 means that everything was done; here it was not{about}.",
         };
     }
 
-    public static Failure Shows(Side side, string name, long octets) =>
+    public static Failure Shows(Side side, string name, long bytes) =>
         new($"{name} is not in the {side.ToString().ToLowerInvariant()}'s folder",
-            $"it is there, with {octets:N0} octets")
+            $"it is there, with {bytes:N0} bytes")
         {
             HintName = "shows too early",
             Sentence = side == Side.Server ? "P1" : "CLI-4",
-            Hint = "a file is written under another name, a hidden one beside it, and gets its own in one step when "
-                + "all octets are there (link, or a move that fails if the name is taken: rename replaces); what is "
-                + "left of a failed one is removed.",
+            Hint = "write a file under another, hidden name next to it, and give it its own name in one step when all "
+                + "bytes are there (link, or a move that fails if the name is taken: rename replaces). Remove what a "
+                + "failed one has left.",
         };
 
     public static Failure OtherOctets(string name, byte[] wanted, byte[] there)
     {
         int same = wanted.AsSpan().CommonPrefixLength(there);
-        return new($"{name} with {wanted.Length:N0} octets: {Notation.Show(wanted, 30)}",
-            $"{there.Length:N0} octets: {Notation.Show(there, 30)}")
+        return new($"{name} with {wanted.Length:N0} bytes: {Notation.Show(wanted, 30)}",
+            $"{there.Length:N0} bytes: {Notation.Show(there, 30)}")
         {
             Notes = [same == Math.Min(wanted.Length, there.Length)
-                ? there.Length < wanted.Length ? $"the end is missing, from octet {same:N0} on"
-                : "there is more behind it"
-                : $"they differ from octet {same:N0} on"],
+                ? there.Length < wanted.Length ? $"the end is missing, from byte {same:N0} on"
+                : "there is more after the end"
+                : $"they differ from byte {same:N0} on"],
         };
     }
 
@@ -76,30 +76,31 @@ public static partial class Wording
         {
             HintName = "client hangs",
             Hint = isEndless
-                ? "a line has at most 1,024 octets: without an LF by then this is no server of this protocol; give up."
+                ? "a line has at most 1,024 bytes. A server that has sent 1,024 without an LF does not speak this "
+                    + "protocol: give up."
                 : lines.Length == 0
-                ? "the server says nothing, and the client waits for ever: give each receive 60 s, then give up and "
+                ? "the server sends nothing, and the client waits for ever: give each receive 60 s, then give up and "
                     + "say so."
                 : serverHasClosed
-                ? "the server has closed, and it still waits: a receive of 0 octets is the end, not a piece; a loop "
-                    + "that waits for the rest never ends."
-                : "everything has been sent; it still waits: did its first receive swallow the length, or does it ask "
-                    + "for more than the length says?",
+                ? "the server has closed the connection, and the client still waits. A receive of 0 bytes is the end, "
+                    + "not a piece: a loop that waits for the rest never ends."
+                : "everything has been sent, and the client still waits. Did its first receive read the length too, or "
+                    + "does it wait for more bytes than the length says?",
         };
     }
 
     /// <param name="crash">How the program said that it crashed.</param>
     /// <param name="talk">What it was told.</param>
     public static Failure Crashed(string crash, RecordedConnection? talk) =>
-        new("the client to end by itself, and to say what went wrong", crash)
+        new("the client to exit by itself, and to say what went wrong", crash)
         {
             HintName = "crash",
             Hint = NoReply(talk) is { } line
-                ? $"the reply was {line}, neither OK nor ER|code|text, and the client went on. Read the line up to its "
-                    + "LF, compare the whole of it, and only then read a length. (To catch the error would only hide "
-                    + "that.)"
-                : "an error that nobody catches is no answer to a user: catch it, say what went wrong, and end with an "
-                    + "exit code of your own, 1 for example.",
+                ? $"the reply was {line}, neither OK nor ER|code|text, and the client continued. Read the line up to "
+                    + "its LF, compare the whole line, and only then read a length. (To catch the error would only "
+                    + "hide that.)"
+                : "an error that is not caught does not tell the user what to do: catch it, say what went wrong, and "
+                    + "exit with a code of your own, 1 for example.",
         };
 
     // The first thing that the suite has said as a server, if it is no reply.

@@ -24,7 +24,7 @@ public static partial class TestFailure
         (@"\.SendingFailed", "the connection was given up", "what was sent was taken"),
         (@"^sending\.Wait", "all of the requests were taken", "they were not all taken"),
         (@"char\.IsControl", "control characters came through", "no control character came through"),
-        (@"SequenceEqual", "the same octets", "other octets, or fewer"),
+        (@"SequenceEqual", "the same bytes", "other bytes, or fewer"),
         (@"List\(\)\.Select|NamesIn\(|^(names|listed)\b", "the names in the listing", ""),
         (@"^lines", "the lines of the block", ""),
         (@"List\(\)", "the listing", ""),
@@ -39,12 +39,12 @@ public static partial class TestFailure
         (@"answer == ""OK""\)", "the number of uploads answered with OK", ""),
         (@"ER\|exists\|""\)\)", "the number of uploads answered with exists", ""),
         (@"GetFileSystemEntries\(|GetFiles\(|HostileFolder|^(left|entries)", "what lies in the server's folder", ""),
-        (@"Files\(\)\.Sum", "octets on the client's disk", ""),
+        (@"Files\(\)\.Sum", "bytes on the client's disk", ""),
         (@"Files\(\)", "what lies in the client's folder", ""),
         (@"ReadAllBytes\(.*PathOf|^stored", "the file as it was stored", ""),
-        (@"Memory\(\)", "octets of memory more than before", ""),
+        (@"Memory\(\)", "bytes of memory more than before", ""),
         (@"clock\.|Elapsed", "seconds until it ended", ""),
-        (@"Available", "octets that came unasked", ""),
+        (@"Available", "bytes that came unasked", ""),
         (@"Errors|Output|^all\b", "what the program wrote", ""),
         (@"CpuTime", "milliseconds of processor time", ""),
     ];
@@ -91,7 +91,7 @@ public static partial class TestFailure
         null => null,
     };
 
-    public const string Ended = "The server has ended; nothing that a client sends may end it.";
+    public const string Ended = "The server has ended; no client may cause that.";
 
     // All connections, what the program wrote, and no hint that its own error explains better.
     private static Failure AddContext(Failure failure, TestScope scope)
@@ -224,7 +224,7 @@ public static partial class TestFailure
             if (Regex.Match(line, @"^Expected is <[\w.]+\[(\d+)\]>, actual is <[\w.]+\[(\d+)\]>")
                 is { Success: true } sizes)
             {
-                yield return $"{sizes.Groups[1]} are due, {sizes.Groups[2]} came";
+                yield return $"{sizes.Groups[1]} expected, {sizes.Groups[2]} received";
             }
             else if (Regex.Match(line, @"^Values differ at index \[(\d+)\]") is { Success: true } at)
             {
@@ -251,12 +251,12 @@ public static partial class TestFailure
             "SocketException" when said.Contains("reset") || said.Contains("Broken pipe") =>
                 "the connection was closed or reset while the test was sending or receiving",
             "SocketException" => "the connection was lost",
-            "FileNotFoundException" or "DirectoryNotFoundException" => "a file that was to be there is not",
-            "IOException" or "UnauthorizedAccessException" => "a file that was to be there cannot be read",
+            "FileNotFoundException" or "DirectoryNotFoundException" => "a file that should be there is not there",
+            "IOException" or "UnauthorizedAccessException" => "a file that should be there cannot be read",
             "FormatException" or "IndexOutOfRangeException" or "ArgumentOutOfRangeException" or "OverflowException" =>
-                "an answer that is not in the form of §5, so that the test could not go on",
+                "an answer that does not have the form that §5 gives, so the test could not go on",
             "InvalidOperationException" =>
-                "fewer or more entries than there should be, so that the test could not go on",
+                "fewer or more entries than there should be, so the test could not go on",
             _ => "something after which the test could not go on",
         });
     }
@@ -265,6 +265,8 @@ public static partial class TestFailure
     private static Failure AddHint(Failure failure, string look, string due, string came, TestScope scope)
     {
         bool IsAbout(string id) => scope.Clauses.Contains(id);
+
+        bool IsAboutBlocks() => IsAbout("LIMIT-3") || IsAbout("LIMIT-4");
 
         bool client = look.Contains("PathOf(\"") && !look.Contains("erver.PathOf");
         if (look.Contains("WaitForExit") && due == "other than 0" && came == "0")
@@ -288,7 +290,7 @@ public static partial class TestFailure
             var range = Regex.Match(due, @"between ([\d.]+) and ([\d.]+)");
             double.TryParse(range.Groups[1].Value, CultureInfo.InvariantCulture, out double least);
             string what = IsAbout("LIMIT-1") ? "the line dribbled"
-                : IsAbout("LIMIT-3") ? "the block dribbled"
+                : IsAboutBlocks() ? "the block dribbled"
                 : "it was idle";
             bool late = took > least;
             return failure with
@@ -298,11 +300,12 @@ public static partial class TestFailure
                     ? $"it still went on after {took:0.#} s" : $"an answer, or the end, after {took:0.#} s",
                 HintName = "deadline",
                 Hint = !late
-                    ? "nothing is due before the deadline: is half a line taken for a request, or did an error end it?"
+                    ? "nothing should come before the deadline: is a partial line read as a request, or did an error "
+                        + "end it?"
                     : IsAbout("LIMIT-1")
-                    ? "one deadline for the line, from its first octet on, not one for each receive."
-                    : IsAbout("LIMIT-3")
-                    ? "one deadline for every 80 KiB, not one for each receive: what counts is how much came."
+                    ? "one deadline for the line, from its first byte on, not one for each receive."
+                    : IsAboutBlocks()
+                    ? "one deadline for every 80 KiB, not one for each receive: what counts is how much arrived."
                     : "a deadline that starts at the end of the last reply.",
             };
         }
@@ -313,8 +316,8 @@ public static partial class TestFailure
             {
                 HintName = "looks first",
                 Sentence = "P2",
-                Hint = "looking whether the name is free and taking it are two steps, and others come between: take it "
-                    + "in one that fails if it is taken (a hard link, O_EXCL).",
+                Hint = "to check whether the name is free and to take it are two steps, and another upload can come in "
+                    + "between: take it in one step that fails if it is taken (a hard link, O_EXCL).",
             };
         }
 
@@ -324,7 +327,7 @@ public static partial class TestFailure
             {
                 HintName = "memory",
                 Sentence = "P7",
-                Hint = "what is kept for a client grows with what it asks: read no more requests while answers wait.",
+                Hint = "does the server keep more for a client the more it asks? Read no requests while answers wait.",
             };
         }
 

@@ -12,9 +12,9 @@ public static class LocalFiles
     public static byte[] Read(string path)
     {
         using var file = Open(path);
-        var octets = new MemoryStream();
-        file.CopyTo(octets);
-        return octets.ToArray();
+        var bytes = new MemoryStream();
+        file.CopyTo(bytes);
+        return bytes.ToArray();
     }
 
     // By whatever means, and without a lock.

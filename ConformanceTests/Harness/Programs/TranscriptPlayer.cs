@@ -327,8 +327,8 @@ public static class TranscriptPlayer
 
         string how = delivery switch
         {
-            Delivery.OctetByOctet => "octet by octet",
-            Delivery.ThreeOctets => "three octets at a time",
+            Delivery.OctetByOctet => "byte by byte",
+            Delivery.ThreeOctets => "three bytes at a time",
             _ => "whole",
         };
         return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}";

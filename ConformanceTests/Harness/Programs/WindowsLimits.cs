@@ -12,7 +12,7 @@ public static class WindowsLimits
     private static readonly (string What, string Why)[] _absent =
     [
         ("Server_does_not_list_files_with_non_UTF8_names",
-            "a name on its disks is made of characters, never of octets that are none"),
+            "a name on its disks is made of characters, never of bytes that are none"),
         ("links and pipes",
             "its folders hold no pipes, and its links cannot be made from outside: those of Unix show as what they\n"
             + "  lead to.  Server_lists_a_hostile_folder_at_once,\n"

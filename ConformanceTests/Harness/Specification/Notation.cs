@@ -11,59 +11,59 @@ public static class Notation
 
     public static byte[] U64(ulong number)
     {
-        var octets = new byte[8];
-        BinaryPrimitives.WriteUInt64BigEndian(octets, number);
-        return octets;
+        var bytes = new byte[8];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, number);
+        return bytes;
     }
 
-    // A picture: a PNG signature, then octets of every value from the run's seed.
+    // A picture: a PNG signature, then bytes of every value from the run's seed.
     public static byte[] Bytes(int count)
     {
-        var octets = new byte[Math.Max(count, 8)];
-        new Random(Seed).NextBytes(octets);
-        new byte[] { 0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A }.CopyTo(octets, 0);
-        return octets[..count];
+        var bytes = new byte[Math.Max(count, 8)];
+        new Random(Seed).NextBytes(bytes);
+        new byte[] { 0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A }.CopyTo(bytes, 0);
+        return bytes[..count];
     }
 
     // Octets as a person can read them; long ones in their first and last.
-    public static string Show(ReadOnlySpan<byte> octets, int most = 160)
+    public static string Show(ReadOnlySpan<byte> bytes, int most = 160)
     {
-        if (octets.Length > most)
+        if (bytes.Length > most)
         {
-            string first = Show(octets[..(most * 2 / 3)]);
-            string last = Show(octets[^(most / 3)..]);
-            return $"{first} …({octets.Length - most} more)… {last}";
+            string first = Show(bytes[..(most * 2 / 3)]);
+            string last = Show(bytes[^(most / 3)..]);
+            return $"{first} …({bytes.Length - most} more)… {last}";
         }
 
         var shown = new StringBuilder();
-        while (octets.Length > 0)
+        while (bytes.Length > 0)
         {
-            bool isRune = Rune.DecodeFromUtf8(octets, out var rune, out int used) == OperationStatus.Done;
+            bool isRune = Rune.DecodeFromUtf8(bytes, out var rune, out int used) == OperationStatus.Done;
             if (isRune && rune.Value is >= 32 and not (>= 127 and < 160 or '\\' or '<'))
             {
                 shown.Append(rune);
             }
             else
             {
-                foreach (byte octet in octets[..used])
+                foreach (byte value in bytes[..used])
                 {
-                    shown.Append(Escaped(octet));
+                    shown.Append(Escaped(value));
                 }
             }
 
-            octets = octets[used..];
+            bytes = bytes[used..];
         }
 
         return shown.ToString();
     }
 
-    private static string Escaped(byte octet) => octet switch
+    private static string Escaped(byte value) => value switch
     {
         10 => "\\n",
         13 => "\\r",
         9 => "\\t",
         92 => "\\\\",
         60 => "\\<",
-        _ => $"\\x{octet:X2}",
+        _ => $"\\x{value:X2}",
     };
 }

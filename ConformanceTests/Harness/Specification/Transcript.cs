@@ -7,7 +7,7 @@ namespace ConformanceTests.Harness.Specification;
 /// <summary>Which program sends.</summary>
 public enum Side { Client, Server }
 
-// A piece of what one side sends: octets that are known, or a shape that is not.
+// A piece of what one side sends: bytes that are known, or a shape that is not.
 public abstract record Piece;
 
 public sealed record Octets(byte[] Value) : Piece
@@ -108,15 +108,15 @@ public sealed record Transcript(
     private static Piece[] Pieces(string text, Dictionary<string, byte[]> files, int line)
     {
         var pieces = new List<Piece>();
-        var octets = new List<byte>();
+        var bytes = new List<byte>();
         void Flush()
         {
-            if (octets.Count > 0)
+            if (bytes.Count > 0)
             {
-                pieces.Add(new Octets([.. octets]));
+                pieces.Add(new Octets([.. bytes]));
             }
 
-            octets.Clear();
+            bytes.Clear();
         }
 
         byte[] FileOf(string name) => files.TryGetValue(name, out var content)
@@ -128,7 +128,7 @@ public sealed record Transcript(
             if (text[i] == '\\')
             {
                 i++;
-                octets.Add(text[i] switch
+                bytes.Add(text[i] switch
                 {
                     'n' => 10,
                     'r' => 13,
@@ -151,22 +151,22 @@ public sealed record Transcript(
                 switch (parts)
                 {
                     case ["u64", var n]:
-                        octets.AddRange(Notation.U64(ulong.Parse(n)));
+                        bytes.AddRange(Notation.U64(ulong.Parse(n)));
                         break;
                     case ["hex", var digits]:
-                        octets.AddRange(Convert.FromHexString(digits.Replace(" ", "")));
+                        bytes.AddRange(Convert.FromHexString(digits.Replace(" ", "")));
                         break;
                     case ["bytes", var n]:
-                        octets.AddRange(Notation.Bytes(int.Parse(n)));
+                        bytes.AddRange(Notation.Bytes(int.Parse(n)));
                         break;
                     case ["file", var name]:
-                        octets.AddRange(FileOf(name));
+                        bytes.AddRange(FileOf(name));
                         break;
                     case ["size", var name]:
-                        octets.AddRange(Notation.U64((ulong)FileOf(name).Length));
+                        bytes.AddRange(Notation.U64((ulong)FileOf(name).Length));
                         break;
                     case ["sha256", var name]:
-                        octets.AddRange(SHA256.HashData(FileOf(name)));
+                        bytes.AddRange(SHA256.HashData(FileOf(name)));
                         break;
                     case ["any", var n]:
                         Flush();
@@ -183,7 +183,7 @@ public sealed record Transcript(
             else
             {
                 int next = text.AsSpan(i).IndexOfAny('\\', '<') is >= 0 and var n ? i + n : text.Length;
-                octets.AddRange(Encoding.UTF8.GetBytes(text[i..next]));
+                bytes.AddRange(Encoding.UTF8.GetBytes(text[i..next]));
                 i = next - 1;
             }
         }

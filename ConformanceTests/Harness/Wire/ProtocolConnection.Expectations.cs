@@ -108,7 +108,7 @@ public partial class ProtocolConnection
         if (_reset)
         {
             throw Wrong("the end of the connection", null,
-                "a reset: the server closed with octets of ours unread, which can destroy its reply (§8)");
+                "a reset: the server closed while bytes from the client were unread, which can destroy its reply (§7)");
         }
     }
 
@@ -169,13 +169,16 @@ public partial class ProtocolConnection
         return all.ToArray();
     }
 
+    /// <summary>What a failure says that was expected where the length of a block cannot be one.</summary>
+    public const string PossibleLength = "a length below 256 MiB, since no file here is larger";
+
     // A whole listing, or any other block without a digest.
     public byte[] ReceiveBlock()
     {
-        ulong length = BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight octets of a length"));
+        ulong length = BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight bytes of a length"));
         if (length > 1 << 28)
         {
-            throw Wrong("a length that is not absurd", null, $"{length}");
+            throw Wrong(PossibleLength, null, $"{length}");
         }
 
         return Receive((int)length);
@@ -248,9 +251,8 @@ public partial class ProtocolConnection
         try
         {
             _socket.ReceiveTimeout = 100;
-            if (_count < 64)
+            while (_count < 64 && Fill(100))
             {
-                Fill(100);
             }
         }
         catch (Exception e) when (e is TimeoutException or SocketException or ObjectDisposedException) { }

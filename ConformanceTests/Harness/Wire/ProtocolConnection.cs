@@ -24,7 +24,7 @@ public partial class ProtocolConnection : IDisposable
         _socket = socket;
         _self = self;
         _delivery = delivery;
-        socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent octet by octet
+        socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent byte by byte
         socket.SendTimeout = socket.ReceiveTimeout = Waits.Longest;
     }
 
@@ -51,19 +51,19 @@ public partial class ProtocolConnection : IDisposable
 
     public void Send(string text) => Send(Encoding.UTF8.GetBytes(text));
 
-    public void Send(ReadOnlySpan<byte> octets)
+    public void Send(ReadOnlySpan<byte> bytes)
     {
-        _trace.Add(_self, octets);
-        Asked.Sends(octets);
-        int size = _delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => octets.Length };
+        _trace.Add(_self, bytes);
+        Asked.Sends(bytes);
+        int size = _delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => bytes.Length };
         try
         {
-            for (int sent = 0; sent < octets.Length;)
+            for (int sent = 0; sent < bytes.Length;)
             {
                 // Of long payloads only the ends.
-                bool middle = octets.Length > 512 && sent >= 64 && sent < octets.Length - 8;
-                int piece = middle ? octets.Length - 8 - sent : Math.Min(size, octets.Length - sent);
-                SendPiece(octets.Slice(sent, piece));
+                bool middle = bytes.Length > 512 && sent >= 64 && sent < bytes.Length - 8;
+                int piece = middle ? bytes.Length - 8 - sent : Math.Min(size, bytes.Length - sent);
+                SendPiece(bytes.Slice(sent, piece));
                 sent += piece;
                 _trace.Cut(_self, _sentOctets += piece);
             }
@@ -124,7 +124,7 @@ public partial class ProtocolConnection : IDisposable
 
     // ---- receiving ----
 
-    // More octets into the buffer: false at the end of the stream.  A reset is an end, too.
+    // More bytes into the buffer: false at the end of the stream.  A reset is an end, too.
     private bool Fill(int timeout)
     {
         if (_start > 0)
@@ -183,12 +183,12 @@ public partial class ProtocolConnection : IDisposable
 
     private byte[] Take(int size)
     {
-        var octets = _buffer.AsSpan(_start, size).ToArray();
+        var bytes = _buffer.AsSpan(_start, size).ToArray();
         _start += size;
         _count -= size;
-        _trace.Add(Other, octets);
-        Asked.Hears(octets);
-        return octets;
+        _trace.Add(Other, bytes);
+        Asked.Hears(bytes);
+        return bytes;
     }
 
     private Side Other => _self == Side.Client ? Side.Server : Side.Client;
@@ -201,8 +201,8 @@ public partial class ProtocolConnection : IDisposable
             if (_count == 0 && !Ensure(() => _count > 0))
             {
                 string came = _waited ? "nothing more" : _reset ? "a reset" : "the end";
-                throw Wrong(what == "" ? $"{size:N0} octets" : what, null,
-                    $"{came} after {have:N0} of {size:N0} octets");
+                throw Wrong(what == "" ? $"{size:N0} bytes" : what, null,
+                    $"{came} after {have:N0} of {size:N0} bytes");
             }
 
             int piece = Math.Min(size - have, _count);
@@ -213,14 +213,14 @@ public partial class ProtocolConnection : IDisposable
         return all;
     }
 
-    // So many octets, whichever.  They are not kept: they may be more than fit.
+    // So many bytes, whichever.  They are not kept: they may be more than fit.
     public void Skip(long size)
     {
         for (long left = size; left > 0;)
         {
             if (_count == 0 && !Ensure(() => _count > 0))
             {
-                throw Wrong($"{size} more octets", null, $"the end after {size - left} of them");
+                throw Wrong($"{size} more bytes", null, $"the end after {size - left} of them");
             }
 
             int piece = (int)Math.Min(left, _count);
@@ -242,7 +242,7 @@ public partial class ProtocolConnection : IDisposable
 
         if (End() is < 0 or >= 1024)
         {
-            throw Wrong(expected, null, "1,024 octets without a line end");
+            throw Wrong(expected, null, "1,024 bytes without a line end");
         }
 
         return Encoding.UTF8.GetString(Take(End() + 1)[..^1]);

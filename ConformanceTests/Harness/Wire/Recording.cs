@@ -11,7 +11,7 @@ public sealed record RecordedLine(
     public string Show(int most)
     {
         // Of what is no text its ends are enough.
-        if (First.Count(octet => octet is >= 32 and < 127 or 10) < First.Length / 2)
+        if (First.Count(value => value is >= 32 and < 127 or 10) < First.Length / 2)
         {
             most = Math.Min(most, 36);
         }
@@ -82,20 +82,20 @@ public sealed class Recording
         public readonly List<byte> First = [];
         public byte[] Last = [];
 
-        public void Add(ReadOnlySpan<byte> octets)
+        public void Add(ReadOnlySpan<byte> bytes)
         {
-            int kept = Math.Min(Head - First.Count, octets.Length);
-            First.AddRange(octets[..kept]);
-            byte[] rest = [.. Last, .. octets[kept..][Math.Max(0, octets.Length - kept - Tail)..]];
+            int kept = Math.Min(Head - First.Count, bytes.Length);
+            First.AddRange(bytes[..kept]);
+            byte[] rest = [.. Last, .. bytes[kept..][Math.Max(0, bytes.Length - kept - Tail)..]];
             Last = rest.Length > Tail ? rest[^Tail..] : rest;
-            Length += octets.Length;
-            Latest = octets[^1];
+            Length += bytes.Length;
+            Latest = bytes[^1];
         }
     }
 
-    public void Add(Side side, ReadOnlySpan<byte> octets)
+    public void Add(Side side, ReadOnlySpan<byte> bytes)
     {
-        if (octets.IsEmpty)
+        if (bytes.IsEmpty)
         {
             return;
         }
@@ -108,12 +108,12 @@ public sealed class Recording
                 _entries.Add(new Entry { Side = side, Offset = _offsets[(int)side] });
             }
 
-            _entries[^1].Add(octets);
-            _offsets[(int)side] += octets.Length;
+            _entries[^1].Add(bytes);
+            _offsets[(int)side] += bytes.Length;
         }
     }
 
-    // One send, or one receive, ended at this many octets.
+    // One send, or one receive, ended at this many bytes.
     public void Cut(Side side, long at)
     {
         lock (_entries)
@@ -134,14 +134,14 @@ public sealed class Recording
     }
 
     // What a reader took by mistake, given back: it is the last.
-    public void TakeBack(int octets)
+    public void TakeBack(int bytes)
     {
         lock (_entries)
         {
             var last = _entries[^1];
-            last.Length -= octets;
-            last.First.RemoveRange((int)last.Length, octets);
-            _offsets[(int)last.Side!] -= octets;
+            last.Length -= bytes;
+            last.First.RemoveRange((int)last.Length, bytes);
+            _offsets[(int)last.Side!] -= bytes;
             if (last.Length == 0)
             {
                 _entries.RemoveAt(_entries.Count - 1);

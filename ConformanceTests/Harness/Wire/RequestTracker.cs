@@ -21,7 +21,7 @@ public sealed class RequestTracker
 
     public int Blocks { get; private set; }
 
-    public long BytesReceived { get; private set; }             // octets that have come back
+    public long BytesReceived { get; private set; }             // bytes that have come back
 
     public bool WithDigest { get; private set; }        // asked for with any request
 
@@ -42,29 +42,29 @@ public sealed class RequestTracker
         }
     }
 
-    public void Sends(ReadOnlySpan<byte> octets)
+    public void Sends(ReadOnlySpan<byte> bytes)
     {
         lock (_lock)
         {
-            Add(octets);
+            Add(bytes);
         }
     }
 
-    private void Add(ReadOnlySpan<byte> octets)
+    private void Add(ReadOnlySpan<byte> bytes)
     {
-        if (!InsideBlock && octets.IndexOf((byte)'\n') is >= 0 and var lf)
+        if (!InsideBlock && bytes.IndexOf((byte)'\n') is >= 0 and var lf)
         {
-            LastLineSent = Encoding.UTF8.GetString([.. _partial, .. octets[..lf]]);
+            LastLineSent = Encoding.UTF8.GetString([.. _partial, .. bytes[..lf]]);
         }
 
-        if (IsVerbOrStart(octets) && !octets.Contains((byte)'\n'))
+        if (IsVerbOrStart(bytes) && !bytes.Contains((byte)'\n'))
         {
-            _partial.AddRange(octets);
+            _partial.AddRange(bytes);
             return;
         }
 
         PiecesSplitMessages = _partial.Count > 0;
-        byte[] all = [.. _partial, .. octets];
+        byte[] all = [.. _partial, .. bytes];
         _partial.Clear();
         int requests = 0;
         int used = 0;
@@ -116,16 +116,16 @@ public sealed class RequestTracker
     }
 
     // Before a block is due: what may become a request.
-    private bool IsVerbOrStart(ReadOnlySpan<byte> octets) =>
+    private bool IsVerbOrStart(ReadOnlySpan<byte> bytes) =>
         _partial.Count > 0
-        || !octets.IsEmpty && octets[0] is >= (byte)'A' and <= (byte)'Z'
+        || !bytes.IsEmpty && bytes[0] is >= (byte)'A' and <= (byte)'Z'
             && (!LastRequest.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
 
-    public void Hears(ReadOnlySpan<byte> octets)
+    public void Hears(ReadOnlySpan<byte> bytes)
     {
         lock (_lock)
         {
-            BytesReceived += octets.Length;
+            BytesReceived += bytes.Length;
             _heardSince = true;
         }
     }

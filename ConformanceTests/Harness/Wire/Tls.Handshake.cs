@@ -192,8 +192,8 @@ public sealed partial class Tls
         {
             switch (NextRecord(out var error))
             {
-                case (Handshake, var octets):
-                    _messages.AddRange(octets);
+                case (Handshake, var bytes):
+                    _messages.AddRange(bytes);
                     break;
                 case (Alert, [_, var what]):
                     Heard = what;
@@ -282,9 +282,9 @@ public sealed partial class Tls
 
     private static byte[] Derive(byte[] secret, string label, byte[] hash) => Expand(secret, label, hash, Size);
 
-    private static byte[] Extension(ushort type, byte[] octets) => [.. U16(type), .. Long(octets)];
+    private static byte[] Extension(ushort type, byte[] bytes) => [.. U16(type), .. Long(bytes)];
 
-    // The octets of one of the extensions that a hello ends with.
+    // The bytes of one of the extensions that a hello ends with.
     private static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> extensions, ushort type)
     {
         while (extensions.Length >= 4)

@@ -43,7 +43,7 @@ public sealed partial class Tls(Socket socket, Side self)
     private const ushort Versions = 43;
     private const ushort KeyShare = 51;
 
-    // In how many octets at a time it is handed to TCP; 0: whole.
+    // In how many bytes at a time it is handed to TCP; 0: whole.
     public int Piece { get; init; }
 
     // All that it has sent, for those who say it once more; and the alert that ended the other side's sending.
@@ -61,29 +61,29 @@ public sealed partial class Tls(Socket socket, Side self)
     private int _count;
     private ReadOnlyMemory<byte> _data;                  // received and not taken yet
 
-    // The octets of a record, which are then to be sent, in this order and whole.
-    public byte[] Record(byte type, ReadOnlySpan<byte> octets) =>
-        _sending?.Seal(type, octets) ?? [type, 3, 3, .. U16(octets.Length), .. octets];
+    // The bytes of a record, which are then to be sent, in this order and whole.
+    public byte[] Record(byte type, ReadOnlySpan<byte> bytes) =>
+        _sending?.Seal(type, bytes) ?? [type, 3, 3, .. U16(bytes.Length), .. bytes];
 
-    public void Write(ReadOnlySpan<byte> octets)
+    public void Write(ReadOnlySpan<byte> bytes)
     {
         lock (Sent)
         {
-            Sent.Write(octets);
+            Sent.Write(bytes);
         }
 
-        int size = Piece > 0 ? Piece : octets.Length;
-        for (int at = 0; at < octets.Length; at += size)
+        int size = Piece > 0 ? Piece : bytes.Length;
+        for (int at = 0; at < bytes.Length; at += size)
         {
-            socket.Send(octets[at..Math.Min(at + size, octets.Length)]);
+            socket.Send(bytes[at..Math.Min(at + size, bytes.Length)]);
         }
     }
 
-    public void Send(ReadOnlySpan<byte> octets)
+    public void Send(ReadOnlySpan<byte> bytes)
     {
-        for (int at = 0; at < octets.Length; at += MostInRecord)
+        for (int at = 0; at < bytes.Length; at += MostInRecord)
         {
-            Write(Record(Data, octets[at..Math.Min(at + MostInRecord, octets.Length)]));
+            Write(Record(Data, bytes[at..Math.Min(at + MostInRecord, bytes.Length)]));
         }
     }
 
@@ -145,7 +145,7 @@ public sealed partial class Tls(Socket socket, Side self)
                 return 0;
             }
 
-            if (NextRecord(out error) is not var (type, octets))
+            if (NextRecord(out error) is not var (type, bytes))
             {
                 return 0;
             }
@@ -153,24 +153,24 @@ public sealed partial class Tls(Socket socket, Side self)
             if (Heard is not null)
             {
                 throw new Violation("expected  nothing behind an alert but the FIN\n"
-                + $"received  a record of type {type}, {octets.Length} octets");
+                + $"received  a record of type {type}, {bytes.Length} bytes");
             }
 
-            if (type == Alert && octets is [_, var what])
+            if (type == Alert && bytes is [_, var what])
             {
                 Heard = what;
             }
             else if (type == Data)
             {
-                _data = octets;
+                _data = bytes;
             }
-            else if (type == Handshake && octets is [KeyUpdate, 0, 0, 1, _])
+            else if (type == Handshake && bytes is [KeyUpdate, 0, 0, 1, _])
             {
                 _receiving = _receiving!.Next();
             }
-            else if (type != Handshake || octets is not [Ticket, ..])
+            else if (type != Handshake || bytes is not [Ticket, ..])
             {
-                throw new Violation($"expected  octets of the conversation\nreceived  a record of type {type}");
+                throw new Violation($"expected  bytes of the conversation\nreceived  a record of type {type}");
             }
         }
 
@@ -208,10 +208,10 @@ public sealed partial class Tls(Socket socket, Side self)
             return nonce;
         }
 
-        // [5.2] What kind of record it is, is sealed too, behind its octets; from outside all of them look alike.
-        public byte[] Seal(byte type, ReadOnlySpan<byte> octets)
+        // [5.2] What kind of record it is, is sealed too, behind its bytes; from outside all of them look alike.
+        public byte[] Seal(byte type, ReadOnlySpan<byte> bytes)
         {
-            byte[] inner = [.. octets, type];
+            byte[] inner = [.. bytes, type];
             byte[] header = [Data, 3, 3, .. U16(inner.Length + Tag)];
             var (hidden, tag) = (new byte[inner.Length], new byte[Tag]);
             _cipher.Encrypt(Nonce(), inner, hidden, tag, header);
@@ -230,16 +230,16 @@ public sealed partial class Tls(Socket socket, Side self)
                 throw new Violation("expected  a record of this connection\nreceived  one that cannot be opened");
             }
 
-            int end = Array.FindLastIndex(inner, octet => octet != 0);              // zeros may pad it
+            int end = Array.FindLastIndex(inner, value => value != 0);              // zeros may pad it
             return (inner[end], inner[..end]);
         }
     }
 
-    // ---- octets ----
+    // ---- bytes ----
 
     private static byte[] U16(int number) => [(byte)(number >> 8), (byte)number];
 
-    private static byte[] Long(byte[] octets) => [.. U16(octets.Length), .. octets];
+    private static byte[] Long(byte[] bytes) => [.. U16(bytes.Length), .. bytes];
 
-    private static byte[] Longer(byte[] octets) => [(byte)(octets.Length >> 16), .. U16(octets.Length), .. octets];
+    private static byte[] Longer(byte[] bytes) => [(byte)(bytes.Length >> 16), .. U16(bytes.Length), .. bytes];
 }
