@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Report;
 
 namespace ConformanceTests.Sections;
 

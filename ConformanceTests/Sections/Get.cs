@@ -3,6 +3,7 @@ using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
+using ConformanceTests.Report;
 
 namespace ConformanceTests.Sections;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
+using ConformanceTests.Report;
 
 namespace ConformanceTests.Sections;
 

@@ -1,6 +1,7 @@
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
 using ConformanceTests.Harness.Wire;
+using ConformanceTests.Report;
 
 namespace ConformanceTests.Sections;
 

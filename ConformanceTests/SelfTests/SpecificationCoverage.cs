@@ -1,6 +1,7 @@
 using System.Reflection;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Report;
 using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.SelfTests;

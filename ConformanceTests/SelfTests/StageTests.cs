@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
+using ConformanceTests.Report;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 
