@@ -92,7 +92,7 @@ public static class ClassHtml
             : "<p>What more than half of the class breaks, most of it first:</p>\n");
         foreach (var (clause, by, of) in lesson)
         {
-            string words = RunReport.Short(clause)[(clause.Id.Length + 3)..];
+            string words = RunReport.FirstSentence(clause);
             page.Append($"<details><summary><b>{clause.Id}</b> <span>{ReportHtml.Prose(words)}</span> ")
                 .Append($"<em>{by.Length} of {of}</em><i><b style='width:{100 * by.Length / of}%'></b></i></summary>\n")
                 .Append($"<blockquote>{ReportHtml.Prose(clause.Text)} ")

@@ -81,7 +81,7 @@ public static class ReportHtml
                 : $"{judged.Length - wrong.Length}/{judged.Length}";
             bool isNext = groups.Length > 0 && groups[0].First is var next && wrong.Contains(next);
             page.Append($"<details class='sentence {kind}'{(isNext ? " open" : "")}>\n<summary><b>{clause.Id}</b> ")
-                .Append($"<span>{Prose(Short(clause))}</span> <em>{score}</em></summary>\n")
+                .Append($"<span>{Prose(RunReport.FirstSentence(clause))}</span> <em>{score}</em></summary>\n")
                 .Append($"<blockquote>{Prose(clause.Text)} <small>Protocol.md:{clause.Line}</small></blockquote>\n");
             foreach (var verdict in RunReport.InOrder(wrong))
             {
@@ -105,8 +105,6 @@ public static class ReportHtml
 
         page.Append("</section>\n");
     }
-
-    private static string Short(Clause clause) => RunReport.Short(clause)[(clause.Id.Length + 3)..];
 
     // Protocol.md's `code` and **strong**.
     public static string Prose(string text)
@@ -215,15 +213,16 @@ public static class ReportHtml
                 : $"<tr><td></td><td></td>{bytes}{at}</tr>\n");
         }
 
-        if (talk.Unread.Length > 0)
+        if (talk.UnexpectedBytes.Length > 0)
         {
-            var unread = talk.Unread.AsSpan(0, Math.Min(talk.Unread.Length, Shown));
-            int same = Math.Min(talk.Same, unread.Length);
+            var unread = talk.UnexpectedBytes.AsSpan(0, Math.Min(talk.UnexpectedBytes.Length, Shown));
+            int same = Math.Min(talk.MatchingBytes, unread.Length);
             int wrong = Math.Min(same + 1, unread.Length);
-            string more = talk.Unread.Length > Shown ? $" <small>…({talk.Unread.Length - Shown:N0} more)</small>" : "";
+            int hidden = talk.UnexpectedBytes.Length - unread.Length;
+            string more = hidden > 0 ? $" <small>…({hidden:N0} more)</small>" : "";
             string bytes = $"<td class='bytes wrong'>{E(Notation.Show(unread[..same]))}"
                 + $"<b>{E(Notation.Show(unread[same..wrong]))}</b>{E(Notation.Show(unread[wrong..]))}{more}</td>";
-            page.Append(talk.Peer == Side.Client
+            page.Append(talk.OtherSide == Side.Client
                 ? $"<tr><td class=at>came</td>{bytes}<td></td><td></td></tr>\n"
                 : $"<tr><td></td><td></td>{bytes}<td class=at>came</td></tr>\n");
         }

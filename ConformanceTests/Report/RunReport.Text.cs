@@ -208,6 +208,9 @@ public static partial class RunReport
         .ThenBy(verdict => verdict.Line)
         .ThenBy(verdict => verdict.Test, StringComparer.Ordinal);
 
+    /// <summary>The first sentence of a paragraph, whole: what a page shows until the reader opens the rest.</summary>
+    public static string FirstSentence(Clause clause) => Regex.Match(clause.Text, @"^.*?\.\)?(?= |$)|^.*").Value;
+
     public static string Short(Clause clause)
     {
         string sentence = clause.Text.Replace("**", "");

@@ -92,7 +92,7 @@ public static partial class Stages
     private static IEnumerable<string> Verbs(object? argument) => argument switch
     {
         string text => Verb().Matches(text).Select(match => match.Value),
-        Transcript transcript => transcript.Steps.OfType<Says>()
+        Transcript transcript => transcript.Steps.OfType<SendStep>()
             .Where(says => says.Side == Side.Client)
             .SelectMany(says => says.Pieces.OfType<Octets>())
             .SelectMany(piece => Verb().Matches(Encoding.Latin1.GetString(piece.Value)).Select(match => match.Value)),

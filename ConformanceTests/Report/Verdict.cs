@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Report;
 
@@ -25,9 +26,17 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
     // A transcript, or a test, without the delivery that this one was in.
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
 
+    // In which pieces the suite sent, if the test has that as an argument.
+    [JsonIgnore] public Delivery? Delivery { get; init; }
+
     [JsonIgnore]
-    public int DeliveryRank =>
-        Test.Contains("Whole") ? 0 : Test.Contains("ThreeOctets") ? 1 : Test.Contains("OctetByOctet") ? 2 : 3;
+    public int DeliveryRank => Delivery switch
+    {
+        Harness.Wire.Delivery.Whole => 0,
+        Harness.Wire.Delivery.ThreeOctets => 1,
+        Harness.Wire.Delivery.OctetByOctet => 2,
+        _ => 3,
+    };
 
     public string DisplayName => Wording.DisplayName(Test);
 }

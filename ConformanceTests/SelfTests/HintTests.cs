@@ -158,7 +158,7 @@ public sealed class HintTests
     private static void AnyLine(ProtocolConnection wire)
     {
         wire.Send("LIST\n");
-        wire.Expect(new Shape("digits"));
+        wire.Expect(new Placeholder("digits"));
     }
 
     private static void BothOfTwo(ProtocolConnection wire)
@@ -216,7 +216,7 @@ public sealed class HintTests
     private static void Timed(ProtocolConnection wire)
     {
         wire.Send("LIST\n");
-        wire.Expect(new Shape("time"));
+        wire.Expect(new Placeholder("time"));
     }
 
     private static void TooLarge(ProtocolConnection wire) => wire.ExpectError("too-large", closes: true);
@@ -463,9 +463,10 @@ public sealed class HintTests
     public void Pieces_are_blamed_only_where_the_whole_passed([Values] bool wholePassed)
     {
         var failure = Failed(Ask, Delivery.OctetByOctet, [Text("ER|unsupported|G\n")]);
-        var pieces = new Verdict(3, "GET-1", "a, OctetByOctet", "failed", "") { Failure = failure };
+        var pieces = new Verdict(3, "GET-1", "a, OctetByOctet", "failed", "")
+        { Failure = failure, Delivery = Delivery.OctetByOctet };
         var whole = new Verdict(3, "GET-1", "a, Whole", wholePassed ? "passed" : "failed", "")
-        { Failure = wholePassed ? null : failure with { InPieces = null } };
+        { Failure = wholePassed ? null : failure with { InPieces = null }, Delivery = Delivery.Whole };
         var settled = RunReport.Settled([whole, pieces]).Single(verdict => verdict.Test == pieces.Test);
         Assert.That(settled.Failure!.HintName, Is.EqualTo(wholePassed ? "one receive is one message" : "refused"));
         Assert.That(settled.Clause, Is.EqualTo(wholePassed ? "CONN-3" : "GET-1"));

@@ -22,7 +22,7 @@ public sealed class SpecificationCoverage
 
     [Test]
     public void The_specification_gives_each_normative_paragraph_one_id() =>
-        Assert.That(ProtocolSpecification.Mistakes, Is.Empty);
+        Assert.That(ProtocolSpecification.Errors, Is.Empty);
 
     [Test]
     public void Every_sentence_has_a_test() =>

@@ -16,10 +16,10 @@ public sealed class Fuzzing : TortureFixture
     // ---- malformed ----
 
     // What the client of a transcript says, piece by piece, and what lies in the server's folder before.
-    private static readonly (byte[][] Pieces, byte[] Octets, Holding[] Before)[] _conversations = [..
+    private static readonly (byte[][] Pieces, byte[] Octets, FileState[] Before)[] _conversations = [..
         from transcript in ProtocolSpecification.Transcripts
         where !transcript.ClientOnly
-        let said = transcript.Steps.OfType<Says>().Where(says => says.Side == Side.Client)
+        let said = transcript.Steps.OfType<SendStep>().Where(says => says.Side == Side.Client)
             .Select(says => says.Pieces.OfType<Octets>().SelectMany(piece => piece.Value).ToArray()).ToArray()
         let before = transcript.Before.Where(file => file.Side == Side.Server).ToArray()
         select (said, said.SelectMany(octets => octets).ToArray(), before)];
@@ -49,7 +49,7 @@ public sealed class Fuzzing : TortureFixture
         }
 
         // A good client is answered, and the folder is as it was, with these files.
-        public void Recover(Holding[] files)
+        public void Recover(FileState[] files)
         {
             using var wire = _server.Connect();
             var listed = wire.List().Select(line => line.Split('|')[0]);

@@ -38,9 +38,13 @@ public sealed record Failure(string Expected, string Received)
 
     public string[] Said { get; init; } = [];
 
+    /// <summary>The same failure with the hint of another one.</summary>
+    public Failure ExplainedAs(Failure other) =>
+        this with { HintName = other.HintName, Hint = other.Hint, Sentence = other.Sentence };
+
     public Failure ChooseExplanation(bool wholePassed) =>
         (wholePassed && InPieces is { } pieces
-            ? this with { HintName = pieces.HintName, Hint = pieces.Hint, Sentence = pieces.Sentence } : this)
+            ? ExplainedAs(pieces) : this)
         with
         { InPieces = null };
 

@@ -45,7 +45,7 @@ public static partial class Wording
                 + "failed one has left.",
         };
 
-    public static Failure OtherOctets(string name, byte[] wanted, byte[] there)
+    public static Failure OtherBytes(string name, byte[] wanted, byte[] there)
     {
         int same = wanted.AsSpan().CommonPrefixLength(there);
         return new($"{name} with {wanted.Length:N0} bytes: {Notation.Show(wanted, 30)}",

@@ -1,6 +1,7 @@
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Programs;
 using ConformanceTests.Harness.Specification;
+using ConformanceTests.Harness.Wire;
 using ConformanceTests.Report;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal.Commands;
@@ -101,9 +102,10 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             string name = transcript is null
                 ? context.CurrentTest.Name
                 : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
+            var delivery = context.CurrentTest.Arguments.OfType<Delivery>().Cast<Delivery?>().FirstOrDefault();
             void Note(string outcome, string message = "", Failure? failure = null) => RunReport.Add(
                 new Verdict(stage, clauses[0].Id, name, outcome, message)
-                { Failure = failure, Fixture = fixture.Name }, clauses);
+                { Failure = failure, Fixture = fixture.Name, Delivery = delivery }, clauses);
 
             string? why = (RunSettings.OneIsEnough && RunReport.HasFailed ? "one failure is enough" : null)
                 ?? NotForThisRun(fixture, stage, clauses)

@@ -34,6 +34,9 @@ public abstract class ClientFixture : Fixture
 
     protected string PathOf(string name) => Path.Combine(Folder, name);
 
+    /// <summary>No file of this name in the client's folder.</summary>
+    protected void FolderMustLack(string name) => ProgramChecks.MustLack(Folder, name, Side.Client);
+
     protected void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
 
     protected string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];

@@ -6,7 +6,7 @@ using NUnit.Framework.Interfaces;
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>What all fixtures have in common: things that end with the test, waits, checks.</summary>
-public abstract class Fixture
+public abstract partial class Fixture
 {
     private readonly List<IDisposable> _owned = [];
 
@@ -52,15 +52,6 @@ public abstract class Fixture
             {
                 throw new Violation(otherwise());
             }
-        }
-    }
-
-    // A verdict in words: what was due, and what was there instead.
-    protected static void Demand(bool holds, string expected, string received)
-    {
-        if (!holds)
-        {
-            throw new Violation($"expected  {expected}\nreceived  {received}");
         }
     }
 

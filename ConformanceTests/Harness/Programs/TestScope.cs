@@ -140,13 +140,13 @@ public sealed class TestScope : ISilenceWatcher
         int soon = Waits.Scaled(1500);
         if (CloseOthers(silent) && silent.Comes(soon))
         {
-            silent.Trace.Happens("(the test closed its other connections, and the answer came)");
+            silent.Trace.Note("(the test closed its other connections, and the answer came)");
             return LateAnswer.WithoutOtherConnections;
         }
 
         if (silent.TryToEndSending() && silent.Comes(2 * soon))
         {
-            silent.Trace.Happens("(the test ended its sending, and the answer came)");
+            silent.Trace.Note("(the test ended its sending, and the answer came)");
             return LateAnswer.AfterTheEnd;
         }
 

@@ -24,51 +24,39 @@ public static class TranscriptPlayer
             throw NotLookedAt.Because("needs a folder that tells upper from lower case");
         }
 
-        var wires = new Dictionary<int, ProtocolConnection>();
-        var ended = new HashSet<int>();
-        byte[] asked = [];
         try
         {
+            using var wire = connect?.Invoke() ?? server.Connect(delivery);
+            bool hasEnded = false;
+            byte[] asked = [];
             foreach (var step in transcript.Steps)
             {
-                int connection = step switch { Says says => says.Connection, Acts acts => acts.Connection, _ => 1 };
-                if (!wires.TryGetValue(connection, out var wire))
-                {
-                    wires[connection] = wire = connect?.Invoke() ?? server.Connect(delivery);
-                }
-
                 switch (step)
                 {
-                    case Says { Side: Side.Client } says:
-                        wire.Send(asked = Joined(says));
+                    case SendStep { Side: Side.Client } sends:
+                        asked = Joined(sends);
+                        wire.Send(asked);
                         break;
-                    case Says when WindowsLimits.Folded(transcript, asked) is { } answer:
+                    case SendStep when WindowsLimits.Folded(transcript, asked) is { } answer:
                         wire.Expect(answer);
                         break;
-                    case Says says:
-                        wire.Expect(says.Pieces);
+                    case SendStep sends:
+                        wire.Expect(sends.Pieces);
                         break;
-                    case Acts { Side: Side.Client, Event: "half-close" }:
+                    case EventStep { Side: Side.Client }:
                         wire.HalfClose();
                         break;
-                    case Acts { Side: Side.Client, Event: "reset" }:
-                        wire.Reset();
-                        ended.Add(connection);
-                        break;
-                    case Acts { Side: Side.Server }:
+                    case EventStep:
                         wire.ExpectEnd();
-                        ended.Add(connection);
+                        hasEnded = true;
                         break;
                 }
             }
 
-            foreach (var (connection, wire) in wires)           // a polite end, and nothing behind what was expected
+            if (!hasEnded)                                  // the client leaves, and nothing more may come
             {
-                if (ended.Add(connection))
-                {
-                    wire.HalfClose();
-                    wire.ExpectEnd();
-                }
+                wire.HalfClose();
+                wire.ExpectEnd();
             }
 
             Check(transcript.After, Side.Server, server.Folder);
@@ -76,13 +64,6 @@ public static class TranscriptPlayer
         catch (Violation violation)
         {
             throw Located(violation, transcript, delivery);
-        }
-        finally
-        {
-            foreach (var wire in wires.Values)
-            {
-                wire.Dispose();
-            }
         }
     }
 
@@ -105,26 +86,23 @@ public static class TranscriptPlayer
             {
                 switch (step)
                 {
-                    case Says { Side: Side.Server } says:
-                        wire.Send(Joined(says));
+                    case SendStep { Side: Side.Server } sends:
+                        wire.Send(Joined(sends));
                         break;
-                    case Says { Pieces: [Octets(var line)] } when line is [.., 10]:
+                    case SendStep { Pieces: [Octets(var line)] } when line is [.., 10]:
                         ExpectRequest(ref wire, listener, line, scope);
                         break;
-                    case Says says:
-                        wire.Expect(says.Pieces);
+                    case SendStep sends:
+                        wire.Expect(sends.Pieces);
                         break;
-                    case Acts { Side: Side.Server, Event: "reset" }:
-                        wire.Reset();
-                        break;
-                    case Acts { Side: Side.Server, Event: "half-close" }:
+                    case EventStep { Side: Side.Server, Event: "half-close" }:
                         wire.HalfClose();
                         break;
-                    case Acts { Side: Side.Server }:
+                    case EventStep { Side: Side.Server }:
                         wire.HalfClose();
                         wire.Dispose();
                         break;
-                    case Acts:
+                    case EventStep:
                         wire.ExpectEnd();
                         break;
                 }
@@ -151,9 +129,9 @@ public static class TranscriptPlayer
 
     // What lies in the folder of one side when the conversation begins.
     private static IEnumerable<(string Name, byte[] Content)> HeldBefore(Transcript transcript, Side side) =>
-        from holding in transcript.Before
-        where holding.Side == side && holding.Content is not null
-        select (holding.Name, holding.Content!);
+        from file in transcript.Before
+        where file.Side == side && file.Content is not null
+        select (file.Name, file.Content!);
 
     private static FailedCheck Located(Violation violation, Transcript transcript, Delivery delivery)
     {
@@ -280,40 +258,40 @@ public static class TranscriptPlayer
         throw new FailedCheck(new Failure("a connection from the client", $"none{exit}"));
     }
 
-    private static byte[] Joined(Says says) => [.. says.Pieces.SelectMany(piece => piece switch
+    private static byte[] Joined(SendStep step) => [.. step.Pieces.SelectMany(piece => piece switch
     {
         Octets(var value) => value,
         AnyOctets(var count) => new byte[count],
-        Shape("line") => Encoding.UTF8.GetBytes("in the words of this server\n"),
-        Shape("time") => Encoding.UTF8.GetBytes("2026-01-31T23:59:59Z"),
+        Placeholder("line") => Encoding.UTF8.GetBytes("in the words of this server\n"),
+        Placeholder("time") => Encoding.UTF8.GetBytes("2026-01-31T23:59:59Z"),
         _ => "7"u8.ToArray(),
     })];
 
-    private static void Check(Holding[] holdings, Side side, string folder)
+    private static void Check(FileState[] files, Side side, string folder)
     {
         string owner = side.ToString().ToLowerInvariant();
-        foreach (var holding in holdings.Where(holding => holding.Side == side))
+        foreach (var file in files.Where(file => file.Side == side))
         {
-            string path = Path.Combine(folder, holding.Name);
-            if (holding.Content is null && File.Exists(path))
+            string path = Path.Combine(folder, file.Name);
+            if (file.Content is null && File.Exists(path))
             {
-                throw new FailedCheck(Wording.Shows(side, holding.Name, new FileInfo(path).Length));
+                throw new FailedCheck(Wording.Shows(side, file.Name, new FileInfo(path).Length));
             }
 
-            if (holding.Content is null)
+            if (file.Content is null)
             {
                 continue;
             }
 
             if (!File.Exists(path))
             {
-                throw new FailedCheck(new Failure($"the {owner} has {holding.Name}", "it is not there"));
+                throw new FailedCheck(new Failure($"the {owner} has {file.Name}", "it is not there"));
             }
 
-            var (wanted, there) = (holding.Content, LocalFiles.Read(path));
+            var (wanted, there) = (file.Content, LocalFiles.Read(path));
             if (!there.AsSpan().SequenceEqual(wanted))
             {
-                throw new FailedCheck(Wording.OtherOctets(holding.Name, wanted, there));
+                throw new FailedCheck(Wording.OtherBytes(file.Name, wanted, there));
             }
         }
     }

@@ -24,7 +24,7 @@ public static partial class ProtocolSpecification
     public static readonly string[] Lines = File.ReadAllLines(Path.Combine(Repository.Root, "Protocol.md"));
     public static readonly List<Transcript> Transcripts = [];
     public static readonly Dictionary<string, Clause> Clauses = [];
-    public static readonly List<string> Mistakes = [];          // in Protocol.md itself
+    public static readonly List<string> Errors = [];          // in Protocol.md itself
 
     static ProtocolSpecification()
     {
@@ -74,12 +74,12 @@ public static partial class ProtocolSpecification
                 { Section = section };
                 if (!Clauses.TryAdd(clause.Id, clause))
                 {
-                    Mistakes.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
+                    Errors.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
                 }
             }
             else if (normative)
             {
-                Mistakes.Add($"Protocol.md:{first + 1}: MUST, SHOULD or MAY without an id");
+                Errors.Add($"Protocol.md:{first + 1}: MUST, SHOULD or MAY without an id");
             }
         }
 
@@ -87,7 +87,7 @@ public static partial class ProtocolSpecification
         {
             foreach (string id in transcript.Ids.Where(id => !Clauses.ContainsKey(id)))
             {
-                Mistakes.Add($"Protocol.md:{transcript.Line}: there is no {id}");
+                Errors.Add($"Protocol.md:{transcript.Line}: there is no {id}");
             }
         }
     }

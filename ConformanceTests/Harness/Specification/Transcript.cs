@@ -20,24 +20,24 @@ public sealed record AnyOctets(int Count) : Piece
     public override string ToString() => $"<any:{Count}>";
 }
 
-public sealed record Shape(string Name) : Piece         // line, time, digits
+public sealed record Placeholder(string Name) : Piece         // line, time, digits
 {
     public override string ToString() => $"<{Name}>";
 }
 
 public abstract record Step(int Line);
 
-public sealed record Says(int Line, Side Side, int Connection, Piece[] Pieces) : Step(Line);
+public sealed record SendStep(int Line, Side Side, Piece[] Pieces) : Step(Line);
 
-public sealed record Acts(int Line, Side Side, int Connection, string Event) : Step(Line);  // close, half-close, reset
+public sealed record EventStep(int Line, Side Side, string Event) : Step(Line);  // close, half-close
 
 // What a folder holds; null for what it lacks.
-public sealed record Holding(int Line, Side Side, string Name, byte[]? Content);
+public sealed record FileState(int Line, Side Side, string Name, byte[]? Content);
 
 public sealed record Transcript(
     string Name, string[] Ids, int Line, bool ClientOnly,
     string? Command, int? Exit,
-    Holding[] Before, Step[] Steps, Holding[] After)
+    FileState[] Before, Step[] Steps, FileState[] After)
 {
     public override string ToString() => Name;
 
@@ -46,8 +46,8 @@ public sealed record Transcript(
         string[] words = header.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         var ids = words[1..].Where(word => word.StartsWith('[')).Select(word => word.Trim('[', ']')).ToArray();
         var files = new Dictionary<string, byte[]>();
-        List<Holding> before = [];
-        List<Holding> after = [];
+        List<FileState> before = [];
+        List<FileState> after = [];
         var steps = new List<Step>();
         string? command = null;
         int? exit = null;
@@ -69,7 +69,7 @@ public sealed record Transcript(
             {
                 exit = int.Parse(text[5..]);
             }
-            else if (HoldingLine().Match(text) is { Success: true } match)
+            else if (FileLine().Match(text) is { Success: true } match)
             {
                 string name = match.Groups[3].Value;
                 var side = match.Groups[1].Value == "client" ? Side.Client : Side.Server;
@@ -80,16 +80,15 @@ public sealed record Transcript(
                     files.TryAdd(name, content);
                 }
 
-                (steps.Count == 0 ? before : after).Add(new Holding(number, side, name, content));
+                (steps.Count == 0 ? before : after).Add(new FileState(number, side, name, content));
             }
-            else if (SayingLine().Match(text) is { Success: true } said)
+            else if (SendLine().Match(text) is { Success: true } said)
             {
                 var side = said.Groups[1].Value == "C" ? Side.Client : Side.Server;
-                int connection = said.Groups[2].Value == "" ? 1 : int.Parse(said.Groups[2].Value);
-                string what = said.Groups[3].Value;
-                steps.Add(what is "<close>" or "<half-close>" or "<reset>"
-                    ? new Acts(number, side, connection, what.Trim('<', '>'))
-                    : new Says(number, side, connection, Pieces(what, files, number)));
+                string what = said.Groups[2].Value;
+                steps.Add(what is "<close>" or "<half-close>"
+                    ? new EventStep(number, side, what.Trim('<', '>'))
+                    : new SendStep(number, side, Pieces(what, files, number)));
             }
             else
             {
@@ -162,9 +161,6 @@ public sealed record Transcript(
                     case ["file", var name]:
                         bytes.AddRange(FileOf(name));
                         break;
-                    case ["size", var name]:
-                        bytes.AddRange(Notation.U64((ulong)FileOf(name).Length));
-                        break;
                     case ["sha256", var name]:
                         bytes.AddRange(SHA256.HashData(FileOf(name)));
                         break;
@@ -174,7 +170,7 @@ public sealed record Transcript(
                         break;
                     case ["line" or "time" or "digits"]:
                         Flush();
-                        pieces.Add(new Shape(parts[0]));
+                        pieces.Add(new Placeholder(parts[0]));
                         break;
                     default:
                         throw new FormatException($"Protocol.md:{line}: <{string.Join(':', parts)}>");
@@ -192,7 +188,7 @@ public sealed record Transcript(
         return [.. pieces];
     }
 
-    private static Regex HoldingLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
+    private static Regex FileLine() => new(@"^(server|client) (has|lacks) ([^=]*?)(?: = (.*))?$");
 
-    private static Regex SayingLine() => new(@"^([CS])(\d?): (.*)$");
+    private static Regex SendLine() => new(@"^([CS]): (.*)$");
 }

@@ -19,13 +19,13 @@ public partial class ProtocolConnection
                 case AnyOctets(var size):
                     Receive(size);
                     break;
-                case Shape("line"):
+                case Placeholder("line"):
                     ReceiveLine();
                     break;
-                case Shape("time"):
+                case Placeholder("time"):
                     ReceiveTime();
                     break;
-                case Shape("digits"):
+                case Placeholder("digits"):
                     ReceiveDigits();
                     break;
             }
@@ -117,7 +117,7 @@ public partial class ProtocolConnection
         int size = Encoding.UTF8.GetByteCount(line);
         _start -= size;
         _count += size;
-        _trace.TakeBack(size);
+        _trace.Undo(size);
     }
 
     public void ExpectEnd()

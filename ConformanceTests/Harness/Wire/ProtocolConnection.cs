@@ -40,7 +40,7 @@ public partial class ProtocolConnection : IDisposable
     public void ToldToStop(string signal)
     {
         Asked.ToldToStop = true;
-        _trace.Happens($"(the server is sent SIG{signal})");
+        _trace.Note($"(the server is sent SIG{signal})");
     }
 
     public RequestTracker Asked { get; } = new();
@@ -65,12 +65,12 @@ public partial class ProtocolConnection : IDisposable
                 int piece = middle ? bytes.Length - 8 - sent : Math.Min(size, bytes.Length - sent);
                 SendPiece(bytes.Slice(sent, piece));
                 sent += piece;
-                _trace.Cut(_self, _sentOctets += piece);
+                _trace.MarkPieceEnd(_self, _sentOctets += piece);
             }
         }
         catch (SocketException e)
         {
-            _trace.Happens(e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
+            _trace.Note(e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock
                 ? $"({Name(Other)} takes nothing more for {Seconds(Patience)})"
                 : $"({Name(_self)} cannot send: {Name(Other)} has closed the connection)");
             SendingFailed = true;
@@ -79,7 +79,7 @@ public partial class ProtocolConnection : IDisposable
 
     public void HalfClose()
     {
-        _trace.Happens($"{Name(_self)} ends its sending (half-close)");
+        _trace.Note($"{Name(_self)} ends its sending (half-close)");
         Asked.HalfClosed = HasEnded = true;
         try
         {
@@ -90,7 +90,7 @@ public partial class ProtocolConnection : IDisposable
 
     public void Reset()
     {
-        _trace.Happens($"{Name(_self)} resets the connection");
+        _trace.Note($"{Name(_self)} resets the connection");
         _socket.LingerState = new LingerOption(true, 0);
         Dispose();
     }
@@ -106,7 +106,7 @@ public partial class ProtocolConnection : IDisposable
     // Time that belongs to the conversation.
     public void RestsFor(int milliseconds)
     {
-        _trace.Happens($"({Name(_self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
+        _trace.Note($"({Name(_self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
         Thread.Sleep(milliseconds);
     }
 
@@ -142,11 +142,11 @@ public partial class ProtocolConnection : IDisposable
 
         if (error == SocketError.ConnectionReset)
         {
-            _trace.Happens($"({Name(Other)} has reset the connection)");
+            _trace.Note($"({Name(Other)} has reset the connection)");
         }
         else if (error != SocketError.Success)
         {
-            _trace.Happens("(the connection is lost)");
+            _trace.Note("(the connection is lost)");
         }
 
         _reset |= error == SocketError.ConnectionReset;
@@ -154,7 +154,7 @@ public partial class ProtocolConnection : IDisposable
         _count += received;
         if (received > 0)
         {
-            _trace.Cut(Other, _arrived += received);
+            _trace.MarkPieceEnd(Other, _arrived += received);
         }
 
         return received > 0;
@@ -271,7 +271,7 @@ public partial class ProtocolConnection : IDisposable
     // Nothing came.  Whoever watches the test may find out what holds the answer back.
     private bool TimedOut()
     {
-        _trace.Happens($"(nothing for {Seconds(Patience)})");
+        _trace.Note($"(nothing for {Seconds(Patience)})");
         GiveUp();
         if (_count == 0 && _self == Side.Client && Watcher is { } watcher)
         {

@@ -29,8 +29,14 @@ public sealed record RecordedLine(
     }
 }
 
-// A connection as a failure shows it.  Unread: what came from there last, and is what was expected up to Same.
-public sealed record RecordedConnection(RecordedLine[] Lines, bool FailedHere, Side Peer, byte[] Unread, int Same)
+/// <summary>A connection as a failure shows it.</summary>
+/// <param name="Lines">What was sent, in order.</param>
+/// <param name="FailedHere">Whether the check that failed was on this connection.</param>
+/// <param name="OtherSide">The side that the suite does not play.</param>
+/// <param name="UnexpectedBytes">What came from there last.</param>
+/// <param name="MatchingBytes">So many of these bytes are as expected.</param>
+public sealed record RecordedConnection(
+    RecordedLine[] Lines, bool FailedHere, Side OtherSide, byte[] UnexpectedBytes, int MatchingBytes)
 {
     private const int Ends = 15;                                // lines at the start and at the end of a long one
 
@@ -48,7 +54,7 @@ public sealed record RecordedConnection(RecordedLine[] Lines, bool FailedHere, S
             else if (line.Side is { } side)
             {
                 // Into which pieces the network cut what came is another matter each time.
-                bool cut = line.Cuts.Length > 0 && side != Peer;
+                bool cut = line.Cuts.Length > 0 && side != OtherSide;
                 string pieces = cut ? $"      [in {line.Cuts.Length + 1:N0} pieces]" : "";
                 text.Append($"  {line.Offset,6}  {(side == Side.Client ? 'C' : 'S')}: {line.Show(100)}{pieces}\n");
             }
@@ -114,7 +120,7 @@ public sealed class Recording
     }
 
     // One send, or one receive, ended at this many bytes.
-    public void Cut(Side side, long at)
+    public void MarkPieceEnd(Side side, long at)
     {
         lock (_entries)
         {
@@ -125,7 +131,7 @@ public sealed class Recording
         }
     }
 
-    public void Happens(string what)
+    public void Note(string what)
     {
         lock (_entries)
         {
@@ -134,7 +140,7 @@ public sealed class Recording
     }
 
     // What a reader took by mistake, given back: it is the last.
-    public void TakeBack(int bytes)
+    public void Undo(int bytes)
     {
         lock (_entries)
         {
