@@ -21,8 +21,8 @@ public sealed class Blocks : ServerFixture
         var picture = Notation.Bytes(size);
         wire.Put("cat.png", picture);
         var stored = Server.Stored("cat.png");
-        Assert.That(stored.AsSpan().SequenceEqual(picture), "what was stored differs");
-        Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture), "what came back differs");
+        Same(picture, stored, "the file as it was stored");
+        Same(picture, wire.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("BLOCK-1")]
@@ -37,7 +37,7 @@ public sealed class Blocks : ServerFixture
         ];
         var wire = Connect(Delivery.OctetByOctet);
         wire.Put("marks.png", marks);
-        Assert.That(wire.Get("marks.png"), Is.EqualTo(marks));
+        Same(marks, wire.Get("marks.png"), "what GET of marks.png brought");
         wire.List();
     }
 
@@ -49,7 +49,7 @@ public sealed class Blocks : ServerFixture
         wire.Send([.. "PUT|a.png\n"u8, .. Notation.U64(50), .. picture, .. "GET|a.png\nLIST\n"u8]);
         wire.Expect("OK\nOK\nOK\n");
         wire.ExpectOctets([.. Notation.U64(50), .. picture, .. "OK\n"u8]);
-        Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(30));
+        Counts(30, wire.ReceiveBlock().Length, "bytes in the block");
     }
 
     private static readonly ulong[] _lies =
@@ -65,7 +65,7 @@ public sealed class Blocks : ServerFixture
         wire.Expect("OK\n");
         wire.Send(Notation.U64(length));
         wire.ExpectError("too-large", closes: true);
-        Assert.That(Server.Shows("cat.png"), Is.False);
+        Server.MustLack("cat.png");
         Connect().List();
     }
 
@@ -80,7 +80,7 @@ public sealed class Blocks : ServerFixture
             wires[i].Send([.. Notation.U64((ulong)length), .. Notation.Bytes(10)]);
         }
 
-        Assert.That(Connect().List(), Is.Empty);
+        ListIs(Connect());
         // What is taken on the disk, and not how long the files claim to be.
         if (OperatingSystem.IsWindows())
         {

@@ -16,7 +16,7 @@ public sealed class ClientAhead : ClientFixture
     internal static Upload ReceiveRequest(ProtocolConnection wire)
     {
         string[] fields = wire.ReceiveLine("PUT|…\\n").Split('|');
-        Assert.That(fields[0], Is.EqualTo("PUT"), "a block before its go-ahead?");
+        Demand(fields[0] == "PUT", "a PUT, and no block before its go-ahead", string.Join('|', fields));
         return new Upload(fields[1], fields[2..]);
     }
 
@@ -69,7 +69,7 @@ public sealed class ClientAhead : ClientFixture
         for (int i = 0; i < 4; i++)
         {
             wire.Send("OK\n");
-            Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
+            Same(Notation.Bytes(1000 + next.Name[0] - '0'), ReceiveBlock(wire, next), $"the block of {next.Name}");
             wire.Send("OK\n");
             if (i < 3)
             {
@@ -78,7 +78,7 @@ public sealed class ClientAhead : ClientFixture
         }
 
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     [Test, Clause("AHEAD-3", "CLI-7", "CONF-1")]
@@ -88,7 +88,7 @@ public sealed class ClientAhead : ClientFixture
         var stored = new HashSet<string>();
         for (int requests = 1; ; requests++)
         {
-            Assert.That(requests, Is.LessThan(20), "it asks again and again");
+            Demand(requests < 20, "each file asked for a few times at most", "the client asks again and again");
             if (next.Options.Length > 0)
             {
                 wire.Send("ER|unsupported|this server has no extensions\n");
@@ -96,9 +96,9 @@ public sealed class ClientAhead : ClientFixture
             else
             {
                 wire.Send("OK\n");
-                Assert.That(ReceiveBlock(wire, next), Is.EqualTo(Notation.Bytes(1000 + next.Name[0] - '0')));
+                Same(Notation.Bytes(1000 + next.Name[0] - '0'), ReceiveBlock(wire, next), $"the block of {next.Name}");
                 wire.Send("OK\n");
-                Assert.That(stored.Add(next.Name), $"{next.Name} is sent twice");
+                Demand(stored.Add(next.Name), "each file sent once", $"{next.Name} is sent twice");
             }
 
             if (stored.Count == 4)
@@ -110,7 +110,7 @@ public sealed class ClientAhead : ClientFixture
         }
 
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     [Test, Clause("AHEAD-3", "CLI-5")]
@@ -129,7 +129,7 @@ public sealed class ClientAhead : ClientFixture
         }
 
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     // What the client sends after its first file, without an answer. A client that waits for its go-ahead sends no

@@ -12,6 +12,6 @@ public sealed class ClientDeadlines : ClientFixture
         var client = Run("LIST");
         var wire = Accept();
         wire.Expect("LIST\n");
-        Assert.That(client.WaitForExit(RunSettings.Milliseconds(75_000)), Is.Not.Zero);
+        client.MustFail(RunSettings.Milliseconds(75_000));
     }
 }

@@ -20,7 +20,7 @@ public sealed class ClientGet : ClientFixture
         Takes(wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size - 1)]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         ExpectNeverThere(watch, "since its last octet has not come");
     }
 
@@ -33,7 +33,7 @@ public sealed class ClientGet : ClientFixture
         bool digest = Takes(wire, "GET|cat.png");
         var picture = Notation.Bytes(2 << 20);
         wire.Send([.. "OK\n"u8, .. Block(picture, digest)]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
         var done = watch.DoneTo("cat.png");
         Demand(!done.Contains("written"), "cat.png in the folder in one step, with all its octets",
             $"it was {string.Join(", then ", done.Take(6))}: whoever looks meanwhile sees a part of it");
@@ -63,7 +63,7 @@ public sealed class ClientGet : ClientFixture
             _                 => [.. right[..31], (byte)~right[31]],
         }]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         ExpectNeverThere(watch, "since the digest does not match");
     }
 
@@ -75,8 +75,8 @@ public sealed class ClientGet : ClientFixture
         TranscriptPlayer.ExpectRequest(ref wire, Listener, [.. "GET|cat.png\n"u8], Scope);
         Own(wire);
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest: false)]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(Files(), Is.EqualTo(new[] { "cat.png" }));
+        client.MustSucceed();
+        Same(["cat.png"], Files(), "what is in the client's folder");
     }
 
     private static readonly string[] _nonsense =
@@ -94,8 +94,8 @@ public sealed class ClientGet : ClientFixture
         bool digest = Takes(wire, "GET|cat.png");
         wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"), .. Block(Notation.Bytes(8), digest)]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        FolderMustLack("cat.png");
     }
 
     [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
@@ -107,7 +107,7 @@ public sealed class ClientGet : ClientFixture
         wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"),
             .. Block([.. "cat.png|8|2026-01-31T23:59:59Z\n"u8], digest: false)]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     // Whoever takes the first octets of a line for the line asks once more, and is content with what comes then.
@@ -140,8 +140,8 @@ public sealed class ClientGet : ClientFixture
         bool digest = Takes(wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Block([], digest)]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("CLI-4", "GET-3")]
@@ -162,8 +162,8 @@ public sealed class ClientGet : ClientFixture
             wire.Dispose();
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("CLI-4")]
@@ -183,8 +183,8 @@ public sealed class ClientGet : ClientFixture
         wire.Send(picture.AsSpan(100_000, 99_999));
         Demand(!File.Exists(PathOf("cat.png")), "no cat.png before its last octet has come", "it is there");
         wire.Send([picture[^1], .. digest ? SHA256.HashData(picture) : []]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture));
+        client.MustSucceed();
+        Same(picture, LocalFiles.Read(PathOf("cat.png")), "cat.png as it was stored");
     }
 
     [Test, Clause("CLI-6", "P2", "CLI-5")]
@@ -309,7 +309,7 @@ public sealed class ClientGet : ClientFixture
         var wire = Accept();
         bool digest = Takes(wire, $"GET|{name}");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9), digest)]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
         Demand(Files() is [var saved] && saved == name, Notation.Show(Encoding.UTF8.GetBytes(name)),
             string.Join(", ", Files()));
     }
@@ -328,13 +328,14 @@ public sealed class ClientGet : ClientFixture
 
         if (length == 1UL << 40)
         {
-            Assert.That(wire.SendingFailed, Is.False, "it gave up before it was cut");
+            Demand(!wire.SendingFailed, "a client that receives until the server ends", "it gave up before that");
         }
 
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(Files().Sum(name => new FileInfo(PathOf(name)).Length), Is.LessThan(20 << 20));
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        Demand(Files().Sum(name => new FileInfo(PathOf(name)).Length) < 20 << 20,
+            "less than 20 MiB on the client's disk", "more");
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("BLOCK-4")]
@@ -359,7 +360,7 @@ public sealed class ClientGet : ClientFixture
             long peak = ProcessFigures.Sum(client.Id, "VmPeak");
             long data = ProcessFigures.Sum(client.Id, "VmData");
             wire.HalfClose();
-            Assert.That(client.WaitForExit(), Is.Not.Zero);
+            client.MustFail();
             return (peak, data);
         }
 
@@ -400,6 +401,7 @@ public sealed class ClientGet : ClientFixture
         wire.HalfClose();
         late.WaitForExit();
         string said = string.Concat(new[] { client, refused, late }.Select(one => one.Output + one.Errors));
-        Assert.That(said.Any(c => char.IsControl(c) && c is not ('\n' or '\t')), Is.False, said);
+        Demand(!said.Any(c => char.IsControl(c) && c is not ('\n' or '\t')),
+            "no control characters in what the client prints", said);
     }
 }

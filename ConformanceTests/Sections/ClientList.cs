@@ -19,7 +19,7 @@ public sealed class ClientList : ClientFixture
         byte[] block = [.. Notation.U64(62), .. line, .. line];
         wire.Send(block.AsSpan(0, bytes));
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-3", "CLI-13")]
@@ -41,7 +41,7 @@ public sealed class ClientList : ClientFixture
         Demand(asked < 20, "an end, when even the plain request is unsupported", $"{asked} requests on one connection");
         wire.Dispose();
         Listener.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-5", "CLI-3")]
@@ -52,7 +52,7 @@ public sealed class ClientList : ClientFixture
         var wire = Accept();
         wire.Expect("LIST\n");
         wire.Send($"ER|{code}|not now\n");              // and the connection stays open
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     // Whatever the text says: for these codes there is nothing to ask again.
@@ -100,7 +100,7 @@ public sealed class ClientList : ClientFixture
 
         Demand(line == "GET|cat.png", "GET|cat.png\\n, without options, in the end", $"{line}\\n");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8))]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     // Only for a client that takes several files.
@@ -149,7 +149,7 @@ public sealed class ClientList : ClientFixture
 
         Demand(answered.Distinct().Count() == 3, "a PUT of each of the three files", string.Join(", ", answered));
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
+        client.MustFail();
     }
 
     [Test, Clause("CLI-2")]
@@ -159,7 +159,7 @@ public sealed class ClientList : ClientFixture
         var wire = Accept();
         wire.Expect("LIST\n");
         wire.Send(new string('O', 3000));
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-5", "LIST-1")]
@@ -172,7 +172,7 @@ public sealed class ClientList : ClientFixture
         string lines = string.Concat(names.Select(name => $"{name}|9|2026-01-31T23:59:59Z\n"));
         wire.Send([.. "OK\n"u8, .. Block(Encoding.UTF8.GetBytes(lines), digest: false)]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
         string said = client.Output + client.Errors;
         string[] missing = [.. names.Where(name => !said.Contains(name))];
         Demand(missing is [], $"the names of all {count} files in what the client prints",
@@ -187,6 +187,6 @@ public sealed class ClientList : ClientFixture
         wire.Expect("LIST\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(20), .. "a.png|1|2026-01-31T23:59:59Z\n"u8]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 }

@@ -78,7 +78,7 @@ public sealed class ClientModified : ClientFixture
         wire.ExpectOctets(Block(_cat, HasDigest(fields)));
         wire.Send("OK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     [Test, Clause("CLI-13", "MODIFIED-2")]
@@ -108,7 +108,7 @@ public sealed class ClientModified : ClientFixture
             wire.Send("OK\n");
         }
 
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     private static readonly string[] _noReplies =
@@ -123,7 +123,7 @@ public sealed class ClientModified : ClientFixture
         var (client, wire, fields) = RunWithTime("GET");
         wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"), .. Block(_cat, HasDigest(fields))]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         Demand(!File.Exists(PathOf("cat.png")), $"no cat.png after {reply}, which is not a reply", "it is there");
     }
 

@@ -38,7 +38,7 @@ public sealed class ClientPut : ClientFixture
             wire.HalfClose();
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-8", "CLI-5")]
@@ -56,7 +56,7 @@ public sealed class ClientPut : ClientFixture
         wire.HalfClose();
         wire.ReceiveRest(orSilence: true);
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     private static readonly int[] _sizes = [8, 9, 1024, 65_535, 65_536, 65_537, 131_072, 1 << 20, (48 << 20) + 1];
@@ -79,7 +79,7 @@ public sealed class ClientPut : ClientFixture
         wire.ExpectOctets(Block(picture, digest));
         wire.Send("OK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     // A client may also have read all of it before.
@@ -101,7 +101,7 @@ public sealed class ClientPut : ClientFixture
             "the end of the connection inside the block: its last octets are gone", "as many octets, and others");
         wire.HalfClose();
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("BLOCK-1", "PUT-2", NotBefore = Stages.ManyClients)]
@@ -128,7 +128,7 @@ public sealed class ClientPut : ClientFixture
         }
         catch (Violation) when (wire.IsAtItsEnd)        // it has noticed, and given up
         {
-            Assert.That(client.WaitForExit(), Is.Not.Zero);
+            client.MustFail();
             return;
         }
 
@@ -221,7 +221,7 @@ public sealed class ClientPut : ClientFixture
         wire.Receive(8 + 5000 + (digest ? 32 : 0));
         wire.Send(reply + "\n");
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-5", "CLOSE-3")]
@@ -232,11 +232,11 @@ public sealed class ClientPut : ClientFixture
         var wire = Accept();
         wire.Send("ER|busy|come back later\n");
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         string said = Encoding.Latin1.GetString(wire.ReceiveRest());
         Demand(said.Count(c => c == '\n') <= 1 && said.Length < 100,
             "a request at most, and no block", $"{said.Length} octets");
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("CLI-1", "PUT-3")]
@@ -249,7 +249,7 @@ public sealed class ClientPut : ClientFixture
         Takes(wire, "PUT|cat.png");
         wire.Send($"ER|{code}|not now\n");
         wire.ExpectEnd();                               // not an octet more
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-12")]
@@ -265,7 +265,7 @@ public sealed class ClientPut : ClientFixture
         wire.ExpectOctets(Block(Notation.Bytes(9), digest));
         wire.Send("OK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     [Test, Clause("CLI-7", "DIGEST-2")]
@@ -278,7 +278,7 @@ public sealed class ClientPut : ClientFixture
         wire.Send("OK\n");
         wire.Receive(8 + 9 + (digest ? 32 : 0));
         wire.Send("ER|corrupt|something happened on the way\n");
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("CLI-8")]
@@ -293,7 +293,7 @@ public sealed class ClientPut : ClientFixture
         wire.Send("ER|too-large|that is too much for this one\n");
         wire.HalfClose();
         wire.Dispose();                                 // with octets unread: a reset, which the client has to survive
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         string said = client.Output + client.Errors;
         Demand(said.Contains("too-large") || said.Contains("too much"),
             "in what the client writes, the code or the text of the last line: "

@@ -25,7 +25,7 @@ public sealed class ClientResume : ClientFixture
         Takes(wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Notation.U64(1000), .. _whole[..Cut]]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         wire.Dispose();
         long Size(string name) => new FileInfo(PathOf(name)).Length;
 
@@ -107,7 +107,7 @@ public sealed class ClientResume : ClientFixture
             wire.HalfClose();
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         ExpectNeverThere(watch, "since the digest is that of another file");
     }
 
@@ -118,7 +118,7 @@ public sealed class ClientResume : ClientFixture
         using var watch = new FolderWatch(Folder);
         wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, bytes)]);
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
         ExpectNeverThere(watch, "since it was cut again");
     }
 

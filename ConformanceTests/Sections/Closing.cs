@@ -121,7 +121,7 @@ public sealed class Closing : ServerFixture
         }
 
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        Same(picture, wire.ReceiveBlock(), "the block");
         wire.ExpectError("bad-request", closes: true);
     }
 
@@ -169,7 +169,7 @@ public sealed class Closing : ServerFixture
             Connect().List();  // the barrier: the server has had time for it
         }
 
-        Assert.That(silent.Socket.Available, Is.Zero);
+        Demand(silent.Socket.Available == 0, "nothing before a request", "bytes that belong to no request");
         silent.HalfClose();
         silent.ExpectEnd();
     }

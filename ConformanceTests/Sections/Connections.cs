@@ -19,7 +19,7 @@ public sealed class Connections : ServerFixture
         var wires = Enumerable.Range(0, 5).Select(_ => Connect()).ToArray();
         foreach (var wire in wires.Reverse())
         {
-            Assert.That(wire.List(), Is.Empty);
+            ListIs(wire);
         }
     }
 
@@ -30,7 +30,7 @@ public sealed class Connections : ServerFixture
         var wire = Connect();
         for (int i = 0; i < 100; i++)
         {
-            Assert.That(wire.Get("cat.png"), Is.EqualTo(_cat));
+            Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought");
         }
     }
 
@@ -61,10 +61,10 @@ public sealed class Connections : ServerFixture
         for (int i = 0; i < 1000; i++)
         {
             wire.Expect("OK\n");
-            Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(10 * 31 + 10 * 32));
+            Counts(10 * 31 + 10 * 32, wire.ReceiveBlock().Length, "bytes in the block");
         }
 
-        Assert.That(sending.Wait(RunSettings.Patience));
+        Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
     }
 
     [Test, Clause("CONN-3", "PUT-2", NotBefore = Stages.ManyClients)]
@@ -102,7 +102,7 @@ public sealed class Connections : ServerFixture
             Connect().Dispose();
         }
 
-        Assert.That(stays.List(), Is.Empty);
+        ListIs(stays);
     }
 
     [Test, Clause("CONN-4", "GET-1")]
@@ -119,7 +119,7 @@ public sealed class Connections : ServerFixture
         }
 
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(big));
+        Same(big, wire.ReceiveBlock(), "the block");
         wire.ExpectEnd();
     }
 }

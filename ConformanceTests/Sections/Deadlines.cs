@@ -12,8 +12,7 @@ public sealed class Deadlines : ServerFixture
 {
     // Between a little before the promise and well behind it: a verdict must not hang on a busy machine.
     private static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
-        Assert.That(
-            clock.Elapsed.TotalSeconds, Is.InRange(atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0));
+        EndsInTime(clock.Elapsed.TotalSeconds, atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0);
 
     [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
     public void Server_ends_a_slow_request_line_10_s_after_its_first_byte(
@@ -57,7 +56,7 @@ public sealed class Deadlines : ServerFixture
         wire.Send("GET|big.png\nLIS");
         wire.RestsFor(12_000);
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        Same(picture, wire.ReceiveBlock(), "the block");
         wire.Send("T\n");
         wire.Expect("OK\n");
         wire.ReceiveBlock();
@@ -291,8 +290,8 @@ public sealed class Deadlines : ServerFixture
 
         AssertTook(clock, Limits.PaceSeconds - 2, 2 * Limits.PaceSeconds + 2);
         wire.ExpectError("timeout", closes: true);
-        Assert.That(Server.Shows("cat.png"), Is.False);
-        Assert.That(Connect().List(), Is.Empty);
+        Server.MustLack("cat.png");
+        ListIs(Connect());
     }
 
     [Test, Clause("LIMIT-4", "P8")]
@@ -400,7 +399,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
         wire.Receive(8);
         wire.RestsFor(19_000);
-        Assert.That(wire.Receive(picture.Length).AsSpan().SequenceEqual(picture));
+        Same(picture, wire.Receive(picture.Length), "the block");
         wire.List();
     }
 

@@ -67,7 +67,7 @@ public sealed class Errors : ServerFixture
         {
             Directory.CreateDirectory(folder);
             server.Has("cat.png", Notation.Bytes(9));
-            Assert.That(wire.Get("cat.png"), Is.EqualTo(Notation.Bytes(9)));
+            Same(Notation.Bytes(9), wire.Get("cat.png"), "what GET of cat.png brought");
         }
     }
 

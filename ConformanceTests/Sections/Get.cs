@@ -40,7 +40,7 @@ public sealed class Gets : ServerFixture
         }
 
         slow.Expect("OK\n");
-        Assert.That(slow.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        Same(picture, slow.ReceiveBlock(), "the block");
         slow.Expect("OK\n");
         slow.ReceiveBlock();
     }
@@ -53,7 +53,7 @@ public sealed class Gets : ServerFixture
         var wire = Connect();
         wire.Send("GET|big.png|digest=sha256\nLIST\n");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        Same(picture, wire.ReceiveBlock(), "the block");
         wire.ExpectOctets(Digest(picture));
         wire.Expect("OK\n");
         wire.ReceiveBlock();
@@ -68,11 +68,11 @@ public sealed class Gets : ServerFixture
         var wire = Connect();
         wire.Send($"GET|big.png|offset={offset:D20}|digest=sha256\n");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(offset)));
+        Same(picture[offset..], wire.ReceiveBlock(), "the block");
         wire.ExpectOctets(Digest(picture));
         wire.Send($"GET|big.png|offset={offset}\n");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(offset)));
+        Same(picture[offset..], wire.ReceiveBlock(), "the block");
         wire.List();
     }
 
@@ -84,7 +84,7 @@ public sealed class Gets : ServerFixture
         var wire = Connect();
         wire.Send($"GET|big.png|offset={33 << 20}|digest=sha256\n");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture.AsSpan(33 << 20)));
+        Same(picture[(33 << 20)..], wire.ReceiveBlock(), "the block");
         wire.ExpectOctets(Digest(picture));
     }
 
@@ -155,15 +155,17 @@ public sealed class ServedFilesThatChange : ServerFixture
         string answer = wire.ReceiveLine();
         if (answer != "OK")
         {
-            Assert.That(answer, Does.StartWith("ER|storage|").Or.StartWith("ER|bad-offset|"));
-            Assert.That(wire.List(), Has.Length.EqualTo(1));
+            Demand(answer.StartsWith("ER|storage|") || answer.StartsWith("ER|bad-offset|"),
+                "ER|storage|… or ER|bad-offset|…", answer);
+            ListHas(wire, 1);
             return;
         }
 
         wire.ExpectOctets(Notation.U64(10));
         wire.HalfClose();
         byte[] rest = wire.ReceiveRest();
-        Assert.That(rest.Take(10), Is.All.Zero, "octets that are not the file's");
-        Assert.That(rest.Length is < 10 or 10 + 32, $"{rest.Length} octets");
+        Demand(rest.Take(10).All(value => value == 0), "no bytes but those of the file",
+            "bytes that are not in the file");
+        Demand(rest.Length is < 10 or 10 + 32, "an end before the block is complete", $"{rest.Length} bytes of it");
     }
 }

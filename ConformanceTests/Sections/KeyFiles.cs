@@ -19,21 +19,29 @@ public sealed class KeyFiles : SealedFixture
         Eventually(() => File.Exists(path), "there is no key file");
         if (!OperatingSystem.IsWindows())
         {
-            Assert.That(File.GetUnixFileMode(path), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite));
+            var mode = File.GetUnixFileMode(path);
+            Demand(mode == (UnixFileMode.UserRead | UnixFileMode.UserWrite), "a key file for its owner alone",
+                $"{mode}");
         }
 
         string pem = File.ReadAllText(path);
-        Assert.That(pem.Length, Is.LessThanOrEqualTo(Limits.KeyFileBytes));
-        Assert.That(pem.IndexOf("-----BEGIN PRIVATE KEY-----"), Is.GreaterThanOrEqualTo(0));
-        Assert.That(pem.IndexOf("-----BEGIN CERTIFICATE-----"), Is.GreaterThan(pem.IndexOf("PRIVATE KEY")));
+        Demand(pem.Length <= Limits.KeyFileBytes, $"a key file of {Limits.KeyFileBytes:N0} bytes at most",
+            $"{pem.Length:N0}");
+        int keyAt = pem.IndexOf("-----BEGIN PRIVATE KEY-----", StringComparison.Ordinal);
+        Demand(keyAt >= 0, "a private key in PEM", "none");
+        Demand(pem.IndexOf("-----BEGIN CERTIFICATE-----", StringComparison.Ordinal) > keyAt,
+            "a certificate after the private key", "none there");
         using var certificate = X509Certificate2.CreateFromPem(pem, pem);
         using var key = certificate.GetECDsaPrivateKey()!;
-        Assert.That(key.ExportParameters(false).Curve.Oid.Value, Is.EqualTo("1.2.840.10045.3.1.7"), "P-256");
-        Assert.That(certificate.Subject, Is.EqualTo("CN=imagetransfer"));
-        Assert.That(certificate.Issuer, Is.EqualTo("CN=imagetransfer"));
-        Assert.That(certificate.Extensions, Is.Empty);
-        Assert.That(certificate.NotBefore.ToUniversalTime().Year, Is.EqualTo(1970));
-        Assert.That(certificate.NotAfter.ToUniversalTime().Year, Is.EqualTo(9999));
+        string? curve = key.ExportParameters(false).Curve.Oid.Value;
+        Demand(curve == "1.2.840.10045.3.1.7", "a key on the curve P-256", $"{curve}");
+        Demand(certificate.Subject == "CN=imagetransfer", "the subject CN=imagetransfer", certificate.Subject);
+        Demand(certificate.Issuer == "CN=imagetransfer", "the issuer CN=imagetransfer", certificate.Issuer);
+        Counts(0, certificate.Extensions.Count, "extensions in the certificate");
+        Demand(certificate.NotBefore.ToUniversalTime().Year == 1970, "a certificate that is valid from 1970",
+            $"{certificate.NotBefore}");
+        Demand(certificate.NotAfter.ToUniversalTime().Year == 9999, "a certificate that is valid until 9999",
+            $"{certificate.NotAfter}");
         using (var wire = Dial(server))
         {
             wire.Tls.AsClient(new KeyAndCertificate(certificate.RawData, key));
@@ -42,7 +50,7 @@ public sealed class KeyFiles : SealedFixture
 
         server.Dispose();
         var next = Start(key: path);
-        Assert.That(File.ReadAllText(path), Is.EqualTo(pem));
+        Demand(File.ReadAllText(path) == pem, "the key file that is there, unchanged", "another one");
         using var again = Dial(next);
         again.Tls.AsClient(new KeyAndCertificate(certificate.RawData, key));
         again.List();

@@ -20,7 +20,8 @@ public sealed class Lists : ServerFixture
 
         var wire = Connect();
         var listed = wire.List();
-        Assert.That(listed.Select(line => line.Split('|')[0]), Is.EqualTo(names.Order(StringComparer.Ordinal)));
+        Same(names.Order(StringComparer.Ordinal), listed.Select(line => line.Split('|')[0]),
+            "the names in the listing");
     }
 
     [Test, Clause("LIST-1")]
@@ -43,7 +44,7 @@ public sealed class Lists : ServerFixture
         Server.Has("😀.png", [1]);
         Server.Has("a.png", [1]);
         Server.Has("a-b.png", [1]);
-        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(sorted));
+        ListIs(Connect(), [.. sorted]);
     }
 
     [Test, Clause("LIST-1", "P7", NotBefore = Stages.ManyClients)]
@@ -64,11 +65,11 @@ public sealed class Lists : ServerFixture
         }
 
         slow.RestsFor(1000);                            // now the server waits for it
-        Assert.That(Connect().List(), Has.Length.EqualTo(Files));
+        ListHas(Connect(), Files);
         for (int i = 0; i < Times; i++)
         {
             slow.Expect("OK\n");
-            Assert.That(slow.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(Files));
+            Counts(Files, slow.ReceiveBlock().Count(octet => octet == '\n'), "lines in the block");
         }
     }
 }
@@ -114,7 +115,7 @@ public sealed class Listings : ServerFixture
         {
             for (int i = 0; i < Times; i++)
             {
-                Assert.That(NamesIn(TakeListing(wire)), Is.EqualTo(names));
+                Same(names, NamesIn(TakeListing(wire)), "the names in the listing");
             }
         }
     }
@@ -148,11 +149,11 @@ public sealed class Listings : ServerFixture
                 other.Send("LIST\n");
             }
 
-            Assert.That(NamesIn(TakeListing(other)), Is.EqualTo(names));
+            Same(names, NamesIn(TakeListing(other)), "the names in the listing");
             other.Dispose();
         }
 
-        Assert.That(NamesIn(probe.List()), Is.EqualTo(names));
+        Same(names, NamesIn(probe.List()), "the names in the listing");
     }
 
     [Test, Clause("P3", "LIST-1")]
@@ -171,18 +172,22 @@ public sealed class Listings : ServerFixture
             {
                 int least = Volatile.Read(ref stored);
                 string[] names = NamesIn(wire.List());
-                Assert.That(names, Is.Unique.And.Ordered.Using((IComparer<string>)StringComparer.Ordinal));
-                Assert.That(names.Count(name => name[0] == 'z'), Is.GreaterThanOrEqualTo(least));
+                Same(names.Distinct().Order(StringComparer.Ordinal), names,
+                    "each name once, in the order of its bytes");
+                int late = names.Count(name => name[0] == 'z');
+                Demand(late >= least, $"a listing with the {least} names that were stored before it",
+                    $"{late} of them");
             }
         })).ToArray();
         for (int i = 0; i < Uploads; i++)
         {
             uploader.Put($"z{i:D2}.png", Notation.Bytes(100));
             Volatile.Write(ref stored, i + 1);
-            Assert.That(watcher.List(), Has.Length.EqualTo(300 + i + 1));
+            ListHas(watcher, 300 + i + 1);
         }
 
-        Assert.That(Task.WaitAll(listing, RunSettings.Patience * 2), "a lister hangs");
+        Demand(Task.WaitAll(listing, RunSettings.Patience * 2), "a listing for each client",
+            "one of them waits for ever");
     }
 
     [Test, Clause("LIST-1", "LIST-2", NotBefore = Stages.ManyClients)]
@@ -229,11 +234,11 @@ public sealed class Listings : ServerFixture
             Shell($"printf 12345 > \"$0/$(printf 'a{octet}.png')\"");
         }
 
-        Assert.That(Directory.GetFiles(Server.Folder), Has.Length.EqualTo(3));
+        Counts(3, Directory.GetFiles(Server.Folder).Length, "files in the folder");
         string[] lines = Connect().List();
-        Assert.That(lines, Has.Length.EqualTo(1));
-        Assert.That(lines[0], Does.StartWith("a\uFFFD.png|9|"));
-        Assert.That(Connect().Get("a\uFFFD.png"), Is.EqualTo(Notation.Bytes(9)));
+        Counts(1, lines.Length, "lines in the block");
+        Demand(lines[0].StartsWith("a\uFFFD.png|9|", StringComparison.Ordinal), "a\uFFFD.png|9|…", lines[0]);
+        Same(Notation.Bytes(9), Connect().Get("a\uFFFD.png"), "what GET of a\uFFFD.png brought");
         Shell("rm -f \"$0\"/a*");                       // .NET cannot name them
 
         void Shell(string script)
@@ -249,11 +254,11 @@ public sealed class Listings : ServerFixture
         string folder = NewFolder();
         var server = Start(folder: folder);
         var wire = Connect(server);
-        Assert.That(wire.List(), Is.Empty);
+        ListIs(wire);
         Directory.Delete(folder, true);
         wire.Send("LIST\n");
         wire.ExpectError("storage");
         Directory.CreateDirectory(folder);
-        Assert.That(wire.List(), Is.Empty);             // and the conversation goes on
+        ListIs(wire);             // and the conversation goes on
     }
 }

@@ -107,7 +107,7 @@ public sealed class Modified : ServerFixture
             wire.ExpectError("unsupported");
         }
 
-        Assert.That(wire.List(), Is.Empty);
+        ListIs(wire);
     }
 
     [Test, Clause("MODIFIED-3", "REQ-1")]
@@ -119,7 +119,7 @@ public sealed class Modified : ServerFixture
         var wire = Connect();
         wire.Send(request + "\n");
         wire.ExpectError("unsupported");
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        ListHas(wire, 1);
     }
 
     [Test, Clause("MODIFIED-3", "REQ-2", "CLOSE-1")]
@@ -155,7 +155,7 @@ public sealed class Modified : ServerFixture
         Upload(wire, $"PUT|cat.png|modified={Time}", _cat);
         for (int i = 0; i < 2; i++)
         {
-            Assert.That(wire.Get("cat.png"), Is.EqualTo(_cat));
+            Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought");
             wire.Send("GET|cat.png|modified\n");
             wire.Expect($"OK|{Time}\n");
             wire.ExpectOctets(Block(_cat));
@@ -201,7 +201,7 @@ public sealed class Modified : ServerFixture
         wire.Expect("OK\n");
         wire.Send(Block([.. "<!DOCTYPE html>"u8]));
         wire.ExpectError("bad-type");
-        Assert.That(wire.List(), Is.EqualTo(new[] { $"cat.png|300|{Time}" }));
+        Same([$"cat.png|300|{Time}"], wire.List(), "the lines of the listing");
         ExpectNothingHidden("when an upload with a time was refused");
     }
 
@@ -247,6 +247,6 @@ public sealed class Modified : ServerFixture
         var wire = Connect();
         wire.Send("PUT|cat.png|ahead|modified=2023-02-29T00:00:00Z\n");
         wire.ExpectError("unsupported");                // and no block follows
-        Assert.That(wire.List(), Is.Empty);
+        ListIs(wire);
     }
 }

@@ -66,10 +66,11 @@ public sealed class Names : ServerFixture
         wire.ExpectError(code);
         wire.Send($"PUT|{name}\n");
         wire.ExpectError(code);
-        Assert.That(wire.List(), Is.Empty);
+        ListIs(wire);
         var entries = Directory.GetFileSystemEntries(Server.Folder);
-        Assert.That(entries.Where(entry => !Path.GetFileName(entry).StartsWith(".")), Is.Empty);
-        Assert.That(File.Exists(canary), Is.EqualTo(there), "a file outside the folder");
+        Same([], entries.Where(entry => !Path.GetFileName(entry).StartsWith(".")),
+            "what is left in the server's folder");
+        Demand(File.Exists(canary) == there, "the files outside the folder as they were", "one was made or removed");
     }
 
     [TestCaseSource(nameof(_inside)), Clause("NAME-4")]
@@ -80,9 +81,11 @@ public sealed class Names : ServerFixture
         byte[] picture = [.. signature, 1, 2, 3];
         var wire = Connect();
         wire.Put(name, picture);
-        Assert.That(wire.Get(name), Is.EqualTo(picture));
-        Assert.That(wire.List().Single(), Does.StartWith($"{name}|{picture.Length}|"));
-        Assert.That(Server.Stored(name), Is.EqualTo(picture));
+        Same(picture, wire.Get(name), $"what GET of {name} brought");
+        string listed = string.Join(", ", wire.List());
+        Demand(listed.StartsWith($"{name}|{picture.Length}|", StringComparison.Ordinal),
+            $"{name}|{picture.Length}|" + "…", listed);
+        Same(picture, Server.Stored(name), $"{name} as it was stored");
     }
 
     [Test, Clause("NAME-1")]
@@ -92,10 +95,10 @@ public sealed class Names : ServerFixture
         int stem = Limits.NameBytes - ".png".Length;
         int fill = stem / size;
         string longest = new string('x', stem - fill * size) + string.Concat(Enumerable.Repeat(letter, fill)) + ".png";
-        Assert.That(Encoding.UTF8.GetByteCount(longest), Is.EqualTo(Limits.NameBytes));
+        Counts(Limits.NameBytes, Encoding.UTF8.GetByteCount(longest), "bytes in the longest name");
         var wire = Connect();
         wire.Put(longest, Notation.Bytes(9));
-        Assert.That(wire.Get(longest), Has.Length.EqualTo(9));
+        Counts(9, wire.Get(longest).Length, $"bytes in what GET of {longest} brought");
         wire.Send($"GET|x{longest}\n");
         wire.ExpectError("bad-name");
         wire.Send($"PUT|x{longest}\n");
@@ -110,14 +113,14 @@ public sealed class Names : ServerFixture
         wire.Put("a.png", Notation.Bytes(9));
         wire.Send("PUT|A.png\n");
         string answer = wire.ReceiveLine();
-        Assert.That(answer == "OK" || answer.StartsWith("ER|exists|"), answer);
+        Demand(answer == "OK" || answer.StartsWith("ER|exists|"), "OK, or ER|exists|…", answer);
         if (answer == "OK")
         {
             wire.Send([.. Notation.U64(10), .. Notation.Bytes(10)]);
             wire.Expect("OK\n");
         }
 
-        Assert.That(wire.Get("a.png"), Has.Length.EqualTo(9), "the first file has changed");
+        Counts(9, wire.Get("a.png").Length, "bytes in what GET of a.png brought");
     }
 
     private static readonly string[] _onDisk =
@@ -135,7 +138,7 @@ public sealed class Names : ServerFixture
         }
 
         var wire = Connect();
-        Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "ok.png" }));
+        ListIs(wire, "ok.png");
     }
 
     [Test, Clause("P10", "LIST-1")]
@@ -143,7 +146,7 @@ public sealed class Names : ServerFixture
     {
         Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"");
         Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for octets that are none
-        Assert.That(Connect().List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "\ufffd.png" }));
+        ListIs(Connect(), "\ufffd.png");
         Shell("rm -f \"$0\"/bad*");                     // .NET cannot name it
 
         void Shell(string script)

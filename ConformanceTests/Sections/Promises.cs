@@ -20,15 +20,15 @@ public sealed class Promises : ServerFixture
         slow.Send([.. Notation.U64(1000), .. picture[..1]]);
         for (int i = 1; i < 1000; i += 111)
         {
-            Assert.That(other.List(), Is.Empty);
+            ListIs(other);
             other.Send("GET|cat.png\n");
             other.ExpectError("not-found");
-            Assert.That(Server.Shows("cat.png"), Is.False);
+            Server.MustLack("cat.png");
             slow.Send(picture.AsSpan(i, 111));
         }
 
         slow.Expect("OK\n");
-        Assert.That(other.Get("cat.png"), Is.EqualTo(picture));
+        Same(picture, other.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("P1", "P5", "P13")]
@@ -47,8 +47,8 @@ public sealed class Promises : ServerFixture
         server.Program.WaitForExit();
 
         var next = Start(folder: folder);
-        Assert.That(Connect(next).List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "whole.png" }));
-        Assert.That(next.Stored("whole.png"), Is.EqualTo(Notation.Bytes(5000)));
+        ListIs(Connect(next), "whole.png");
+        Same(Notation.Bytes(5000), next.Stored("whole.png"), "whole.png as it was stored");
         var left = Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path));
         Demand(left.SequenceEqual(["whole.png"]), "whole.png alone in the folder, once the next server runs",
             $"{string.Join(", ", left.Order())}: what a killed server has left is removed at the start (P12)");
@@ -82,12 +82,12 @@ public sealed class Promises : ServerFixture
         upload.Send(hasDigest ? "PUT|cut.png|digest=sha256\n" : "PUT|cut.png\n");
         upload.Expect("OK\n");
         upload.Send(block.AsSpan(0, sent));
-        Assert.That(Connect(server).List(), Is.Empty);
+        ListIs(Connect(server));
         Demand(!server.Shows("cut.png"), $"no cut.png {moment}", "it is there");
         server.Program.Signal("KILL");
         server.Program.WaitForExit();
         Demand(!server.Shows("cut.png"), $"no cut.png when the server was killed {moment}", "it is there");
-        Assert.That(Connect(Start(folder: folder)).List(), Is.Empty);
+        ListIs(Connect(Start(folder: folder)));
         Demand(Directory.GetFileSystemEntries(folder) is [], "an empty folder, once the next server runs",
             "something stays in it (P13)");
     }
@@ -118,10 +118,9 @@ public sealed class Promises : ServerFixture
 
             var answers = wires.Select(wire => wire.ReceiveLine()).ToArray();
             string said = string.Join(' ', answers);
-            Assert.That(answers.Count(answer => answer == "OK"), Is.EqualTo(1), said);
-            Assert.That(answers.Count(answer => answer.StartsWith("ER|exists|")), Is.EqualTo(7), said);
+            OneWins(answers);
             byte[] stored = LocalFiles.Read(Path.Combine(folder, $"{round}.png"));
-            Assert.That(stored, Is.EqualTo(pictures[Array.IndexOf(answers, "OK")]));
+            Same(pictures[Array.IndexOf(answers, "OK")], stored, "the file as it was stored");
         }
     }
 
@@ -133,9 +132,9 @@ public sealed class Promises : ServerFixture
         for (int i = 0; i < 50; i++)
         {
             one.Put($"{i:D2}.png", Notation.Bytes(10 + i));
-            Assert.That(Server.Stored($"{i:D2}.png"), Is.EqualTo(Notation.Bytes(10 + i)));
-            Assert.That(other.List(), Has.Length.EqualTo(i + 1));
-            Assert.That(other.Get($"{i:D2}.png"), Has.Length.EqualTo(10 + i));
+            Same(Notation.Bytes(10 + i), Server.Stored($"{i:D2}.png"), $"{i:D2}.png as it was stored");
+            ListHas(other, i + 1);
+            Counts(10 + i, other.Get($"{i:D2}.png").Length, $"bytes in what GET of {i:D2}.png brought");
         }
     }
 
@@ -153,7 +152,7 @@ public sealed class Promises : ServerFixture
             wire.Expect("OK\n");
             wire.Send([.. Notation.U64(1000), .. sent]);
             wire.ExpectError("corrupt");
-            Assert.That(Server.Shows("cat.png"), Is.False);
+            Server.MustLack("cat.png");
         }
     }
 
@@ -171,7 +170,7 @@ public sealed class Promises : ServerFixture
         var wire = Connect();
         for (int i = 0; i < 20; i++)
         {
-            Assert.That(wire.List(), Is.Empty);
+            ListIs(wire);
         }
 
         wire.Put("mine.png", Notation.Bytes(100_000));
@@ -244,10 +243,11 @@ public sealed class Promises : ServerFixture
         var probe = Connect();
         for (int i = 0; i < 20; i++)
         {
-            Assert.That(probe.List(), Has.Length.EqualTo(1));
+            ListHas(probe, 1);
         }
 
-        Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));       // and it goes on when it is read
+        Counts(32 << 20, stalled[0].ReceiveBlock().Length,
+            "bytes in the block");       // and it goes on when it is read
     }
 
     [Test, Clause("P6")]
@@ -380,7 +380,7 @@ public sealed class Promises : ServerFixture
         }
 
         var good = Connect();
-        Assert.That(good.List(), Has.Length.EqualTo(1));
+        ListHas(good, 1);
         ExpectNothingHidden("when those who sent the files have reset their connections");
     }
 }

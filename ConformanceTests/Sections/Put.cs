@@ -28,7 +28,7 @@ public sealed class Puts : ServerFixture
             wire.ExpectError(code);
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        ListHas(wire, 1);
     }
 
     [Test, Clause("PUT-2")]
@@ -38,7 +38,7 @@ public sealed class Puts : ServerFixture
         wire.Put("cat.png", Notation.Bytes(20));
         wire.Send("PUT|cat.png\n");
         wire.ExpectError("exists");
-        Assert.That(wire.Get("cat.png"), Is.EqualTo(Notation.Bytes(20)));
+        Same(Notation.Bytes(20), wire.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("PUT-10")]
@@ -48,7 +48,7 @@ public sealed class Puts : ServerFixture
         var picture = Notation.Bytes(100_000);
         wire.Send([.. "PUT|cat.png\n"u8, .. Notation.U64(100_000), .. picture]);
         wire.Expect("OK\nOK\n");
-        Assert.That(wire.Get("cat.png").AsSpan().SequenceEqual(picture));
+        Same(picture, wire.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("PUT-4", "P10")]
@@ -65,7 +65,7 @@ public sealed class Puts : ServerFixture
         }
 
         wire.List();
-        Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
+        Same(before, HostileFolder.Look(Server.Folder, outside), "what was in the folders before");
     }
 
     [Test, Clause("PUT-5", NotBefore = Stages.ManyClients)]
@@ -95,7 +95,7 @@ public sealed class Puts : ServerFixture
         wire.Expect("OK\n");
         wire.Send(Notation.U64((10 << 10) + 1));
         wire.ExpectError("too-large", closes: true);
-        Assert.That(server.Shows("b.png"), Is.False);
+        server.MustLack("b.png");
     }
 
     [Test, Clause("PUT-9", "ERR-2")]
@@ -124,7 +124,7 @@ public sealed class Puts : ServerFixture
         fast.Put("cat.png", Notation.Bytes(12));
         slow.Send(Notation.Bytes(30).AsSpan(20));
         slow.ExpectError("exists");
-        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+        Same(Notation.Bytes(12), slow.Get("cat.png"), "what GET of cat.png brought");
     }
 
     private void Connect(out ProtocolConnection one, out ProtocolConnection two) => (one, two) = (Connect(), Connect());
@@ -190,7 +190,7 @@ public sealed class Puts : ServerFixture
             wire.ExpectError(code);
         }
 
-        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(9));
+        Counts(9, wire.Get("cat.png").Length, "bytes in what GET of cat.png brought");
     }
 
     [Test, Clause("DIGEST-2")]
@@ -202,6 +202,6 @@ public sealed class Puts : ServerFixture
         wire.Expect("OK\n");
         wire.Send([.. Notation.U64((ulong)picture.Length), .. picture, .. SHA256.HashData(picture)]);
         wire.Expect("OK\n");
-        Assert.That(wire.Get("big.png").AsSpan().SequenceEqual(picture));
+        Same(picture, wire.Get("big.png"), "what GET of big.png brought");
     }
 }

@@ -90,11 +90,11 @@ public sealed class Aheads : ServerFixture
         var block = Block(content, digest);
         wire.Send(block.AsSpan(0, block.Length - 1));
         Connect().List();                               // by now the server has seen all but the last octet
-        Assert.That(wire.HasMore, Is.False, "it spoke before the end of the block");
+        Demand(!wire.HasMore, "nothing before the end of the block", "a reply");
         wire.Send(block.AsSpan(block.Length - 1));
         wire.ExpectError(code);
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
-        Assert.That(wire.Get("there.png"), Is.EqualTo(Notation.Bytes(9)));
+        ListHas(wire, 1);
+        Same(Notation.Bytes(9), wire.Get("there.png"), "what GET of there.png brought");
     }
 
     [Test, Clause("AHEAD-1", "AHEAD-2", "CONN-3")]
@@ -108,7 +108,7 @@ public sealed class Aheads : ServerFixture
             ExpectOutcome(wire, code);
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        ListHas(wire, 1);
     }
 
     [Test, Clause("AHEAD-1", "DIGEST-2")]
@@ -123,8 +123,8 @@ public sealed class Aheads : ServerFixture
             wire.Expect("OK\n");
         }
 
-        Assert.That(wire.Get("a.png"), Is.EqualTo(Cat));
-        Assert.That(wire.Get("b.png"), Is.EqualTo(Cat));
+        Same(Cat, wire.Get("a.png"), "what GET of a.png brought");
+        Same(Cat, wire.Get("b.png"), "what GET of b.png brought");
     }
 
     [Test, Clause("AHEAD-1", "REQ-1")]
@@ -138,7 +138,7 @@ public sealed class Aheads : ServerFixture
             wire.ExpectError("unsupported");
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        ListHas(wire, 1);
     }
 
     [Test, Clause("AHEAD-1", "CONN-2")]
@@ -164,13 +164,13 @@ public sealed class Aheads : ServerFixture
             ExpectOutcome(wire, one.Code);
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(33));
+        ListHas(wire, 33);
         for (int i = 0; i < 64; i += 2)
         {
-            Assert.That(wire.Get($"{i}.png"), Is.EqualTo(Content(i)));
+            Same(Content(i), wire.Get($"{i}.png"), $"what GET of {i}.png brought");
         }
 
-        Assert.That(wire.Get("there.png"), Is.EqualTo(Notation.Bytes(9)));
+        Same(Notation.Bytes(9), wire.Get("there.png"), "what GET of there.png brought");
     }
 
     [Test, Clause("AHEAD-1", "CONN-2")]
@@ -183,12 +183,12 @@ public sealed class Aheads : ServerFixture
             .. Block(Cat, Digest.None), .. "PUT|cat.png\nLIST\n"u8]);
         ExpectOutcome(wire, "");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock(), Is.EqualTo(Cat));
+        Same(Cat, wire.ReceiveBlock(), "the block");
         ExpectOutcome(wire, "bad-type");
         wire.Expect("OK\nOK\n");
         wire.ExpectError("exists");                     // without the option it is refused at once, as ever
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(2));
+        Counts(2, wire.ReceiveBlock().Count(octet => octet == '\n'), "lines in the block");
     }
 
     [Test, Clause("AHEAD-1", "PUT-6")]
@@ -208,7 +208,7 @@ public sealed class Aheads : ServerFixture
         wire.Send([.. Request("cat.png", Digest.Right), .. Notation.U64(1UL << 63)]);
         wire.Expect("OK\n");
         wire.ExpectError("too-large", closes: true);
-        Assert.That(Server.Shows("cat.png"), Is.False);
+        Server.MustLack("cat.png");
     }
 
     [Test, Clause("AHEAD-1", "P2")]
@@ -223,7 +223,7 @@ public sealed class Aheads : ServerFixture
         fast.Put("cat.png", Notation.Bytes(12));
         slow.Send(block.AsSpan(200));
         slow.ExpectError("exists");
-        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+        Same(Notation.Bytes(12), slow.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("AHEAD-2", "P4")]
@@ -236,7 +236,7 @@ public sealed class Aheads : ServerFixture
         fast.Put("cat.png", Notation.Bytes(12));
         slow.Send(Block(Cat, Digest.Wrong));
         slow.ExpectError("corrupt");
-        Assert.That(slow.Get("cat.png"), Is.EqualTo(Notation.Bytes(12)));
+        Same(Notation.Bytes(12), slow.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("AHEAD-2")]
@@ -254,7 +254,7 @@ public sealed class Aheads : ServerFixture
         File.Delete(Server.PathOf("cat.png"));          // by somebody else, between request and block
         wire.Send(Block(Cat, Digest.None));
         wire.ExpectError("exists");
-        Assert.That(wire.List(), Is.Empty);
+        ListIs(wire);
     }
 
     [Test, Clause("AHEAD-1", "PUT-5", "CLOSE-1")]
@@ -277,7 +277,7 @@ public sealed class Aheads : ServerFixture
             .. Request("cat.png", Digest.None), .. Block(Notation.Bytes(12), Digest.None)]);
         ExpectOutcome(wire, "");
         ExpectOutcome(wire, "exists");
-        Assert.That(wire.Get("cat.png"), Is.EqualTo(Cat));
+        Same(Cat, wire.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("AHEAD-1", "P1")]
@@ -287,11 +287,11 @@ public sealed class Aheads : ServerFixture
         ProtocolConnection other = Connect();
         slow.Send([.. Request("cat.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
         slow.Expect("OK\n");
-        Assert.That(other.List(), Is.Empty);
-        Assert.That(Server.Shows("cat.png"), Is.False);
+        ListIs(other);
+        Server.MustLack("cat.png");
         slow.Send(Cat.AsSpan(^1..));
         slow.Expect("OK\n");
-        Assert.That(other.Get("cat.png"), Is.EqualTo(Cat));
+        Same(Cat, other.Get("cat.png"), "what GET of cat.png brought");
     }
 
     [Test, Clause("AHEAD-1", "CLOSE-5", "P1")]
@@ -332,7 +332,7 @@ public sealed class Aheads : ServerFixture
         }
 
         var other = Connect();
-        Assert.That(other.List(), Has.Length.EqualTo(10));
+        ListHas(other, 10);
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder).Length == 10, "what was cut is left behind");
     }
 
@@ -350,7 +350,7 @@ public sealed class Aheads : ServerFixture
         }
 
         wire.List();
-        Assert.That(HostileFolder.Look(Server.Folder, outside), Is.EqualTo(before));
+        Same(before, HostileFolder.Look(Server.Folder, outside), "what was in the folders before");
     }
 
     private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereReadOnly =
@@ -377,7 +377,7 @@ public sealed class Aheads : ServerFixture
             ExpectOutcome(wire, code);
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        ListHas(wire, 1);
     }
 
     [Test, Clause("AHEAD-1", "PUT-5")]

@@ -19,7 +19,7 @@ public sealed class Requests : ServerFixture
         var wire = Connect();
         wire.Send(request + "\n");
         wire.ExpectError("unsupported");
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
+        ListHas(wire, 1);
     }
 
     [Test, Clause("REQ-2", "CLOSE-1")]
@@ -73,7 +73,8 @@ public sealed class Requests : ServerFixture
         var wire = Connect();
         wire.Send(request + "\n");
         string line = wire.ReceiveLine();
-        Assert.That(line, Does.StartWith("ER|"));
-        Assert.That(line.Any(c => char.IsControl(c) || c == '\u202e') || line.Contains("gotcha"), Is.False, line);
+        Demand(line.StartsWith("ER|"), "ER|code|text", line);
+        Demand(!(line.Any(c => char.IsControl(c) || c == '\u202e') || line.Contains("gotcha")),
+            "a text without what the client sent", line);
     }
 }

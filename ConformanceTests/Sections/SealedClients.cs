@@ -28,7 +28,7 @@ public sealed class SealedClients : ClientFixture
         var wire = Answer();
         wire.Tls.AsServer(_ours);
         using var shown = X509CertificateLoader.LoadCertificate(wire.Tls.PeersCertificate);
-        Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(_ours.PublicKey), "the client's key");
+        Same(_ours.PublicKey, shown.PublicKey.ExportSubjectPublicKeyInfo(), "the public key that it shows");
         return wire;
     }
 
@@ -57,7 +57,7 @@ public sealed class SealedClients : ClientFixture
     {
         wire.ExpectEnd();
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
@@ -69,7 +69,7 @@ public sealed class SealedClients : ClientFixture
         byte[] lines = "cat.png|9|2026-01-31T23:59:59Z\n"u8.ToArray();
         wire.Send([.. "OK\n"u8, .. Block(lines, digest: false)]);
         ExpectLeaving(wire, client);
-        Assert.That(client.Output, Does.Contain("cat.png"));
+        Demand(client.Output.Contains("cat.png"), "cat.png in what the client prints", client.Output);
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
@@ -80,7 +80,7 @@ public sealed class SealedClients : ClientFixture
         bool digest = TakesWithoutOptions(wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(size), digest)]);
         ExpectLeaving(wire, client);
-        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(Notation.Bytes(size)));
+        Same(Notation.Bytes(size), File.ReadAllBytes(PathOf("cat.png")), "cat.png as it was stored");
     }
 
     [Test, Clause("SEAL-2", "SEAL-6", "CONN-3")]
@@ -95,7 +95,7 @@ public sealed class SealedClients : ClientFixture
         }
 
         ExpectLeaving(wire, client);
-        Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(Notation.Bytes(40)));
+        Same(Notation.Bytes(40), File.ReadAllBytes(PathOf("cat.png")), "cat.png as it was stored");
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
@@ -152,7 +152,7 @@ public sealed class SealedClients : ClientFixture
             ExpectNothingFrom(new Tls(again, Side.Server));
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
+        client.MustFail();
     }
 
     [TestCaseSource(nameof(Strangers)), Clause("SEAL-2")]
@@ -184,18 +184,18 @@ public sealed class SealedClients : ClientFixture
 
         wire.Send("ER|bad-request|what is this?\n");
         wire.HalfClose();
-        Assert.That(Encoding.Latin1.GetString(wire.ReceiveRest()), Does.Not.Contain("GET|"));
+        Demand(!Encoding.Latin1.GetString(wire.ReceiveRest()).Contains("GET|"), "no request in plain text", "one");
         wire.Dispose();
         Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
         while (Listener.Poll(0, SelectMode.SelectRead))                 // no retreat: what it says now is TLS as well
         {
             using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)))
             {
-                Assert.That(again.Receive(1), Is.EqualTo(new byte[] { 0x16 }), "what it says once more");
+                Same([0x16], again.Receive(1), "the first byte of another connection");
             }
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero, client.Said());
+        client.MustFail();
     }
 
     // ---- cut and changed on the way ----
@@ -216,7 +216,7 @@ public sealed class SealedClients : ClientFixture
             wire.Dispose();
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("SEAL-3")]
@@ -246,7 +246,7 @@ public sealed class SealedClients : ClientFixture
         Demand(heard == "", "nothing, on a connection that speaks TLS 1.2", heard);
         socket.Dispose();
         Listener.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
@@ -257,8 +257,8 @@ public sealed class SealedClients : ClientFixture
         TakesWithoutOptions(wire, "GET|cat.png");
         wire.Send(((byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(100), false)]).AsSpan(0, bytes));
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
@@ -270,8 +270,8 @@ public sealed class SealedClients : ClientFixture
         byte[] record = wire.Tls.Record(Tls.Data, [.. "OK\n"u8, .. Block(Notation.Bytes(100), digest && hasDigest)]);
         wire.Tls.Write(record.AsSpan(..^1));
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("SEAL-11", "CLI-8")]
@@ -289,7 +289,7 @@ public sealed class SealedClients : ClientFixture
         }
 
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("SEAL-11", "CLI-4")]
@@ -303,8 +303,8 @@ public sealed class SealedClients : ClientFixture
         wire.Tls.Write([.. record, .. wire.Tls.Record(Tls.Data, "OK\n"u8)]);
         wire.Tls.SendCloseNotify();
         wire.Socket.Shutdown(SocketShutdown.Send);
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(PathOf("cat.png")), Is.False);
+        client.MustFail();
+        FolderMustLack("cat.png");
     }
 
     [Test, Clause("SEAL-8", "CLI-5")]
@@ -324,7 +324,7 @@ public sealed class SealedClients : ClientFixture
             "it neither connects nor ends");
         bool connects = Listener.Poll(0, SelectMode.SelectRead);
         Demand(!connects, $"no connection: the key file has the mode {mode}", "one");
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
+        client.MustFail();
     }
 
     [Test, Clause("SEAL-1")]
@@ -341,7 +341,7 @@ public sealed class SealedClients : ClientFixture
             }
         }
 
-        Assert.That(client.WaitForExit(), Is.Not.Zero);
-        Assert.That(File.Exists(path), Is.False);
+        client.MustFail();
+        Demand(!File.Exists(path), "no key file, since a client makes none", "one");
     }
 }

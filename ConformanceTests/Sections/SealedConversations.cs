@@ -45,8 +45,8 @@ public sealed class SealedConversations : SealedFixture
         {
             var picture = Notation.Bytes(size);
             wire.Put($"{size}.png", picture);
-            Assert.That(File.ReadAllBytes(Server.PathOf($"{size}.png")).AsSpan().SequenceEqual(picture), "stored");
-            Assert.That(wire.Get($"{size}.png").AsSpan().SequenceEqual(picture), "what came back");
+            Same(picture, File.ReadAllBytes(Server.PathOf($"{size}.png")), $"{size}.png as it was stored");
+            Same(picture, wire.Get($"{size}.png"), $"what GET of {size}.png brought");
         }
     }
 
@@ -63,10 +63,10 @@ public sealed class SealedConversations : SealedFixture
         for (int i = 0; i < 1000; i++)
         {
             wire.Expect("OK\n");
-            Assert.That(wire.ReceiveBlock(), Has.Length.EqualTo(10 * 31 + 10 * 32));
+            Counts(10 * 31 + 10 * 32, wire.ReceiveBlock().Length, "bytes in the block");
         }
 
-        Assert.That(sending.Wait(RunSettings.Patience));
+        Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
     }
 
     [Test, Clause("SEAL-7", "P6")]
@@ -98,10 +98,10 @@ public sealed class SealedConversations : SealedFixture
         var probe = Enter();
         for (int i = 0; i < 20; i++)
         {
-            Assert.That(probe.List(), Has.Length.EqualTo(1));
+            ListHas(probe, 1);
         }
 
-        Assert.That(stalled[0].ReceiveBlock(), Has.Length.EqualTo(32 << 20));
+        Counts(32 << 20, stalled[0].ReceiveBlock().Length, "bytes in the block");
         uploader.Tls.Write(record.AsSpan(^1..));
         uploader.Expect("OK\n");
     }
@@ -140,10 +140,10 @@ public sealed class SealedConversations : SealedFixture
         }
         while (!sending.IsCompleted);
         double share = Math.Max(all.Elapsed.TotalMilliseconds / 2, RunSettings.Milliseconds(2500));
-        Assert.That(worst, Is.LessThan(share), "milliseconds that another client waited, of those that it all took");
+        Demand(worst < share, $"less than {share} ms that another client waits at a time", $"{worst} ms");
         if (before > 0)
         {
-            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets");
+            UsesLittleMemory(Memory() - before, 40 << 20, "what these connections need");
         }
     }
 
@@ -155,7 +155,7 @@ public sealed class SealedConversations : SealedFixture
         for (int i = 0; i < 5; i++)
         {
             wire.Tls.Write(wire.Tls.KeyUpdateRecord(asks));
-            Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
+            Counts(100_000, wire.Get("cat.png").Length, "bytes in what GET of cat.png brought");
         }
     }
 
@@ -170,7 +170,7 @@ public sealed class SealedConversations : SealedFixture
         wire.Send("GET|big.png\nLIST\n");
         wire.Tls.SendCloseNotify();                     // and no FIN: that is TCP's, and may come later or not at all
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(big));
+        Same(big, wire.ReceiveBlock(), "the block");
         wire.Expect("OK\n");
         wire.ReceiveBlock();
         wire.ExpectEnd();
@@ -193,7 +193,7 @@ public sealed class SealedConversations : SealedFixture
             cut.ExpectEnd();
         }
 
-        Assert.That(Enter().List(), Is.Empty);
+        ListIs(Enter());
     }
 
     [Test, Clause("SEAL-7", "CLOSE-1")]
@@ -221,7 +221,7 @@ public sealed class SealedConversations : SealedFixture
         }
 
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        Same(picture, wire.ReceiveBlock(), "the block");
         wire.ExpectError("bad-request", closes: true);
     }
 
@@ -238,7 +238,7 @@ public sealed class SealedConversations : SealedFixture
         StillServes();
         wire.Tls.Write(new byte[1]);                    // a reset would show here
         wire.Socket.Shutdown(SocketShutdown.Send);
-        Assert.That(wire.Socket.Receive(new byte[1]), Is.Zero);         // and no reset
+        Counts(0, wire.Socket.Receive(new byte[1]), "bytes before the FIN");         // and no reset
     }
 
     [Test, Clause("SEAL-7", "PUT-5", "CLOSE-1")]
@@ -263,7 +263,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     private void AssertNothingIsStored(string when) =>
-        Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty, when);
+        Same([], Directory.GetFileSystemEntries(Server.Folder), $"what is in the server's folder {when}");
 
     [Test, Clause("SEAL-11", "P1")]
     public void Server_stores_nothing_if_the_record_is_cut_at_any_byte([Values] bool resets)

@@ -25,7 +25,7 @@ public sealed class SealedDeadlines : SealedFixture
         }
 
         double slack = RunSettings.Milliseconds(10_000) / 1000.0;
-        Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(8.5, 12 + slack), "an octet every 200 ms");
+        EndsInTime(clock.Elapsed.TotalSeconds, 8.5, 12 + slack, "a handshake that is sent slowly");
         ExpectNothing(dribbled);
         foreach (var (wire, step) in steps.Select((wire, step) => (wire, step)))
         {
@@ -35,7 +35,7 @@ public sealed class SealedDeadlines : SealedFixture
             }
 
             ExpectNothing(wire);
-            Assert.That(clock.Elapsed.TotalSeconds, Is.LessThan(14 + slack), $"step {step}");
+            EndsInTime(clock.Elapsed.TotalSeconds, 0, 14 + slack, $"a handshake that stops at step {step}");
         }
 
         StillServes();
@@ -69,22 +69,24 @@ public sealed class SealedDeadlines : SealedFixture
             ExpectNothing(wire);
         }
 
-        Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Milliseconds(3_000)), "handshakes went on");
+        Demand(clock.ElapsedMilliseconds < RunSettings.Milliseconds(3_000),
+            "handshakes that end at once when the server is stopped",
+            $"one that ended after {clock.Elapsed.TotalSeconds:0.0} s");
         idle.ExpectError("stopping", closes: true);
         half.ExpectError("stopping", closes: true);
         upload.Send(Notation.Bytes(30).AsSpan(10));
         upload.Expect("OK\n");
         upload.ExpectError("stopping", closes: true);
-        Assert.That(download.ReceiveBlock().AsSpan().SequenceEqual(picture));
+        Same(picture, download.ReceiveBlock(), "the block");
         download.ExpectError("stopping", closes: true);
         foreach (var wire in (SealedConnection[])[idle, half, upload, download, .. shaking])
         {
             wire.Dispose();
         }
 
-        Assert.That(server.Program.WaitForExit(RunSettings.Milliseconds(15_000)), Is.Zero);
+        server.Program.MustSucceed(RunSettings.Milliseconds(15_000));
         var left = Directory.GetFileSystemEntries(server.Folder).Select(Path.GetFileName);
-        Assert.That(left, Is.EquivalentTo(new[] { "cat.png", "dog.png" }));
+        Same(["cat.png", "dog.png"], left.Order(StringComparer.Ordinal)!, "what is in the server's folder");
     }
 
     [Test, Clause("SEAL-7", "CLOSE-4", "P12")]
@@ -96,7 +98,7 @@ public sealed class SealedDeadlines : SealedFixture
         server.Program.Signal(signal);
         wire.ExpectError("stopping", closes: true);
         wire.Dispose();
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustSucceed();
     }
 
     [Test, Clause("SEAL-7", "LIMIT-2")]
@@ -147,11 +149,11 @@ public sealed class SealedDeadlines : SealedFixture
         }
 
         double slack = RunSettings.Milliseconds(10_000) / 1000.0;
-        Assert.That(ended[0], Is.InRange(9, 12 + slack), "the line");
-        Assert.That(ended[1], Is.InRange(18, 42 + slack), "the block");
+        EndsInTime(ended[0], 9, 12 + slack, "a line that is sent slowly");
+        EndsInTime(ended[1], 18, 42 + slack, "a block that is sent slowly");
         line.ExpectError("timeout", closes: true);
         block.ExpectError("timeout", closes: true);
-        Assert.That(Server.Shows("cat.png"), Is.False);
+        Server.MustLack("cat.png");
     }
 
     // TLS brings octets of its own, tickets, when a handshake is over.

@@ -53,7 +53,7 @@ public sealed class SealedHandshake : SealedFixture
             ExpectNothing(wire);
         }
 
-        Assert.That(Server.Shows("dog.png"), Is.False);
+        Server.MustLack("dog.png");
         StillServes();
     }
 
@@ -61,7 +61,7 @@ public sealed class SealedHandshake : SealedFixture
     public void Server_presents_its_certificate_and_proves_that_it_has_the_key()
     {
         using var shown = X509CertificateLoader.LoadCertificate(Enter().Tls.PeersCertificate);
-        Assert.That(shown.PublicKey.ExportSubjectPublicKeyInfo(), Is.EqualTo(Ours.PublicKey));
+        Same(Ours.PublicKey, shown.PublicKey.ExportSubjectPublicKeyInfo(), "the public key that it shows");
     }
 
     [Test, Clause("SEAL-3")]
@@ -112,8 +112,9 @@ public sealed class SealedHandshake : SealedFixture
             var again = Dial();
             again.Tls.Write(recorded);
             byte[] answer = Raw(again);
-            Assert.That(answer, Is.Empty.Or.Matches<byte[]>(octets => octets is [Tls.Handshake or Tls.Alert, ..]));
-            Assert.That(Directory.GetFileSystemEntries(Server.Folder), Is.Empty);
+            Demand(answer is [] or [Tls.Handshake or Tls.Alert, ..], "a record of TLS, or nothing",
+                Notation.Show(answer));
+            Same([], Directory.GetFileSystemEntries(Server.Folder), "what is in the server's folder");
         }
 
         StillServes();
@@ -162,8 +163,8 @@ public sealed class SealedHandshake : SealedFixture
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Dial();
         wire.Tls.Write(Encoding.Latin1.GetBytes(said));
-        Assert.That(Convert.ToHexString(Raw(wire)), Is.EqualTo("1503030002020A"));
-        Assert.That(Server.Shows("dog.png"), Is.False);
+        Same(Convert.FromHexString("1503030002020A"), Raw(wire), "the alert");
+        Server.MustLack("dog.png");
         StillServes();
     }
 
@@ -174,7 +175,7 @@ public sealed class SealedHandshake : SealedFixture
         {
             var wire = Dial();
             wire.Tls.Write([.. "PUT|dog.png\n"u8, .. Notation.U64(100_000), .. Notation.Bytes(100_000)]);
-            Assert.That(Convert.ToHexString(Raw(wire)), Is.EqualTo("1503030002020A"));
+            Same(Convert.FromHexString("1503030002020A"), Raw(wire), "the alert");
         }
 
         StillServes();
@@ -193,8 +194,9 @@ public sealed class SealedHandshake : SealedFixture
 
         var wire = Enter();
         wire.Put("cat.png", Notation.Bytes(100_000));
-        Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
-        Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Milliseconds(8_000)), "they were waited for");
+        Counts(100_000, wire.Get("cat.png").Length, "bytes in what GET of cat.png brought");
+        Demand(clock.ElapsedMilliseconds < RunSettings.Milliseconds(8_000),
+            "answers that do not wait for half-made handshakes", $"answers after {clock.Elapsed.TotalSeconds:0.0} s");
         foreach (var one in half)
         {
             one.Dispose();
@@ -281,7 +283,7 @@ public sealed class SealedHandshake : SealedFixture
         wire.Tls.SendProofWithData(Ours, upload);
         wire.Expect("OK\nOK\nOK\n");
         wire.ReceiveBlock();
-        Assert.That(Server.Stored("cat.png").AsSpan().SequenceEqual(picture), "what was stored differs");
+        Same(picture, Server.Stored("cat.png"), "cat.png as it was stored");
     }
 
     // ---- what a handshake counts as ----
@@ -362,11 +364,11 @@ public sealed class SealedHandshake : SealedFixture
 
         if (RunSettings.IsReference)
         {
-            Assert.That(Memory(), Is.LessThan(100 << 20), "resident octets");
+            UsesLittleMemory(Memory(), 100 << 20, "a server with these connections");
         }
         else
         {
-            Assert.That(Memory() - before, Is.LessThan(40 << 20), "resident octets more");
+            UsesLittleMemory(Memory() - before, 40 << 20, "what these connections need");
         }
     }
 }

@@ -90,7 +90,7 @@ public sealed class Statuses : ServerFixture
         var wire = Connect(server);
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
-        Assert.That(wire.ReceiveBlock().Count(octet => octet == '\n'), Is.EqualTo(Limits.HistoryLines));
+        Counts(Limits.HistoryLines, wire.ReceiveBlock().Count(octet => octet == '\n'), "lines in the block");
     }
 
     private string[][] Ask(ProtocolConnection wire)

@@ -101,10 +101,11 @@ public sealed class Types : ServerFixture
             Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(_pictures.Length));
+        ListHas(wire, _pictures.Length);
         foreach (string octets in _pictures)
         {
-            Assert.That(wire.Get($"{octets}.{ending}"), Is.EqualTo(Convert.FromHexString(octets)));
+            Same(Convert.FromHexString(octets), wire.Get($"{octets}.{ending}"),
+                $"what GET of {octets}.{ending} brought");
         }
     }
 
@@ -118,7 +119,7 @@ public sealed class Types : ServerFixture
             Put(wire, $"a.{ending}", octets, right: false);
         }
 
-        Assert.That(wire.List(), Is.Empty);
+        ListIs(wire);
     }
 
     [Test, Clause("TYPE-1")]
@@ -126,8 +127,8 @@ public sealed class Types : ServerFixture
     {
         Server.Has("a.png", "no picture"u8.ToArray());
         var wire = Connect();
-        Assert.That(wire.List(), Has.Length.EqualTo(1));
-        Assert.That(wire.Get("a.png"), Is.EqualTo("no picture"u8.ToArray()));
+        ListHas(wire, 1);
+        Same("no picture"u8.ToArray(), wire.Get("a.png"), "what GET of a.png brought");
     }
 
     private static readonly string[] _endings = [.. ProtocolTables.PictureTypes, "GIF", "WebP", "Jxl"];
@@ -149,7 +150,7 @@ public sealed class Types : ServerFixture
             }
         }
 
-        Assert.That(wire.List(), Has.Length.EqualTo(_endings.Length * _pictures.Length));
+        ListHas(wire, _endings.Length * _pictures.Length);
     }
 
     [Test, Clause("TYPE-3")]

@@ -3,7 +3,7 @@ using ConformanceTests.Harness.Grading;
 
 namespace ConformanceTests.SelfTests;
 
-/// <summary>Each layer of the suite knows only those below it. The framework that runs the tests is at the top.</summary>
+/// <summary>Each layer of the suite knows only those below it; the one at the top knows NUnit.</summary>
 [Reference]
 public sealed class LayerTests
 {

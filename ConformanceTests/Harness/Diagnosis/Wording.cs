@@ -48,7 +48,7 @@ public static partial class Wording
     public static Failure OtherBytes(string name, byte[] wanted, byte[] there)
     {
         int same = wanted.AsSpan().CommonPrefixLength(there);
-        return new($"{name} with {wanted.Length:N0} bytes: {Notation.Show(wanted, 30)}",
+        return new($"{name}: {wanted.Length:N0} bytes: {Notation.Show(wanted, 30)}",
             $"{there.Length:N0} bytes: {Notation.Show(there, 30)}")
         {
             Notes = [same == Math.Min(wanted.Length, there.Length)

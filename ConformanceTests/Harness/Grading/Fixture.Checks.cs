@@ -14,7 +14,7 @@ public abstract partial class Fixture
     {
         if (!holds)
         {
-            throw new FailedCheck(new Failure(expected, received));
+            throw new FailedCheck(new Failure(expected, received == "" ? "nothing" : received));
         }
     }
 
@@ -99,7 +99,11 @@ public abstract partial class Fixture
     }
 
     /// <summary>The end of a connection after so many seconds.</summary>
-    protected static void EndsInTime(double seconds, double least, double most)
+    /// <param name="seconds">When it ended.</param>
+    /// <param name="least">Not before.</param>
+    /// <param name="most">Not after.</param>
+    /// <param name="what">What the client did, where the clauses of the test do not say it.</param>
+    protected static void EndsInTime(double seconds, double least, double most, string? what = null)
     {
         if (seconds >= least && seconds <= most)
         {
@@ -109,10 +113,10 @@ public abstract partial class Fixture
         string[] about = Scope?.Clauses ?? [];
         bool isLine = about.Contains("LIMIT-1");
         bool isBlock = about.Contains("LIMIT-3") || about.Contains("LIMIT-4");
-        string what = isLine ? "the line is sent slowly" : isBlock ? "the block is sent slowly" : "the client is idle";
+        what ??= isLine ? "a line that is sent slowly" : isBlock ? "a block that is sent slowly" : "an idle client";
         bool isLate = seconds > most;
         throw new FailedCheck(new Failure(
-            $"{what}: the server ends it between {least:0.#} and {most:0.#} s after its start",
+            $"{what}: the end of the connection between {least:0.#} and {most:0.#} s after its start",
             isLate ? $"it still went on after {seconds:0.#} s" : $"an answer, or the end, after {seconds:0.#} s")
         {
             HintName = "deadline",
