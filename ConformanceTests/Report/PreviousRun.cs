@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace ConformanceTests.Report;
 
 /// <summary>What the run before this one said about the same implementation.</summary>
@@ -12,61 +10,31 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
     /// <param name="files">Its files: whether they are older than the report is told.</param>
     public static PreviousRun Read(string implementation, IEnumerable<string> files)
     {
-        string path = Path.Combine(ReportSettings.Folder, "report.json");
-        if (!File.Exists(path))
+        if (ReportFile.Read() is not { } report || report.Implementation != implementation)
         {
             return new([], [], false);
         }
 
-        try
-        {
-            using var json = JsonDocument.Parse(File.ReadAllText(path));
-            if (json.RootElement.GetProperty("Implementation").GetString() != implementation)
-            {
-                return new([], [], false);
-            }
+        HashSet<string> Those(string outcome) => report.Verdicts
+            .Where(verdict => verdict.Outcome == outcome && !verdict.Message.StartsWith(NotReached))
+            .Select(verdict => verdict.Test).ToHashSet();
 
-            HashSet<string> Those(string outcome) => json.RootElement.GetProperty("Verdicts").EnumerateArray()
-                .Where(verdict => verdict.GetProperty("Outcome").GetString() == outcome
-                    && !verdict.GetProperty("Message").GetString()!.StartsWith(NotReached))
-                .Select(verdict => verdict.GetProperty("Test").GetString()!).ToHashSet();
-
-            var (failed, passed) = (Those("failed"), Those("passed"));
-            var then = File.GetLastWriteTimeUtc(path);
-            return new(failed, passed, files.All(file => File.GetLastWriteTimeUtc(file) < then));
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
-        {
-            return new([], [], false);                      // another version's report, or half of one
-        }
+        var then = File.GetLastWriteTimeUtc(ReportFile.Path);
+        return new(Those("failed"), Those("passed"), files.All(file => File.GetLastWriteTimeUtc(file) < then));
     }
 
     // Where only what failed is asked again, the verdicts of the run before, of equal names the worst.
-    private static readonly Lazy<Dictionary<string, (string Outcome, string Message)>> _before = new(() =>
-    {
-        string path = Path.Combine(ReportSettings.Folder, "report.json");
-        if (!ReportSettings.RepeatFailedOnly || !File.Exists(path))
-        {
-            return [];
-        }
-
-        using var json = JsonDocument.Parse(File.ReadAllText(path));
-        string Said(JsonElement verdict, string what) => verdict.GetProperty(what).GetString()!;
-
-        return json.RootElement.GetProperty("Verdicts").EnumerateArray()
-            .Select(verdict =>
-                (Test: $"{Said(verdict, "Fixture")}.{Said(verdict, "Test")}",
-                    What: (Said(verdict, "Outcome"), Said(verdict, "Message"))))
-            .OrderByDescending(verdict => IsWrong(verdict.What))
-            .DistinctBy(verdict => verdict.Test).ToDictionary(verdict => verdict.Test, verdict => verdict.What);
-    });
-
-    private static bool IsWrong((string Outcome, string Message) verdict) => verdict.Outcome is "failed" or "advice";
+    private static readonly Lazy<Dictionary<string, Verdict>> _before = new(() =>
+        !ReportSettings.RepeatFailedOnly ? []
+        : (ReportFile.Read()?.Verdicts ?? [])
+            .OrderByDescending(verdict => verdict.IsWrong)
+            .DistinctBy(verdict => $"{verdict.Fixture}.{verdict.Test}")
+            .ToDictionary(verdict => $"{verdict.Fixture}.{verdict.Test}"));
 
     // A verdict that is kept: it was no failure, or there is no time left.
-    public static (string Outcome, string Message)? VerdictToKeep(Type fixture, string test, bool timeIsUp) =>
-        _before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict)
-        && (!IsWrong(verdict) || timeIsUp) ? verdict : null;
+    public static Verdict? VerdictToKeep(Type fixture, string test, bool timeIsUp) =>
+        _before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict) && (!verdict.IsWrong || timeIsUp)
+            ? verdict : null;
 
     // What worked before, and does no more.
     public string[] Regressions(IEnumerable<Verdict> verdicts) => [.. verdicts

@@ -12,7 +12,7 @@ public static class ReportHtml
 {
     private static string E(string text) => WebUtility.HtmlEncode(text);
 
-    // lead and tail are what report.txt says before and behind its failures.
+    // lead and tail are what report.txt says before and after its failures.
     public static string Render(string under, Verdict[] verdicts, string lead, string tail)
     {
         var page = new StringBuilder();
@@ -32,7 +32,7 @@ public static class ReportHtml
         string next = groups.Length > 0 ? Anchor(groups[0].First) : "";
         if (next != "")
         {
-            page.Append($"<p><a class=next href='#{next}'>Mend this next</a></p>\n");
+            page.Append($"<p><a class=next href='#{next}'>Fix this next</a></p>\n");
         }
 
         foreach (var stage in stages)

@@ -68,7 +68,7 @@ public static partial class RunReport
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
         : first.Outcome == "advice" ? $"\nWhat is left is advice: it should be so, and need not.\n{WhatNext(verdicts)}"
         : ReportSettings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
-        : $"\nMend this next; to read: {ToRead(first)} of Protocol.md. The whole stage:\n"
+        : $"\nFix this next. To read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
 
     private static string ToRead(Verdict first) =>
@@ -76,7 +76,7 @@ public static partial class RunReport
 
     private const int InFull = 3;
 
-    // What is green leads on: to the next stage, or to an extension.
+    // After a green stage: the next one, or an optional feature.
     private static string WhatNext(IReadOnlyCollection<Verdict> verdicts)
     {
         var judged = verdicts.Where(verdict => verdict.Counts).ToArray();

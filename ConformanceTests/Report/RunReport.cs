@@ -1,4 +1,3 @@
-using System.Text.Json;
 using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Report;
@@ -126,13 +125,7 @@ public static partial class RunReport
         File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.txt"), text + tail);
         string page = ReportHtml.Render(Implementation, settled, Totals(settled) + Advice(settled), tail);
         File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.html"), page);
-        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.json"), Json(settled));
-    }
-
-    private static string Json(IEnumerable<Verdict> settled)
-    {
-        var all = new { Implementation, ReportSettings.Seed, ReportSettings.Strict, Verdicts = settled };
-        return JsonSerializer.Serialize(all, new JsonSerializerOptions { WriteIndented = true });
+        new ReportFile(Implementation, ReportSettings.Seed, ReportSettings.Strict, settled).Write();
     }
 
     public static void CannotStart(string why)

@@ -280,7 +280,7 @@ public sealed class HintTests
         ("requests taken for one", TwoInOnePiece, Delivery.Whole, [Text("ER|unsupported|LIST LIST\n")]),
         ("one receive per request", BothOfTwo, Delivery.Whole, [_ok, Notation.U64(0)]),
         ("waits for a block that is too long", Upload(Notation.U64(ulong.MaxValue), TooLarge), Delivery.Whole, [_ok]),
-        ("waits behind a whole block", Upload(_small, Stored), Delivery.Whole, [_ok]),
+        ("waits after a whole block", Upload(_small, Stored), Delivery.Whole, [_ok]),
         ("ended inside a block", Upload(_small[..12], Leaves), Delivery.Whole, [_ok, Text("ER|bad-request|x\n")]),
         ("ended inside a block, stays open", Upload(_small[..12], Leaves), Delivery.Whole, [_ok]),
         ("waits after pieces", Together, Delivery.Whole, []),

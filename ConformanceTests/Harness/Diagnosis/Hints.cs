@@ -49,7 +49,7 @@ public static class Hints
             "the pieces that were sent end inside a message, or hold more than one. Does the server take one receive "
             + "for one message? Collect bytes until the LF, or until the counted bytes are there, and keep the rest. "
             + "If it does that already, the reply says why it refused a valid request."),
-        new("waits behind a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
+        new("waits after a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
             "the complete block has been sent, and the server waits for more. The length is eight bytes, most "
             + "significant first, and does not count itself"
             + (e.Asked.LastRequest.Contains("|digest=") ? " or the digest." : ".")

@@ -115,7 +115,7 @@ public static partial class Wording
         return said.StartsWith("OK\n") || Regex.IsMatch(said, @"^ER\|[a-z-]+\|.*\n") ? null : first.Show(60);
     }
 
-    // How a program came to its end, if nobody meant it to; the same words as its runtime uses.
+    // Returns how a program crashed, in the words of its runtime, or null if it did not.
     public static string? Crash(string said, int exit)
     {
         if (exit is > 128 and < 160)

@@ -71,7 +71,7 @@ public abstract class ClientFixture : Fixture
         Demand(done is [], $"no cat.png at any moment, {why}", $"it was {string.Join(", then ", done.Take(6))}");
     }
 
-    // A block, with the digest behind it if that is part of the answer.
-    protected static byte[] Block(byte[] octets, bool digest = false) =>
-        [.. Notation.U64((ulong)octets.Length), .. octets, .. digest ? SHA256.HashData(octets) : []];
+    // A block, with the digest after it if that is part of the answer.
+    protected static byte[] Block(byte[] bytes, bool digest = false) =>
+        [.. Notation.U64((ulong)bytes.Length), .. bytes, .. digest ? SHA256.HashData(bytes) : []];
 }

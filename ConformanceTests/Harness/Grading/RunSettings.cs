@@ -39,7 +39,7 @@ internal static class RunSettings
 
     public static bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
 
-    // One failure is enough, and what comes behind it is not asked: for mutants.
+    // One failure is enough, and what comes after it is not run: for mutants.
     public static readonly bool OneIsEnough = Variable("ONE_IS_ENOUGH") == "1";
 
     // One stage alone, or all of them up to one; 0 means all.

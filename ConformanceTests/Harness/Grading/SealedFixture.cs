@@ -53,14 +53,14 @@ public abstract class SealedFixture : ServerFixture
         good.List();
     }
 
-    // Resident octets of the server's process; 0 where the system does not tell.
+    // Resident bytes of the server's process; 0 where the system does not tell.
     protected long Memory()
     {
         string statm = $"/proc/{Server.Program.Id}/statm";
         return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
     }
 
-    // Handshakes, alerts, then the end: and not one octet of the conversation.
+    // Handshakes, alerts, then the end: and not one byte of the conversation.
     protected static void ExpectNothing(SealedConnection wire)
     {
         while (true)
@@ -76,22 +76,22 @@ public abstract class SealedFixture : ServerFixture
                 throw new Violation($"expected  the end of the connection\nreceived  {error}, which eats alerts");
             }
 
-            if (record is not var (type, octets))
+            if (record is not var (type, bytes))
             {
                 return;
             }
 
             if (type == Tls.Data)
             {
-                throw new Violation("expected  not one octet of the conversation\n"
-                    + $"received  {Notation.Show(octets)}");
+                throw new Violation("expected  not one byte of the conversation\n"
+                    + $"received  {Notation.Show(bytes)}");
             }
         }
     }
 
     // ---- half of a handshake ----
 
-    // The steps at which a client may stop: before its first octet, inside its hello, behind it, inside its proof.
+    // The steps at which a client may stop: before its first byte, inside its hello, after it, inside its proof.
     protected SealedConnection HalfMade(int step, RunningServer? server = null)
     {
         var wire = Dial(server);

@@ -70,8 +70,8 @@ public abstract class ServerFixture : Fixture
 
     protected ProtocolConnection ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
 
-    // CLOSE-1: behind its last word a server reads on and drops it, for 2 s.  Closed, it would answer with a reset,
-    // and the second send fail.  The clock runs since before the request.
+    // CLOSE-1: after its last reply a server reads on and drops what it reads, for 2 s.  If it had closed, it would
+    // answer with a reset, and the second send would fail.  The clock runs since before the request.
     protected static void ExpectItReadsOn(ProtocolConnection wire, System.Diagnostics.Stopwatch clock)
     {
         bool takes = true;
@@ -94,7 +94,7 @@ public abstract class ServerFixture : Fixture
 
         Demand(takes,
             "the server to read on, and drop what comes, until the client's end or for 2 s",
-            "a reset: it has closed right behind its reply, which a reset can destroy on its way");
+            "a reset: it closed right after its reply, which a reset can destroy on its way");
     }
 
     protected void ExpectNothingHidden(string after) => Eventually(() => Server.Hidden() is [],
@@ -113,13 +113,13 @@ public abstract class ServerFixture : Fixture
         }
     }
 
-    // What is due behind the last octet does not come before it.  Nothing can be waited for here but time.
+    // What has to come after the last byte does not come before it.  Only time can show that.
     protected static void ExpectNothingYet(ProtocolConnection wire)
     {
         wire.RestsFor(1500);
         if (wire.HasMore)
         {
-            throw wire.Wrong("nothing, since the last octet of the block has not been sent", null, null);
+            throw wire.Wrong("nothing, since the last byte of the block has not been sent", null, null);
         }
     }
 

@@ -151,7 +151,7 @@ public sealed class ChildProgram : IDisposable
 
         _outputEnded.Wait(Waits.Longest);
         _errorsEnded.Wait(Waits.Longest);
-        // A crash is no refusal, whatever the exit code: nobody decided anything.
+        // A crash does not count as a refusal, whatever the exit code is.
         if (Name == "client" && !_told && Wording.Crash(Output + Errors, _process.ExitCode) is { } crash)
         {
             throw new FailedCheck(Wording.Crashed(crash, Scope?.Connections.LastOrDefault()?.Talk));

@@ -85,7 +85,7 @@ public static class CommandTemplates
     }
 
     // Ports below the range that outgoing connections are given, so that no other test's connection is in the way;
-    // and 500 of them for this run alone, so that no other run's server is: whoever has the first of them has them all.
+    // and 500 of them for this run alone, so that no other run's server is: the run that holds the first has them all.
     private const int FirstPort = 20_000;
     private const int PortsEach = 500;
     private const int Runs = 22;

@@ -151,7 +151,7 @@ public sealed class RunningServer : IDisposable
         return OfTheTest(new ProtocolConnection(socket, Side.Client, delivery));
     }
 
-    // Null: nobody listens there.
+    // Returns null if no server listens there.
     public ProtocolConnection? TryToConnect() =>
         TryConnect() is { } socket ? OfTheTest(new ProtocolConnection(socket, Side.Client)) : null;
 
@@ -169,7 +169,7 @@ public sealed class RunningServer : IDisposable
         return unused is not null;
     }
 
-    // What was stored, read as any other program would that stands in nobody's way: without a lock.
+    // The content of a stored file, read without a lock, as other programs read it.
     public byte[] Stored(string name) => LocalFiles.Read(PathOf(name));
 
     public string PathOf(string name) => Path.Combine(Folder, name);

@@ -207,7 +207,7 @@ public partial class ProtocolConnection
         Expect("OK\n");
     }
 
-    // ---- the failure: what was expected and what came, for whoever explains it ----
+    // ---- the failure: what was expected and what came; Diagnosis explains it ----
 
     public MismatchViolation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
     {

@@ -162,7 +162,7 @@ public partial class ProtocolConnection : IDisposable
 
     public bool IsAtItsEnd { get; private set; }        // the other side of it
 
-    // Whether something has come that nobody has asked for yet.
+    // Whether something has come that the test has not read yet.
     public bool HasMore => _count > 0 || _socket.Poll(0, SelectMode.SelectRead);
 
     // The same, where what has come may be TLS's own affair.
@@ -268,7 +268,7 @@ public partial class ProtocolConnection : IDisposable
         }
     }
 
-    // Nothing came.  Whoever watches the test may find out what holds the answer back.
+    // Nothing came.  The watcher may find out what holds the answer back.
     private bool TimedOut()
     {
         _trace.Note($"(nothing for {Seconds(Patience)})");

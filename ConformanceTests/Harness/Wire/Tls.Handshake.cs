@@ -156,7 +156,7 @@ public sealed partial class Tls
     // The point that a ClientHello offers in our group; empty: none.
     private static ReadOnlySpan<byte> TheirShare(ReadOnlySpan<byte> hello)
     {
-        hello = hello[(35 + hello[34])..];                              // behind version, random and session
+        hello = hello[(35 + hello[34])..];                              // after version, random and session
         hello = hello[(2 + BinaryPrimitives.ReadUInt16BigEndian(hello))..];
         hello = hello[(1 + hello[0] + 2)..];
         for (var shares = Find(hello, KeyShare)[2..]; shares.Length > 0;)
@@ -225,7 +225,7 @@ public sealed partial class Tls
         PeersCertificate = length == 0 ? [] : body[7..(7 + (body[4] << 16 | body[5] << 8 | body[6]))];
     }
 
-    // [4.4.3] Whoever signs what both have said just now holds the key.
+    // [4.4.3] A side that signs what both have sent in this handshake holds the key.
     private void TakeProof(string who)
     {
         byte[] body = Hear(CertificateVerify);

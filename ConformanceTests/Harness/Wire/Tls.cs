@@ -152,7 +152,7 @@ public sealed partial class Tls(Socket socket, Side self)
 
             if (Heard is not null)
             {
-                throw new Violation("expected  nothing behind an alert but the FIN\n"
+                throw new Violation("expected  nothing after an alert but the FIN\n"
                 + $"received  a record of type {type}, {bytes.Length} bytes");
             }
 
@@ -208,7 +208,7 @@ public sealed partial class Tls(Socket socket, Side self)
             return nonce;
         }
 
-        // [5.2] What kind of record it is, is sealed too, behind its bytes; from outside all of them look alike.
+        // [5.2] The type of a record is encrypted too, after its content: from outside all records look the same.
         public byte[] Seal(byte type, ReadOnlySpan<byte> bytes)
         {
             byte[] inner = [.. bytes, type];
