@@ -21,7 +21,7 @@ public sealed class ClientGet : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size - 1)]);
         wire.HalfClose();
         client.MustFail();
-        ExpectNeverThere(watch, "since its last octet has not come");
+        ExpectNeverThere(watch, "since its last byte has not come");
     }
 
     [Test, Clause("CLI-4")]
@@ -35,16 +35,16 @@ public sealed class ClientGet : ClientFixture
         wire.Send([.. "OK\n"u8, .. Block(picture, digest)]);
         client.MustSucceed();
         var done = watch.DoneTo("cat.png");
-        Demand(!done.Contains("written"), "cat.png in the folder in one step, with all its octets",
+        Demand(!done.Contains("written"), "cat.png in the folder in one step, with all its bytes",
             $"it was {string.Join(", then ", done.Take(6))}: whoever looks meanwhile sees a part of it");
         Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
-            "the octets that were sent", "others");
+            "the bytes that were sent", "others");
     }
 
     [Test, Clause("CLI-7", "P4")]
     public void Client_compares_the_digest_before_the_file_has_its_name(
         [Values(9, 1000, 2 << 20)] int size,
-        [Values("another", "one with another last octet", "none", "31 octets of it")] string digest)
+        [Values("another", "one with another last byte", "none", "31 bytes of it")] string digest)
     {
         using var watch = new FolderWatch(Folder);
         var client = Run("GET", "cat.png");
@@ -59,7 +59,7 @@ public sealed class ClientGet : ClientFixture
         {
             "another"         => SHA256.HashData("another"u8),
             "none"            => (byte[])[],
-            "31 octets of it" => right[..31],
+            "31 bytes of it" => right[..31],
             _                 => [.. right[..31], (byte)~right[31]],
         }]);
         wire.HalfClose();
@@ -110,7 +110,7 @@ public sealed class ClientGet : ClientFixture
         client.MustFail();
     }
 
-    // Whoever takes the first octets of a line for the line asks once more, and is content with what comes then.
+    // Whoever takes the first bytes of a line for the line asks once more, and is content with what comes then.
     [Test, Clause("CLI-2", "CLI-3")]
     public void Client_does_not_ask_again_after_a_line_that_only_resembles_unsupported(
         [Values("ER|unsupported", "ER|UNSUPPORTED|x", "ER|unsupported-thing|x", "ER||unsupported")] string reply)
@@ -146,13 +146,13 @@ public sealed class ClientGet : ClientFixture
 
     [Test, Clause("CLI-4", "GET-3")]
     public void Client_fails_if_the_connection_ends_inside_the_block(
-        [Values(0, 4, 8, 9, 107)] int octets, [Values] bool reset)
+        [Values(0, 4, 8, 9, 107)] int bytes, [Values] bool reset)
     {
         var client = Run("GET", "cat.png");
         var wire = Accept();
         Takes(wire, "GET|cat.png");
         wire.Send("OK\n");
-        wire.Send(((byte[])[.. Notation.U64(100), .. Notation.Bytes(100)]).AsSpan(0, octets));
+        wire.Send(((byte[])[.. Notation.U64(100), .. Notation.Bytes(100)]).AsSpan(0, bytes));
         if (reset)
         {
             wire.Reset();
@@ -181,7 +181,7 @@ public sealed class ClientGet : ClientFixture
         }
 
         wire.Send(picture.AsSpan(100_000, 99_999));
-        Demand(!File.Exists(PathOf("cat.png")), "no cat.png before its last octet has come", "it is there");
+        Demand(!File.Exists(PathOf("cat.png")), "no cat.png before its last byte has come", "it is there");
         wire.Send([picture[^1], .. digest ? SHA256.HashData(picture) : []]);
         client.MustSucceed();
         Same(picture, LocalFiles.Read(PathOf("cat.png")), "cat.png as it was stored");
@@ -297,7 +297,7 @@ public sealed class ClientGet : ClientFixture
             }
 
             Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
-                "the octets that were sent, since the client ended with 0", "others: two downloads write to one file");
+                "the bytes that were sent, since the client ended with 0", "others: two downloads write to one file");
         }
     }
 

@@ -98,7 +98,7 @@ public sealed class ClientPut : ClientFixture
         var rest = wire.ReceiveRest(orSilence: true).AsSpan();
         int due = picture.Length + 8 - 1000;
         Demand(rest.Length < due + (digest ? 32 : 0) || rest[..due].SequenceEqual(picture.AsSpan(992)),
-            "the end of the connection inside the block: its last octets are gone", "as many octets, and others");
+            "the end of the connection inside the block: its last bytes are gone", "as many bytes, and others");
         wire.HalfClose();
         wire.Dispose();
         client.MustFail();
@@ -142,17 +142,17 @@ public sealed class ClientPut : ClientFixture
     [Test, Clause("CONN-3", "CLI-5")]
     public void Client_accepts_messages_in_pieces([Values("LIST", "GET", "PUT")] string verb)
     {
-        void Send(ProtocolConnection wire, byte[] octets, params int[] cuts)
+        void Send(ProtocolConnection wire, byte[] bytes, params int[] cuts)
         {
             int at = 0;
             foreach (int cut in cuts)
             {
-                wire.Send(octets.AsSpan(at, cut - at));
+                wire.Send(bytes.AsSpan(at, cut - at));
                 wire.RestsFor(150);
                 at = cut;
             }
 
-            wire.Send(octets.AsSpan(at));
+            wire.Send(bytes.AsSpan(at));
         }
 
         byte[] picture = Notation.Bytes(1000);
@@ -189,15 +189,15 @@ public sealed class ClientPut : ClientFixture
             {
                 HintName = "one receive is one message",
                 Sentence = "CONN-3",
-                Hint = "the replies came in pieces. One receive is not one message: collect octets until the LF, or "
-                    + "until the counted octets are there.",
+                Hint = "the replies came in pieces. One receive is not one message: collect bytes until the LF, or "
+                    + "until the counted bytes are there.",
             });
         }
 
         if (verb == "GET")
         {
             Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
-                "cat.png as it was sent", "other octets");
+                "cat.png as it was sent", "other bytes");
         }
 
         if (verb == "LIST")
@@ -235,7 +235,7 @@ public sealed class ClientPut : ClientFixture
         client.MustFail();
         string said = Encoding.Latin1.GetString(wire.ReceiveRest());
         Demand(said.Count(c => c == '\n') <= 1 && said.Length < 100,
-            "a request at most, and no block", $"{said.Length} octets");
+            "a request at most, and no block", $"{said.Length} bytes");
         FolderMustLack("cat.png");
     }
 
@@ -248,7 +248,7 @@ public sealed class ClientPut : ClientFixture
         var wire = Accept();
         Takes(wire, "PUT|cat.png");
         wire.Send($"ER|{code}|not now\n");
-        wire.ExpectEnd();                               // not an octet more
+        wire.ExpectEnd();                               // not a byte more
         client.MustFail();
     }
 
@@ -292,7 +292,7 @@ public sealed class ClientPut : ClientFixture
         wire.Receive(8);
         wire.Send("ER|too-large|that is too much for this one\n");
         wire.HalfClose();
-        wire.Dispose();                                 // with octets unread: a reset, which the client has to survive
+        wire.Dispose();                                 // with bytes unread: a reset, which the client has to survive
         client.MustFail();
         string said = client.Output + client.Errors;
         Demand(said.Contains("too-large") || said.Contains("too much"),

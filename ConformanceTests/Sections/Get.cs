@@ -10,7 +10,7 @@ namespace ConformanceTests.Sections;
 /// <summary>GET, OFFSET, DIGEST: downloads.</summary>
 public sealed class Gets : ServerFixture
 {
-    private static byte[] Digest(byte[] octets) => SHA256.HashData(octets);
+    private static byte[] Digest(byte[] bytes) => SHA256.HashData(bytes);
 
     [Test, Clause("GET-2", "P10")]
     public void Server_answers_not_found_to_GET_of_an_unlisted_entry()
@@ -143,7 +143,7 @@ public sealed class ServedFilesThatChange : ServerFixture
     [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
     public void Server_sends_one_answer_if_the_file_shrinks_before_it()
     {
-        // All of it is hashed before its last ten octets are sent, and that takes longer than another's listing.
+        // All of it is hashed before its last ten bytes are sent, and that takes longer than another's listing.
         const long Size = 1L << 29;
         Truncate(Server.PathOf("big.png"), Size);
         ProtocolConnection wire = Connect();

@@ -69,7 +69,7 @@ public sealed class Lists : ServerFixture
         for (int i = 0; i < Times; i++)
         {
             slow.Expect("OK\n");
-            Counts(Files, slow.ReceiveBlock().Count(octet => octet == '\n'), "lines in the block");
+            Counts(Files, slow.ReceiveBlock().Count(value => value == '\n'), "lines in the block");
         }
     }
 }
@@ -80,7 +80,7 @@ public sealed class Lists : ServerFixture
 /// </summary>
 public sealed class Listings : ServerFixture
 {
-    // Files with long names, so that a few of them make a listing of many octets.
+    // Files with long names, so that a few of them make a listing of many bytes.
     internal static string[] Fill(string folder, int count)
     {
         var names = Enumerable.Range(0, count).Select(i => $"{i:D5}{new string('x', 200)}.png").ToArray();
@@ -229,9 +229,9 @@ public sealed class Listings : ServerFixture
         }
 
         Server.Has("a\uFFFD.png", Notation.Bytes(9));
-        foreach (string octet in (string[])["\\377", "\\376"])
+        foreach (string value in (string[])["\\377", "\\376"])
         {
-            Shell($"printf 12345 > \"$0/$(printf 'a{octet}.png')\"");
+            Shell($"printf 12345 > \"$0/$(printf 'a{value}.png')\"");
         }
 
         Counts(3, Directory.GetFiles(Server.Folder).Length, "files in the folder");

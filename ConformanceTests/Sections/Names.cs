@@ -145,7 +145,7 @@ public sealed class Names : ServerFixture
     public void Server_does_not_list_files_with_non_UTF8_names()
     {
         Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"");
-        Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for octets that are none
+        Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for bytes that are none
         ListIs(Connect(), "\ufffd.png");
         Shell("rm -f \"$0\"/bad*");                     // .NET cannot name it
 

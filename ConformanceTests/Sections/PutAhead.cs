@@ -89,7 +89,7 @@ public sealed class Aheads : ServerFixture
         wire.Expect("OK\n");                            // whatever it thinks of the name
         var block = Block(content, digest);
         wire.Send(block.AsSpan(0, block.Length - 1));
-        Connect().List();                               // by now the server has seen all but the last octet
+        Connect().List();                               // by now the server has seen all but the last byte
         Demand(!wire.HasMore, "nothing before the end of the block", "a reply");
         wire.Send(block.AsSpan(block.Length - 1));
         wire.ExpectError(code);
@@ -188,7 +188,7 @@ public sealed class Aheads : ServerFixture
         wire.Expect("OK\nOK\n");
         wire.ExpectError("exists");                     // without the option it is refused at once, as ever
         wire.Expect("OK\n");
-        Counts(2, wire.ReceiveBlock().Count(octet => octet == '\n'), "lines in the block");
+        Counts(2, wire.ReceiveBlock().Count(value => value == '\n'), "lines in the block");
     }
 
     [Test, Clause("AHEAD-1", "PUT-6")]
@@ -307,7 +307,7 @@ public sealed class Aheads : ServerFixture
             wire.Expect("OK\n");
             wire.ExpectEnd();                           // and no word about the name
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} octets\n"
+                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} bytes\n"
                 + "received  something stays in it");
         }
 

@@ -94,7 +94,7 @@ public sealed class SealedConversations : SealedFixture
         uploader.Send("PUT|up.png\n");
         uploader.Expect("OK\n");
         byte[] record = uploader.Tls.Record(Tls.Data, [.. Notation.U64(100), .. Notation.Bytes(100)]);
-        uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last octet of its record
+        uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last byte of its record
         var probe = Enter();
         for (int i = 0; i < 20; i++)
         {
@@ -106,7 +106,7 @@ public sealed class SealedConversations : SealedFixture
         uploader.Expect("OK\n");
     }
 
-    // What costs a client nothing to say, and brings no octet of a conversation.
+    // What costs a client nothing to say, and brings no byte of a conversation.
     [Test, Clause("SEAL-7", "P6")]
     public void Server_answers_others_during_a_flood_of_empty_records(
         [Values("key updates", "key updates that want one back", "empty records")] string what)
@@ -290,7 +290,7 @@ public sealed class SealedConversations : SealedFixture
                 ExpectNothingHidden("when the upload has been reset");
             }
 
-            AssertNothingIsStored($"after {cut} of the record's {length} octets");
+            AssertNothingIsStored($"after {cut} of the record's {length} bytes");
         }
 
         Enter().Put("cat.png", Notation.Bytes(20));
@@ -312,7 +312,7 @@ public sealed class SealedConversations : SealedFixture
             using var wire = Uploading(options: digest ? "|digest=sha256" : "");
             for (int i = 0; i < cut; i++)
             {
-                wire.Send(all.AsSpan(i, 1));          // an octet a record
+                wire.Send(all.AsSpan(i, 1));          // a byte a record
             }
 
             if (saysSo)
@@ -325,7 +325,7 @@ public sealed class SealedConversations : SealedFixture
             }
 
             wire.ExpectEnd();
-            AssertNothingIsStored($"after {cut} of {all.Length} octets");
+            AssertNothingIsStored($"after {cut} of {all.Length} bytes");
         }
     }
 
@@ -343,7 +343,7 @@ public sealed class SealedConversations : SealedFixture
             wire.Tls.Write([.. record, .. next]);
             wire.Socket.Shutdown(SocketShutdown.Send);
             ExpectNothing(wire);
-            AssertNothingIsStored($"octet {at} of the record's {length} is wrong");
+            AssertNothingIsStored($"byte {at} of the record's {length} is wrong");
         }
 
         StillServes();

@@ -17,7 +17,7 @@ public sealed class SealedDeadlines : SealedFixture
         var clock = Stopwatch.StartNew();
         for (int at = 0; clock.Elapsed < TimeSpan.FromSeconds(40); at++)
         {
-            dribbled.Tls.Write(hello.AsSpan(Math.Min(at, hello.Length - 2), 1));            // an octet every 200 ms
+            dribbled.Tls.Write(hello.AsSpan(Math.Min(at, hello.Length - 2), 1));            // a byte every 200 ms
             if (dribbled.Socket.Poll(200_000, SelectMode.SelectRead))
             {
                 break;
@@ -156,7 +156,7 @@ public sealed class SealedDeadlines : SealedFixture
         Server.MustLack("cat.png");
     }
 
-    // TLS brings octets of its own, tickets, when a handshake is over.
+    // TLS brings bytes of its own, tickets, when a handshake is over.
     private static bool HasNews(SealedConnection wire)
     {
         wire.Socket.ReceiveTimeout = 50;

@@ -13,7 +13,7 @@ public sealed class Statuses : ServerFixture
         var server = Start();
         server.Has("cat.png", Notation.Bytes(100));
         var first = Connect(server);
-        first.Get("cat.png");                           // 12 octets up, 3 + 8 + 100 down
+        first.Get("cat.png");                           // 12 bytes up, 3 + 8 + 100 down
         first.Dispose();
         var second = Connect(server);
         second.Send("LIST\n");
@@ -78,7 +78,7 @@ public sealed class Statuses : ServerFixture
         for (int i = 0; i < expected.Length; i++)
         {
             Demand(string.Join('|', lines[i].Split('|').Skip(3).Take(2)) == expected[i],
-                $"{expected[i]} for requests and octets received, the refused line counted like any other", lines[i]);
+                $"{expected[i]} for requests and bytes received, the refused line counted like any other", lines[i]);
         }
     }
 
@@ -90,7 +90,7 @@ public sealed class Statuses : ServerFixture
         var wire = Connect(server);
         wire.Send("STATUS\n");
         wire.Expect("OK\n");
-        Counts(Limits.HistoryLines, wire.ReceiveBlock().Count(octet => octet == '\n'), "lines in the block");
+        Counts(Limits.HistoryLines, wire.ReceiveBlock().Count(value => value == '\n'), "lines in the block");
     }
 
     private string[][] Ask(ProtocolConnection wire)
@@ -144,7 +144,7 @@ public sealed class Statuses : ServerFixture
         }
 
         Demand(line[4] == "5006",
-            "5006 octets taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
+            "5006 bytes taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
     }
 
     [Test, Clause("STATUS-1")]

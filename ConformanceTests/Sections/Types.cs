@@ -28,18 +28,18 @@ public sealed class Types : ServerFixture
         ("a PDF",                    [.. "%PDF-1.7\n"u8]),
         ("an archive",               [.. "PK\x03\x04 and so on, and so on"u8]),
         ("a sound",                  [.. "RIFF\x04\0\0\0WAVE"u8]),
-        ("one octet",                [0]),
-        ("one octet of many",        [0xFF]),
-        ("a PNG of 7 octets",        Convert.FromHexString("89504E470D0A1A")),
+        ("one byte",                [0]),
+        ("one byte of many",        [0xFF]),
+        ("a PNG of 7 bytes",        Convert.FromHexString("89504E470D0A1A")),
         ("a PNG in text mode",       Convert.FromHexString("89504E470A1A0A0000")),
-        ("a PNG but for one octet",  Convert.FromHexString("89504E470D0A1A0B")),
-        ("a JPEG of 2 octets",       Convert.FromHexString("FFD8")),
-        ("a JPEG but for one octet", Convert.FromHexString("FFD8FEE0")),
+        ("a PNG but for one byte",  Convert.FromHexString("89504E470D0A1A0B")),
+        ("a JPEG of 2 bytes",       Convert.FromHexString("FFD8")),
+        ("a JPEG but for one byte", Convert.FromHexString("FFD8FEE0")),
         ("a JPEG turned round",      Convert.FromHexString("D8FFFF00")),
-        ("a GIF of 5 octets",        [.. "GIF89"u8]),
+        ("a GIF of 5 bytes",        [.. "GIF89"u8]),
         ("a GIF of 1988",            [.. "GIF88a-"u8]),
         ("half a BMP",               [.. "B"u8]),
-        ("a TIFF of 3 octets",       [.. "II*"u8]),
+        ("a TIFF of 3 bytes",       [.. "II*"u8]),
         ("a TIFF turned round",      [.. "II\0*"u8]),
         ("a TIFF turned round, too", [.. "MM*\0"u8]),
         ("a BigTIFF turned round",   [.. "II\0+"u8]),
@@ -49,20 +49,20 @@ public sealed class Types : ServerFixture
         ("a JPEG XL box of 13",      Convert.FromHexString("0000000D4A584C20")),
         ("a JPEG 2000 of 7 bytes",   Convert.FromHexString("0000000C6A5020")),
         ("a JPEG 2000 without box",  Convert.FromHexString("FF4FFF510029")),
-        ("a WebP of 11 octets",      [.. "RIFFxxxxWEB"u8]),
+        ("a WebP of 11 bytes",      [.. "RIFFxxxxWEB"u8]),
         ("a WebP without a size",    [.. "RIFFWEBPxxxx"u8]),
         ("RIFF alone",               [.. "RIFF"u8]),
-        ("a HEIC of 7 octets",       [.. "\0\0\0\u0018fty"u8]),
+        ("a HEIC of 7 bytes",       [.. "\0\0\0\u0018fty"u8]),
         ("a HEIC too early",         [.. "ftypheic"u8]),
         ("a HEIC too late",          [.. "\0\0\0\0\u0018ftypheic"u8]),
     ];
 
     // One upload, however it ends.
-    internal static void Put(ProtocolConnection wire, string name, byte[] octets, bool right = true)
+    internal static void Put(ProtocolConnection wire, string name, byte[] bytes, bool right = true)
     {
         wire.Send($"PUT|{name}\n");
         wire.Expect("OK\n");
-        wire.Send([.. Notation.U64((ulong)octets.Length), .. octets]);
+        wire.Send([.. Notation.U64((ulong)bytes.Length), .. bytes]);
         if (right)
         {
             wire.Expect("OK\n");
@@ -77,15 +77,15 @@ public sealed class Types : ServerFixture
     public void Server_accepts_a_signature_split_at_any_byte()
     {
         var wire = Connect();
-        foreach (byte[] octets in _pictures.Select(Convert.FromHexString))
+        foreach (byte[] bytes in _pictures.Select(Convert.FromHexString))
         {
-            for (int cut = 1; cut < octets.Length; cut += 3)
+            for (int cut = 1; cut < bytes.Length; cut += 3)
             {
-                wire.Send($"PUT|{Convert.ToHexString(octets)}-{cut}.png\n");
+                wire.Send($"PUT|{Convert.ToHexString(bytes)}-{cut}.png\n");
                 wire.Expect("OK\n");
-                wire.Send([.. Notation.U64((ulong)octets.Length), .. octets[..cut]]);
+                wire.Send([.. Notation.U64((ulong)bytes.Length), .. bytes[..cut]]);
                 Connect().List();                       // by now the server has seen the first piece
-                wire.Send(octets.AsSpan(cut));
+                wire.Send(bytes.AsSpan(cut));
                 wire.Expect("OK\n");
             }
         }
@@ -96,16 +96,15 @@ public sealed class Types : ServerFixture
         [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
-        foreach (string octets in _pictures)
+        foreach (string bytes in _pictures)
         {
-            Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
+            Put(wire, $"{bytes}.{ending}", Convert.FromHexString(bytes));
         }
 
         ListHas(wire, _pictures.Length);
-        foreach (string octets in _pictures)
+        foreach (string bytes in _pictures)
         {
-            Same(Convert.FromHexString(octets), wire.Get($"{octets}.{ending}"),
-                $"what GET of {octets}.{ending} brought");
+            Same(Convert.FromHexString(bytes), wire.Get($"{bytes}.{ending}"), $"what GET of {bytes}.{ending} brought");
         }
     }
 
@@ -114,9 +113,9 @@ public sealed class Types : ServerFixture
         [Values("jpg", "jpeg", "png", "PNG")] string ending, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
-        foreach (var (_, octets) in _others)
+        foreach (var (_, bytes) in _others)
         {
-            Put(wire, $"a.{ending}", octets, right: false);
+            Put(wire, $"a.{ending}", bytes, right: false);
         }
 
         ListIs(wire);
@@ -139,14 +138,14 @@ public sealed class Types : ServerFixture
         var wire = Connect(Start(with: $"types={string.Join(',', ProtocolTables.PictureTypes)}"));
         foreach (string ending in _endings)
         {
-            foreach (string octets in _pictures)
+            foreach (string bytes in _pictures)
             {
-                Put(wire, $"{octets}.{ending}", Convert.FromHexString(octets));
+                Put(wire, $"{bytes}.{ending}", Convert.FromHexString(bytes));
             }
 
-            foreach (var (_, octets) in _others)
+            foreach (var (_, bytes) in _others)
             {
-                Put(wire, $"a.{ending}", octets, right: false);
+                Put(wire, $"a.{ending}", bytes, right: false);
             }
         }
 
@@ -159,11 +158,11 @@ public sealed class Types : ServerFixture
         var wire = Connect(Start(with: "types=png,pdf,txt,zip,svg"));
         Put(wire, "a.pdf", [.. "%PDF-"u8]);
         Put(wire, "b.PDF", [.. "%PDF-1.7\n"u8]);
-        foreach (var (what, octets) in _others)
+        foreach (var (what, bytes) in _others)
         {
             foreach (string ending in (string[])["txt", "zip", "svg"])
             {
-                Put(wire, $"{what}.{ending}", octets);
+                Put(wire, $"{what}.{ending}", bytes);
             }
         }
 
@@ -175,9 +174,9 @@ public sealed class Types : ServerFixture
     public void Server_answers_bad_type_to_a_PDF_without_its_signature()
     {
         var wire = Connect(Start(with: "types=png,pdf"));
-        foreach (byte[] octets in (byte[][])[[.. "%PDF"u8], [.. "PDF-1.7"u8], Notation.Bytes(9)])
+        foreach (byte[] bytes in (byte[][])[[.. "%PDF"u8], [.. "PDF-1.7"u8], Notation.Bytes(9)])
         {
-            Put(wire, "a.pdf", octets, right: false);
+            Put(wire, "a.pdf", bytes, right: false);
         }
 
         Put(wire, "a.pdf", [.. "%PDF-1.7\n"u8]);
