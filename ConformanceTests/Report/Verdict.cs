@@ -24,7 +24,7 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
     [JsonIgnore] public int Line { get; } = ProtocolSpecification.Find(Clause).Line;
 
     // A transcript, or a test, without the delivery that this one was in.
-    [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeOctets|OctetByOctet)\)?$", "");
+    [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeBytes|ByteByByte)\)?$", "");
 
     // In which pieces the suite sent, if the test has that as an argument.
     [JsonIgnore] public Delivery? Delivery { get; init; }
@@ -33,8 +33,8 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
     public int DeliveryRank => Delivery switch
     {
         Harness.Wire.Delivery.Whole => 0,
-        Harness.Wire.Delivery.ThreeOctets => 1,
-        Harness.Wire.Delivery.OctetByOctet => 2,
+        Harness.Wire.Delivery.ThreeBytes => 1,
+        Harness.Wire.Delivery.ByteByByte => 2,
         _ => 3,
     };
 

@@ -35,7 +35,7 @@ public sealed class Blocks : ServerFixture
             .. Enumerable.Range(0, 256).Select(i => (byte)i),
             0xEF, 0xBB, 0xBF,
         ];
-        var wire = Connect(Delivery.OctetByOctet);
+        var wire = Connect(Delivery.ByteByByte);
         wire.Put("marks.png", marks);
         Same(marks, wire.Get("marks.png"), "what GET of marks.png brought");
         wire.List();
@@ -97,7 +97,7 @@ public sealed class Blocks : ServerFixture
     [Test, Clause("BLOCK-3", "DIGEST-2")]
     public void Server_reads_the_digest_after_the_block_and_does_not_store_it()
     {
-        var wire = Connect(Delivery.ThreeOctets);
+        var wire = Connect(Delivery.ThreeBytes);
         var picture = Notation.Bytes(77);
         wire.Send("PUT|a.png|digest=sha256\n");
         wire.Expect("OK\n");

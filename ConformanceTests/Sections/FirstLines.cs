@@ -67,7 +67,7 @@ public sealed class FirstLines : ServerFixture
 
     [Test, Clause("CONN-3")]
     public void Server_answers_lines_however_they_are_split(
-        [Values(Delivery.OctetByOctet, Delivery.ThreeOctets)] Delivery delivery) => SendTen(delivery);
+        [Values(Delivery.ByteByByte, Delivery.ThreeBytes)] Delivery delivery) => SendTen(delivery);
 
     private void SendTen(Delivery delivery)
     {

@@ -11,7 +11,7 @@ public sealed class Lines : ServerFixture
     public void Server_accepts_a_UTF8_character_split_across_sends()
     {
         Server.Has("猫.png", Notation.Bytes(8));
-        var wire = Connect(Delivery.OctetByOctet);
+        var wire = Connect(Delivery.ByteByByte);
         Counts(8, wire.Get("猫.png").Length, "bytes in what GET of 猫.png brought");
     }
 

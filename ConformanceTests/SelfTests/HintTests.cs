@@ -462,9 +462,9 @@ public sealed class HintTests
     [Test]
     public void Pieces_are_blamed_only_where_the_whole_passed([Values] bool wholePassed)
     {
-        var failure = Failed(Ask, Delivery.OctetByOctet, [Text("ER|unsupported|G\n")]);
-        var pieces = new Verdict(3, "GET-1", "a, OctetByOctet", "failed", "")
-        { Failure = failure, Delivery = Delivery.OctetByOctet };
+        var failure = Failed(Ask, Delivery.ByteByByte, [Text("ER|unsupported|G\n")]);
+        var pieces = new Verdict(3, "GET-1", "a, ByteByByte", "failed", "")
+        { Failure = failure, Delivery = Delivery.ByteByByte };
         var whole = new Verdict(3, "GET-1", "a, Whole", wholePassed ? "passed" : "failed", "")
         { Failure = wholePassed ? null : failure with { InPieces = null }, Delivery = Delivery.Whole };
         var settled = RunReport.Settled([whole, pieces]).Single(verdict => verdict.Test == pieces.Test);

@@ -34,7 +34,7 @@ public abstract class SealedFixture : ServerFixture
     // A connection on which nothing has been said yet.
     protected SealedConnection Dial(RunningServer? server = null, Delivery delivery = Delivery.Whole)
     {
-        int piece = delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => 0 };
+        int piece = delivery switch { Delivery.ByteByByte => 1, Delivery.ThreeBytes => 3, _ => 0 };
         var socket = (server ?? Server).Connect().Socket;
         return Own(new SealedConnection(socket, Side.Client, new Tls(socket, Side.Client) { Piece = piece }, delivery));
     }

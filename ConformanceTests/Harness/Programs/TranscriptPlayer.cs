@@ -305,8 +305,8 @@ public static class TranscriptPlayer
 
         string how = delivery switch
         {
-            Delivery.OctetByOctet => "byte by byte",
-            Delivery.ThreeOctets => "three bytes at a time",
+            Delivery.ByteByByte => "byte by byte",
+            Delivery.ThreeBytes => "three bytes at a time",
             _ => "whole",
         };
         return $"transcript {transcript.Name} (Protocol.md:{transcript.Line}), {how}";

@@ -55,7 +55,7 @@ public partial class ProtocolConnection : IDisposable
     {
         _trace.Add(_self, bytes);
         Asked.Sends(bytes);
-        int size = _delivery switch { Delivery.OctetByOctet => 1, Delivery.ThreeOctets => 3, _ => bytes.Length };
+        int size = _delivery switch { Delivery.ByteByByte => 1, Delivery.ThreeBytes => 3, _ => bytes.Length };
         try
         {
             for (int sent = 0; sent < bytes.Length;)
@@ -338,4 +338,4 @@ public interface ISilenceWatcher
 }
 
 /// <summary>In which pieces bytes are sent.</summary>
-public enum Delivery { Whole, OctetByOctet, ThreeOctets }
+public enum Delivery { Whole, ByteByByte, ThreeBytes }
