@@ -1,26 +1,15 @@
 # Each target is a command or two that you could have typed.  `make help` lists them.
 
-# Where yours is graded the report says it all, and what `dotnet test` says goes to a file.
-TOTALS  = $(if $(SERVER)$(CLIENT)$(STAGE),> ConformanceTests/dotnet.txt 2>&1)
-
-# Ends make with a code other than 0, and without "make: *** Error 1" under the report: as a broken pipe does, silently.
-FAIL    = test $$status -eq 0 || kill -PIPE $$PPID
+SUITE = dotnet run --project ConformanceTests --
 
 help:              ## this list
 	@sed -n 's/^\([a-z-]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 22
 
 test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours
-	$(if $(SERVER)$(CLIENT),,@test -e Server.cs || { echo "Whose?  make test SERVER='python3 my_server.py {port} {dir}'"; exit 2; })
-	@rm -f ConformanceTests/report.txt ConformanceTests/report.html; : > ConformanceTests/stages.txt
-	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
-	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
-	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=MutantsCheck&TestCategory!=Torture" $(TOTALS); status=$$?; \
-	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; \
-	! grep -q '^Nothing was tested' ConformanceTests/report.txt || status=1; $(FAIL)
+	@$(SUITE) test
 
 class:             ## the suite over a class, a folder for each; STUDENTS='students/*/', AT_ONCE=, MINUTES=, INSIDE='a container …'
-	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
-	@dotnet ConformanceTests/bin/Release/net10.0/ConformanceTests.dll $(STUDENTS)
+	@$(SUITE) class $(STUDENTS)
 
 clean:             ## what was built
 	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/report.html ConformanceTests/class ConformanceTests/class.html ConformanceTests/class.csv ConformanceTests/Snapshots/*.received.txt
@@ -33,6 +22,8 @@ clean:             ## what was built
 PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
 EXE     = wine bin/windows/ImageTransfer.exe
 WINDOWS_TIME = 330
+PREFIX  = /usr/local
+LINKER  = $(firstword $(notdir $(shell command -v gcc) $(shell command -v clang)))
 
 # What a class is given of the suite.  The other folders test this program and the suite itself, and quote the program.
 HANDED_OUT = Harness Sections Report Class
@@ -52,21 +43,24 @@ handout:           ## DIR=…: what a class is given: the specification and the 
 	@sed '/^# ---- the program ----/,$$d' Makefile > "$(DIR)/Makefile"; cp ConformanceTests/Handout.md "$(DIR)/README.md"
 	@echo "$(DIR) is ready to be given away."
 
-mutants:           ## the suite's own test: the program with one mistake at a time, each of which has to be caught
-	@dotnet build ConformanceTests --nologo -v quiet
-	@rm -f ConformanceTests/mutants.txt
-	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Mutants"; status=$$?; \
-	echo; cat ConformanceTests/mutants.txt || { echo "No mutant ran."; status=1; }; exit $$status
+mutants:           ## the suite's own test: the program with one mistake at a time, each of which has to be caught; ONLY='a word'
+	@$(SUITE) mutants $(ONLY)
 
 mutants-check:     ## whether each mutant still applies and compiles, without a run: after a change to the program
-	@dotnet build ConformanceTests --nologo -v quiet
-	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "FullyQualifiedName~MutantListTests"
+	@$(SUITE) mutants-check
 
-torture:           ## the promises under fire, for some minutes; SEED= and ROUNDS= change it
-	@dotnet build ConformanceTests --nologo -v quiet
-	@rm -f ConformanceTests/torture.txt
-	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Torture"; status=$$?; \
-	echo; cat ConformanceTests/torture.txt || { echo "No torture ran."; status=1; }; exit $$status
+torture:           ## the promises under fire, for some minutes; SEED= and ROUNDS= change it; ONLY='a word' chooses tests
+	@$(SUITE) torture $(ONLY)
+
+native:            ## the program as one file for this machine, without .NET: bin/native/imagetransfer; it needs gcc or clang
+	@$(if $(LINKER),,echo "make native needs a linker: install gcc or clang."; exit 1)
+	@dotnet publish ImageTransfer.csproj --nologo -v quiet -c Release --use-current-runtime -p:PublishAot=true \
+	  -p:CppCompilerAndLinker=$(LINKER) -o bin/native
+	@mv bin/native/ImageTransfer bin/native/imagetransfer
+
+install: native    ## the native program into PREFIX/bin, also while the old one runs; PREFIX=/usr/local
+	@mkdir -p "$(PREFIX)/bin" && cp bin/native/imagetransfer "$(PREFIX)/bin/.imagetransfer.new" \
+	  && mv "$(PREFIX)/bin/.imagetransfer.new" "$(PREFIX)/bin/imagetransfer" && echo "$(PREFIX)/bin/imagetransfer"
 
 windows:           ## the suite over the program for Windows, server and client, under Wine: apt-get install wine wine64
 	@command -v wine >/dev/null || { echo "Wine is missing: apt-get install wine wine64"; exit 1; }
@@ -99,4 +93,4 @@ demo: build        ## a tour in five seconds: serve, upload, list, download, com
 accept:            ## take what the failed snapshots received as right
 	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
 
-.PHONY: run build handout mutants mutants-check torture windows width format demo accept
+.PHONY: run build handout mutants mutants-check torture native install windows width format demo accept

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
@@ -36,8 +35,7 @@ public static class GradeClass
             return 2;
         }
 
-        using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, _ => StopAll());
-        using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => StopAll());
+        using var interruption = new Interruption(StopAll);
         if (Directory.Exists(_folder))
         {
             Directory.Delete(_folder, true);
@@ -98,8 +96,7 @@ public static class GradeClass
             }
         }
 
-        string[] suite = ["dotnet", "vstest", typeof(GradeClass).Assembly.Location, "--nologo",
-            "--TestCaseFilter:TestCategory!=Mutants&TestCategory!=MutantsCheck&TestCategory!=Torture"];
+        string[] suite = ["dotnet", typeof(GradeClass).Assembly.Location, "test"];
         var first = await Run(student, report, suite, again: false);
         var marks = Read(json);
         if (marks is null && clock.Elapsed.TotalMinutes < _minutes)      // an overloaded machine may start it late
@@ -118,9 +115,9 @@ public static class GradeClass
             return GradeWith(marks, [], "");
         }
 
-        // A failure is repeated before it counts.  What has failed waits, mostly: many of those run at once.
+        // A failure is repeated before it counts.
         File.Copy(json, Path.Combine(report, "first.json"));
-        await Run(student, report, [.. suite, "--", "NUnit.NumberOfTestWorkers=24"], again: true);
+        await Run(student, report, suite, again: true);
         var second = Read(json) ?? marks;
         var failed = second.Where(mark => mark.Failed).Select(mark => mark.Test).ToHashSet();
         var asked = marks.Where(mark => mark.Failed && !mark.Message.Contains(PreviousRun.NotReached));
@@ -170,7 +167,6 @@ public static class GradeClass
         start.Environment["REPORT"] = report;
         start.Environment["MINUTES"] = $"{_minutes}";
         start.Environment["AGAIN"] = again ? "1" : "";
-        start.Environment["VSTEST_CONNECTION_TIMEOUT"] = "300";         // 90 s are not enough for a busy machine
         Process process;
         try
         {

@@ -14,7 +14,8 @@ public static partial class RunReport
 
     // ---- while the run goes on ----
 
-    private static string Stream => Path.Combine(ReportSettings.Folder, "stages.txt");
+    /// <summary>Is told the line of each stage when the last of its tests has ended.</summary>
+    public static Action<string> ShowStage { get; set; } = _ => { };
 
     /// <summary>Begins a run.</summary>
     /// <param name="planned">How many verdicts each stage will have, so that its end is seen.</param>
@@ -22,7 +23,6 @@ public static partial class RunReport
     public static void Begin(Dictionary<int, int> planned, IEnumerable<string> files)
     {
         _planned = planned;
-        File.WriteAllText(Stream, "");
         _before = PreviousRun.Read(Implementation, files);
     }
 
@@ -78,7 +78,7 @@ public static partial class RunReport
 
         var all = Settled(_verdicts).Where(verdict => verdict.Stage == stage).ToArray();
         string line = StageLine(stage, all, _before).TrimEnd();
-        File.AppendAllText(Stream, $"{_clock.Elapsed.TotalSeconds,4:0} s  {line}\n");
+        ShowStage($"{_clock.Elapsed.TotalSeconds,4:0} s  {line}");
     }
 
     private static PreviousRun _before = new([], [], false);

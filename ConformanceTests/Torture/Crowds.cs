@@ -9,7 +9,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Very many clients, idle and greedy ones.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class Crowds : TortureFixture
 {
     // ---- crowded, stalled, exhausted ----

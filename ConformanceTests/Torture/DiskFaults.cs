@@ -8,7 +8,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Files that change, and disks that are full.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class DiskFaults : TortureFixture
 {
     [Test]

@@ -6,7 +6,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>A network that flips bits.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class FlippedBits : TortureFixture
 {
     // ---- corrupted ----

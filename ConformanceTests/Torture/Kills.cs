@@ -11,7 +11,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Servers that are killed at any moment.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class Kills : TortureFixture
 {
     // ---- killed ----

@@ -10,7 +10,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Folders of a hundred thousand pictures, and system calls that strace makes slow.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class LargeFolders : TortureFixture
 {
     // ---- many pictures ----

@@ -9,7 +9,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Uploads that race for one name.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class Races : TortureFixture
 {
     // ---- racing ----

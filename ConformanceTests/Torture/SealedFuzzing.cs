@@ -14,7 +14,7 @@ namespace ConformanceTests.Torture;
 /// Handshakes and records that are almost right, and clients that stop half way. A client with the key is served
 /// beside all of them.
 /// </summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class SealedFuzzing : SealedFixture
 {
     [SetUp]

@@ -9,7 +9,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>This client, where strace makes its system calls slow.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public sealed class SlowClients : ClientFixture
 {
     private const string Strace = "/usr/bin/strace";

@@ -10,7 +10,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>What the torture of a server has in common. It needs Linux.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public abstract class TortureFixture : ServerFixture
 {
     [SetUp]

@@ -20,8 +20,12 @@ internal static class TortureReport
 
     public static int Times(int count) => Math.Max(1, (int)(count * Rounds));
 
-    public static void Say(string promises, string figures) =>
-        File.AppendAllText(_report, $"{promises,-11} {figures}\n");
+    public static void Say(string promises, string figures)
+    {
+        string line = $"{promises,-11} {figures}";
+        Screen.WriteLine(line);
+        File.AppendAllText(_report, line + "\n");
+    }
 
     public static void SayIfItFailed()
     {

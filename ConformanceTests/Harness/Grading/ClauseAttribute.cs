@@ -85,6 +85,12 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     public static Clause[] ClausesOf(string[] ids, Transcript? transcript) =>
         [.. (ids.Length > 0 ? ids : transcript!.Ids).Select(ProtocolSpecification.Find)];
 
+    /// <summary>The name of a test in the report: that of its transcript, if it plays one.</summary>
+    public static string NameInReport(ITest test) =>
+        test.Arguments.OfType<Transcript>().FirstOrDefault() is { } transcript
+            ? $"{transcript.Name}, {test.Arguments[1]}"
+            : test.Name;
+
     private sealed class Judged(TestCommand inner, string[] ids, int notBefore) : DelegatingTestCommand(inner)
     {
         public override TestResult Execute(TestExecutionContext context)
@@ -99,13 +105,22 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 clauses = [.. clauses.OrderByDescending(Stages.IsOfClients)];
             }
 
-            string name = transcript is null
-                ? context.CurrentTest.Name
-                : $"{transcript.Name}, {context.CurrentTest.Arguments[1]}";
+            string name = NameInReport(context.CurrentTest);
             var delivery = context.CurrentTest.Arguments.OfType<Delivery>().Cast<Delivery?>().FirstOrDefault();
-            void Note(string outcome, string message = "", Failure? failure = null) => RunReport.Add(
-                new Verdict(stage, clauses[0].Id, name, outcome, message)
-                { Failure = failure, Fixture = fixture.Name, Delivery = delivery }, clauses);
+            void Note(string outcome, string message = "", Failure? failure = null)
+            {
+                var verdict = new Verdict(stage, clauses[0].Id, name, outcome, message)
+                {
+                    Failure = failure,
+                    Fixture = fixture.Name,
+                    Delivery = delivery,
+                };
+                RunReport.Add(verdict, clauses);
+                if (RunSettings.OneIsEnough && verdict.IsWrong)
+                {
+                    Screen.WriteLine($"{Screen.FirstFailure}{verdict.Fixture}.{verdict.Test}");
+                }
+            }
 
             string? why = (RunSettings.OneIsEnough && RunReport.HasFailed ? "one failure is enough" : null)
                 ?? NotForThisRun(fixture, stage, clauses)

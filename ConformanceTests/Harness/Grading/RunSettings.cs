@@ -42,6 +42,13 @@ internal static class RunSettings
     // One failure is enough, and what comes after it is not run: for mutants.
     public static readonly bool OneIsEnough = Variable("ONE_IS_ENOUGH") == "1";
 
+    // Only a part: QUICK=1 leaves out what waits long or moves much; CLAUSE="GET-1 PUT-2" names sentences; TESTS is a
+    // regular expression for names of tests.
+    public static readonly bool Quick = Variable("QUICK") == "1";
+    public static readonly string[] OnlyClauses =
+        Variable("CLAUSE").Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
+    public static readonly string OnlyTests = Variable("TESTS");
+
     // One stage alone, or all of them up to one; 0 means all.
     public static readonly int Stage = Number("STAGE", or: 0);
     public static readonly int UpToStage = Number("UP_TO_STAGE", or: 0);

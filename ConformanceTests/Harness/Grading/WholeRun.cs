@@ -38,24 +38,15 @@ public sealed class WholeRun
         }
     }
 
-    // What `make test` does not run.
-    private static readonly string[] _apart = ["Mutants", "MutantsCheck", "Torture"];
-
     // How many tests of each stage will run.
     private static Dictionary<int, int> Planned() =>
-        Leaves(TestExecutionContext.CurrentContext.CurrentTest)
-            .Where(test => IsRunnable(test) && !_apart.Any(category => Is(test, category)))
+        TestSelection.Leaves(TestExecutionContext.CurrentContext.CurrentTest)
+            .Where(test => IsRunnable(test) && TestSelection.Current?.Match(test) != false)
             .Select(ClauseAttribute.StageOf).Where(stage => stage > 0)
             .GroupBy(stage => stage).ToDictionary(group => group.Key, group => group.Count());
 
-    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
-
     private static bool IsRunnable(ITest? test) =>
         test is null || test.RunState == RunState.Runnable && IsRunnable(test.Parent);
-
-    private static bool Is(ITest? test, string category) =>
-        test is not null
-        && (test.Properties[PropertyNames.Category].Contains(category) || Is(test.Parent, category));
 
     private static void CheckThatTheClientConnects()
     {

@@ -1,0 +1,59 @@
+using ConformanceTests.Harness.Specification;
+using NUnit.Framework.Interfaces;
+
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>`make test`: grades a server, a client, or the program of this repository.</summary>
+public sealed class GradeCommand : ISuiteCommand
+{
+    public string Name => "test";
+
+    public string Help => "grades SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}'";
+
+    public Task<int> RunAsync(string[] words) => Task.FromResult(Run(words));
+
+    private static int Run(string[] words)
+    {
+        if (WrongUse(words) is { } wrong)
+        {
+            Console.Error.WriteLine(wrong);
+            return 2;
+        }
+
+        string report = Path.Combine(RunSettings.ReportFolder, "report.txt");
+        File.Delete(report);
+        File.Delete(Path.ChangeExtension(report, ".html"));
+        ITestResult result = SuiteRun.Run(TestSelection.BySettings());
+        Screen.WriteLine();
+        string text = File.Exists(report) ? File.ReadAllText(report) : "";
+        bool nothingTested = text.StartsWith("Nothing was tested");
+        Screen.WriteLine(text.TrimEnd());
+        if (nothingTested)
+        {
+            return 1;
+        }
+
+        if (RunSettings.IsReference || text == "")
+        {
+            return SuiteRun.Show(result);
+        }
+
+        return result.ResultState.Status == TestStatus.Failed ? 1 : 0;
+    }
+
+    private static string? WrongUse(string[] words)
+    {
+        if (words.Length > 0)
+        {
+            return $"There are no words to write here: {words[0]}";
+        }
+
+        if (RunSettings.IsReference && !File.Exists(Path.Combine(RunSettings.Root, "Server.cs")))
+        {
+            return "Whose?  make test SERVER='python3 my_server.py {port} {dir}'";
+        }
+
+        string[] unknown = [.. RunSettings.OnlyClauses.Except(ProtocolSpecification.Clauses.Keys)];
+        return unknown.Length == 0 ? null : $"Protocol.md has no sentence [{unknown[0]}].";
+    }
+}

@@ -1,0 +1,18 @@
+namespace ConformanceTests.Harness.Grading;
+
+/// <summary>
+/// What a person sees while the suite runs. NUnit takes Console.Out away during a run, so this keeps the original.
+/// Under `dotnet test` nothing is shown, because its own output would be mixed with it.
+/// </summary>
+public static class Screen
+{
+    /// <summary>How the line begins that says which test was the first to fail, where one failure is enough.</summary>
+    public const string FirstFailure = "caught by ";
+
+    private static TextWriter _output = TextWriter.Null;
+
+    /// <summary>Shows lines from here on.</summary>
+    public static void TurnOn() => _output = TextWriter.Synchronized(Console.Out);
+
+    public static void WriteLine(string line = "") => _output.WriteLine(line);
+}
