@@ -185,7 +185,9 @@ public sealed class ChildProgram : IDisposable
         }
 
         _told = true;
-        using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]))!;
+        // Its complaint that there is no such process any more is not for the screen.
+        var command = new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]) { RedirectStandardError = true };
+        using var kill = Process.Start(command)!;
         kill.WaitForExit();
         if (Name != "server" || name is not ("INT" or "TERM"))
         {
