@@ -6,31 +6,45 @@ namespace ConformanceTests.Harness.Grading;
 internal sealed class Interruption : IDisposable
 {
     private const int ExitCode = 130;                   // as a shell reports Ctrl-C
-    private readonly PosixSignalRegistration[] _registrations;
+    private static readonly List<Action> _stops = [];
+    private static PosixSignalRegistration[]? _registrations;
+    private readonly Action _stop;
 
-    /// <summary>Waits for the signals.</summary>
+    /// <summary>From now on a signal calls this, and all that are there beside it.</summary>
     /// <param name="stop">Ends what was started.</param>
     public Interruption(Action stop)
     {
-        void End(PosixSignalContext context)
+        _stop = stop;
+        lock (_stops)
         {
-            context.Cancel = true;
-            stop();
-            Environment.Exit(ExitCode);
+            _stops.Add(stop);
+            _registrations ??=
+            [
+                PosixSignalRegistration.Create(PosixSignal.SIGINT, End),
+                PosixSignalRegistration.Create(PosixSignal.SIGTERM, End),
+            ];
         }
-
-        _registrations =
-        [
-            PosixSignalRegistration.Create(PosixSignal.SIGINT, End),
-            PosixSignalRegistration.Create(PosixSignal.SIGTERM, End),
-        ];
     }
 
     public void Dispose()
     {
-        foreach (PosixSignalRegistration registration in _registrations)
+        lock (_stops)
         {
-            registration.Dispose();
+            _stops.Remove(_stop);
         }
+    }
+
+    private static void End(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        lock (_stops)
+        {
+            foreach (Action stop in _stops)
+            {
+                stop();
+            }
+        }
+
+        Environment.Exit(ExitCode);
     }
 }

@@ -12,7 +12,13 @@ public static class Screen
     private static TextWriter _output = TextWriter.Null;
 
     /// <summary>Shows lines from here on.</summary>
-    public static void TurnOn() => _output = TextWriter.Synchronized(Console.Out);
+    public static void TurnOn()
+    {
+        if (_output == TextWriter.Null)
+        {
+            _output = TextWriter.Synchronized(Console.Out);
+        }
+    }
 
     public static void WriteLine(string line = "") => _output.WriteLine(line);
 }

@@ -1,0 +1,233 @@
+using System.Diagnostics;
+using System.Text.Json;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Report;
+
+namespace ConformanceTests.Mutants;
+
+/// <summary>Which programs of a mutant are graded.</summary>
+[Flags]
+public enum Halves
+{
+    Server = 1,
+    Client = 2,
+    Both = Server | Client,
+}
+
+/// <summary>
+/// The program with a mistake, built in a folder of its own, which also is the temporary folder of the runs that
+/// grade it. So nothing of them is left.
+/// </summary>
+public sealed class GradedMutant : IDisposable
+{
+    private static readonly TimeSpan _limit = TimeSpan.FromMilliseconds(RunSettings.Milliseconds(300_000));
+    private static readonly SemaphoreSlim _builds = new(Environment.ProcessorCount);
+    private static readonly HashSet<Process> _running = [];
+
+    // What a person has set for `make mutants` is not for the graded runs.
+    private static readonly string[] _notInherited =
+        ["SERVER", "CLIENT", "STAGE", "STRICT", "QUICK", "CLAUSE", "TESTS", "AGAIN", "MINUTES", "HERE", "PROGRAM"];
+
+    private readonly Mutant? _mutant;
+    private readonly string _folder = CommandTemplates.NewFolder("mutant");
+
+    /// <summary>Builds the program.</summary>
+    /// <param name="mutant">The mistake, or null for the program as it is.</param>
+    public GradedMutant(Mutant? mutant)
+    {
+        _mutant = mutant;
+        Directory.CreateDirectory(TemporaryFolder);
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);    // some tests start it as another user
+        }
+
+        _builds.Wait();
+        try
+        {
+            MutantBuild.Write(mutant, _folder);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+        finally
+        {
+            _builds.Release();
+        }
+    }
+
+    private string Program => Path.Combine(_folder, "ImageTransfer.dll");
+
+    private string TemporaryFolder => Path.Combine(_folder, "tmp");
+
+    /// <summary>Ends all graded runs.</summary>
+    public static void StopAll()
+    {
+        lock (_running)
+        {
+            foreach (Process run in _running)
+            {
+                run.Kill(entireProcessTree: true);
+            }
+        }
+    }
+
+    /// <summary>Runs tests over it until the first of them fails.</summary>
+    /// <param name="clauses">The ids of the clauses whose tests are run.</param>
+    /// <param name="tests">A regular expression for the names of the tests, or "" for all.</param>
+    /// <param name="halves">What is graded. A mutant that is graded as the reference always has both.</param>
+    /// <returns>The test that failed, or null if none did.</returns>
+    public async Task<string?> FirstFailureAsync(string clauses, string tests, Halves halves)
+    {
+        using Process run = Start(clauses, tests, halves, _mutant is { AsReference: true }, oneIsEnough: true);
+        Task<string> errors = run.StandardError.ReadToEndAsync();
+        var output = new StringBuilder();
+        using var limit = new CancellationTokenSource(_limit);
+        try
+        {
+            while (await run.StandardOutput.ReadLineAsync(limit.Token) is { } line)
+            {
+                if (line.StartsWith(RunReport.Caught))
+                {
+                    return line[RunReport.Caught.Length..];
+                }
+
+                output.AppendLine(line);
+            }
+
+            await run.WaitForExitAsync(limit.Token);
+            return run.ExitCode == 0
+                ? null
+                : throw new MutantException($"nothing was tested\n{output}{await errors}");
+        }
+        catch (OperationCanceledException)
+        {
+            throw new MutantException($"the run did not end within {_limit.TotalMinutes:0} minutes");
+        }
+        finally
+        {
+            End(run);
+        }
+    }
+
+    /// <summary>Runs tests over it, and all of them.</summary>
+    /// <param name="tests">A regular expression for the names of the tests.</param>
+    /// <param name="asReference">Whether tests of the program's own options are run, too.</param>
+    /// <returns>The names of those that failed.</returns>
+    public async Task<string[]> FailuresAsync(string tests, bool asReference)
+    {
+        await RunAsync(tests, asReference);
+        using var report = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(_folder, "report.json")));
+        return
+        [
+            .. from verdict in report.RootElement.GetProperty("Verdicts").EnumerateArray()
+               where verdict.GetProperty("Outcome").GetString() is "failed" or "advice"
+               select $"{verdict.GetProperty("Fixture").GetString()}.{verdict.GetProperty("Test").GetString()}",
+        ];
+    }
+
+    /// <summary>Plays all transcripts with it.</summary>
+    /// <returns>The report.</returns>
+    public async Task<string> ReportAsync()
+    {
+        await RunAsync(@"Transcripts\.", asReference: true);
+        return await File.ReadAllTextAsync(Path.Combine(_folder, "report.txt"));
+    }
+
+    private async Task RunAsync(string tests, bool asReference)
+    {
+        using Process run = Start("", tests, Halves.Both, asReference, oneIsEnough: false);
+        using var limit = new CancellationTokenSource(_limit);
+        try
+        {
+            await Task.WhenAll(
+                run.StandardOutput.ReadToEndAsync(limit.Token), run.StandardError.ReadToEndAsync(limit.Token));
+        }
+        finally
+        {
+            End(run);
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (string mount in MountsBelow(_folder))
+        {
+            using var unmount = Process.Start("umount", ["-l", mount]);
+            unmount.WaitForExit();
+        }
+
+        // A process that was killed may take another moment to end.
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                Directory.Delete(_folder, true);
+                return;
+            }
+            catch (IOException) when (attempt < 50)
+            {
+                Thread.Sleep(100);
+            }
+        }
+    }
+
+    private static IEnumerable<string> MountsBelow(string folder)
+    {
+        const string Mounts = "/proc/self/mounts";
+        return !File.Exists(Mounts) ? []
+            : File.ReadLines(Mounts).Select(line => line.Split(' ')[1])
+                .Where(mount => mount.StartsWith(folder + '/')).ToArray();
+    }
+
+    private static void End(Process run)
+    {
+        lock (_running)
+        {
+            _running.Remove(run);
+            run.Kill(entireProcessTree: true);
+        }
+
+        run.WaitForExit();
+    }
+
+    private Process Start(string clauses, string tests, Halves halves, bool asReference, bool oneIsEnough)
+    {
+        var start = new ProcessStartInfo("dotnet", [typeof(GradedMutant).Assembly.Location, "test"])
+        {
+            WorkingDirectory = _folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (string name in _notInherited)
+        {
+            start.Environment.Remove(name);
+        }
+
+        start.Environment["REPORT"] = _folder;
+        start.Environment["TMPDIR"] = TemporaryFolder;
+        start.Environment["CLAUSE"] = clauses;
+        start.Environment["TESTS"] = tests;
+        start.Environment["ONE_IS_ENOUGH"] = oneIsEnough ? "1" : "";
+        if (asReference)
+        {
+            start.Environment["PROGRAM"] = Program;
+        }
+        else
+        {
+            start.Environment["SERVER"] = halves.HasFlag(Halves.Server) ? CommandTemplates.ReferenceServer(Program) : "";
+            start.Environment["CLIENT"] = halves.HasFlag(Halves.Client) ? CommandTemplates.ReferenceClient(Program) : "";
+        }
+
+        var run = Process.Start(start)!;
+        lock (_running)
+        {
+            _running.Add(run);
+        }
+
+        return run;
+    }
+}

@@ -1,0 +1,163 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.SelfTests;
+using NUnit.Framework.Interfaces;
+
+namespace ConformanceTests.Mutants;
+
+/// <summary>
+/// Grades mutants, several at a time. The test that caught a mutant the last time is run first. Only if it passes,
+/// the other tests of the clause are.
+/// </summary>
+/// <remarks>The table of who caught what is a snapshot, which also is for people to read.</remarks>
+public sealed class MutantRun
+{
+    private const string Separator = " <- ";
+
+    // Tests of these mostly wait for a deadline, so many of them fit beside those that work.
+    private static readonly Regex _clausesThatWait = new("^(LIMIT-|P8$|P12$|CLI-9$|CLOSE-|SEAL-4$)");
+    private const int WaitingAtOnce = 8;
+
+    private readonly SemaphoreSlim _working = new(Environment.ProcessorCount);
+    private readonly SemaphoreSlim _waiting = new(WaitingAtOnce);
+    private readonly ILookup<string, ITest> _testsOfClause;
+    private readonly SortedDictionary<string, string> _caughtBy = new(CaughtBy(), StringComparer.Ordinal);
+    private readonly Stopwatch _clock = Stopwatch.StartNew();
+    private int _done;
+
+    /// <summary>Finds the tests.</summary>
+    public MutantRun() =>
+        _testsOfClause = TestSelection.Leaves(SuiteRun.Find())
+            .SelectMany(test => test.Properties["Category"].OfType<string>().Select(id => (Id: id, Test: test)))
+            .ToLookup(pair => pair.Id, pair => pair.Test);
+
+    /// <summary>How many mutants were caught, and how many tests that caught some pass without a mistake.</summary>
+    public int Passed { get; private set; }
+
+    /// <summary>How many mutants live or cannot be graded, and how many tests fail without a mistake.</summary>
+    public int Failed { get; private set; }
+
+    private static string Snapshot => Path.Combine(SnapshotSettings.Folder, $"{nameof(MutantRun)}.{nameof(CaughtBy)}");
+
+    /// <summary>Reads which test caught which mutant the last time.</summary>
+    /// <returns>The name of a test for each name of a mutant.</returns>
+    public static Dictionary<string, string> CaughtBy()
+    {
+        string file = $"{Snapshot}.verified.txt";
+        return !File.Exists(file) ? []
+            : File.ReadLines(file).Select(line => line.Split(Separator)).ToDictionary(row => row[0], row => row[1]);
+    }
+
+    /// <summary>Grades mutants; then runs what caught them over the program without a mistake.</summary>
+    /// <param name="mutants">The mutants.</param>
+    public async Task RunAsync(IReadOnlyList<Mutant> mutants)
+    {
+        // Those that wait first: the others work beside them.
+        var tasks = mutants.OrderByDescending(Waits).Select(mutant => Task.Run(() => GradeAsync(mutant, mutants.Count)));
+        await Task.WhenAll(tasks);
+        await ControlAsync(mutants);
+    }
+
+    /// <summary>Compares who caught what with the snapshot.</summary>
+    /// <param name="isComplete">Whether all mutants were graded: then those that are gone leave the table.</param>
+    /// <returns>Whether nothing has changed.</returns>
+    public bool MatchesSnapshot(bool isComplete)
+    {
+        var names = MutantList.All.Select(mutant => mutant.Name).ToHashSet();
+        string table = string.Concat(_caughtBy
+            .Where(row => !isComplete || names.Contains(row.Key))
+            .Select(row => $"{row.Key}{Separator}{row.Value}\n"));
+        string verified = $"{Snapshot}.verified.txt";
+        string received = $"{Snapshot}.received.txt";
+        File.Delete(received);
+        if (File.Exists(verified) && File.ReadAllText(verified).ReplaceLineEndings("\n") == table)
+        {
+            return true;
+        }
+
+        File.WriteAllText(received, table);
+        return false;
+    }
+
+    private static bool Waits(Mutant mutant) => _clausesThatWait.IsMatch(mutant.KilledBy);
+
+    private static Halves HalfOf(ITest test) =>
+        typeof(ClientFixture).IsAssignableFrom(test.Method!.TypeInfo.Type) ? Halves.Client : Halves.Server;
+
+    private static string Only(params string[] tests) => $"^({string.Join('|', tests.Select(Regex.Escape))})$";
+
+    private async Task GradeAsync(Mutant mutant, int count)
+    {
+        SemaphoreSlim slots = Waits(mutant) ? _waiting : _working;
+        await slots.WaitAsync();
+        try
+        {
+            using var graded = new GradedMutant(mutant);
+            string? caughtBy = await FirstFailureAsync(mutant, graded);
+            Tell(mutant, count, caughtBy is null ? "LIVES " : "caught", caughtBy is null ? "" : $" by {caughtBy}");
+            lock (_caughtBy)
+            {
+                _ = caughtBy is null ? Failed++ : Passed++;
+                if (caughtBy is not null)
+                {
+                    _caughtBy[mutant.Name] = caughtBy;
+                }
+            }
+        }
+        catch (MutantException e)
+        {
+            Tell(mutant, count, "ERROR ", $": {e.Message}");
+            lock (_caughtBy)
+            {
+                Failed++;
+            }
+        }
+        finally
+        {
+            slots.Release();
+        }
+    }
+
+    private async Task<string?> FirstFailureAsync(Mutant mutant, GradedMutant graded)
+    {
+        ITest[] tests = [.. _testsOfClause[mutant.KilledBy]];
+        string? before;
+        lock (_caughtBy)
+        {
+            before = _caughtBy.GetValueOrDefault(mutant.Name);
+        }
+
+        ITest? known = tests.FirstOrDefault(test => TestSelection.NameOf(test) == before);
+        if (known is not null
+            && await graded.FirstFailureAsync(mutant.KilledBy, Only(before!), HalfOf(known)) is { } caughtBy)
+        {
+            return caughtBy;
+        }
+
+        Halves halves = tests.Aggregate((Halves)0, (all, test) => all | HalfOf(test));
+        return await graded.FirstFailureAsync(mutant.KilledBy, "", halves);
+    }
+
+    // What fails without a mistake, too, has caught nothing.
+    private async Task ControlAsync(IReadOnlyList<Mutant> mutants)
+    {
+        foreach (var kind in mutants.Where(one => _caughtBy.ContainsKey(one.Name)).GroupBy(one => one.AsReference))
+        {
+            var names = kind.Select(mutant => _caughtBy[mutant.Name]).Distinct().ToArray();
+            using var graded = new GradedMutant(null);
+            string[] failed = await graded.FailuresAsync(Only(names), kind.Key);
+            foreach (string test in failed)
+            {
+                Screen.WriteLine($"FAILED {test} also fails without a mistake.");
+            }
+
+            Passed += names.Length - failed.Length;
+            Failed += failed.Length;
+        }
+    }
+
+    private void Tell(Mutant mutant, int count, string fate, string why) =>
+        Screen.WriteLine($"{_clock.Elapsed.TotalSeconds,4:0} s {Interlocked.Increment(ref _done),4}/{count} "
+            + $"{fate} [{mutant.KilledBy}] {mutant.Name}{why}");
+}
