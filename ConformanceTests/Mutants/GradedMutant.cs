@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Text.Json;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
-using ConformanceTests.Report;
 
 namespace ConformanceTests.Mutants;
 
@@ -90,9 +89,9 @@ public sealed class GradedMutant : IDisposable
         {
             while (await run.StandardOutput.ReadLineAsync(limit.Token) is { } line)
             {
-                if (line.StartsWith(RunReport.Caught))
+                if (line.StartsWith(Screen.FirstFailure))
                 {
-                    return line[RunReport.Caught.Length..];
+                    return line[Screen.FirstFailure.Length..];
                 }
 
                 output.AppendLine(line);
