@@ -5,7 +5,7 @@ SUITE = dotnet run --project ConformanceTests --
 help:              ## this list
 	@sed -n 's/^\([a-z-]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 22
 
-test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours
+test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours; QUICK=1, CLAUSE=
 	@$(SUITE) test
 
 class:             ## the suite over a class, a folder for each; STUDENTS='students/*/', AT_ONCE=, MINUTES=, INSIDE='a container …'

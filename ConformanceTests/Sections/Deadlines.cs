@@ -14,6 +14,7 @@ public sealed class Deadlines : ServerFixture
     private static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
         EndsInTime(clock.Elapsed.TotalSeconds, atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0);
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
     public void Server_ends_a_slow_request_line_10_s_after_its_first_byte(
         [Values] bool comesWithTheOneBefore, [Values] bool dribbles)
@@ -47,6 +48,7 @@ public sealed class Deadlines : ServerFixture
         ExpectItReadsOn(wire, ended);
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-1")]
     public void Server_starts_the_deadline_of_a_pipelined_line_after_the_block_before_it()
     {
@@ -94,6 +96,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     // The idle time begins with accept, or when the last reply and its block have been sent, whatever they were.
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-2", "P8", "PUT-2")]
     public void Server_ends_idle_connections_whatever_they_did_before_and_others_do_now()
     {
@@ -167,6 +170,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     // Longer than the other deadlines: neither 10 s nor 20 s end it.
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-2", "LIST-1")]
     public void Server_keeps_an_idle_connection_for_its_idle_time_and_no_longer()
     {
@@ -206,6 +210,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     // Its 10 s run also while another client is busy all the time.
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-1", "P8", "LIST-1")]
     public void Server_ends_a_slow_line_while_another_client_is_busy()
     {
@@ -225,6 +230,7 @@ public sealed class Deadlines : ServerFixture
         half.ExpectError("timeout", closes: true);
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
     public void Server_does_not_close_active_connections_as_idle()
     {
@@ -270,6 +276,7 @@ public sealed class Deadlines : ServerFixture
         Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of big.png", "others");
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-4", "P8", "CLOSE-1")]
     public void Server_ends_an_upload_that_is_too_slow([Values(1000, 4 << 20)] int atOnce)
     {
@@ -294,6 +301,7 @@ public sealed class Deadlines : ServerFixture
         ListIs(Connect());
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-4", "P8")]
     public void Server_ends_an_upload_that_stops([Values("no byte", "half a length", "no digest")] string comes)
     {
@@ -321,6 +329,7 @@ public sealed class Deadlines : ServerFixture
         wire.ExpectError("timeout", closes: true);
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-3")]
     public void Server_accepts_an_upload_that_starts_15_s_after_the_go_ahead()
     {
@@ -332,6 +341,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-4", "P8")]
     public void Server_closes_a_connection_with_unread_replies()
     {
@@ -366,6 +376,7 @@ public sealed class Deadlines : ServerFixture
             "it stays open");
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-3")]
     public void Server_does_not_end_a_slow_upload_that_keeps_the_pace()
     {
@@ -387,6 +398,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-3")]
     public void Server_does_not_end_a_download_whose_rest_is_read_in_time()
     {
@@ -403,6 +415,7 @@ public sealed class Deadlines : ServerFixture
         wire.List();
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-3", "CONN-2")]
     public void Server_sends_all_listings_to_a_client_that_reads_late()
     {
@@ -425,6 +438,7 @@ public sealed class Deadlines : ServerFixture
         }
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("LIMIT-4", "GET-3", "P8")]
     public void Server_closes_without_a_reply_if_a_download_is_not_read()
     {

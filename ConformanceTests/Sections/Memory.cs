@@ -40,6 +40,7 @@ public sealed class Memory : ServerFixture
         }       // what came instead is read next
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("P7")]
     public void Server_does_not_keep_a_large_upload_in_memory([Values("", "|digest=sha256")] string option)
     {
@@ -81,6 +82,7 @@ public sealed class Memory : ServerFixture
         Demand(there == Large, $"{Large} bytes in big.png", $"{there}");
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("P7", "GET-1")]
     public void Server_does_not_keep_a_large_download_in_memory()
     {

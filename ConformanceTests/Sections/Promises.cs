@@ -250,6 +250,7 @@ public sealed class Promises : ServerFixture
             "bytes in the block");       // and it goes on when it is read
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("P6")]
     public void Server_answers_small_requests_during_a_large_download()
     {

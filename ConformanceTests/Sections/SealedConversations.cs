@@ -107,6 +107,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     // What costs a client nothing to say, and brings no byte of a conversation.
+    [Category(TestSelection.Slow)]
     [Test, Clause("SEAL-7", "P6")]
     public void Server_answers_others_during_a_flood_of_empty_records(
         [Values("key updates", "key updates that want one back", "empty records")] string what)

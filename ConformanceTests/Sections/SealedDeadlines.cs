@@ -8,6 +8,7 @@ namespace ConformanceTests.Sections;
 /// <summary>SEAL: deadlines and stopping, inside TLS and in the handshake.</summary>
 public sealed class SealedDeadlines : SealedFixture
 {
+    [Category(TestSelection.Slow)]
     [Test, Clause("SEAL-4", "LIMIT-1", "P8")]
     public void Server_ends_a_handshake_after_10_s()
     {
@@ -108,6 +109,7 @@ public sealed class SealedDeadlines : SealedFixture
         Enter(server).ExpectError("timeout", closes: true);
     }
 
+    [Category(TestSelection.Slow)]
     [Test, Clause("SEAL-7", "LIMIT-1", "LIMIT-3", "P8")]
     public void Server_ends_slow_lines_and_uploads_inside_TLS()
     {

@@ -12,6 +12,7 @@ namespace ConformanceTests.SelfTests;
 /// Each stage can be passed by a program that has just the core up to it; and not by one that has less. The programs
 /// are in SelfTests/StagePrograms; they are compiled here, and graded by a suite in a process of its own.
 /// </summary>
+[Category(TestSelection.Slow)]
 [Parallelizable(ParallelScope.Children)]
 public sealed class StageTests
 {
