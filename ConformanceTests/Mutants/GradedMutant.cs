@@ -23,18 +23,28 @@ public sealed class GradedMutant : IDisposable
     private static readonly TimeSpan _limit = TimeSpan.FromMilliseconds(RunSettings.Milliseconds(300_000));
     private static readonly SemaphoreSlim _builds = new(Environment.ProcessorCount);
     private static readonly HashSet<Process> _running = [];
+    private static readonly TimeSpan _timeToStop = TimeSpan.FromSeconds(20);
+    private static volatile bool _isStopped;
+    private static int _folders;
 
     // What a person has set for `make mutants` is not for the graded runs.
     private static readonly string[] _notInherited =
         ["SERVER", "CLIENT", "STAGE", "STRICT", "QUICK", "CLAUSE", "TESTS", "AGAIN", "MINUTES", "HERE", "PROGRAM"];
 
     private readonly Mutant? _mutant;
-    private readonly string _folder = CommandTemplates.NewFolder("mutant");
+    private readonly string _folder;
 
     /// <summary>Builds the program.</summary>
     /// <param name="mutant">The mistake, or null for the program as it is.</param>
     public GradedMutant(Mutant? mutant)
     {
+        if (_isStopped)
+        {
+            throw new MutantException("was stopped");
+        }
+
+        Interlocked.Increment(ref _folders);
+        _folder = CommandTemplates.NewFolder("mutant");
         _mutant = mutant;
         Directory.CreateDirectory(TemporaryFolder);
         if (!OperatingSystem.IsWindows())
@@ -62,16 +72,19 @@ public sealed class GradedMutant : IDisposable
 
     private string TemporaryFolder => Path.Combine(_folder, "tmp");
 
-    /// <summary>Ends all graded runs.</summary>
+    /// <summary>Ends all graded runs, starts no more, and waits until their folders are removed.</summary>
     public static void StopAll()
     {
         lock (_running)
         {
+            _isStopped = true;
             foreach (Process run in _running)
             {
                 run.Kill(entireProcessTree: true);
             }
         }
+
+        SpinWait.SpinUntil(() => Volatile.Read(ref _folders) == 0, _timeToStop);
     }
 
     /// <summary>Runs tests over it until the first of them fails.</summary>
@@ -165,6 +178,7 @@ public sealed class GradedMutant : IDisposable
             try
             {
                 Directory.Delete(_folder, true);
+                Interlocked.Decrement(ref _folders);
                 return;
             }
             catch (IOException) when (attempt < 50)
@@ -217,16 +231,22 @@ public sealed class GradedMutant : IDisposable
         }
         else
         {
-            start.Environment["SERVER"] = halves.HasFlag(Halves.Server) ? CommandTemplates.ReferenceServer(Program) : "";
-            start.Environment["CLIENT"] = halves.HasFlag(Halves.Client) ? CommandTemplates.ReferenceClient(Program) : "";
+            string server = CommandTemplates.ReferenceServer(Program);
+            string client = CommandTemplates.ReferenceClient(Program);
+            start.Environment["SERVER"] = halves.HasFlag(Halves.Server) ? server : "";
+            start.Environment["CLIENT"] = halves.HasFlag(Halves.Client) ? client : "";
         }
 
-        var run = Process.Start(start)!;
         lock (_running)
         {
-            _running.Add(run);
-        }
+            if (_isStopped)
+            {
+                throw new MutantException("was stopped");
+            }
 
-        return run;
+            var run = Process.Start(start)!;
+            _running.Add(run);
+            return run;
+        }
     }
 }

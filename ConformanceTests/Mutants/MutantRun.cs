@@ -54,7 +54,9 @@ public sealed class MutantRun
     public async Task RunAsync(IReadOnlyList<Mutant> mutants)
     {
         // Those that wait first: the others work beside them.
-        var tasks = mutants.OrderByDescending(Waits).Select(mutant => Task.Run(() => GradeAsync(mutant, mutants.Count)));
+        var tasks = mutants
+            .OrderByDescending(Waits)
+            .Select(mutant => Task.Run(() => GradeAsync(mutant, mutants.Count)));
         await Task.WhenAll(tasks);
         await ControlAsync(mutants);
     }
