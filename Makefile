@@ -2,22 +2,29 @@
 
 SUITE = dotnet run --project ConformanceTests --
 
-help:              ## this list
+help:              ## print this list
 	@sed -n 's/^\([a-z-]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 22
 
-test:              ## the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests yours; QUICK=1, CLAUSE=
-	@$(SUITE) test
+test:              ## run the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests your program
+	$(if $(SERVER)$(CLIENT),,@test -e Server.cs || { echo "SERVER or CLIENT is missing.  For example: make test SERVER='python3 my_server.py {port} {dir}'"; exit 2; })
+	@rm -f ConformanceTests/report.txt ConformanceTests/report.html; : > ConformanceTests/stages.txt
+	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
+	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
+	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=MutantsCheck&TestCategory!=Torture" $(TOTALS); status=$$?; \
+	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; \
+	! grep -q '^Nothing was tested' ConformanceTests/report.txt || status=1; $(FAIL)
 
-class:             ## the suite over a class, a folder for each; STUDENTS='students/*/', AT_ONCE=, MINUTES=, INSIDE='a container …'
-	@$(SUITE) class $(STUDENTS)
+class:             ## grade a class: STUDENTS='students/*/', a folder for each; also AT_ONCE=, MINUTES=, INSIDE='a container …'
+	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
+	@dotnet ConformanceTests/bin/Release/net10.0/ConformanceTests.dll $(STUDENTS)
 
-clean:             ## what was built
+clean:             ## delete everything that was built
 	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/report.html ConformanceTests/class ConformanceTests/class.html ConformanceTests/class.csv ConformanceTests/Snapshots/*.received.txt
 
 .PHONY: help test class clean
 
 # ---- the program ----
-# From here on: what takes Server.cs and Client.cs.  A handout has none of it.
+# The targets from here on need Server.cs and Client.cs.  A handout does not have them.
 
 PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
 EXE     = wine bin/windows/ImageTransfer.exe
@@ -25,44 +32,41 @@ WINDOWS_TIME = 330
 PREFIX  = /usr/local
 LINKER  = $(firstword $(notdir $(shell command -v gcc) $(shell command -v clang)))
 
-# What a class is given of the suite.  The other folders test this program and the suite itself, and quote the program.
+# The folders that a handout contains.  The others test this program and the suite itself, and quote the program.
 HANDED_OUT = Harness Sections Report Class
 
-run:               ## serve the folder images on port 7005, on this machine only
+run:               ## serve the folder images on port 7005, to this machine only
 	dotnet run -- server
 
-build:             ## the program
+build:             ## build the program
 	@dotnet build ImageTransfer.csproj --nologo -v quiet
 
-handout:           ## DIR=…: what a class is given: the specification and the suite, and nothing of the program
-	@test -n "$(DIR)" || { echo "Where to?  make handout DIR=../exercise"; exit 2; }
-	@test ! -e "$(DIR)" || { echo "$(DIR) is there already."; exit 2; }
-	@mkdir -p "$(DIR)"; case "$$(cd "$(DIR)"; pwd)" in "$$PWD"/*) rmdir "$(DIR)"; echo "Not inside this folder."; exit 2;; esac
+handout:           ## make a folder for students, DIR=…: the specification and the suite, without the program
+	@test -n "$(DIR)" || { echo "DIR is missing.  For example: make handout DIR=../exercise"; exit 2; }
+	@test ! -e "$(DIR)" || { echo "$(DIR) exists already."; exit 2; }
+	@mkdir -p "$(DIR)"; case "$$(cd "$(DIR)"; pwd)" in "$$PWD"/*) rmdir "$(DIR)"; echo "DIR must not be inside this folder."; exit 2;; esac
 	@mkdir "$(DIR)/ConformanceTests"; cp Protocol.md .editorconfig .gitattributes .gitignore "$(DIR)"
 	@cp -r $(addprefix ConformanceTests/,$(HANDED_OUT) ConformanceTests.csproj) "$(DIR)/ConformanceTests"
 	@sed '/^# ---- the program ----/,$$d' Makefile > "$(DIR)/Makefile"; cp ConformanceTests/Handout.md "$(DIR)/README.md"
-	@echo "$(DIR) is ready to be given away."
+	@echo "$(DIR) is ready: give it to your students."
 
-mutants:           ## the suite's own test: the program with one mistake at a time, each of which has to be caught; ONLY='a word'
-	@$(SUITE) mutants $(ONLY)
+mutants:           ## test the suite: build the program with one mistake at a time; the suite has to find each of them
+	@dotnet build ConformanceTests --nologo -v quiet
+	@rm -f ConformanceTests/mutants.txt
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Mutants"; status=$$?; \
+	echo; cat ConformanceTests/mutants.txt || { echo "No mutant ran."; status=1; }; exit $$status
 
-mutants-check:     ## whether each mutant still applies and compiles, without a run: after a change to the program
-	@$(SUITE) mutants-check
+mutants-check:     ## check that each of these mistakes can still be made and compiles, without running it
+	@dotnet build ConformanceTests --nologo -v quiet
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "FullyQualifiedName~MutantListTests"
 
-torture:           ## the promises under fire, for some minutes; SEED= and ROUNDS= change it; ONLY='a word' chooses tests
-	@$(SUITE) torture $(ONLY)
+torture:           ## stress-test the guarantees for a few minutes; SEED= and ROUNDS= change what is done
+	@dotnet build ConformanceTests --nologo -v quiet
+	@rm -f ConformanceTests/torture.txt
+	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Torture"; status=$$?; \
+	echo; cat ConformanceTests/torture.txt || { echo "No torture ran."; status=1; }; exit $$status
 
-native:            ## the program as one file for this machine, without .NET: bin/native/imagetransfer; it needs gcc or clang
-	@$(if $(LINKER),,echo "make native needs a linker: install gcc or clang."; exit 1)
-	@dotnet publish ImageTransfer.csproj --nologo -v quiet -c Release --use-current-runtime -p:PublishAot=true \
-	  -p:CppCompilerAndLinker=$(LINKER) -o bin/native
-	@mv bin/native/ImageTransfer bin/native/imagetransfer
-
-install: native    ## the native program into PREFIX/bin, also while the old one runs; PREFIX=/usr/local
-	@mkdir -p "$(PREFIX)/bin" && cp bin/native/imagetransfer "$(PREFIX)/bin/.imagetransfer.new" \
-	  && mv "$(PREFIX)/bin/.imagetransfer.new" "$(PREFIX)/bin/imagetransfer" && echo "$(PREFIX)/bin/imagetransfer"
-
-windows:           ## the suite over the program for Windows, server and client, under Wine: apt-get install wine wine64
+windows:           ## run the suite on the program for Windows, under Wine (apt-get install wine wine64)
 	@command -v wine >/dev/null || { echo "Wine is missing: apt-get install wine wine64"; exit 1; }
 	@dotnet publish ImageTransfer.csproj --nologo -v quiet -r win-x64 --self-contained -o bin/windows
 	@run=; export WINEPREFIX=$$(mktemp -d) WINEARCH=win64 WINEDEBUG=-all ON_WINDOWS=1; \
@@ -72,25 +76,27 @@ windows:           ## the suite over the program for Windows, server and client,
 	  CLIENT='$(EXE) client {host} {port} {command} {file}' & run=$$!; wait $$run; status=$$?; \
 	test $$status -ne 124 || echo "It hung: ended after $(WINDOWS_TIME) s."; exit $$status
 
-width:             ## no line of a .cs file is wider than 120 characters; prints those that are
+width:             ## check that no line of a .cs file is wider than 120 characters
 	@LC_ALL=C.UTF-8 git grep -nE '^.{121,}' -- '*.cs'; test $$? -eq 1
 
-format:            ## both projects are formatted as .editorconfig says; prints what is not
+format:            ## check that both projects are formatted as .editorconfig says
 	@status=0; for project in ImageTransfer.csproj ConformanceTests/ConformanceTests.csproj; do \
 	dotnet format $$project --verify-no-changes || status=1; done; exit $$status
 
 demo: build        ## a tour in five seconds: serve, upload, list, download, compare, stop
 	@set -e; d=$$(mktemp -d); server=; trap 'kill $$server 2>/dev/null || true; wait; rm -rf $$d' EXIT; \
-	printf '\211PNG\r\n\032\n' > $$d/cat.png; head -c 300000 /dev/urandom >> $$d/cat.png; mkdir $$d/here; \
+	cp ConformanceTests/cat.png $$d; mkdir $$d/images; cd $$d; \
+	program='dotnet $(CURDIR)/bin/Release/net10.0/ImageTransfer.dll'; \
 	echo '$$ imagetransfer server 0 --dir images'; \
-	$(PROGRAM) server 0 --dir $$d/images --quiet > $$d/out & server=$$!; \
-	until grep -q listening $$d/out; do sleep 0.05; done; sed 's/, folder.*/, folder images/' $$d/out; \
-	port=$$(sed 's/.*:\([0-9]*\),.*/\1/' $$d/out); \
-	for words in "PUT $$d/cat.png" "LIST" "GET cat.png --output $$d/here" "GET dog.png" "STATUS"; do \
-	  echo "$$ imagetransfer client localhost $$port $$words" | sed "s#$$d/##g"; $(PROGRAM) client localhost $$port $$words || test "$$words" = "GET dog.png"; done; \
-	cmp $$d/cat.png $$d/here/cat.png && echo 'The same octets came back.'
+	$$program server 0 --dir images --quiet > out & server=$$!; \
+	until grep -q listening out; do sleep 0.05; done; sed 's/, folder.*/, folder images/' out; \
+	port=$$(sed 's/.*:\([0-9]*\),.*/\1/' out); \
+	for words in 'PUT cat.png' 'LIST' 'GET cat.png --output copies/' 'GET dog.png' 'STATUS'; do \
+	  echo "$$ imagetransfer client localhost $$port $$words"; \
+	  $$program client localhost $$port $$words || test "$$words" = 'GET dog.png'; done; \
+	cmp cat.png copies/cat.png && echo 'The downloaded picture is identical to the one that was uploaded.'
 
-accept:            ## take what the failed snapshots received as right
+accept:            ## accept what the failed snapshot tests have received as the new expectation
 	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
 
 .PHONY: run build handout mutants mutants-check torture native install windows width format demo accept
