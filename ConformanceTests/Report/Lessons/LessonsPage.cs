@@ -11,6 +11,7 @@ namespace ConformanceTests.Report.Lessons;
 /// </summary>
 public static partial class LessonsPage
 {
+    private const string Indent = "    ";
     private static readonly string[] _files = ["Client.cs", "Server.cs"];
 
     /// <summary>Returns the lessons of the program in the order in which they are read.</summary>
@@ -36,7 +37,8 @@ public static partial class LessonsPage
             page.Append($"<div><h2>{file.Key}</h2>\n<ol>\n");
             foreach (Lesson lesson in file)
             {
-                page.Append($"<li value={lesson.Number}><a href='#lesson-{lesson.Number}'>{E(lesson.Title)}</a></li>\n");
+                page.Append($"<li value={lesson.Number}><a href='#lesson-{lesson.Number}'>")
+                    .Append($"{E(TitleOf(lesson))}</a></li>\n");
             }
 
             page.Append("</ol></div>\n");
@@ -54,9 +56,11 @@ public static partial class LessonsPage
     private static void AppendLesson(StringBuilder page, Lesson lesson, HashSet<string> anchors,
         Func<string, string?> run)
     {
-        page.Append($"<section id=lesson-{lesson.Number}>\n<h2><span>Lesson {lesson.Number}</span> {E(lesson.Title)} ")
-            .Append($"<small>{lesson.File}</small></h2>\n<div class=heading>\n");
-        AppendHeading(page, lesson.Heading);
+        page.Append($"<section id=lesson-{lesson.Number}>\n<h2><span>Lesson {lesson.Number}</span> ")
+            .Append($"{E(TitleOf(lesson))} <small>{lesson.File}</small></h2>\n<div class=heading>\n");
+        int end = Array.FindLastIndex(lesson.Heading, line => line.StartsWith("You "));
+        string[] heading = end < 0 ? lesson.Heading : lesson.Heading[..end];
+        AppendHeading(page, heading);
         page.Append("</div>\n<div class=pair>\n<div class=rules>\n<h3>The rules</h3>\n");
         foreach (string id in lesson.Ids)
         {
@@ -80,34 +84,49 @@ public static partial class LessonsPage
 
         page.Append("</pre>\n</div>\n</div>\n");
         AppendRuns(page, lesson, run);
+        AppendHeading(page, lesson.Heading[heading.Length..]);
         page.Append("</section>\n");
     }
 
     // Prose, and drawings: lines that are indented by at least four spaces.
     private static void AppendHeading(StringBuilder page, string[] lines)
     {
-        for (int i = 0; i < lines.Length; i++)
+        int start = 0;
+        while (start < lines.Length)
         {
-            bool isDrawing = lines[i].StartsWith("    ");
-            int last = i;
-            while (last + 1 < lines.Length && lines[last + 1] != "" == !isDrawing | lines[last + 1].StartsWith("    "))
+            bool isDrawing = lines[start].StartsWith(Indent);
+            int end = start + 1;
+            while (end < lines.Length && (isDrawing ? ContinuesDrawing(lines[end..])
+                : lines[start] != "" && ContinuesProse(lines[end])))
             {
-                last++;
+                end++;
             }
 
-            string[] block = [.. lines[i..(last + 1)]];
+            string[] block = lines[start..end];
             if (isDrawing)
             {
-                page.Append($"<pre>{E(string.Join('\n', block).TrimEnd())}</pre>\n");
+                page.Append($"<pre>{E(string.Join('\n', Outdent(block)))}</pre>\n");
             }
-            else if (lines[i] != "")
+            else if (lines[start] != "")
             {
-                page.Append($"<p>{Prose(string.Join(' ', block.Select(line => line.Trim())))}</p>\n");
+                page.Append($"<p>{Prose(string.Join(' ', block))}</p>\n");
             }
 
-            i = last;
+            start = end;
         }
     }
+
+    private static bool ContinuesProse(string line) => line != "" && !line.StartsWith(Indent);
+
+    private static IEnumerable<string> Outdent(string[] lines)
+    {
+        int indent = lines.Where(line => line != "").Min(line => line.TakeWhile(char.IsWhiteSpace).Count());
+        return lines.Select(line => line.Length < indent ? line : line[indent..]);
+    }
+
+    // A drawing may have empty lines in it, but does not end with one.
+    private static bool ContinuesDrawing(string[] rest) =>
+        rest.SkipWhile(line => line == "").FirstOrDefault("").StartsWith(Indent);
 
     private static void AppendRule(StringBuilder page, Clause clause, bool isFirst)
     {
@@ -134,8 +153,8 @@ public static partial class LessonsPage
         string[] tests = [.. lesson.Commands.Select(Exercise).OfType<string>()];
         if (tests.Length > 0)
         {
-            page.Append("<h3>Your turn</h3>\n<p>Write this part of a program of your own, in any language, and let the ")
-                .Append($"suite check it:</p>\n<pre><b>$ {E(string.Join("\n$ ", tests))}</b></pre>\n");
+            page.Append("<h3>Your turn</h3>\n<p>Write this part of a program of your own, in any language, and ")
+                .Append($"let the suite check it:</p>\n<pre><b>$ {E(string.Join("\n$ ", tests))}</b></pre>\n");
         }
 
         page.Append("</div>\n");
@@ -156,14 +175,20 @@ public static partial class LessonsPage
         return $"<span class={kind}>{E(line)}</span>";
     }
 
-    // Protocol.md's `code` and **strong**.
-    private static string Prose(string text) =>
-        LinkIds(Strong().Replace(Code().Replace(E(text), "<code>$1</code>"), "<strong>$1</strong>"));
+    // Protocol.md's `code`, **strong** and *emphasis*.
+    private static string Prose(string text)
+    {
+        string html = Code().Replace(E(text), "<code>$1</code>");
+        html = Strong().Replace(html, "<strong>$1</strong>");
+        return LinkIds(Emphasis().Replace(html, "<em>$1</em>"));
+    }
 
     // Ids are links to the rule, if the page has it.
     private static string LinkIds(string html) =>
         Id().Replace(html, match => ProtocolSpecification.Clauses.ContainsKey(match.Value)
             ? $"<a href='#{match.Value}'>{match.Value}</a>" : match.Value);
+
+    private static string TitleOf(Lesson lesson) => char.ToUpperInvariant(lesson.Title[0]) + lesson.Title[1..];
 
     private static string E(string text) => WebUtility.HtmlEncode(text);
 
@@ -174,6 +199,8 @@ public static partial class LessonsPage
     [GeneratedRegex("`([^`]+)`")] private static partial Regex Code();
 
     [GeneratedRegex(@"\*\*([^*]+)\*\*")] private static partial Regex Strong();
+
+    [GeneratedRegex(@"(?<![*\w])\*([^*<]+)\*(?![*\w])")] private static partial Regex Emphasis();
 
     [GeneratedRegex(@"\b(?:[A-Z]+-|P)\d+\b")] private static partial Regex Id();
 }
