@@ -5,29 +5,21 @@ SUITE = dotnet run --project ConformanceTests --
 help:              ## print this list
 	@sed -n 's/^\([a-z-]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 22
 
-test:              ## run the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests your program
-	$(if $(SERVER)$(CLIENT),,@test -e Server.cs || { echo "SERVER or CLIENT is missing.  For example: make test SERVER='python3 my_server.py {port} {dir}'"; exit 2; })
-	@rm -f ConformanceTests/report.txt ConformanceTests/report.html; : > ConformanceTests/stages.txt
-	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
-	@tail -n +1 -f ConformanceTests/stages.txt & stages=$$!; trap 'kill $$stages' EXIT; trap 'exit 130' INT TERM; \
-	dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory!=Mutants&TestCategory!=MutantsCheck&TestCategory!=Torture" $(TOTALS); status=$$?; \
-	echo; cat ConformanceTests/report.txt || { cat ConformanceTests/dotnet.txt; echo "No test ran."; status=1; }; \
-	! grep -q '^Nothing was tested' ConformanceTests/report.txt || status=1; $(FAIL)
+test:              ## run the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests your program; QUICK=1 is faster
+	@$(SUITE) test
 
 class:             ## grade a class: STUDENTS='students/*/', a folder for each; also AT_ONCE=, MINUTES=, INSIDE='a container …'
-	@said=$$(dotnet build ConformanceTests --nologo -v quiet) || { echo "$$said"; exit 1; }
-	@dotnet ConformanceTests/bin/Release/net10.0/ConformanceTests.dll $(STUDENTS)
+	@$(SUITE) class $(STUDENTS)
 
 clean:             ## delete everything that was built
-	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/report.html ConformanceTests/class ConformanceTests/class.html ConformanceTests/class.csv ConformanceTests/Snapshots/*.received.txt
+	rm -rf bin obj ConformanceTests/bin ConformanceTests/obj ConformanceTests/*.txt ConformanceTests/report.json ConformanceTests/report.html ConformanceTests/lessons.html ConformanceTests/class ConformanceTests/class.html ConformanceTests/class.csv ConformanceTests/Snapshots/*.received.txt
 
 .PHONY: help test class clean
 
 # ---- the program ----
 # The targets from here on need Server.cs and Client.cs.  A handout does not have them.
 
-PROGRAM = dotnet bin/Release/net10.0/ImageTransfer.dll
-EXE     = wine bin/windows/ImageTransfer.exe
+EXE          = wine bin/windows/ImageTransfer.exe
 WINDOWS_TIME = 330
 PREFIX  = /usr/local
 LINKER  = $(firstword $(notdir $(shell command -v gcc) $(shell command -v clang)))
@@ -50,21 +42,25 @@ handout:           ## make a folder for students, DIR=…: the specification and
 	@sed '/^# ---- the program ----/,$$d' Makefile > "$(DIR)/Makefile"; cp ConformanceTests/Handout.md "$(DIR)/README.md"
 	@echo "$(DIR) is ready: give it to your students."
 
-mutants:           ## test the suite: build the program with one mistake at a time; the suite has to find each of them
-	@dotnet build ConformanceTests --nologo -v quiet
-	@rm -f ConformanceTests/mutants.txt
-	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Mutants"; status=$$?; \
-	echo; cat ConformanceTests/mutants.txt || { echo "No mutant ran."; status=1; }; exit $$status
+mutants:           ## test the suite: build the program with one mistake at a time; the suite has to find each; ONLY='a word' chooses some
+	@$(SUITE) mutants $(ONLY)
 
 mutants-check:     ## check that each of these mistakes can still be made and compiles, without running it
-	@dotnet build ConformanceTests --nologo -v quiet
-	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "FullyQualifiedName~MutantListTests"
+	@$(SUITE) mutants-check
 
-torture:           ## stress-test the guarantees for a few minutes; SEED= and ROUNDS= change what is done
-	@dotnet build ConformanceTests --nologo -v quiet
-	@rm -f ConformanceTests/torture.txt
-	@dotnet test ConformanceTests --no-build --nologo -v quiet --logger "console;verbosity=minimal" --filter "TestCategory=Torture"; status=$$?; \
-	echo; cat ConformanceTests/torture.txt || { echo "No torture ran."; status=1; }; exit $$status
+torture:           ## stress-test the guarantees for a few minutes; SEED= and ROUNDS= change it; ONLY='a word' chooses tests
+	@$(SUITE) torture $(ONLY)
+
+native:            ## build the program as one native file, bin/native/imagetransfer, which needs no .NET (needs gcc or clang)
+	@$(if $(LINKER),,echo "make native needs a linker: install gcc or clang."; exit 1)
+	@dotnet publish ImageTransfer.csproj --nologo -v quiet -c Release --use-current-runtime -p:PublishAot=true \
+	  -p:CppCompilerAndLinker=$(LINKER) -o bin/native
+	@mv bin/native/ImageTransfer bin/native/imagetransfer
+
+install:           ## copy the native program to PREFIX/bin (PREFIX=/usr/local); the old one may still be running
+	@test -e bin/native/imagetransfer || $(MAKE) --no-print-directory native
+	@mkdir -p "$(PREFIX)/bin" && cp bin/native/imagetransfer "$(PREFIX)/bin/.imagetransfer.new" \
+	  && mv -f "$(PREFIX)/bin/.imagetransfer.new" "$(PREFIX)/bin/imagetransfer" && echo "Installed $(PREFIX)/bin/imagetransfer."
 
 windows:           ## run the suite on the program for Windows, under Wine (apt-get install wine wine64)
 	@command -v wine >/dev/null || { echo "Wine is missing: apt-get install wine wine64"; exit 1; }
@@ -96,7 +92,10 @@ demo: build        ## a tour in five seconds: serve, upload, list, download, com
 	  $$program client localhost $$port $$words || test "$$words" = 'GET dog.png'; done; \
 	cmp cat.png copies/cat.png && echo 'The downloaded picture is identical to the one that was uploaded.'
 
+lessons: build     ## write ConformanceTests/lessons.html: the program as a course, the rules next to the code
+	@$(SUITE) lessons
+
 accept:            ## accept what the failed snapshot tests have received as the new expectation
 	@for f in ConformanceTests/Snapshots/*.received.txt; do [ -e "$$f" ] && mv -v "$$f" "$${f%.received.txt}.verified.txt"; done; true
 
-.PHONY: run build handout mutants mutants-check torture native install windows width format demo accept
+.PHONY: run build handout mutants mutants-check torture native install windows width format demo lessons accept

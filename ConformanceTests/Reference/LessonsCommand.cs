@@ -4,7 +4,7 @@ using ConformanceTests.Report.Lessons;
 namespace ConformanceTests.Reference;
 
 /// <summary>The command `lessons`: writes ConformanceTests/lessons.html.</summary>
-public sealed class LessonsCommand
+public sealed class LessonsCommand : ISuiteCommand
 {
     /// <summary>The first word on the command line.</summary>
     public string Name => "lessons";
