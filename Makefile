@@ -3,7 +3,7 @@
 SUITE = dotnet run --project ConformanceTests --
 
 help:              ## print this list
-	@sed -n 's/^\([a-z-]*\): *[a-z]* *## /  make \1\t/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):[a-z/ ]*## /  make \1\t/p' Makefile | expand -t 22
 
 test:              ## run the conformance suite; SERVER='… {port} {dir}' or CLIENT='… {host} {port} {command} {file}' tests your program; QUICK=1 is faster
 	@$(SUITE) test
@@ -51,14 +51,15 @@ mutants-check:     ## check that each of these mistakes can still be made and co
 torture:           ## stress-test the guarantees for a few minutes; SEED= and ROUNDS= change it; ONLY='a word' chooses tests
 	@$(SUITE) torture $(ONLY)
 
-native:            ## build the program as one native file, bin/native/imagetransfer, which needs no .NET (needs gcc or clang)
+native: bin/native/imagetransfer  ## build the program as one native file, bin/native/imagetransfer, which needs no .NET (needs gcc or clang)
+
+bin/native/imagetransfer: Server.cs Client.cs ImageTransfer.csproj
 	@$(if $(LINKER),,echo "make native needs a linker: install gcc or clang."; exit 1)
 	@dotnet publish ImageTransfer.csproj --nologo -v quiet -c Release --use-current-runtime -p:PublishAot=true \
-	  -p:CppCompilerAndLinker=$(LINKER) -o bin/native
-	@mv bin/native/ImageTransfer bin/native/imagetransfer
+	  -p:CppCompilerAndLinker=$(LINKER) -p:DebugType=none -o bin/native
+	@mv bin/native/ImageTransfer bin/native/imagetransfer; rm -f bin/native/*.dbg; touch bin/native/imagetransfer
 
-install:           ## copy the native program to PREFIX/bin (PREFIX=/usr/local); the old one may still be running
-	@test -e bin/native/imagetransfer || $(MAKE) --no-print-directory native
+install: bin/native/imagetransfer  ## copy the native program to PREFIX/bin (PREFIX=/usr/local); the old one may still be running
 	@mkdir -p "$(PREFIX)/bin" && cp bin/native/imagetransfer "$(PREFIX)/bin/.imagetransfer.new" \
 	  && mv -f "$(PREFIX)/bin/.imagetransfer.new" "$(PREFIX)/bin/imagetransfer" && echo "Installed $(PREFIX)/bin/imagetransfer."
 
