@@ -76,11 +76,11 @@ public sealed class Errors : ServerFixture
         byte[] page = [.. "<!DOCTYPE html>"u8];
         byte[]? block = code switch
         {
-            "empty"     => Notation.U64(0),
-            "bad-type"  => [.. Notation.U64((ulong)page.Length), .. page],
+            "empty" => Notation.U64(0),
+            "bad-type" => [.. Notation.U64((ulong)page.Length), .. page],
             "too-large" => Notation.U64((ulong)Limits.UploadBytes + 1),
-            "corrupt"   => [.. Notation.U64(9), .. Notation.Bytes(9), .. new byte[32]],
-            _           => null,
+            "corrupt" => [.. Notation.U64(9), .. Notation.Bytes(9), .. new byte[32]],
+            _ => null,
         };
         if (block is not null)
         {
@@ -99,13 +99,13 @@ public sealed class Errors : ServerFixture
         {
             "bad-request" => "GET\n",
             "unsupported" => "HELLO\n",
-            "bad-name"    => "GET|../x.png\n",
-            "not-found"   => "GET|dog.png\n",
-            "exists"      => "PUT|cat.png\n",
-            "bad-offset"  => "GET|cat.png|offset=10\n",
-            "denied"      => "PUT|dog.png\n",
-            "storage"     => "LIST\n",
-            _             => throw new ArgumentException($"no test knows how to provoke {code} (§6.1)"),
+            "bad-name" => "GET|../x.png\n",
+            "not-found" => "GET|dog.png\n",
+            "exists" => "PUT|cat.png\n",
+            "bad-offset" => "GET|cat.png|offset=10\n",
+            "denied" => "PUT|dog.png\n",
+            "storage" => "LIST\n",
+            _ => throw new ArgumentException($"no test knows how to provoke {code} (§6.1)"),
         });
     }
 }

@@ -70,11 +70,11 @@ public sealed class Promises : ServerFixture
         byte[] block = [.. Notation.U64(100), .. Notation.Bytes(100)];
         int sent = moment switch
         {
-            "after the go-ahead"   => 0,
-            "after the length"     => 8,
-            "after one byte"       => 9,
+            "after the go-ahead" => 0,
+            "after the length" => 8,
+            "after one byte" => 9,
             "before the last byte" => block.Length - 1,
-            _                      => block.Length,
+            _ => block.Length,
         };
         string folder = NewFolder();
         var server = Start(folder: folder);
