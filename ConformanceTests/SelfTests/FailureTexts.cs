@@ -36,6 +36,12 @@ public sealed partial class FailureTexts : ClientFixture
         }),
         Failing("A_client_ends_by_itself", ["CLI-9"], () =>
         {
+            using var pair = NewPair(Side.Server);
+            var client = Shell("exec sleep 60");
+            client.WaitForExit(200);
+        }),
+        Failing("A_client_of_a_real_server_ends_by_itself", ["CLI-9"], () =>
+        {
             var client = Shell("exec sleep 60");
             client.WaitForExit(200);
         }),
