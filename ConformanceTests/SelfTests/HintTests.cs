@@ -400,7 +400,7 @@ public sealed class HintTests
         using var pair = new Pair(Side.Client);
         pair.Wire.Send("LIST\r\nmore");
         pair.Peer.Receive(new byte[2]);
-        pair.Peer.Close();                              // with octets unread
+        pair.Peer.Close();                              // with bytes unread
         var failure = FailureOf(() => pair.Wire.ExpectError("bad-request", closes: true));
         Assert.That((failure.HintName, failure.Sentence), Is.EqualTo(("reset", "CLOSE-1")), failure.Text());
     }
