@@ -122,11 +122,6 @@ internal static class ClientMistakes
             "new FileInfo(path).Attributes != (FileAttributes)(-1)",
             "File.Exists(path)"),
 
-        new("only the owner may read a stored file", "PUT-8", "FileSystem.CreateLocked",
-            "SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, share);",
-            "SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, share); "
-            + "if (!OperatingSystem.IsWindows()) { File.SetUnixFileMode(path, (UnixFileMode)0b110_000_000); }"),
-
         new("any certificate is accepted", "SEAL-2", "KeyFile.HasSameKey",
             "shown is not X509Certificate2 other "
             + "|| !other.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(_publicKey)",

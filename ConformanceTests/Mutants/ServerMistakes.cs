@@ -366,6 +366,11 @@ internal static class ServerMistakes
             "ReportsFirstInTable && reply.Row < Result.Row",
             "ReportsFirstInTable"),
 
+        new("only the owner may read a stored file", "PUT-8", "Upload.CreateFile",
+            "_file = CreateLockedFile();",
+            "_file = CreateLockedFile(); "
+            + "if (!OperatingSystem.IsWindows()) { File.SetUnixFileMode(_file, (UnixFileMode)0b110_000_000); }"),
+
         new("LF becomes CR LF", "PUT-2", "Upload.Write",
             "FileSystem.Write(_file, bytes, _length);",
             "bytes = Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(bytes).Replace(\"\\n\", \"\\r\\n\")); "
