@@ -6,6 +6,7 @@ using ConformanceTests.Report.Lessons;
 namespace ConformanceTests.SelfTests;
 
 /// <summary>The lessons of the program name what exists, and lessons.html shows it.</summary>
+[Reference]
 public sealed partial class LessonTests
 {
     private static readonly List<Lesson> _lessons = LessonsPage.FindLessons(RunSettings.Root);

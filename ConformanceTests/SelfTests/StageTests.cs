@@ -14,6 +14,7 @@ namespace ConformanceTests.SelfTests;
 /// </summary>
 [Category(TestSelection.Slow)]
 [Parallelizable(ParallelScope.Children)]
+[Reference]
 public sealed class StageTests
 {
     private const string ImplicitUsings =
