@@ -1551,9 +1551,9 @@ internal sealed partial class Server
 
         try
         {
-            RequireFreeDescriptors();
             for (int i = 0; i < MaxAcceptsPerIteration && _listener.Poll(0, SelectMode.SelectRead); i++)
             {
+                RequireFreeDescriptors();
                 AcceptClient();
             }
         }
@@ -2192,7 +2192,7 @@ internal sealed partial class EventLoop
 
 internal sealed partial class Server
 {
-    private const int MinFreeDescriptors = 16;
+    private const int MinFreeDescriptors = 4;
 
     private readonly List<Socket> _probes = [];
 
@@ -3605,7 +3605,9 @@ internal sealed class TlsPipe : Stream
         {
             FirstByte ??= _input[0];
             _inputCount += count;
-            if (HasReadableInput)
+
+            // What is not TLS does not reach SslStream, which would answer it with an alert of its own.
+            if (HasReadableInput && FirstByte == TlsHandshakeByte)
             {
                 TaskCompletionSource? arrived = _inputArrived;
                 _inputArrived = null;

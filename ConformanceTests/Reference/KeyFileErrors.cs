@@ -55,7 +55,7 @@ public sealed class KeyFileErrors : SealedFixture
         foreach (var (server, key, says) in ((RunningServer, string?, string)[])
             [
                 (Server, other, "the server has another key than this --key"),
-                (Server, null, "this server wants --key"),
+                (Server, null, "this server requires --key"),
                 (plain, KeyFile, "this server does not use a key; run without --key"),
             ])
         {
