@@ -74,8 +74,9 @@ public sealed class SharesOfTime : TortureFixture
         }
 
         // Each flush takes 10 ms, as on a disk that turns.
-        var server = Start("--sync --quiet", launcher: "strace -f --seccomp-bpf -qq -o /dev/null -e trace=fsync,fdatasync "
-            + "-e inject=fsync,fdatasync:delay_enter=10000");
+        const string Slow = "strace -f --seccomp-bpf -qq -o /dev/null -e trace=fsync,fdatasync "
+            + "-e inject=fsync,fdatasync:delay_enter=10000";
+        var server = Start("--sync --quiet", launcher: Slow);
         server.Has("small.png", Notation.Bytes(100));
         bool isOver = false;
         var uploads = Enumerable.Range(0, Clients).Select(client => Task.Factory.StartNew(() =>

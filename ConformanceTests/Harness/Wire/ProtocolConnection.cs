@@ -331,10 +331,10 @@ public partial class ProtocolConnection : IDisposable
 public interface ISilenceWatcher
 {
     /// <summary>Whether the program has said by now that it crashed.</summary>
-    bool HasCrashed { get; }
+    public bool HasCrashed { get; }
 
     /// <summary>Tries what may be holding the answer back.</summary>
-    LateAnswer TryToGetAnAnswer(ProtocolConnection silent);
+    public LateAnswer TryToGetAnAnswer(ProtocolConnection silent);
 }
 
 /// <summary>In which pieces bytes are sent.</summary>
