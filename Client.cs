@@ -150,8 +150,8 @@ internal sealed partial record Reply(string Code, string Text, bool ClosesConnec
 {
     public static readonly Reply Ok = new("OK", "");
 
-    // The table of errors in Protocol.md, row for row. Which of several errors is the answer, Protocol.md says in a
-    // table of its own (ERR-1); in the server it is the order of the checks.
+    // The table of errors in Protocol.md, row for row. Protocol.md has a second table that says which error is the
+    // answer if several apply (ERR-1). In the server, the order of the checks decides.
     public static readonly Reply BadRequest = new("bad-request",
         "a request is VERB|field|... in UTF-8, at most 1,024 bytes long, and ends with LF", ClosesConnection: true);
     public static readonly Reply Unsupported = new("unsupported", "this server does not know that verb or option");
@@ -649,7 +649,8 @@ internal class ClientTransport(Socket socket) : IDisposable
     /// <summary>Ends the conversation between two requests, so that nothing is cut off (CONN-4).</summary>
     public virtual void EndPolitely()
     {
-        // The operating system closes the socket when the process ends. To close it here would take 2 ms longer.
+        // The program ends after this, and then the operating system closes the socket. Closing it here takes 2 ms
+        // more.
     }
 
     public virtual void Dispose() => Socket.Dispose();
@@ -689,7 +690,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
     {
         if (IsOpen && HasInput)
         {
-            // There is no request that this could answer. So the server is closing the connection (CLOSE-3).
+            // No request is open, so the input cannot be a reply: the server is closing the connection (CLOSE-3).
             Close();
         }
 
@@ -928,8 +929,9 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 // ConnectionLostException.
 //
 // Left open here, and what it is in the core: AddOptions adds none, so the offset of the request is 0. OpenTemporary
-// creates the hidden file. HasWrongDigest is false. PublishUninterrupted calls PublishAndRemove, and Publish links,
-// both below. SkipBlock reads the rest of a block that cannot be saved. SetModified does nothing.
+// creates the hidden file. HandleRefusal reports the error. HasWrongDigest is false. PublishUninterrupted calls
+// PublishAndRemove, and Publish links, both below. SkipBlock reads the rest of a block that cannot be saved.
+// SetModified does nothing.
 //
 // See it:  imagetransfer client localhost GET cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
@@ -981,8 +983,9 @@ internal static partial class FileSystem
     /// <returns>False if the name is taken.</returns>
     /// <exception cref="IOException">The name cannot be given; the file system may lack hard links.</exception>
     /// <remarks>On Unix this is a hard link, a second name for the same file; the caller removes the temporary name
-    /// afterwards. A rename would not do: it replaces a file that has the name, and with a look beforehand two uploads
-    /// can both look, see nothing, and both rename. On Windows a rename fails if the name is taken.</remarks>
+    /// afterwards. A rename would not do: it replaces a file that has the name. To look first does not help: two
+    /// uploads can both look, both see nothing, and both rename. On Windows a rename fails if the name is
+    /// taken.</remarks>
     public static bool LinkWithoutReplacing(string temporary, string name)
     {
         if (OperatingSystem.IsWindows())
@@ -1431,7 +1434,8 @@ internal sealed partial class Client
             position += count;
             if (position == file.Size || count == 0)
             {
-                // Before the last piece is sent: so the server never has the whole of a file that has changed.
+                // Check now, before the last piece goes out, so that the server never gets all of a file that has
+                // changed. If the file has become shorter (count is 0), this throws.
                 file.RequireUnchanged(position);
             }
 

@@ -11,7 +11,7 @@
 // After lesson 9 you have read a whole server. The appendices that follow make it fair and fast for thousands of
 // clients and large folders, and add the optional features of the protocol. TLS comes last.
 //
-// Client.cs says at its top in which four ways the two programs report a problem.
+// Client.cs says at its top how the two programs report problems.
 
 using System;
 using System.Buffers;
@@ -67,7 +67,8 @@ namespace ImageTransfer;
 // and returns when the conversation awaits again.
 //
 // Left open here, and what it is in the core: SelectPollSet returns all waits, and LongestWaitMs 250 ms. InFairOrder
-// returns the waits as they come, HasTimeFor is true, and BeginSlice, EndSlice and NoteWait do nothing.
+// returns the waits as they come, HasTimeFor is true, HasWaitedForOthers is false, and BeginSlice, EndSlice and
+// NoteWait do nothing.
 //
 // See it:  make test STAGE=1                   many connections at once, in any order
 //
@@ -275,9 +276,14 @@ internal sealed partial class EventLoop
 //
 // Words and fields of this lesson:
 //
+//     FIN                     what a side sends to say "I will send no more". The other side then receives 0 bytes, and
+//                             can still send
+//     reset                   the end of the connection at once; what the other side has not read yet may be lost. The
+//                             kernel sends one when a socket is closed that has unread bytes
 //     to drain a connection   send the last reply, then a FIN; then read and drop what the client still sends, for at
 //                             most 2 s. After that the socket is closed, and no reset can destroy the reply
-//     _received               bytes that have arrived and are not used yet; at most one line
+//     _received               bytes that have arrived and are not used yet; at most 1,024, the longest line. That may be
+//                             several short lines
 //     _pending                replies that are not sent yet; they go out together, before the next wait
 //     SharedBuffer            a piece of a block, on its way between a file and a socket
 //     _cannotReply            a part of a message is not sent yet, so an error line would be taken for the rest of it
@@ -410,8 +416,9 @@ internal sealed partial class Connection : IDisposable
     }
 
     /// <summary>Reads a request line, with its LF.</summary>
-    /// <returns>The line; it is valid until the next read. Empty if the client has ended its sending between two
-    /// requests. Without an LF at its end, it is too long, or the client has ended its sending in the middle.</returns>
+    /// <returns>Empty: the client has ended its sending between two requests. With an LF at its end: a request line.
+    /// Anything else is not a request: it is too long, or TLS, or cut off by the end of the stream. The bytes are valid
+    /// until the next read.</returns>
     /// <exception cref="TimeoutException">The client was idle for too long, or the line took longer than 10 s.
     /// </exception>
     public async ValueTask<ReadOnlyMemory<byte>> ReadLineAsync()
@@ -508,8 +515,8 @@ internal sealed partial class Connection : IDisposable
             return available;
         }
 
-        // Ask for a little more than the rest of the block, as much as _received can hold: the next request may have
-        // arrived with it.
+        // If 100 bytes of the block are left, ask for 100 + 1,024, since the next request may have arrived with them.
+        // The first 100 go to the writer, and the rest, at most 1,024, into _received.
         int wanted = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes) + MaxLineBytes;
         int count = Receive(SharedBuffer.AsSpan(0, wanted));
         if (count <= 0)
@@ -731,8 +738,8 @@ internal sealed partial class Connection : IDisposable
 
     private async ValueTask WaitForRoomAsync()
     {
-        // Part of a message is unsent. If this wait fails, it stays unsent, and so _cannotReply stays true: the last
-        // line is deliberately not in a finally block.
+        // While we wait, part of a message is unsent, so no error line may follow it. If the wait throws, the message
+        // stays cut off and the flag stays true (so there is no finally): DrainAsync and SendWithoutWaiting look at it.
         bool couldNotReply = _cannotReply;
         _cannotReply = true;
         await WaitAsync(_transport.WhenWritableAsync);
@@ -1271,8 +1278,12 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
     /// <param name="rejection">A reply for a client that is turned away, or null.</param>
     public async Task RunAsync(Reply? rejection)
     {
-        // A reply that is still to be sent; null if the last one was sent already. mustDrain is false if there is no
-        // reply that could be lost.
+        // How it ends                                  finalReply      mustDrain
+        // the client has ended its sending             null            false
+        // the last reply was sent already              null            true
+        // a timeout, or a mistake in this program      that error      true
+        // a reset, or an end inside a block            null            false
+        // the server is stopping, or too full          that reply      true
         Reply? finalReply = rejection;
         bool mustDrain = true;
         try
@@ -1513,7 +1524,8 @@ internal sealed partial class Server
     private readonly ImageFolder _folder;
     private readonly Socket _listener;
 
-    // A wait like those of the conversations, but nobody awaits it: AcceptClients looks whether it is completed.
+    // A wait like those of the conversations, but it is only looked at. Completed means: look for clients now. It is
+    // so at the start, and stays so after an exception, so that we look again after the pause.
     private Task _listenerIsReadable = Task.CompletedTask;
     private long _acceptResumesAt;
     private long _shutdownDeadline;
@@ -1581,7 +1593,7 @@ internal sealed partial class Server
         bool isFull = IsFull();
         if (isFull)
         {
-            // This client is only told so, and does not count.
+            // This client is only told that the server is busy, and does not count.
             _log.Info($"#{connection.Id} turned away: {Reply.Busy.Code}");
             if (_draining.IsFull)
             {
