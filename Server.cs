@@ -282,8 +282,8 @@ internal sealed partial class EventLoop
 //                             kernel sends one when a socket is closed that has unread bytes
 //     to drain a connection   send the last reply, then a FIN; then read and drop what the client still sends, for at
 //                             most 2 s. After that the socket is closed, and no reset can destroy the reply
-//     _received               bytes that have arrived and are not used yet; at most 1,024, the longest line. That may be
-//                             several short lines
+//     _received               bytes that have arrived and are not used yet; at most 1,024, the longest line. These
+//                             may be several short lines
 //     _pending                replies that are not sent yet; they go out together, before the next wait
 //     SharedBuffer            a piece of a block, on its way between a file and a socket
 //     _cannotReply            a part of a message is not sent yet, so an error line would be taken for the rest of it
