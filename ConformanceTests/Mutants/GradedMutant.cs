@@ -172,20 +172,19 @@ public sealed class GradedMutant : IDisposable
             unmount.WaitForExit();
         }
 
-        // A process that was killed may take another moment to end.
-        for (int attempt = 1; ; attempt++)
+        // Not Directory.Delete: a test that was ended may have left a name that is not UTF-8, which .NET cannot delete.
+        // A process that was killed may take another moment to end, and create a file in that time.
+        for (int attempt = 1; Directory.Exists(_folder) && attempt <= 50; attempt++)
         {
-            try
-            {
-                Directory.Delete(_folder, true);
-                Interlocked.Decrement(ref _folders);
-                return;
-            }
-            catch (IOException) when (attempt < 50)
+            using var remove = Process.Start("rm", ["-rf", _folder]);
+            remove.WaitForExit();
+            if (Directory.Exists(_folder))
             {
                 Thread.Sleep(100);
             }
         }
+
+        Interlocked.Decrement(ref _folders);
     }
 
     private static IEnumerable<string> MountsBelow(string folder)
