@@ -67,6 +67,11 @@ public sealed class Modified : ServerFixture
     [TestCaseSource(nameof(_times)), Clause("MODIFIED-1", "MODIFIED-4", "LIST-1")]
     public void Server_gives_the_uploaded_file_the_time_or_the_nearest_that_the_file_system_holds(string time)
     {
+        if (RunSettings.OnWindows)
+        {
+            Skip.Because("needs a folder whose file system holds the same times as the one that the suite sees");
+        }
+
         string nearest = NearestTime(time);
         var wire = Connect();
         Upload(wire, $"PUT|cat.png|modified={time}", _cat);
