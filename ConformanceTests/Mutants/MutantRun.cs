@@ -117,8 +117,8 @@ public sealed class MutantRun
         }
     }
 
-    // A mutant that lives is a failure, unless the table says that no test catches it yet. If one of those is caught, the
-    // table changes.
+    // A mutant that lives is a failure, unless the table says that no test catches it yet. If one of those is caught,
+    // the table changes.
     private void Note(Mutant mutant, string? caughtBy)
     {
         lock (_caughtBy)
