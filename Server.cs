@@ -448,7 +448,8 @@ internal sealed partial class Connection : IDisposable
 
             if (isFirstByte)
             {
-                // The first byte starts the clock for the whole line. One more byte every nine seconds buys no time.
+                // The first byte starts the clock for the whole line. One more byte every nine seconds does not
+                // extend it.
                 SetDeadline(RequestLineTimeoutMs);
             }
 
@@ -2005,7 +2006,7 @@ internal sealed partial class Server
         }
         catch (NetworkInformationException)
         {
-            // The system does not tell. The server works all the same; its user has to find out the address.
+            // The server works without knowing its addresses. Its user has to find them out.
             return [];
         }
     }
@@ -2226,7 +2227,7 @@ internal sealed partial class Server
         }
         catch (Exception e) when (IsLostClient(e))
         {
-            // There is nobody to serve, and no reason to pause.
+            // The client is gone. That is no reason to pause.
         }
 
         socket?.Dispose();
@@ -2384,7 +2385,7 @@ internal sealed partial class ImageFolder
     }
 
     // Returns true if the file was left over, and is deleted now. A running server holds a lock on its temporary files,
-    // so opening them fails. Opening for writing does not wait, even if somebody has put a pipe there.
+    // so opening them fails. Opening for writing does not wait, even if there is a pipe with this name.
     private static bool TryDeleteOrphan(string path)
     {
         try
@@ -2689,7 +2690,7 @@ internal sealed partial class ImageFolder
 
         /// <summary>The line of a directory entry; the default value, which is empty, for an entry that is not served.
         /// </summary>
-        /// <exception cref="IOException">The system does not tell the size of a file that has not disappeared.
+        /// <exception cref="IOException">The size of a file that still exists cannot be found out.
         /// </exception>
         public ListingLine Format(ref FileSystemEntry entry)
         {
