@@ -25,7 +25,10 @@
 // C# for readers of Python and Java:
 //     x switch { [a, .. var rest] => b, _ => c }    Python's match, as an expression; .. is the rest of a list
 //     bytes[2..n], bytes[^1], "OK"u8                slices as in Python; the last element; b"OK"
+//     { Length: > 0 } text                          a pattern: "has a Length above 0; call it text"
+//     [1, .. a, .. b]                               [1, *a, *b]
 //     Span<byte>, ReadOnlySpan<byte>                Python's memoryview: a window on bytes, not a copy
+//     Memory<byte>, ReadOnlyMemory<byte>            the same, but it may also be used after an await
 //     a ?? b, a?.F(), a!, a is { } b                a, or b if a is null; nothing if a is null; "a is not null here";
 //                                                   "if a is not null, call it b"
 //     record, x with { A = 1 }, new(1)              a class of values; a copy with another A; the type is known from
@@ -33,6 +36,10 @@
 //     class X(int a), partial class X               the constructor is in the first line; the rest of the class is
 //                                                   elsewhere in this file
 //     using Y y = ...;                              Python's with: y is closed at the end of the block
+//     c ? a : throw e                               a if c, otherwise raise e
+//     catch (E e) when (c)                          except E as e, but only if c holds
+//     _ = F();                                      call F, and do not use what it returns
+//     async, await, Task, ValueTask                 as in asyncio; a Task is a future, and a ValueTask a cheaper one
 //     delegate, Func<long, Task>                    the type of a function
 //     LibraryImport                                 Python's ctypes: a function of the operating system
 
@@ -929,9 +936,9 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 // ConnectionLostException.
 //
 // Left open here, and what it is in the core: AddOptions adds none, so the offset of the request is 0. OpenTemporary
-// creates the hidden file. HandleRefusal reports the error. HasWrongDigest is false. PublishUninterrupted calls
-// PublishAndRemove, and Publish links, both below. SkipBlock reads the rest of a block that cannot be saved.
-// SetModified does nothing.
+// creates the hidden file. HandleRefusal reports the error, closes the connection if the server closes it after this
+// error, and returns Settled. HasWrongDigest is false. PublishUninterrupted calls PublishAndRemove, and Publish links,
+// both below. SkipBlock reads the rest of a block that cannot be saved. SetModified does nothing.
 //
 // See it:  imagetransfer client localhost GET cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
@@ -1177,7 +1184,8 @@ internal sealed partial class Client
         _server.SendRequest(file.Request);
     }
 
-    // No file has 2^63 bytes, and none is empty: a server lists no empty files.
+    // No file has 2^63 bytes, and none is empty: a server lists no empty files. In the core the offset is 0. When a
+    // download goes on where it was cut, the block is the rest of the file, and may have 0 bytes.
     private static void RequirePossibleLength(DownloadItem file)
     {
         if (file.BytesLeft > long.MaxValue - file.Request.Offset || file.BytesLeft + file.Request.Offset == 0)
@@ -1214,6 +1222,8 @@ internal sealed partial class Client
     private Outcome Save(DownloadItem file, SafeFileHandle temporary, Reply reply)
     {
         SetModified(file, temporary, reply);
+
+        // Remember the size: once the temporary file is gone, the position is 0 again.
         long size = file.Position;
         if (PublishUninterrupted(file))
         {
