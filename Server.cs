@@ -295,9 +295,9 @@ internal sealed partial class EventLoop
 // on by 3,000, and the next piece is read from there. We try again at once, and wait only if the kernel accepts
 // nothing.
 //
-// Left open here, and what it is in the core: IsSliceOver says that the other conversations should go on. HasUnsentBytes
-// is false, since only TLS keeps bytes back. Forget tells the loop that the socket is closed. Record and Trace count and
-// print, and change nothing.
+// Left open here, and what it is in the core: IsSliceOver says that the other conversations should go on.
+// HasUnsentBytes is false, since only TLS keeps bytes back. Forget tells the loop that the socket is closed. Record and
+// Trace count and print, and change nothing.
 //
 // Protocol.md: CONN-2 to CONN-4 (pipelining, a stream has no messages), LINE-1, LINE-2 (lines), BLOCK-1, BLOCK-2
 // (blocks), LIMIT-1 to LIMIT-4 (deadlines), CLOSE-1 (closing without losing the last reply), P7 (memory).
