@@ -23,7 +23,13 @@
 //     CommandLineException           one line for the person at the terminal, then the program ends
 //
 // C# for readers of Python and Java:
+//     internal, public, private                     who may use it: this program, every class, this class alone
+//     sealed, abstract, virtual, override           not to be derived from; derived classes must, may, do replace it
+//     int Size => e;   F(x) => e;   x => e          a property, a method, a lambda that returns e
+//     string Name { get; init; }                    an attribute that is set once, when the object is made
+//     F(x, out int y)                               F gives back two values: what it returns, and y
 //     x switch { [a, .. var rest] => b, _ => c }    Python's match, as an expression; .. is the rest of a list
+//     $"a {x}", @"a\b", """..."""                  Python's f"a {x}", r"a\b" and multi-line strings
 //     bytes[2..n], bytes[^1], "OK"u8                slices as in Python; the last element; b"OK"
 //     { Length: > 0 } text                          a pattern: "has a Length above 0; call it text"
 //     [1, .. a, .. b]                               [1, *a, *b]
@@ -31,6 +37,7 @@
 //     Memory<byte>, ReadOnlyMemory<byte>            the same, but it may also be used after an await
 //     a ?? b, a?.F(), a!, a is { } b                a, or b if a is null; nothing if a is null; "a is not null here";
 //                                                   "if a is not null, call it b"
+//     a ??= b                                       a = b, but only if a is null
 //     record, x with { A = 1 }, new(1)              a class of values; a copy with another A; the type is known from
 //                                                   the left side
 //     class X(int a), partial class X               the constructor is in the first line; the rest of the class is
@@ -64,6 +71,7 @@ using System.Text.Unicode;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Win32.SafeHandles;
+using static ImageTransfer.CommandText;
 using static ImageTransfer.Protocol;
 
 namespace ImageTransfer;
@@ -123,8 +131,11 @@ internal static class Program
 // Protocol.md: LINE-1 to LINE-3 (lines), REQ-1 and REQ-2 (requests), REPLY-1 (replies), BLOCK-1 (lengths), NAME-1 to
 // NAME-4 (names), TYPE-1 and TYPE-2 (file types), and the table of errors.
 //
-// Left open here: AddOptions and FormatOptions (an appendix) know the options of GET and PUT. In the core there are
-// none: every option is answered `unsupported`. FormatModified and ParseOkWithTime belong to one of the options, too.
+// Left open here for the appendices. In the core:
+//     AddOptions                  knows no option: every option is answered `unsupported`
+//     FormatOptions               writes none
+//     FormatModified              writes nothing
+//     ParseOkWithTime             returns null: `OK|` and something is no reply
 //
 // See it:  make test STAGE=5                   the suite sends every kind of wrong line to the server
 //
@@ -192,7 +203,8 @@ internal sealed partial record Reply(string Code, string Text, bool ClosesConnec
 
     public bool IsOk => Code == Ok.Code;
 
-    /// <summary>The row of this error in the table, from 0; -1 for OK and for codes that are not in it.</summary>
+    /// <summary>The row of this error in the table, from 0; -1 for OK and for codes that are not in it. With the option
+    /// `ahead`, the row decides which error is the answer.</summary>
     public int Row => Array.FindIndex(Errors, error => error.Code == Code);
 
     /// <summary>Why it happened, for the server's log. It is never sent.</summary>
@@ -272,7 +284,8 @@ internal static partial class Protocol
             return Encoding.UTF8.GetBytes($"OK{FormatModified(reply)}\n");
         }
 
-        // The text can be long where it lists the file types that a server accepts.
+        // The text can be long where it lists the file types that a server accepts. It is ASCII, a byte each character,
+        // so the line has room for it.
         string text = reply.Text[..Math.Min(reply.Text.Length, MaxReplyTextChars)];
         return Encoding.UTF8.GetBytes($"ER|{reply.Code}|{text}\n");
     }
@@ -379,7 +392,8 @@ internal static partial class Protocol
         int index = 0;
         while (index < name.Length)
         {
-            // A character beyond U+FFFF takes two chars of a C# string. A single half of such a pair is not valid.
+            // A Rune is a whole character. Beyond U+FFFF it takes two chars of a C# string, and half of such a pair is
+            // not valid.
             if (!Rune.TryGetRuneAt(name, index, out Rune rune) || !IsAllowed(rune, name, index))
             {
                 return index;
@@ -516,16 +530,6 @@ internal static partial class Protocol
     /// <inheritdoc cref="Escape(ReadOnlySpan{byte})"/>
     public static string Escape(string text) => Escape(Encoding.UTF8.GetBytes(text));
 
-    /// <summary>A path, as it is typed in a shell of Unix: in quotes if it needs them.</summary>
-    public static string ShellQuote(string path)
-    {
-        bool isPlain = path.All(c => char.IsAsciiLetterOrDigit(c) || "/._-+=@%,:".Contains(c));
-        return isPlain ? path : $"'{path.Replace("'", @"'\''")}'";
-    }
-
-    /// <summary>A word of the command line, as a message shows it.</summary>
-    public static string Quote(string word) => $"'{Escape(word).Replace(@"\\", @"\").Replace(@"\<", "<")}'";
-
     private static void AppendEscaped(StringBuilder text, ReadOnlySpan<byte> bytes)
     {
         foreach (byte value in bytes)
@@ -563,8 +567,10 @@ internal static partial class Protocol
 //
 // Protocol.md: CONN-1 to CONN-4 (connections), LINE-1 and LINE-2 (lines), BLOCK-1 (lengths), CLI-2, CLI-8 and CLI-9.
 //
-// Left open here: ConnectToAnyAddress (an appendix) makes the socket and connects it, to each address of the host until
-// one answers. StopIfServerWantsTls and HasUnwantedOption refuse replies that only optional features know.
+// Left open here for the appendices. In the core:
+//     ConnectToAnyAddress         makes the socket and connects it, to each address of the host until one answers
+//     StopIfServerWantsTls        does nothing; HasUnwantedOption is false
+//     KeyFile                     the key is null
 //
 // See it:  imagetransfer client localhost LIST --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=2
@@ -656,8 +662,8 @@ internal class ClientTransport(Socket socket) : IDisposable
     /// <summary>Ends the conversation between two requests, so that nothing is cut off (CONN-4).</summary>
     public virtual void EndPolitely()
     {
-        // The program ends after this, and then the operating system closes the socket. Closing it here takes 2 ms
-        // more.
+        // There is nothing to do here: the program ends next, and the operating system then closes the socket. (To
+        // close it now would take 2 ms more.) A connection with TLS has something to send first.
     }
 
     public virtual void Dispose() => Socket.Dispose();
@@ -935,10 +941,15 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 // there, and the name does not appear. The commands call Get for one file after another, and report a
 // ConnectionLostException.
 //
-// Left open here, and what it is in the core: AddOptions adds none, so the offset of the request is 0. OpenTemporary
-// creates the hidden file. HandleRefusal reports the error, closes the connection if the server closes it after this
-// error, and returns Settled. HasWrongDigest is false. PublishUninterrupted calls PublishAndRemove, and Publish links,
-// both below. SkipBlock reads the rest of a block that cannot be saved. SetModified does nothing.
+// Left open here for the appendices. In the core:
+//     AddOptions                  adds none, so the offset of the request is 0
+//     ReadReplyToGet              reads a reply
+//     HandleRefusal               reports the error, closes the connection if the server closes it, and returns Settled
+//     OpenTemporary               creates the hidden file, at TemporaryPath; RemoveIfEmpty removes it if nothing came
+//     AddToDigest, SetModified    do nothing; HasWrongDigest is false, so Discard is not called
+//     PublishUninterrupted        calls PublishAndRemove, below; Publish calls LinkWithoutReplacing
+//     HandleTakenTarget           reports that the name is taken
+//     SkipBlock                   reads the rest of a block that cannot be saved; DescribeKept says what is kept of it
 //
 // See it:  imagetransfer client localhost GET cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
@@ -950,6 +961,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 internal static partial class FileSystem
 {
     private const int FileExists = 17;      // EEXIST, on Linux, macOS and BSD
+    private const FileAttributes NoEntry = (FileAttributes)(-1);    // what .NET says where there is nothing
 
     /// <summary>Whether an exception is one that using a file can end in: a full disk, missing rights, and so on.
     /// Every other exception is a mistake in this program.</summary>
@@ -958,7 +970,7 @@ internal static partial class FileSystem
     /// <summary>Whether anything has this name: a file, a folder, a pipe, or a link, also one that leads nowhere.
     /// </summary>
     /// <exception cref="IOException">The folder cannot be searched.</exception>
-    public static bool EntryExists(string path) => new FileInfo(path).Attributes != (FileAttributes)(-1);
+    public static bool EntryExists(string path) => new FileInfo(path).Attributes != NoEntry;
 
     /// <summary>The size of the file that a path leads to, in bytes. A symbolic link has the size of its target; pipes
     /// and devices have none.</summary>
@@ -1143,7 +1155,7 @@ internal sealed partial class Client
         return lines;
     }
 
-    /// <summary>Downloads a file: request, reply, block, name.</summary>
+    /// <summary>Downloads a file: request, reply, block, name. The connection is open.</summary>
     /// <exception cref="ConnectionLostException">The server's answer is not complete.</exception>
     /// <exception cref="ProtocolViolationException">The server's answer is not one of this protocol.</exception>
     public Outcome Get(DownloadItem file)
@@ -1185,7 +1197,8 @@ internal sealed partial class Client
     }
 
     // No file has 2^63 bytes, and none is empty: a server lists no empty files. In the core the offset is 0. When a
-    // download goes on where it was cut, the block is the rest of the file, and may have 0 bytes.
+    // download goes on where it was cut, the block is the rest of the file, and may have 0 bytes. (The sum of the two
+    // numbers could be too large for 64 bits, so the offset is subtracted from the limit.)
     private static void RequirePossibleLength(DownloadItem file)
     {
         if (file.BytesLeft > long.MaxValue - file.Request.Offset || file.BytesLeft + file.Request.Offset == 0)
@@ -1264,9 +1277,13 @@ internal sealed partial class Client
 //
 // Protocol.md: PUT-1 to PUT-6, CLI-1, CLI-5, CLI-8.
 //
-// Left open here, and what it is in the core: AddOptions adds none. IsBlockSent is false, so SendBlockUnlessSent
-// sends the block. RememberSupportForAhead does nothing. BeginDigest returns null, and SendDigest(null) sends
-// nothing. IsExplainedOtherwise is false. TryOpen below was called before Put.
+// Left open here for the appendices. In the core:
+//     AddOptions                  adds none
+//     IsBlockSent                 is false, so SendBlockUnlessSent sends the block
+//     HandleRefusal               closes the file and does what HandleReply does
+//     RememberSupportForAhead     does nothing; IsExplainedOtherwise is false
+//     BeginDigest                 returns null, and SendDigest(null) sends nothing
+//     TryOpen, below              was called before Put; ExpectedSize is what the progress line was told before
 //
 // See it:  imagetransfer client localhost PUT cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=4
@@ -1343,7 +1360,7 @@ internal sealed partial class UploadItem(Client client, string path, string name
 
 internal sealed partial class Client
 {
-    /// <summary>Uploads a file: request, go-ahead, block, reply.</summary>
+    /// <summary>Uploads a file: request, go-ahead, block, reply. The connection is open.</summary>
     /// <exception cref="ConnectionLostException">The server's answer is not complete.</exception>
     /// <exception cref="ProtocolViolationException">The server's answer is not one of this protocol.</exception>
     public Outcome Put(UploadItem file)
@@ -1450,7 +1467,8 @@ internal sealed partial class Client
             }
 
             _server.CommitSend(count);
-            if (position < file.Size && (_server.HasInput || !_server.Flush()))
+            bool isLastPiece = position == file.Size;
+            if (!isLastPiece && (_server.HasInput || !_server.Flush()))
             {
                 return BlockResult.ServerReplied;
             }
@@ -4411,6 +4429,20 @@ internal sealed partial class ServerConnection
 // =====================================================================================================================
 // Appendix: the command line, for client and server
 // =====================================================================================================================
+
+/// <summary>Words of the command line, as messages show them.</summary>
+internal static class CommandText
+{
+    /// <summary>A path, as it is typed in a shell of Unix: in quotes if it needs them.</summary>
+    public static string ShellQuote(string path)
+    {
+        bool isPlain = path.All(c => char.IsAsciiLetterOrDigit(c) || "/._-+=@%,:".Contains(c));
+        return isPlain ? path : $"'{path.Replace("'", @"'\''")}'";
+    }
+
+    /// <summary>A word of the command line, as a message shows it.</summary>
+    public static string Quote(string word) => $"'{Escape(word).Replace(@"\\", @"\").Replace(@"\<", "<")}'";
+}
 
 /// <summary>Something that the person at the terminal has to correct. Its message is printed in one line, and the
 /// program ends.</summary>

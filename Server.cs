@@ -35,6 +35,7 @@ using System.Text.Unicode;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Win32.SafeHandles;
+using static ImageTransfer.CommandText;
 using static ImageTransfer.Protocol;
 
 namespace ImageTransfer;
@@ -66,9 +67,11 @@ namespace ImageTransfer;
 // Unlike in asyncio, completing a wait does not put its conversation into a queue: SetResult calls it, here and now,
 // and returns when the conversation awaits again.
 //
-// Left open here, and what it is in the core: SelectPollSet returns all waits, and LongestWaitMs 250 ms. InFairOrder
-// returns the waits as they come, HasTimeFor is true, HasWaitedForOthers is false, and BeginSlice, EndSlice and
-// NoteWait do nothing.
+// Left open here for the appendices. In the core:
+//     SelectPollSet               returns all waits
+//     LongestWaitMs               is 250 ms, an upper limit; Poll takes the nearest deadline into account
+//     InFairOrder                 returns the waits as they come; HasTimeFor is true, and HasWaitedForOthers is false
+//     BeginSlice, EndSlice        do nothing, and so does NoteWait
 //
 // See it:  make test STAGE=1                   many connections at once, in any order
 //
@@ -290,14 +293,17 @@ internal sealed partial class EventLoop
 //     _pending                replies that are not sent yet; they go out together, before the next wait
 //     SharedBuffer            a piece of a block, on its way between a file and a socket
 //     _cannotReply            a part of a message is not sent yet, so an error line would be taken for the rest of it
+//     minimum rate            the deadline of blocks and replies: in each 20 s, at least 80 KiB have to move (LIMIT-3)
 //
 // The file is the send buffer of a block. If the kernel accepts 3,000 of 65,536 bytes, the position in the file moves
 // on by 3,000, and the next piece is read from there. We try again at once, and wait only if the kernel accepts
 // nothing.
 //
-// Left open here, and what it is in the core: IsSliceOver says that the other conversations should go on.
-// HasUnsentBytes is false, since only TLS keeps bytes back. Forget tells the loop that the socket is closed. Record and
-// Trace count and print, and change nothing.
+// Left open here for the appendices. In the core:
+//     IsSliceOver                 is false; if it is true, this conversation has used its share of the time, and yields
+//     HasUnsentBytes              is false: only TLS keeps bytes back
+//     Forget                      tells the loop that the socket is closed
+//     Record, Trace               count and print, and change nothing
 //
 // Protocol.md: CONN-2 to CONN-4 (pipelining, a stream has no messages), LINE-1, LINE-2 (lines), BLOCK-1, BLOCK-2
 // (blocks), LIMIT-1 to LIMIT-4 (deadlines), CLOSE-1 (closing without losing the last reply), P7 (memory).
@@ -349,7 +355,7 @@ internal sealed partial class Connection : IDisposable
 
     private readonly EventLoop _loop;
     private readonly Transport _transport;
-    private readonly long _idleTimeoutMs;
+    private readonly long _idleTimeoutMs;        // 300 s, unless the command line says something else
     private readonly DrainingConnections _draining;
 
     // Received and not yet used. When it is full, we stop receiving; the rest waits in the kernel's buffer, and when
@@ -521,7 +527,8 @@ internal sealed partial class Connection : IDisposable
         }
 
         // If 100 bytes of the block are left, ask for 100 + 1,024, since the next request may have arrived with them.
-        // The first 100 go to the writer, and the rest, at most 1,024, into _received.
+        // The first 100 go to the writer, and the rest, at most 1,024, into _received. If more is left than the buffer
+        // holds, ask for as much as it holds: then all of it belongs to the block.
         int wanted = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes) + MaxLineBytes;
         int count = Receive(SharedBuffer.AsSpan(0, wanted));
         if (count <= 0)
@@ -743,8 +750,9 @@ internal sealed partial class Connection : IDisposable
 
     private async ValueTask WaitForRoomAsync()
     {
-        // While we wait, part of a message is unsent, so no error line may follow it. If the wait throws, the message
-        // stays cut off and the flag stays true (so there is no finally): DrainAsync and SendWithoutWaiting look at it.
+        // While we wait, part of a message is unsent, so no error line may follow it. For a block, SendBlockAsync has
+        // set the flag already; here it is set for half a reply line, too. If the wait throws, the message stays cut
+        // off and the flag stays true (so there is no finally): DrainAsync and SendWithoutWaiting look at it.
         bool couldNotReply = _cannotReply;
         _cannotReply = true;
         await WaitAsync(_transport.WhenWritableAsync);
@@ -968,9 +976,12 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
 // Protocol.md: P1 to P3 (complete, never overwritten, OK comes last), P5 (--sync), P10 (what is served), P13 (leftovers
 // of killed servers), GET-2, GET-4, PUT-4, PUT-6 to PUT-8.
 //
-// Left open here: CreateLockedFile (an appendix) creates the temporary file and locks it; the lock says that this
-// server is alive. HasItsOwnName and IsImpossibleName deal with file systems that differ. PrepareToPublish and
-// FlushNameIfSync do nothing without options. ComesFirstWithAhead is false.
+// Left open here for the appendices. In the core:
+//     CreateLockedFile            creates the temporary file at _temporaryPath and locks it: its server is alive
+//     HasItsOwnName               is true, and IsImpossibleName is false; both are about file systems that differ
+//     _hasHardLinks               is true; some file systems have none
+//     PrepareToPublish            does nothing, and so does FlushNameIfSync
+//     ComesFirstWithAhead         is false
 //
 // See it:  ls -a images                        during a large upload
 //
@@ -1067,10 +1078,14 @@ internal sealed partial class ImageFolder
     public Upload BeginUpload(string name)
     {
         var upload = new Upload(Path, name, _sync);
-        upload.Refuse(CheckUpload(name));
-        if (upload.Result.IsOk)
+        Reply check = CheckUpload(name);
+        if (check.IsOk)
         {
             upload.CreateFile();
+        }
+        else
+        {
+            upload.Refuse(check);
         }
 
         return upload;
@@ -1263,9 +1278,10 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
 // closes. A reset, a stop and the end of a client's stream inside a block take the same path as a
 // ConnectionAbortedException.
 //
-// Left open here: HasOptions (an appendix) is false for a GET or PUT of the core. GetListingAsync makes the lines of
-// LIST, sorted, and SendTextBlockAsync sends them as a block. NoteRequest, NoteBlock, ForgetRequest and the methods
-// that begin with Log write the log.
+// Left open here for the appendices. In the core:
+//     HasOptions                  is false
+//     GetListingAsync             makes the lines of LIST, sorted; SendTextBlockAsync sends them as a block
+//     NoteRequest, NoteBlock      write the log, and so do ForgetRequest and the methods that begin with Log
 //
 // Protocol.md: LIST-1, LIST-2, GET-1 to GET-4, PUT-1 to PUT-7, PUT-9, PUT-10, ERR-1, ERR-2, CLOSE-1, CLOSE-2,
 // CLOSE-5, P11 (one answer).
@@ -1500,9 +1516,12 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 // forgotten, and then new clients are accepted. In another order, a client that closes its connection and connects
 // again would count twice and be told that the server is busy.
 //
-// Left open here, in the appendices about the start and about capacity: the constructor opens the listener (bind,
-// listen) before Serve is called. TryAccept calls accept. IsFull compares the number of clients with the limit.
-// RequireFreeDescriptors throws if too few file descriptors are free. _stopRequested is set when a signal arrives.
+// Left open here for the appendices, about the start and about capacity:
+//     the constructor             opens the listener (bind, listen) before Serve is called
+//     TryAccept                   calls accept
+//     IsFull                      compares the number of clients with the limit
+//     RequireFreeDescriptors      throws a SocketException if too few file descriptors are free
+//     _stopRequested              is set when a signal arrives
 //
 // Protocol.md: CONN-1, P9 (capacity), CLOSE-3, CLOSE-4, CLOSE-6 and P12 (stopping).
 //
@@ -1529,8 +1548,8 @@ internal sealed partial class Server
     private readonly ImageFolder _folder;
     private readonly Socket _listener;
 
-    // A wait like those of the conversations, but it is only looked at. Completed means: look for clients now. It is
-    // so at the start, and stays so after an exception, so that we look again after the pause.
+    // No conversation awaits this task. AcceptClients asks whether it is completed, which means: look for clients now.
+    // It is completed at the start, and it stays so when accept has failed, so that we look again after the pause.
     private Task _listenerIsReadable = Task.CompletedTask;
     private long _acceptResumesAt;
     private long _shutdownDeadline;

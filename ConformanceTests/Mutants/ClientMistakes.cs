@@ -119,7 +119,7 @@ internal static class ClientMistakes
             ""),
 
         new("a link that leads nowhere is a free name", "PUT-4", "FileSystem.EntryExists",
-            "new FileInfo(path).Attributes != (FileAttributes)(-1)",
+            "new FileInfo(path).Attributes != NoEntry",
             "File.Exists(path)"),
 
         new("any certificate is accepted", "SEAL-2", "KeyFile.HasSameKey",

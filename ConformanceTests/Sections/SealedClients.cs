@@ -111,6 +111,29 @@ public sealed class SealedClients : ClientFixture
         ExpectLeaving(wire, client);
     }
 
+    [Test, Clause("SEAL-3")]
+    public void Client_does_not_take_a_message_of_TLS_for_a_reply(
+        [Values("KeyUpdate", "KeyUpdate that asks for another", "ticket")] string message)
+    {
+        byte[] picture = Notation.Bytes(16 << 20);
+        File.WriteAllBytes(PathOf("cat.png"), picture);
+        var client = Start("PUT", "cat.png");
+        var wire = LetIn();
+        bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+
+        // The picture is larger than the buffers of both kernels, so the client is still sending when this arrives.
+        wire.Tls.Write(message switch
+        {
+            "ticket" => wire.Tls.TicketRecord(),
+            "KeyUpdate" => wire.Tls.KeyUpdateRecord(asks: false),
+            _ => wire.Tls.KeyUpdateRecord(asks: true),
+        });
+        wire.ExpectOctets(Block(picture, digest));
+        wire.Send("OK\n");
+        ExpectLeaving(wire, client);
+    }
+
     // ---- whom it does not speak to ----
 
     private static readonly (string Name, Func<KeyAndCertificate> Shown)[] _strangers =

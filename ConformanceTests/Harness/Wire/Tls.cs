@@ -95,6 +95,16 @@ public sealed partial class Tls(Socket socket, Side self)
         return record;
     }
 
+    // [4.6.1] A session ticket, which a server may send at any time and a client may ignore.
+    public byte[] TicketRecord()
+    {
+        byte[] lifetimeAndAge = [0, 0, 0x1C, 0x20, 1, 2, 3, 4];
+        byte[] nonce = [1, 0];
+        byte[] ticket = [0, 4, 5, 6, 7, 8];
+        byte[] noExtensions = [0, 0];
+        return Record(Handshake, Message(Ticket, [.. lifetimeAndAge, .. nonce, .. ticket, .. noExtensions]));
+    }
+
     public void SendCloseNotify() => Write(Record(Alert, [1, CloseNotify]));
 
     // Null: the connection has ended, or `error` says what else.  What was received of a record is kept.
