@@ -1529,8 +1529,9 @@ internal sealed partial class Client
 // =====================================================================================================================
 // Appendix: the options of requests
 //
-// digest, offset, ahead and modified are optional features (Protocol.md, part 3). In the core, every option is answered
-// `unsupported`. Here is how they are parsed and written: DIGEST-1, OFFSET-1, AHEAD-1, MODIFIED-1, REQ-1, REQ-2.
+// digest, offset, ahead and modified are optional features (Protocol.md, part 3). In the core, every option is
+// answered `unsupported`. Here is how they are parsed and written: DIGEST-1, OFFSET-1, AHEAD-1, OFFSET-3, MODIFIED-1,
+// REQ-1, REQ-2.
 // =====================================================================================================================
 
 internal sealed partial record GetRequest

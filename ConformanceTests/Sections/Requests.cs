@@ -33,7 +33,7 @@ public sealed class Requests : ServerFixture
         wire.ExpectError("bad-request", closes: true);
     }
 
-    [Test, Clause("REQ-2", "OFFSET-1", "CLOSE-1")]
+    [Test, Clause("OFFSET-3", "CLOSE-1")]
     public void Server_answers_bad_request_to_an_offset_that_is_not_a_number(
         [Values("", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1e1", "100000000000000000000", "१")] string offset)
     {
