@@ -4646,7 +4646,7 @@ internal static partial class StandardStreams
 
         OccupyClosedDescriptors();
 
-        // A write beyond the limit of `ulimit -f` shall fail like a write to a full disk, and not end the program.
+        // A write beyond the limit of `ulimit -f` is to fail like a write to a full disk, and not to end the program.
         SetSignalAction(SigXfsz, Ignore);
     }
 
