@@ -581,18 +581,22 @@ internal static partial class Protocol
 /// <summary>The connection has ended, or the server sent nothing for too long, before its reply was complete.</summary>
 internal sealed class ConnectionLostException(string message) : Exception(message)
 {
+    /// <summary>True if nothing has moved for too long. The connection may still be there.</summary>
+    public bool IsTimeout { get; private init; }
+
     /// <summary>Describes an error code of the operating system in words.</summary>
     /// <param name="error">Why a send or a receive has failed.</param>
     /// <param name="timeoutMs">How long it waited, in milliseconds.</param>
     public static ConnectionLostException Because(SocketError error, int timeoutMs)
     {
-        return new ConnectionLostException(error switch
+        return error switch
         {
-            SocketError.TimedOut or SocketError.WouldBlock => $"no data for {timeoutMs / 1000} s; giving up",
+            SocketError.TimedOut or SocketError.WouldBlock =>
+                new ConnectionLostException($"no data for {timeoutMs / 1000} s; giving up") { IsTimeout = true },
             SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.Shutdown =>
-                "the connection was reset",
-            _ => $"the connection broke: {new SocketException((int)error).Message}",
-        });
+                new ConnectionLostException("the connection was reset"),
+            _ => new ConnectionLostException($"the connection broke: {new SocketException((int)error).Message}"),
+        };
     }
 }
 
@@ -898,15 +902,15 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         {
             count = _transport!.Receive(_receiveBuffer.AsSpan(_receiveCount));
         }
-        catch (ConnectionLostException) when (_sendFailure is not null)
+        catch (ConnectionLostException e) when (e.IsTimeout && _sendFailure is not null)
         {
+            // No reply says why the sending has failed, so its own reason is all that there is.
             throw _sendFailure;
         }
 
         if (count == 0)
         {
-            throw _sendFailure
-                ?? new ConnectionLostException("the server closed the connection before the end of its reply");
+            throw new ConnectionLostException("the server closed the connection before the end of its reply");
         }
 
         _receiveCount += count;

@@ -116,6 +116,21 @@ public sealed class HostileServers : ClientFixture
         Assert.That(client.Errors, Does.Contain("3 files: 0 done, 3 failed"));
     }
 
+    [Test, Clause("CLI-5", "CLI-8")]
+    public void Client_does_not_call_a_lost_connection_a_timeout()
+    {
+        // More than the kernels hold, so the client is waiting inside a send when the connection is reset.
+        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(64 << 20));
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        wire.ReceiveLine();
+        wire.Send("OK\n");
+        wire.Receive(1 << 20);
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        Assert.That(client.Errors, Does.Match("cat.png: the (connection was reset|server closed the connection)"));
+    }
+
     [TestCase("busy", 3)]
     [TestCase("timeout", 3)]
     [TestCase("stopping", 3)]
