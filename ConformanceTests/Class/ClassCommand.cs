@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Class;
 
 /// <summary>`make class`: grades each student's program.</summary>

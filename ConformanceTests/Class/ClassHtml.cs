@@ -1,8 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Class;
 
 /// <summary>

@@ -1,8 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Class;
 
 /// <summary>class.txt and class.csv: one row for each student, and what the class has in common.</summary>

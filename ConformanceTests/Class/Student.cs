@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Class;
 
 /// <summary>

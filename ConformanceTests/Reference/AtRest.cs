@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>Where the log goes, and what the server does when there is nothing to do.</summary>

@@ -1,8 +1,3 @@
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>How far this client sends ahead, and what it does after refusals and lost connections.</summary>

@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>This client with several files, and with listings.</summary>

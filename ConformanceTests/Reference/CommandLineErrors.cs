@@ -1,9 +1,4 @@
 using System.Net.NetworkInformation;
-using System.Runtime.InteropServices;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Reference;
 

@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>This program where the file system allows less than usual: sizes, names, rights, room.</summary>

@@ -1,7 +1,4 @@
 using System.Net.NetworkInformation;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Reference;
 

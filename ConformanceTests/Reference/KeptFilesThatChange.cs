@@ -1,7 +1,3 @@
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>This client, where somebody changes the part of a file that it keeps.</summary>
@@ -71,7 +67,7 @@ public sealed class KeptFilesThatChange : ClientFixture
 
     private static void Execute(string program, params string[] words)
     {
-        using var process = System.Diagnostics.Process.Start(program, words);
+        using var process = Process.Start(program, words);
         process.WaitForExit();
     }
 }

@@ -1,9 +1,4 @@
 using System.Security.Cryptography.X509Certificates;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Reference;
 
@@ -61,7 +56,7 @@ public sealed class KeyFileErrors : SealedFixture
         {
             foreach (string words in (string[])["LIST", "GET cat.png", "STATUS"])
             {
-                var clock = System.Diagnostics.Stopwatch.StartNew();
+                var clock = Stopwatch.StartNew();
                 var (exit, output, errors) = Client(server, key, words);
                 Assert.That((exit, output), Is.EqualTo((1, "")), errors);
                 Assert.That(errors, Does.StartWith("imagetransfer: ").And.Contain(says), words);
@@ -180,7 +175,7 @@ public sealed class KeyFileErrors : SealedFixture
         string dangling = Path.Combine(folder, "link.key");
         string pipe = Path.Combine(folder, "pipe.key");
         File.CreateSymbolicLink(dangling, Path.Combine(folder, "nothing"));
-        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", ["-m", "600", pipe]))
+        using (var mkfifo = Process.Start("mkfifo", ["-m", "600", pipe]))
         {
             mkfifo.WaitForExit();
         }

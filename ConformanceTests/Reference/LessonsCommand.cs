@@ -1,4 +1,3 @@
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.Report.Lessons;
 
 namespace ConformanceTests.Reference;

@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>The option --new, with the suite as the server: what is sent for it, and what is not.</summary>

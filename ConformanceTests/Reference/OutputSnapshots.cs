@@ -1,7 +1,3 @@
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
 using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.Reference;

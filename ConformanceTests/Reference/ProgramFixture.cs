@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>Tests that start this program as a person would, and look at what it prints.</summary>

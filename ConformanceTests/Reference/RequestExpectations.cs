@@ -1,7 +1,3 @@
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>Expects requests of this client, which asks for the time of every file, or sends it.</summary>

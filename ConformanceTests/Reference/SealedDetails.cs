@@ -1,8 +1,4 @@
 using System.Security.Cryptography.X509Certificates;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Reference;
 

@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 using static ConformanceTests.Sections.Aheads;
 using static ConformanceTests.Sections.Listings;
 using Digest = ConformanceTests.Sections.Aheads.Digest;

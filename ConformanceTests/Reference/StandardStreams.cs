@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>Standard output and standard error may be closed or full. That ends no server and no transfer.</summary>

@@ -1,8 +1,3 @@
-using System.Globalization;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Report;
 
 /// <summary>

@@ -1,7 +1,3 @@
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Report;
 
 /// <summary>report.txt: stage by stage, with the next thing to correct first.</summary>

@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Report;
 
 /// <summary>
@@ -10,7 +8,7 @@ public static partial class RunReport
     private static readonly List<Verdict> _verdicts = [];
     private static readonly HashSet<string> _lookedAt = [];
     private static Dictionary<int, int> _planned = [];
-    private static readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
+    private static readonly Stopwatch _clock = Stopwatch.StartNew();
 
     // ---- while the run goes on ----
 

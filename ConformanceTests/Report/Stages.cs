@@ -1,7 +1,3 @@
-using System.Globalization;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Report;
 
 /// <summary>A stage of the report.</summary>

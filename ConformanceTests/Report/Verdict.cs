@@ -1,8 +1,4 @@
 using System.Text.Json.Serialization;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Report;
 

@@ -1,8 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Sections;

@@ -1,8 +1,3 @@
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>BLOCK: lengths and blocks.</summary>
@@ -87,8 +82,8 @@ public sealed class Blocks : ServerFixture
             Skip.Because("needs du");
         }
 
-        using var du = System.Diagnostics.Process.Start(
-            new System.Diagnostics.ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
+        using var du = Process.Start(
+            new ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
         int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);
         Demand(disk < 2048, "no room taken on the disk for lengths whose bytes have not come",
             $"{disk} KiB are taken");

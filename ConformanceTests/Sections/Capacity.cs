@@ -1,9 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>P9: as many clients as there may be, and one more.</summary>
@@ -437,7 +431,7 @@ public sealed class Capacity : ServerFixture
 
     private const int NumberOfFiles = 7;                        // RLIMIT_NOFILE
 
-    [System.Runtime.InteropServices.DllImport("libc")]
+    [DllImport("libc")]
     private static extern int prlimit(int process, int what, ulong[] limits, ulong[]? before);
 
     [Test, Clause("STATUS-3", "P9")]

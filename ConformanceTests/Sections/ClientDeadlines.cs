@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Sections;
 
 [RunOrder(1)]                                              // what waits longest begins first

@@ -1,11 +1,3 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>CLI: downloads of a client. The suite is its server, an honest one or not.</summary>

@@ -1,10 +1,3 @@
-using System.Globalization;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>MODIFIED: a client that asks for the time of a picture, and sends it.</summary>

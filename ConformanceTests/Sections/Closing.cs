@@ -1,9 +1,3 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>CLOSE: how a connection ends without losing the last reply.</summary>

@@ -1,8 +1,3 @@
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>CONN: connections, and messages in any pieces.</summary>

@@ -1,9 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>LIMIT: deadlines. These tests wait, so they start first and run beside the others.</summary>

@@ -1,12 +1,3 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>A disk that is full, a file that changes while it is sent, rights that are missing.</summary>

@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>ERR: the codes of errors, and which of them close the connection.</summary>

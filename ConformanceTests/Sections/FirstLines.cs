@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>

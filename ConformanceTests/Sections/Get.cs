@@ -1,10 +1,3 @@
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>GET, OFFSET, DIGEST: downloads.</summary>

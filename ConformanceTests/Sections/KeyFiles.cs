@@ -1,9 +1,4 @@
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Sections;
 

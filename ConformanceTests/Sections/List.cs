@@ -1,9 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>LIST: what a listing holds, and its order.</summary>

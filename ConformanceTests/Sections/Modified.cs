@@ -1,10 +1,3 @@
-using System.Globalization;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>MODIFIED: a picture keeps the time of its last modification when it is copied.</summary>

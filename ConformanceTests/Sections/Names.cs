@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>NAME: one rule for every name.</summary>
@@ -151,7 +148,7 @@ public sealed class Names : ServerFixture
 
         void Shell(string script)
         {
-            using var shell = System.Diagnostics.Process.Start("sh", ["-c", script, Server.Folder]);
+            using var shell = Process.Start("sh", ["-c", script, Server.Folder]);
             shell.WaitForExit();
         }
     }

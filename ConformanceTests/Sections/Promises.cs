@@ -1,9 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>P: what a server promises, tested from outside.</summary>
@@ -143,7 +137,7 @@ public sealed class Promises : ServerFixture
     {
         var wire = Connect();
         var picture = Notation.Bytes(1000);
-        var digest = System.Security.Cryptography.SHA256.HashData(picture);
+        var digest = SHA256.HashData(picture);
         foreach (int at in (int[])[8, 500, 999, 1000, 1031])
         {
             byte[] sent = [.. picture, .. digest];
@@ -190,7 +184,7 @@ public sealed class Promises : ServerFixture
         byte[] block = [.. Notation.U64(100_000), .. picture];
         if (option != "")
         {
-            block = [.. block, .. System.Security.Cryptography.SHA256.HashData(picture)];
+            block = [.. block, .. SHA256.HashData(picture)];
         }
 
         rests.Send($"PUT|cat.png{option}\n");

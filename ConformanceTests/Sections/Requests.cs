@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>REQ, REPLY: requests and their options, and what a reply says.</summary>

@@ -1,9 +1,4 @@
 using System.Security.Cryptography.X509Certificates;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 
 namespace ConformanceTests.Sections;
 
@@ -355,7 +350,7 @@ public sealed class SealedClients : ClientFixture
     {
         string path = PathOf("missing.key");
         var client = Start("LIST", key: path);
-        for (var clock = System.Diagnostics.Stopwatch.StartNew();
+        for (var clock = Stopwatch.StartNew();
             !client.HasEnded && clock.ElapsedMilliseconds < 2 * RunSettings.Patience;)
         {
             if (Listener.Poll(20_000, SelectMode.SelectRead))

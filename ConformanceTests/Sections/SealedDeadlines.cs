@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>SEAL: deadlines and stopping, inside TLS and in the handshake.</summary>

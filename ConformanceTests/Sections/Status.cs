@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>STATUS: the clients of a server, as it sees them.</summary>
@@ -127,7 +123,7 @@ public sealed class Statuses : ServerFixture
         asks.List();
         drained.Send("LIST\r\n");
         drained.ExpectError("bad-request");
-        var clock = System.Diagnostics.Stopwatch.StartNew();
+        var clock = Stopwatch.StartNew();
         drained.Send(new string('x', 5000));
         string[] line = [];
         for (bool counts = false; !counts && clock.ElapsedMilliseconds < 1000;)
@@ -160,7 +156,7 @@ public sealed class Statuses : ServerFixture
         var lines = Ask(speaks);
         Demand(lines.Length == 2 && lines[0][2] == $"{silent.Socket.LocalEndPoint}",
             "the one that was accepted first in the first line", string.Join('|', lines[0]));
-        var accepted = DateTime.Parse(lines[0][0], null, System.Globalization.DateTimeStyles.AdjustToUniversal);
+        var accepted = DateTime.Parse(lines[0][0], null, DateTimeStyles.AdjustToUniversal);
         Demand(accepted - before < TimeSpan.FromSeconds(4.5), "the time at which it was accepted, not of its request",
             $"{(accepted - before).TotalSeconds - 2:0.#} s after it had connected");
     }
@@ -193,7 +189,7 @@ public sealed class Statuses : ServerFixture
         for (int i = 1; i <= 2; i++)
         {
             Demand(later[i][1] == lines[i][1], $"{lines[i][1]} as the time of its end, as before", later[i][1]);
-            var closed = DateTime.Parse(later[i][1], null, System.Globalization.DateTimeStyles.AdjustToUniversal);
+            var closed = DateTime.Parse(later[i][1], null, DateTimeStyles.AdjustToUniversal);
             Demand(closed <= seen && closed >= seen.AddSeconds(-10), $"a time shortly before {seen:HH:mm:ss}Z",
                 later[i][1]);
         }

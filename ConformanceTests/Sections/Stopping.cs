@@ -1,9 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>CLOSE-4, P12: a server that is told to stop, and what it leaves for the next start.</summary>
@@ -120,7 +114,7 @@ public sealed class Stopping : ServerFixture
         if (digests)
         {
             Demand(digested.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of cat.png", "others");
-            digested.ExpectOctets(System.Security.Cryptography.SHA256.HashData(picture));
+            digested.ExpectOctets(SHA256.HashData(picture));
             digested.ExpectError("stopping", closes: true);
         }
 

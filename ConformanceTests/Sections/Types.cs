@@ -1,8 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.Sections;
 
 /// <summary>TYPE: the first bytes of a file.</summary>

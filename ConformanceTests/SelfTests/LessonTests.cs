@@ -1,6 +1,3 @@
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
 using ConformanceTests.Report.Lessons;
 
 namespace ConformanceTests.SelfTests;

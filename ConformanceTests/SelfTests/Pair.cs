@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.SelfTests;
 
 /// <summary>A connection of the suite, and the socket at its other end, which says what a self-test wants.</summary>

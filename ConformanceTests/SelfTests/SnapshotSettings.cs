@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using ConformanceTests.Harness.Grading;
 using VerifyTests;
 
 namespace ConformanceTests.SelfTests;

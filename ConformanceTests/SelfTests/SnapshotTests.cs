@@ -1,4 +1,3 @@
-using ConformanceTests.Harness.Grading;
 using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.SelfTests;

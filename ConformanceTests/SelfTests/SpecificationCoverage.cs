@@ -1,7 +1,4 @@
 using System.Reflection;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Report;
 using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.SelfTests;

@@ -1,8 +1,4 @@
-using System.Diagnostics;
 using System.Text.Json;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Report;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 
@@ -108,14 +104,19 @@ public sealed class StageTests
         }
     }
 
+    /// <summary>Returns the libraries of .NET, and none of the suite's.</summary>
+    internal static IEnumerable<MetadataReference> Libraries()
+    {
+        string runtime = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
+        return ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
+            .Where(path => Path.GetDirectoryName(path) == runtime)
+            .Select(path => MetadataReference.CreateFromFile(path));
+    }
+
     private static string Compile()
     {
         string folder = CommandTemplates.NewFolder("programs");
         string sources = Path.Combine(RunSettings.Root, "ConformanceTests", "SelfTests", "StagePrograms");
-        string runtime = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
-        var libraries = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-            .Where(path => Path.GetDirectoryName(path) == runtime)
-            .Select(path => MetadataReference.CreateFromFile(path));
         foreach (string name in (string[])["StageServer", "StageClient"])
         {
             SyntaxTree[] trees =
@@ -125,7 +126,7 @@ public sealed class StageTests
             ];
             var options = new CSharpCompilationOptions(
                 OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable);
-            var result = CSharpCompilation.Create(name, trees, libraries, options)
+            var result = CSharpCompilation.Create(name, trees, Libraries(), options)
                 .Emit(Path.Combine(folder, name + ".dll"));
             Assert.That(result.Success, string.Join('\n', result.Diagnostics));
             File.Copy(Path.ChangeExtension(typeof(StageTests).Assembly.Location, ".runtimeconfig.json"),

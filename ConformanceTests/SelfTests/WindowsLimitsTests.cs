@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-
 namespace ConformanceTests.SelfTests;
 
 /// <summary>The tests that are not run on Windows are named by text.</summary>

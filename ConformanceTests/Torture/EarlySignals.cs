@@ -1,7 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;

@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;

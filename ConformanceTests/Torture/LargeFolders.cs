@@ -1,10 +1,3 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;

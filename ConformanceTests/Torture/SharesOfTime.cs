@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;

@@ -1,9 +1,3 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;

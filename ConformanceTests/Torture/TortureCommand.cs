@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Torture;
 
 /// <summary>`make torture`: the promises of Protocol.md under fire.</summary>

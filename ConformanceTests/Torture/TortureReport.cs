@@ -1,6 +1,3 @@
-using System.Globalization;
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Torture;
 
 /// <summary>

@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;

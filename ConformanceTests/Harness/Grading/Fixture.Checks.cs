@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>Checks with words of their own, and with a hint where the mistake can be told.</summary>

@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Interfaces;
 
 namespace ConformanceTests.Harness.Grading;
@@ -46,7 +43,7 @@ public abstract partial class Fixture
 
     protected static void Eventually(Func<bool> condition, Func<string> otherwise)
     {
-        for (var clock = System.Diagnostics.Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
+        for (var clock = Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
         {
             if (clock.ElapsedMilliseconds > 5 * RunSettings.Patience)
             {

@@ -1,4 +1,3 @@
-using ConformanceTests.Harness.Specification;
 using NUnit.Framework.Interfaces;
 
 namespace ConformanceTests.Harness.Grading;

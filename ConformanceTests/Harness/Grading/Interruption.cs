@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>Ends the suite when Ctrl-C or a SIGTERM comes, after what it has started is ended.</summary>

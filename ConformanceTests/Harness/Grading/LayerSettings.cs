@@ -1,8 +1,4 @@
 using System.Runtime.CompilerServices;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
 
 namespace ConformanceTests.Harness.Grading;
 

@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>Checks of programs and of their folders.</summary>

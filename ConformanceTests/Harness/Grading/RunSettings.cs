@@ -1,7 +1,3 @@
-using System.Globalization;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>The settings of this run, from the environment.</summary>
@@ -35,7 +31,7 @@ internal static class RunSettings
 
     // A run may be given so many minutes: what it has not reached by then is not asked any more.
     public static readonly int Minutes = Number("MINUTES", or: 0);
-    private static readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
+    private static readonly Stopwatch _clock = Stopwatch.StartNew();
 
     public static bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
 

@@ -1,9 +1,3 @@
-using System.Collections.Concurrent;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>Tests of a server that has the suite's key, over TLS.</summary>

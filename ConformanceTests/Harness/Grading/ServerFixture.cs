@@ -1,8 +1,3 @@
-using System.Collections.Concurrent;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -72,7 +67,7 @@ public abstract class ServerFixture : Fixture
 
     // CLOSE-1: after its last reply a server reads on and drops what it reads, for 2 s.  If it had closed, it would
     // answer with a reset, and the second send would fail.  The clock runs since before the request.
-    protected static void ExpectItReadsOn(ProtocolConnection wire, System.Diagnostics.Stopwatch clock)
+    protected static void ExpectItReadsOn(ProtocolConnection wire, Stopwatch clock)
     {
         bool takes = true;
         for (int i = 0; i < 3 && takes; i++)

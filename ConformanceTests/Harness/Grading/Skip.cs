@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Programs;
-
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>

@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Report;
 using NUnit.Framework.Api;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;

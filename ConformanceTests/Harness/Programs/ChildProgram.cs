@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>

@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>

@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>A folder with one picture, and with everything that must not be taken for one.</summary>
@@ -34,7 +31,7 @@ public static class HostileFolder
         File.CreateSymbolicLink(At("dangling.png"), Path.Combine(outside, "nothing.png"));
         File.CreateSymbolicLink(At("loop.png"), "loop.png");
         File.CreateSymbolicLink(At("link-folder.png"), outside);
-        using var pipe = System.Diagnostics.Process.Start("mkfifo", [At("pipe.png")]);
+        using var pipe = Process.Start("mkfifo", [At("pipe.png")]);
         pipe.WaitForExit();
     }
 

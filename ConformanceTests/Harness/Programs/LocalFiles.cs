@@ -1,4 +1,3 @@
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>Reads and writes files that other processes have open, too.</summary>

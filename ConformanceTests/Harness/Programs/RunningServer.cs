@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>A server that runs, with its folder and port.</summary>

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>A folder on a small file system of its own, for tests of full disks. It needs Linux and root.</summary>

@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>The connections and programs of one test: what is shown if it fails.</summary>

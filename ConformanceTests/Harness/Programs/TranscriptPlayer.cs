@@ -1,8 +1,3 @@
-using System.Diagnostics;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>Plays a transcript over real sockets, as the client of a server or as the server of a client.</summary>

@@ -1,6 +1,3 @@
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Buffers;
 
 namespace ConformanceTests.Harness.Specification;

@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace ConformanceTests.Harness.Specification;
 
 /// <summary>How strong a clause is: its strongest word in capitals.</summary>

@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Text.RegularExpressions;
-
 namespace ConformanceTests.Harness.Specification;
 
 /// <summary>A row of the table of error codes.</summary>

@@ -1,7 +1,3 @@
-using System.Buffers.Binary;
-using System.Globalization;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Harness.Wire;
 
 /// <summary>What is expected to come, and the failure if something else does.</summary>

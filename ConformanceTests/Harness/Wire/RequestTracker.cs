@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-
 namespace ConformanceTests.Harness.Wire;
 
 /// <summary>What the client's side of a connection has asked for, as far as a hint needs it.</summary>

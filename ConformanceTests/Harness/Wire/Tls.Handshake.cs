@@ -1,7 +1,4 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography.X509Certificates;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Specification;
 
 namespace ConformanceTests.Harness.Wire;
 

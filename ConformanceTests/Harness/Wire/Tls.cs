@@ -1,7 +1,3 @@
-using System.Buffers.Binary;
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Harness.Wire;
 
 /// <summary>

@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Harness.Wire;
 
 /// <summary>The implementation did not say or do what the specification wants.</summary>

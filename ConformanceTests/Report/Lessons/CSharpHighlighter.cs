@@ -1,7 +1,3 @@
-using System.Net;
-using System.Text;
-using System.Text.RegularExpressions;
-
 namespace ConformanceTests.Report.Lessons;
 
 /// <summary>Turns C# into HTML with classes for comments, strings, numbers, keywords and types.</summary>

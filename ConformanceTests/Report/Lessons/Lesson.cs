@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace ConformanceTests.Report.Lessons;
 
 /// <summary>One lesson of the program, as its heading comment and the code below it say.</summary>

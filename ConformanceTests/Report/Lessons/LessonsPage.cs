@@ -1,8 +1,3 @@
-using System.Net;
-using System.Text;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Report.Lessons;
 
 /// <summary>

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace ConformanceTests.Report.Lessons;
 
 /// <summary>Runs the command of a lesson with the real program, and returns what it printed.</summary>
