@@ -99,8 +99,7 @@ public sealed class CommandLineErrors : ServerFixture
         var wire = Connect(server);
         foreach (string verb in (string[])["GET", "PUT"])
         {
-            wire.Send($"{verb}|x.m\u212Av\n");
-            wire.ExpectError("bad-type");
+            wire.ExpectRefusal($"{verb}|x.m\u212Av", "bad-type");
         }
 
         Assert.That(wire.List().Select(line => line.Split('|')[0]), Is.EqualTo(new[] { "x.MKV" }));
@@ -134,9 +133,7 @@ public sealed class CommandLineErrors : ServerFixture
         }
 
         using var wire = new ProtocolConnection(socket, Side.Client);
-        wire.Send("STATUS\n");
-        wire.Expect("OK\n");
-        string mine = Encoding.UTF8.GetString(wire.ReceiveBlock()).Split('\n')[^2].Split('|')[2];
+        string mine = Encoding.UTF8.GetString(wire.AskForBlock("STATUS")).Split('\n')[^2].Split('|')[2];
         string plain = $"{new IPAddress(local.GetAddressBytes())}";
         Assert.That(mine, Is.EqualTo($"[{plain}]:{((IPEndPoint)socket.LocalEndPoint!).Port}"));
     }

@@ -15,9 +15,7 @@ public sealed class FileLimits : ProgramFixture
             limit.WaitForExit();
         }
 
-        wire.Send("PUT|large.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(200_000), .. Notation.Bytes(200_000)]);
+        wire.BeginPut("large.png", 200_000, Notation.Bytes(200_000));
         wire.ExpectError("storage");
         wire.Put("small.png", Notation.Bytes(9));
         Assert.That(wire.List(), Has.Length.EqualTo(1));
@@ -38,10 +36,8 @@ public sealed class FileLimits : ProgramFixture
         Directory.CreateDirectory(folder);
         string name = new string('n', 251) + ".png";
         var wire = Connect(Start(folder: folder));
-        wire.Send($"GET|{name}\n");
-        wire.ExpectError("not-found");
-        wire.Send($"PUT|{name}\n");
-        wire.ExpectError("storage");
+        wire.ExpectRefusal($"GET|{name}", "not-found");
+        wire.ExpectRefusal($"PUT|{name}", "storage");
         wire.Put("short.png", Notation.Bytes(9));
     }
 
@@ -56,8 +52,7 @@ public sealed class FileLimits : ProgramFixture
         try
         {
             SetMode(folder, UnixFileMode.UserRead);
-            wire.Send("LIST\n");
-            wire.ExpectError("storage");
+            wire.ExpectRefusal("LIST", "storage");
             SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
             Assert.That(wire.List(), Has.Length.EqualTo(1));
         }
@@ -91,9 +86,7 @@ public sealed class FileLimits : ProgramFixture
         for (int i = 0; i < 3; i++)
         {
             Assert.That(wire.List(), Has.Length.EqualTo(2000));
-            wire.Send("STATUS\n");
-            wire.Expect("OK\n");
-            Assert.That(wire.ReceiveBlock(), Has.Length.GreaterThan(10_000));
+            Assert.That(wire.AskForBlock("STATUS"), Has.Length.GreaterThan(10_000));
         }
 
         Assert.That(Directory.GetFileSystemEntries(temporary), Has.Length.EqualTo(1), "a file for a listing");
@@ -105,14 +98,10 @@ public sealed class FileLimits : ProgramFixture
         var server = Start("--max-size 9223372036854775807");
         var wire = Connect(server);
         wire.Put("cat.png", Notation.Bytes(9));
-        wire.Send("PUT|dog.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(1UL << 63)]);
-        wire.ExpectError("too-large", closes: true);
+        wire.Ask("PUT|dog.png");
+        wire.ExpectRefusal([.. Notation.U64(1UL << 63)], "too-large", closes: true);
         wire = Connect(server);
-        wire.Send("PUT|dog.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(long.MaxValue), .. Notation.Bytes(100)]);
+        wire.BeginPut("dog.png", long.MaxValue, Notation.Bytes(100));
         wire.HalfClose();
         wire.ExpectEnd();
         Assert.That(Connect(server).List(), Has.Length.EqualTo(1));

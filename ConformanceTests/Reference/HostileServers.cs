@@ -276,10 +276,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_whose_file_would_be_larger_than_the_system_allows_fails_and_says_so()
     {
-        if (!OperatingSystem.IsLinux())
-        {
-            Skip.Because("needs prlimit");
-        }
+        Skip.If(!OperatingSystem.IsLinux(), "needs prlimit");
 
         var client = Run("GET", "cat.png", "--no-digest");
         var wire = Accept();

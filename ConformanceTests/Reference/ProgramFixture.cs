@@ -41,10 +41,8 @@ public abstract class ProgramFixture : ServerFixture
     /// <returns>Everything that the terminal was sent.</returns>
     protected static Ran OnTerminal(string folder, int columns, string words, string input = "")
     {
-        if (!OperatingSystem.IsLinux() || !File.Exists("/usr/bin/script"))
-        {
-            Skip.Because("needs Linux and script, which makes a terminal");
-        }
+        Skip.If(!OperatingSystem.IsLinux() || !File.Exists("/usr/bin/script"),
+            "needs Linux and script, which makes a terminal");
 
         string[] program = ["dotnet", CommandTemplates.Dll, .. CommandTemplates.Words(words)];
         string quoted = string.Join(' ', program.Select(word => $"'{word}'"));
@@ -76,9 +74,6 @@ public abstract class ProgramFixture : ServerFixture
 
     protected static void RequireLinux()
     {
-        if (!OperatingSystem.IsLinux())
-        {
-            Skip.Because("needs Linux");
-        }
+        Skip.If(!OperatingSystem.IsLinux(), "needs Linux");
     }
 }

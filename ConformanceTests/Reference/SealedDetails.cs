@@ -54,8 +54,7 @@ public sealed class SealedDetails : SealedFixture
         SealedConnection record = Enter(server);
         idle.List();
         half.Send("LIS");
-        upload.Send("PUT|cat.png\n");
-        upload.Expect("OK\n");
+        upload.Ask("PUT|cat.png");
         upload.Send(Notation.U64(1000));
         stalled.Send("GET|big.png\nGET|big.png\n");
         ended.Send("GET|big.png\n");

@@ -27,8 +27,7 @@ public sealed class ServerDetails : ServerFixture
         var server = Start();
         Directory.Delete(server.Folder);
         var wire = Connect(server);
-        wire.Send("PUT|dog.png\n");
-        wire.ExpectError("storage");
+        wire.ExpectRefusal("PUT|dog.png", "storage");
         foreach (var (name, content, digest, code) in _whereNothingCanBeStored)
         {
             wire.Send([.. Request(name, digest), .. Block(content, digest)]);
@@ -45,9 +44,7 @@ public sealed class ServerDetails : ServerFixture
         cut.Send("LIST");
         cut.HalfClose();
         cut.ExpectError("bad-request", closes: true);
-        other.Send("STATUS\n");
-        other.Expect("OK\n");
-        string[] figures = Encoding.UTF8.GetString(other.ReceiveBlock()).Split('\n')[0].Split('|');
+        string[] figures = Encoding.UTF8.GetString(other.AskForBlock("STATUS")).Split('\n')[0].Split('|');
         Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four bytes");
         Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "its end is not logged");
         Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
@@ -62,9 +59,7 @@ public sealed class ServerDetails : ServerFixture
         wire.Send("GET|a.jpg\n");
         Assert.That(wire.ReceiveLine(), Is.EqualTo(extension));
         Assert.That(extension, Does.StartWith("ER|bad-type|").And.Contain("file type").And.Contain("png, webp"));
-        wire.Send("PUT|a.webp\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(4), .. "text"u8]);
+        wire.BeginPut("a.webp", 4, "text"u8);
         string content = wire.ReceiveLine();
         Assert.That(content, Does.StartWith("ER|bad-type|").And.Contain("does not look like a picture"));
         Assert.That(content, Does.Not.Contain("file type"));
@@ -82,11 +77,8 @@ public sealed class ServerDetails : ServerFixture
             wire.Put(name, "text"u8.ToArray());
         }
 
-        wire.Send("PUT|.bashrc\n");
-        wire.ExpectError("bad-name");
-        wire.Send("PUT|a.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(4), .. "text"u8]);
+        wire.ExpectRefusal("PUT|.bashrc", "bad-name");
+        wire.BeginPut("a.png", 4, "text"u8);
         wire.ExpectError("bad-type");
     }
 
@@ -97,8 +89,7 @@ public sealed class ServerDetails : ServerFixture
         var wire = Connect(server);
         wire.Put("cat.png", Notation.Bytes(100_000));
         Assert.That(wire.Get("cat.png"), Has.Length.EqualTo(100_000));
-        wire.Send("PUT|cat.png\n");
-        wire.ExpectError("exists");
+        wire.ExpectRefusal("PUT|cat.png", "exists");
     }
 
     [Test, Clause("P9"), Reference]
@@ -124,8 +115,7 @@ public sealed class ServerDetails : ServerFixture
             string answer = wires[i].ReceiveLine();
             if (answer.StartsWith("ER|storage|"))
             {
-                wires[i].Send("GET|cat.png\n");
-                wires[i].ExpectError("storage");
+                wires[i].ExpectRefusal("GET|cat.png", "storage");
                 break;
             }
 
@@ -151,8 +141,7 @@ public sealed class ServerDetails : ServerFixture
     {
         var server = Start();
         var upload = Connect(server);
-        upload.Send("PUT|cat.png\n");
-        upload.Expect("OK\n");
+        upload.Ask("PUT|cat.png");
         server.Program.Signal("TERM");
         Eventually(() => server.Program.Errors.Contains("stopping"), "the first signal is not noticed");
         bool EndsWhenToldAgain()
@@ -270,8 +259,7 @@ public sealed class ServerDetails : ServerFixture
         try
         {
             File.SetUnixFileMode(folder, UnixFileMode.None);
-            wire.Send("LIST\n");
-            wire.ExpectError("storage");
+            wire.ExpectRefusal("LIST", "storage");
         }
         finally
         {

@@ -56,10 +56,8 @@ public sealed class Blocks : ServerFixture
     public void Server_answers_too_large_to_a_length_above_the_limit(ulong length)
     {
         var wire = Connect();
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send(Notation.U64(length));
-        wire.ExpectError("too-large", closes: true);
+        wire.Ask("PUT|cat.png");
+        wire.ExpectRefusal(Notation.U64(length), "too-large", closes: true);
         Server.MustLack("cat.png");
         Connect().List();
     }
@@ -70,17 +68,12 @@ public sealed class Blocks : ServerFixture
         var wires = Enumerable.Range(0, 40).Select(_ => Connect()).ToArray();
         for (int i = 0; i < wires.Length; i++)
         {
-            wires[i].Send($"PUT|{i}.png\n");
-            wires[i].Expect("OK\n");
-            wires[i].Send([.. Notation.U64((ulong)length), .. Notation.Bytes(10)]);
+            wires[i].BeginPut($"{i}.png", length, Notation.Bytes(10));
         }
 
         ListIs(Connect());
         // What is taken on the disk, and not how long the files claim to be.
-        if (OperatingSystem.IsWindows())
-        {
-            Skip.Because("needs du");
-        }
+        Skip.If(OperatingSystem.IsWindows(), "needs du");
 
         using var du = Process.Start(
             new ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
@@ -94,9 +87,7 @@ public sealed class Blocks : ServerFixture
     {
         var wire = Connect(Delivery.ThreeBytes);
         var picture = Notation.Bytes(77);
-        wire.Send("PUT|a.png|digest=sha256\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(77), .. picture, .. SHA256.HashData(picture), .. "GET|a.png\n"u8]);
+        wire.BeginPut("a.png|digest=sha256", 77, [.. picture, .. SHA256.HashData(picture), .. "GET|a.png\n"u8]);
         wire.Expect("OK\nOK\n");
         wire.ExpectOctets([.. Notation.U64(77), .. picture]);
     }

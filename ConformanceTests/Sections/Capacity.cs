@@ -59,8 +59,7 @@ public sealed class Capacity : ServerFixture
         for (int i = 0; i < 3; i++)
         {
             var one = Connect(server);
-            one.Send("LIST\n");
-            one.ExpectError("busy", closes: true);
+            one.ExpectRefusal("LIST", "busy", closes: true);
         }
 
         foreach (var wire in wires)
@@ -108,9 +107,7 @@ public sealed class Capacity : ServerFixture
             last.Get($"good-{round}.png");
             if (how is Leaving.ResetsInsideAnUpload or Leaving.ClosesInsideAnUpload)
             {
-                last.Send($"PUT|{round}.png\n");
-                last.Expect("OK\n");
-                last.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
+                last.BeginPut($"{round}.png", 100, Notation.Bytes(50));
             }
 
             if (how is Leaving.ClosesInsideALine)
@@ -120,8 +117,7 @@ public sealed class Capacity : ServerFixture
 
             if (how is Leaving.ResetsInsideADownload)
             {
-                last.Send("GET|big.png\n");
-                last.Expect("OK\n");
+                last.Ask("GET|big.png");
             }
 
             if (how is Leaving.Closes or Leaving.ClosesInsideALine or Leaving.ClosesInsideAnUpload)
@@ -151,8 +147,7 @@ public sealed class Capacity : ServerFixture
         }
 
         var above = Connect(server);
-        above.Send("LIST\n");
-        above.ExpectError("busy", closes: true);
+        above.ExpectRefusal("LIST", "busy", closes: true);
         foreach (var wire in wires)
         {
             wire.List();
@@ -164,8 +159,7 @@ public sealed class Capacity : ServerFixture
     {
         var server = StartWithFew(out int limit);
         var wires = Fill(server, limit);
-        wires[0].Send("LIST\r\n");
-        wires[0].ExpectError("bad-request", closes: true);      // and stays: the server waits for its end
+        wires[0].ExpectRefusal("LIST\r", "bad-request", closes: true);      // and stays: the server waits for its end
         Demand(IsServedSoon(server),
             "a place for the next client, since one has had its last word (CLOSE-1) and counts no more",
             "busy: a connection that is being closed is counted");
@@ -179,8 +173,7 @@ public sealed class Capacity : ServerFixture
         for (int i = 0; i < 5; i++)
         {
             var turnedAway = Connect(server);
-            turnedAway.Send("LIST\n");
-            turnedAway.ExpectError("busy", closes: true);       // and stays, as above
+            turnedAway.ExpectRefusal("LIST", "busy", closes: true);       // and stays, as above
         }
 
         wires[0].HalfClose();
@@ -197,11 +190,8 @@ public sealed class Capacity : ServerFixture
         var picture = Notation.Bytes(24 << 20);
         server.Has("big.png", picture);
         var wires = Fill(server, limit);
-        wires[0].Send("GET|big.png\n");
-        wires[0].Expect("OK\n");
-        wires[1].Send("PUT|cat.png\n");
-        wires[1].Expect("OK\n");
-        wires[1].Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
+        wires[0].Ask("GET|big.png");
+        wires[1].BeginPut("cat.png", 1000, Notation.Bytes(500));
         for (int i = 0; i < 150; i++)
         {
             using var wire = server.Connect();
@@ -232,10 +222,8 @@ public sealed class Capacity : ServerFixture
     [Test, Clause("P9")]
     public void Server_closes_its_files_and_sockets()
     {
-        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
-        {
-            Skip.Because("needs Linux, which tells what descriptors a process has");
-        }
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
+            "needs Linux, which tells what descriptors a process has");
 
         var server = Start();
         var stays = Connect(server);
@@ -253,23 +241,20 @@ public sealed class Capacity : ServerFixture
             using var wire = server.Connect();
             wire.Get("cat.png");
             wire.Put($"{i}.png", Notation.Bytes(100));
-            wire.Send($"PUT|x{i}.png\n");
-            wire.Expect("OK\n");
+            wire.Ask($"PUT|x{i}.png");
             if (i % 3 == 0)
             {
                 wire.Reset();               // inside the upload
             }
             else
             {
-                wire.Send([.. Notation.U64(4), .. "text"u8]);
-                wire.ExpectError("bad-type");
+                wire.ExpectRefusal([.. Notation.U64(4), .. "text"u8], "bad-type");
                 if (i % 3 == 1)
                 {
                     continue;
                 }
 
-                wire.Send("LIST\r\n");
-                wire.ExpectError("bad-request", closes: true);
+                wire.ExpectRefusal("LIST\r", "bad-request", closes: true);
             }
         }
 
@@ -282,10 +267,8 @@ public sealed class Capacity : ServerFixture
     [Test, Clause("P9", "ERR-2")]
     public void Server_closes_its_files_after_refused_requests()
     {
-        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
-        {
-            Skip.Because("needs Linux, which tells what descriptors a process has");
-        }
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
+            "needs Linux, which tells what descriptors a process has");
 
         var server = Start();
         server.Has("cat.png", Notation.Bytes(100));
@@ -320,14 +303,10 @@ public sealed class Capacity : ServerFixture
                 }
             }
 
-            wire.Send("PUT|dog.png\n");
-            wire.Expect("OK\n");
-            wire.Send([.. Notation.U64(4), .. "text"u8]);
+            wire.BeginPut("dog.png", 4, "text"u8);
             wire.ExpectError("bad-type");
-            wire.Send("PUT|dog.png\n");
-            wire.Expect("OK\n");
-            wire.Send(Notation.U64(0));
-            wire.ExpectError("empty");
+            wire.Ask("PUT|dog.png");
+            wire.ExpectRefusal(Notation.U64(0), "empty");
         }
 
         Eventually(() => Count() < before + 60,
@@ -338,10 +317,8 @@ public sealed class Capacity : ServerFixture
     [Test, Clause("P9", "P11")]
     public void Server_continues_without_free_descriptors_and_serves_waiting_clients_later()
     {
-        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
-        {
-            Skip.Because("needs Linux, which gives a running process another limit of descriptors");
-        }
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
+            "needs Linux, which gives a running process another limit of descriptors");
 
         const int Few = 8;
         const int Many = 30;
@@ -365,8 +342,7 @@ public sealed class Capacity : ServerFixture
         // For seconds, in which it may not give up to accept.
         for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 4000; Thread.Sleep(100))
         {
-            stays.Send("GET|cat.exe\n");                // for this nothing has to be opened,
-            stays.ExpectError("bad-type");
+            stays.ExpectRefusal("GET|cat.exe", "bad-type");                // for this nothing has to be opened,
             stays.Send("GET|cat.png\n");                // for this something does
             string answer = stays.ReceiveLine();
             Demand(answer == "OK" || answer.StartsWith("ER|storage|"),
@@ -442,13 +418,10 @@ public sealed class Capacity : ServerFixture
         for (int i = 0; i < 3; i++)
         {
             var turnedAway = Connect(server);
-            turnedAway.Send("LIST\n");
-            turnedAway.ExpectError("busy", closes: true);
+            turnedAway.ExpectRefusal("LIST", "busy", closes: true);
         }
 
-        wires[0].Send("STATUS\n");
-        wires[0].Expect("OK\n");
-        int lines = wires[0].ReceiveBlock().Count(value => value == '\n');
+        int lines = wires[0].AskForBlock("STATUS").Count(value => value == '\n');
         Demand(lines == limit, $"{limit} lines, one for each client", $"{lines}: three of them were turned away");
     }
 }

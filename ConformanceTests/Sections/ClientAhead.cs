@@ -41,17 +41,11 @@ public sealed class ClientAhead : ClientFixture
         bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
 
         Eventually(() => client.HasEnded || Comes(50_000), "the client neither connects nor ends");
-        if (!Comes(0))
-        {
-            Assert.Ignore("not offered: the client takes one file");
-        }
+        Skip.IfNotOffered(!Comes(0), "the client takes one file");
 
         var wire = Accept();
         var first = ReceiveRequest(wire);
-        if (!first.Options.Contains("ahead"))
-        {
-            Assert.Ignore("not offered: the client does not use ahead");
-        }
+        Skip.IfNotOffered(!first.Options.Contains("ahead"), "the client does not use ahead");
 
         return (client, wire, first);
     }

@@ -41,10 +41,7 @@ public sealed class ClientGet : ClientFixture
         using var watch = new FolderWatch(Folder);
         var client = Run("GET", "cat.png");
         var wire = Accept();
-        if (!Takes(wire, "GET|cat.png"))
-        {
-            Assert.Ignore("not offered: the client does not ask for a digest");
-        }
+        Skip.IfNotOffered(!Takes(wire, "GET|cat.png"), "the client does not ask for a digest");
 
         byte[] right = SHA256.HashData(Notation.Bytes(size));
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size), .. digest switch
@@ -145,14 +142,7 @@ public sealed class ClientGet : ClientFixture
         Takes(wire, "GET|cat.png");
         wire.Send("OK\n");
         wire.Send(((byte[])[.. Notation.U64(100), .. Notation.Bytes(100)]).AsSpan(0, bytes));
-        if (reset)
-        {
-            wire.Reset();
-        }
-        else
-        {
-            wire.Dispose();
-        }
+        wire.Leave(reset: reset);
 
         client.MustFail();
         FolderMustLack("cat.png");

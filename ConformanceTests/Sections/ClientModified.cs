@@ -23,10 +23,7 @@ public sealed class ClientModified : ClientFixture
             fields = wire.ReceiveLine($"{verb}|cat.png\\n").Split('|');
         }
 
-        if (!AsksForTime(fields))
-        {
-            Assert.Ignore("not offered: the client does not use modified");
-        }
+        Skip.IfNotOffered(!AsksForTime(fields), "the client does not use modified");
 
         return (client, wire, fields);
     }
@@ -42,10 +39,8 @@ public sealed class ClientModified : ClientFixture
     [TestCaseSource(nameof(_times)), Clause("MODIFIED-5", "CLI-4")]
     public void Client_gives_the_downloaded_file_the_time_or_the_nearest_that_the_file_system_holds(string time)
     {
-        if (RunSettings.OnWindows)
-        {
-            Skip.Because("needs a folder whose file system holds the same times as the one that the suite sees");
-        }
+        Skip.If(RunSettings.OnWindows,
+            "needs a folder whose file system holds the same times as the one that the suite sees");
 
         Give("mine.png", [1]);
         File.SetLastWriteTimeUtc(PathOf("mine.png"), DateTime.Parse(time, null, DateTimeStyles.AdjustToUniversal));

@@ -22,14 +22,7 @@ public sealed class ClientPut : ClientFixture
             wire.Receive(8 + 5000 + (digest ? 32 : 0));
         }
 
-        if (stage > 2)
-        {
-            wire.Reset();
-        }
-        else
-        {
-            wire.HalfClose();
-        }
+        wire.End(reset: stage > 2);
 
         client.MustFail();
     }

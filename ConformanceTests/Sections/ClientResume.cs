@@ -30,11 +30,9 @@ public sealed class ClientResume : ClientFixture
         string? offset = fields.FirstOrDefault(field => field.StartsWith("offset="))?["offset=".Length..];
         Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} bytes have come before",
             $"{string.Join('|', fields)}\\n; what it has kept: {(kept == "" ? "nothing" : kept)}");
-        if (offset is null)
-        {
-            Assert.Ignore("not offered: the client does not go on with what was cut (if an option of it does, say so: "
+        Skip.IfNotOffered(offset is null,
+            "the client does not go on with what was cut (if an option of it does, say so: "
                 + "{resume} in the template)");
-        }
 
         Demand(fields.Contains("digest=sha256"), "digest=sha256 beside the offset, or nobody knows whether it fits",
             string.Join('|', fields));

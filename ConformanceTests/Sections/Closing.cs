@@ -11,8 +11,7 @@ public sealed class Closing : ServerFixture
             for (int i = 0; i < 5; i++)
             {
                 var wire = Connect();
-                wire.Send($"PUT|cat.png{option}\n");
-                wire.Expect("OK\n");
+                wire.Ask($"PUT|cat.png{option}");
                 var clock = Stopwatch.StartNew();
                 wire.Send(Notation.U64(ulong.MaxValue));
                 wire.Socket.Send(new byte[512 << 10]);  // on their way while the refusal comes back
@@ -57,8 +56,7 @@ public sealed class Closing : ServerFixture
     private ProtocolConnection Dismissed()
     {
         var wire = Connect();
-        wire.Send("LIST\r\n");
-        wire.ExpectError("bad-request");
+        wire.ExpectRefusal("LIST\r", "bad-request");
         return wire;
     }
 
@@ -114,8 +112,7 @@ public sealed class Closing : ServerFixture
             other.List();
         }
 
-        wire.Expect("OK\n");
-        Same(picture, wire.ReceiveBlock(), "the block");
+        Same(picture, wire.ReceiveAnswer(), "the block");
         wire.ExpectError("bad-request", closes: true);
     }
 
@@ -126,8 +123,7 @@ public sealed class Closing : ServerFixture
         for (int cut = 0; cut < all.Length; cut++)
         {
             var wire = Connect();
-            wire.Send("PUT|cat.png\n");
-            wire.Expect("OK\n");
+            wire.Ask("PUT|cat.png");
             wire.Send(all.AsSpan(0, cut));
             wire.HalfClose();
             wire.ExpectEnd();
@@ -143,8 +139,7 @@ public sealed class Closing : ServerFixture
     public void Server_stores_nothing_if_the_client_leaves_inside_the_digest([Values(0, 1, 31)] int bytes)
     {
         var wire = Connect();
-        wire.Send("PUT|cat.png|digest=sha256\n");
-        wire.Expect("OK\n");
+        wire.Ask("PUT|cat.png|digest=sha256");
         var digest = SHA256.HashData(Notation.Bytes(20));
         wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. digest[..bytes]]);
         wire.HalfClose();

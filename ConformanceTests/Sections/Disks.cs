@@ -6,10 +6,7 @@ public sealed class Disks : ServerFixture
     // A folder on a file system of its own, with as much room as that is told to have.
     private string SmallFolder(string room)
     {
-        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
-        {
-            Skip.Because("needs a small tmpfs");
-        }
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows, "needs a small tmpfs");
 
         if (SmallDisk.TryMount(room) is not { } disk)
         {
@@ -43,10 +40,7 @@ public sealed class Disks : ServerFixture
     [Test, Clause("PUT-6", "PUT-2", "ERR-2", NotBefore = Stages.ManyClients)]
     public void Server_answers_storage_when_the_disk_is_full([Values("", "|digest=sha256")] string option)
     {
-        if (option != "" && Extensions.Missing("DIGEST-2") is { } missing)
-        {
-            Assert.Ignore(missing);
-        }
+        Needs("DIGEST-2", when: option != "");
 
         var server = Start(folder: SmallFolder("size=2m"));
         server.Has("cat.png", Notation.Bytes(100_000));
@@ -55,8 +49,7 @@ public sealed class Disks : ServerFixture
         byte[] small = Notation.Bytes(1000);
         byte[] Digest(byte[] bytes) => option == "" ? [] : SHA256.HashData(bytes);
 
-        wire.Send($"PUT|big.png{option}\n");
-        wire.Expect("OK\n");
+        wire.Ask($"PUT|big.png{option}");
         byte[] block = [.. Notation.U64(6 << 20), .. large, .. Digest(large)];
         wire.Send(block.AsSpan(..^1));
         ExpectNothingYet(wire);
@@ -64,8 +57,7 @@ public sealed class Disks : ServerFixture
         wire.ExpectError("storage");
         ExpectOnly(server, "cat.png");
         Demand(wire.Get("cat.png").AsSpan().SequenceEqual(Notation.Bytes(100_000)), "cat.png as it was", "others");
-        wire.Send($"PUT|dog.png{option}\n");            // there is room again
-        wire.Expect("OK\n");
+        wire.Ask($"PUT|dog.png{option}");            // there is room again
         wire.Send([.. Notation.U64(1000), .. small, .. Digest(small)]);
         wire.Expect("OK\n");
         ExpectOnly(server, "cat.png", "dog.png");
@@ -80,9 +72,7 @@ public sealed class Disks : ServerFixture
         for (int size = 1 << 20; size <= (1 << 20) + 40_000; size += 1500)
         {
             var picture = Notation.Bytes(size);
-            wire.Send("PUT|cat.png\n");
-            wire.Expect("OK\n");
-            wire.Send([.. Notation.U64((ulong)size), .. picture]);
+            wire.BeginPut("cat.png", size, picture);
             string answer = wire.ReceiveLine();
             if (answer == "OK")
             {
@@ -122,9 +112,7 @@ public sealed class Disks : ServerFixture
     {
         var server = Start(folder: SmallFolder("size=1m"));
         var wire = Connect(server);
-        wire.Send("PUT|cat.png|ahead|digest=sha256\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(3 << 20), .. Notation.Bytes(3 << 20), .. new byte[32]]);
+        wire.BeginPut("cat.png|ahead|digest=sha256", 3 << 20, [.. Notation.Bytes(3 << 20), .. new byte[32]]);
         wire.ExpectError("corrupt");                    // it stands above storage, and the order is the table's here
         ExpectOnly(server);
     }
@@ -135,9 +123,7 @@ public sealed class Disks : ServerFixture
         var server = Start(folder: SmallFolder("size=2m"));
         ProtocolConnection late = Connect(server);
         ProtocolConnection small = Connect(server);
-        late.Send("PUT|big.png\n");
-        late.Expect("OK\n");
-        late.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+        late.BeginPut("big.png", 1 << 20, Notation.Bytes(1 << 19));
         small.Put("cat.png", Notation.Bytes(1000));
         Fill(server.PathOf("filler.png"));
         late.Send(Notation.Bytes(1 << 20).AsSpan(1 << 19));
@@ -201,8 +187,7 @@ public sealed class Disks : ServerFixture
         string answer = wire.ReceiveLine();
         if (answer == "OK")
         {
-            wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
-            wire.ExpectError("storage");
+            wire.ExpectRefusal([.. Notation.U64(9), .. Notation.Bytes(9)], "storage");
         }
         else
         {
@@ -220,8 +205,7 @@ public sealed class Disks : ServerFixture
         picture = _large.Value;
         Server.Has("big.png", picture);
         var wire = ConnectSlow();
-        wire.Send($"GET|big.png{option}\n");
-        wire.Expect("OK\n");
+        wire.Ask($"GET|big.png{option}");
         wire.ExpectOctets(Notation.U64(Large));
         return wire;
     }
@@ -277,10 +261,7 @@ public sealed class Disks : ServerFixture
     // Root may do everything, so where the suite is root the server is started as somebody else.
     private RunningServer StartAsNobody()
     {
-        if (!OperatingSystem.IsLinux() || RunSettings.OnWindows)
-        {
-            Skip.Because("needs the rights of Unix");
-        }
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows, "needs the rights of Unix");
 
         string folder = NewFolder();
         string launcher = UnprivilegedUser.Launcher(folder);
@@ -299,15 +280,9 @@ public sealed class Disks : ServerFixture
     public void Server_lists_an_unreadable_file_and_answers_storage_to_GET(
         [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
     {
-        if (option.StartsWith("|d") && Extensions.Missing("DIGEST-1") is { } noDigest)
-        {
-            Assert.Ignore(noDigest);
-        }
+        Needs("DIGEST-1", when: option.StartsWith("|d"));
 
-        if (option.StartsWith("|o") && Extensions.Missing("OFFSET-1") is { } noOffset)
-        {
-            Assert.Ignore(noOffset);
-        }
+        Needs("OFFSET-1", when: option.StartsWith("|o"));
 
         var server = StartAsNobody();
         server.Has("secret.png", Notation.Bytes(9));
@@ -315,11 +290,9 @@ public sealed class Disks : ServerFixture
         SetMode(server.PathOf("secret.png"), "000");
         SetMode(server.PathOf("cat.png"), "644");
         var wire = Connect(server);
-        wire.Send($"GET|secret.png{option}\n");
-        wire.ExpectError("storage");                    // GET-4: whatever the offset
+        wire.ExpectRefusal($"GET|secret.png{option}", "storage");                    // GET-4: whatever the offset
         Demand(wire.List().Length == 2, "both files in the list, the one that cannot be read, too", "another listing");
-        wire.Send("PUT|secret.png\n");
-        wire.ExpectError("exists");
+        wire.ExpectRefusal("PUT|secret.png", "exists");
         Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
     }
 
@@ -344,8 +317,7 @@ public sealed class Disks : ServerFixture
                     continue;
                 }
 
-                each.Send("GET|cat.png\n");
-                each.ExpectError("storage");
+                each.ExpectRefusal("GET|cat.png", "storage");
             }
         }
     }

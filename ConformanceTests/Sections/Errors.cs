@@ -19,24 +19,19 @@ public sealed class Errors : ServerFixture
         var wire = Connect();
         foreach (var (request, code) in _upperRows)
         {
-            wire.Send(request + "\n");
-            wire.ExpectError(code);
+            wire.ExpectRefusal(request, code);
         }
 
-        wire.Send("GET|../x.exe|zip|zip\n");
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal("GET|../x.exe|zip|zip", "bad-request", closes: true);
     }
 
     [Test, Clause("ERR-1", "OFFSET-2")]
     public void Server_sends_the_first_error_that_applies_to_an_offset()
     {
         var wire = Connect();
-        wire.Send("GET|dog.png|offset=99999999999999999999\n");
-        wire.ExpectError("not-found");
-        wire.Send("GET|dog.exe|offset=1\n");
-        wire.ExpectError("bad-type");
-        wire.Send("GET|dog.png|zip|offset=x\n");
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal("GET|dog.png|offset=99999999999999999999", "not-found");
+        wire.ExpectRefusal("GET|dog.exe|offset=1", "bad-type");
+        wire.ExpectRefusal("GET|dog.png|zip|offset=x", "bad-request", closes: true);
     }
 
     // The codes that a client can provoke, as §6.1 has them; busy, timeout, stopping and internal come by themselves.

@@ -12,8 +12,7 @@ public sealed class Gets : ServerFixture
         var wire = Connect();
         foreach (string name in HostileFolder.Names)
         {
-            wire.Send($"GET|{name}\n");
-            wire.ExpectError("not-found");
+            wire.ExpectRefusal($"GET|{name}", "not-found");
         }
 
         HostileFolder.ExpectListed(wire.List());
@@ -32,10 +31,8 @@ public sealed class Gets : ServerFixture
             other.List();       // meanwhile a send has fallen short
         }
 
-        slow.Expect("OK\n");
-        Same(picture, slow.ReceiveBlock(), "the block");
-        slow.Expect("OK\n");
-        slow.ReceiveBlock();
+        Same(picture, slow.ReceiveAnswer(), "the block");
+        slow.ReceiveAnswer();
     }
 
     [Test, Clause("DIGEST-1")]
@@ -45,11 +42,9 @@ public sealed class Gets : ServerFixture
         Server.Has("big.png", picture);
         var wire = Connect();
         wire.Send("GET|big.png|digest=sha256\nLIST\n");
-        wire.Expect("OK\n");
-        Same(picture, wire.ReceiveBlock(), "the block");
+        Same(picture, wire.ReceiveAnswer(), "the block");
         wire.ExpectOctets(Digest(picture));
-        wire.Expect("OK\n");
-        wire.ReceiveBlock();
+        wire.ReceiveAnswer();
     }
 
     [Test, Clause("OFFSET-1", "DIGEST-1")]
@@ -59,13 +54,9 @@ public sealed class Gets : ServerFixture
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
         var wire = Connect();
-        wire.Send($"GET|big.png|offset={offset:D20}|digest=sha256\n");
-        wire.Expect("OK\n");
-        Same(picture[offset..], wire.ReceiveBlock(), "the block");
+        Same(picture[offset..], wire.AskForBlock($"GET|big.png|offset={offset:D20}|digest=sha256"), "the block");
         wire.ExpectOctets(Digest(picture));
-        wire.Send($"GET|big.png|offset={offset}\n");
-        wire.Expect("OK\n");
-        Same(picture[offset..], wire.ReceiveBlock(), "the block");
+        Same(picture[offset..], wire.AskForBlock($"GET|big.png|offset={offset}"), "the block");
         wire.List();
     }
 
@@ -75,19 +66,14 @@ public sealed class Gets : ServerFixture
         var picture = Notation.Bytes(40 << 20);
         Server.Has("big.png", picture);
         var wire = Connect();
-        wire.Send($"GET|big.png|offset={33 << 20}|digest=sha256\n");
-        wire.Expect("OK\n");
-        Same(picture[(33 << 20)..], wire.ReceiveBlock(), "the block");
+        Same(picture[(33 << 20)..], wire.AskForBlock($"GET|big.png|offset={33 << 20}|digest=sha256"), "the block");
         wire.ExpectOctets(Digest(picture));
     }
 
     [Test, Clause("OFFSET-1")]
     public void Server_accepts_offsets_beyond_2_and_4_GiB([Values(1L << 31, (1L << 32) + 9)] long offset)
     {
-        if (RunSettings.OnWindows)
-        {
-            Skip.Because("needs a file with a hole in it");
-        }
+        Skip.If(RunSettings.OnWindows, "needs a file with a hole in it");
 
         byte[] end = Notation.Bytes(100);
         Server.Has("big.png", Notation.Bytes(8));
@@ -103,8 +89,7 @@ public sealed class Gets : ServerFixture
         }
 
         var wire = Connect();
-        wire.Send($"GET|big.png|offset={offset}\n");
-        wire.Expect("OK\n");
+        wire.Ask($"GET|big.png|offset={offset}");
         wire.ExpectOctets([.. Notation.U64(100), .. end]);
         wire.List();
     }
@@ -116,8 +101,7 @@ public sealed class Gets : ServerFixture
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        wire.Send($"GET|cat.png|offset={offset}\n");
-        wire.ExpectError("bad-offset");
+        wire.ExpectRefusal($"GET|cat.png|offset={offset}", "bad-offset");
         wire.List();
     }
 }

@@ -56,8 +56,7 @@ public sealed class Lines : ServerFixture
     public void Server_answers_bad_request_to_a_malformed_line((string Name, byte[] Line) bad)
     {
         var wire = Connect();
-        wire.Send([.. bad.Line, (byte)'\n']);
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal([.. bad.Line, (byte)'\n'], "bad-request", closes: true);
         Connect().List();
     }
 

@@ -62,8 +62,7 @@ public sealed class Lists : ServerFixture
         ListHas(Connect(), Files);
         for (int i = 0; i < Times; i++)
         {
-            slow.Expect("OK\n");
-            Counts(Files, slow.ReceiveBlock().Count(value => value == '\n'), "lines in the block");
+            Counts(Files, slow.ReceiveAnswer().Count(value => value == '\n'), "lines in the block");
         }
     }
 }
@@ -90,8 +89,7 @@ public sealed class Listings : ServerFixture
 
     internal static string[] TakeListing(ProtocolConnection wire)
     {
-        wire.Expect("OK\n");
-        return Encoding.UTF8.GetString(wire.ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return Encoding.UTF8.GetString(wire.ReceiveAnswer()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
     [Test, Clause("LIST-1", "P6")]
@@ -129,14 +127,7 @@ public sealed class Listings : ServerFixture
             }
 
             leaving.Send("LIST\n");
-            if (i % 3 == 0)
-            {
-                leaving.Reset();
-            }
-            else
-            {
-                leaving.Dispose();
-            }
+            leaving.Leave(reset: i % 3 == 0);
 
             if (i % 2 != 0)
             {
@@ -250,8 +241,7 @@ public sealed class Listings : ServerFixture
         var wire = Connect(server);
         ListIs(wire);
         Directory.Delete(folder, true);
-        wire.Send("LIST\n");
-        wire.ExpectError("storage");
+        wire.ExpectRefusal("LIST", "storage");
         Directory.CreateDirectory(folder);
         ListIs(wire);             // and the conversation goes on
     }

@@ -51,8 +51,7 @@ public sealed class Modified : ServerFixture
 
     private static void Upload(ProtocolConnection wire, string request, byte[] content, bool digest = false)
     {
-        wire.Send(request + "\n");
-        wire.Expect("OK\n");
+        wire.Ask(request);
         wire.Send(Block(content, digest));
         wire.Expect("OK\n");
     }
@@ -60,10 +59,8 @@ public sealed class Modified : ServerFixture
     [TestCaseSource(nameof(_times)), Clause("MODIFIED-1", "MODIFIED-4", "LIST-1")]
     public void Server_gives_the_uploaded_file_the_time_or_the_nearest_that_the_file_system_holds(string time)
     {
-        if (RunSettings.OnWindows)
-        {
-            Skip.Because("needs a folder whose file system holds the same times as the one that the suite sees");
-        }
+        Skip.If(RunSettings.OnWindows,
+            "needs a folder whose file system holds the same times as the one that the suite sees");
 
         string nearest = NearestTime(time);
         var wire = Connect();
@@ -101,8 +98,7 @@ public sealed class Modified : ServerFixture
         var wire = Connect();
         foreach (string request in (string[])[$"PUT|cat.png|{option}", $"PUT|../cat.exe|{option}"])
         {
-            wire.Send(request + "\n");
-            wire.ExpectError("unsupported");
+            wire.ExpectRefusal(request, "unsupported");
         }
 
         ListIs(wire);
@@ -115,8 +111,7 @@ public sealed class Modified : ServerFixture
     {
         Server.Has("cat.png", _cat);
         var wire = Connect();
-        wire.Send(request + "\n");
-        wire.ExpectError("unsupported");
+        wire.ExpectRefusal(request, "unsupported");
         ListHas(wire, 1);
     }
 
@@ -126,8 +121,7 @@ public sealed class Modified : ServerFixture
             "PUT|cat.png|modified=yesterday|modified=" + Time, "GET|cat.png|modified|modified=")] string request)
     {
         var wire = Connect();
-        wire.Send(request + "\n");
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal(request, "bad-request", closes: true);
     }
 
     [Test, Clause("MODIFIED-2", "LIST-1")]
@@ -168,8 +162,7 @@ public sealed class Modified : ServerFixture
         foreach (var (name, code) in
             (ReadOnlySpan<(string, string)>)[("dog.png", "not-found"), ("a/b.png", "bad-name"), ("a.exe", "bad-type")])
         {
-            wire.Send($"GET|{name}|modified\n");
-            wire.ExpectError(code);
+            wire.ExpectRefusal($"GET|{name}|modified", code);
         }
 
         wire.List();
@@ -193,10 +186,8 @@ public sealed class Modified : ServerFixture
     {
         var wire = Connect();
         Upload(wire, $"PUT|cat.png|modified={Time}", _cat);
-        wire.Send("PUT|cat.png|modified=2001-01-01T00:00:00Z\n");
-        wire.ExpectError("exists");
-        wire.Send("PUT|page.png|modified=2001-01-01T00:00:00Z\n");
-        wire.Expect("OK\n");
+        wire.ExpectRefusal("PUT|cat.png|modified=2001-01-01T00:00:00Z", "exists");
+        wire.Ask("PUT|page.png|modified=2001-01-01T00:00:00Z");
         wire.Send(Block([.. "<!DOCTYPE html>"u8]));
         wire.ExpectError("bad-type");
         Same([$"cat.png|300|{Time}"], wire.List(), "the lines of the listing");

@@ -59,10 +59,8 @@ public sealed class Names : ServerFixture
         string canary = Path.Combine(Path.GetDirectoryName(Server.Folder)!, "x.png");
         bool there = File.Exists(canary);
         var wire = Connect();
-        wire.Send($"GET|{name}\n");
-        wire.ExpectError(code);
-        wire.Send($"PUT|{name}\n");
-        wire.ExpectError(code);
+        wire.ExpectRefusal($"GET|{name}", code);
+        wire.ExpectRefusal($"PUT|{name}", code);
         ListIs(wire);
         var entries = Directory.GetFileSystemEntries(Server.Folder);
         Same([], entries.Where(entry => !Path.GetFileName(entry).StartsWith(".")),
@@ -96,10 +94,8 @@ public sealed class Names : ServerFixture
         var wire = Connect();
         wire.Put(longest, Notation.Bytes(9));
         Counts(9, wire.Get(longest).Length, $"bytes in what GET of {longest} brought");
-        wire.Send($"GET|x{longest}\n");
-        wire.ExpectError("bad-name");
-        wire.Send($"PUT|x{longest}\n");
-        wire.ExpectError("bad-name");
+        wire.ExpectRefusal($"GET|x{longest}", "bad-name");
+        wire.ExpectRefusal($"PUT|x{longest}", "bad-name");
         wire.List();
     }
 

@@ -10,8 +10,7 @@ public sealed class Publishing : ServerFixture
 
     private static byte[] Begin(ProtocolConnection wire, string name, int size)
     {
-        wire.Send($"PUT|{name}\n");
-        wire.Expect("OK\n");
+        wire.Ask($"PUT|{name}");
         wire.Send(Notation.U64((ulong)size));
         return Notation.Bytes(size);
     }
@@ -60,8 +59,7 @@ public sealed class Publishing : ServerFixture
             }
             else
             {
-                wire.Send($"PUT|{name}\n");
-                wire.Expect("OK\n");
+                wire.Ask($"PUT|{name}");
                 wire.Send(block);
             }
 
@@ -105,11 +103,9 @@ public sealed class Publishing : ServerFixture
     {
         var wire = Connect();
         using var watch = new FolderWatch(Server.Folder);
-        wire.Send("PUT|big.png|digest=sha256\n");
-        wire.Expect("OK\n");
+        wire.Ask("PUT|big.png|digest=sha256");
         var picture = Notation.Bytes(1 << 20);
-        wire.Send([.. Notation.U64(1 << 20), .. picture, .. SHA256.HashData("another"u8)]);
-        wire.ExpectError("corrupt");
+        wire.ExpectRefusal([.. Notation.U64(1 << 20), .. picture, .. SHA256.HashData("another"u8)], "corrupt");
         wire.List();
         var done = watch.DoneTo("big.png");
         Demand(done is [], "nothing under the name big.png, at any moment: the digest does not match", Said(done));
@@ -139,9 +135,7 @@ public sealed class Publishing : ServerFixture
         byte[][] pictures = [Notation.Bytes(100), Notation.Bytes(200)];
         for (int i = 0; i < 2; i++)
         {
-            wires[i].Send("PUT|cat.png|digest=sha256\n");
-            wires[i].Expect("OK\n");
-            wires[i].Send([.. Notation.U64((ulong)pictures[i].Length), .. pictures[i]]);
+            wires[i].BeginPut("cat.png|digest=sha256", pictures[i].Length, pictures[i]);
         }
 
         Connect().List();                               // by now the server has both, but for their digests
@@ -170,10 +164,7 @@ public sealed class Publishing : ServerFixture
                 return flock((int)file.SafeFileHandle.DangerousGetHandle(), 2 | 4) == 0;    // exclusive · no waiting
             }
 
-            if (OperatingSystem.IsWindows())
-            {
-                Skip.Because("needs flock");
-            }
+            Skip.If(OperatingSystem.IsWindows(), "needs flock");
 
             Eventually(IsFree, $"expected  {i}.png for everybody, now that it is stored\n"
                 + "received  the server holds a lock on it (flock): close the file when its upload is over");

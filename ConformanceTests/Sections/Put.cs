@@ -17,8 +17,7 @@ public sealed class Puts : ServerFixture
         var wire = Connect();
         foreach (var (name, code) in _atOnce)
         {
-            wire.Send($"PUT|{name}\n");
-            wire.ExpectError(code);
+            wire.ExpectRefusal($"PUT|{name}", code);
         }
 
         ListHas(wire, 1);
@@ -29,8 +28,7 @@ public sealed class Puts : ServerFixture
     {
         var wire = Connect();
         wire.Put("cat.png", Notation.Bytes(20));
-        wire.Send("PUT|cat.png\n");
-        wire.ExpectError("exists");
+        wire.ExpectRefusal("PUT|cat.png", "exists");
         Same(Notation.Bytes(20), wire.Get("cat.png"), "what GET of cat.png brought");
     }
 
@@ -53,8 +51,7 @@ public sealed class Puts : ServerFixture
         var wire = Connect();
         foreach (string name in HostileFolder.Names)
         {
-            wire.Send($"PUT|{name}\n");
-            wire.ExpectError("exists");
+            wire.ExpectRefusal($"PUT|{name}", "exists");
         }
 
         wire.List();
@@ -71,8 +68,7 @@ public sealed class Puts : ServerFixture
         beyond.Send("PUT|b.png\n");
         at.Expect("OK\n");
         beyond.Expect("OK\n");
-        beyond.Send(Notation.U64((ulong)Limits.UploadBytes + 1));
-        beyond.ExpectError("too-large", closes: true);
+        beyond.ExpectRefusal(Notation.U64((ulong)Limits.UploadBytes + 1), "too-large", closes: true);
         at.Send([.. Notation.U64((ulong)Limits.UploadBytes), .. Notation.Bytes(100)]);
         Connect(server).List();
         Demand(!at.HasMore, "a block of exactly 1 GiB to be waited for", "something comes before its end");
@@ -84,10 +80,8 @@ public sealed class Puts : ServerFixture
         var server = Start(with: "max-size=10240");
         var wire = Connect(server);
         wire.Put("a.png", Notation.Bytes(10 << 10));
-        wire.Send("PUT|b.png\n");
-        wire.Expect("OK\n");
-        wire.Send(Notation.U64((10 << 10) + 1));
-        wire.ExpectError("too-large", closes: true);
+        wire.Ask("PUT|b.png");
+        wire.ExpectRefusal(Notation.U64((10 << 10) + 1), "too-large", closes: true);
         server.MustLack("b.png");
     }
 
@@ -111,9 +105,7 @@ public sealed class Puts : ServerFixture
     public void Server_answers_exists_if_the_name_is_taken_during_the_upload()
     {
         Connect(out var slow, out var fast);
-        slow.Send("PUT|cat.png\n");
-        slow.Expect("OK\n");
-        slow.Send([.. Notation.U64(30), .. Notation.Bytes(20)]);
+        slow.BeginPut("cat.png", 30, Notation.Bytes(20));
         fast.Put("cat.png", Notation.Bytes(12));
         slow.Send(Notation.Bytes(30).AsSpan(20));
         slow.ExpectError("exists");
@@ -126,14 +118,10 @@ public sealed class Puts : ServerFixture
     public void Server_sends_the_first_error_that_applies_to_a_block()
     {
         Connect(out var slow, out var fast);
-        slow.Send("PUT|cat.png|digest=sha256\n");
-        slow.Expect("OK\n");
+        slow.Ask("PUT|cat.png|digest=sha256");
         fast.Put("cat.png", Notation.Bytes(12));
-        slow.Send([.. Notation.U64(12), .. Notation.Bytes(12), .. new byte[32]]);
-        slow.ExpectError("corrupt");
-        slow.Send("PUT|dog.png|digest=sha256\n");
-        slow.Expect("OK\n");
-        slow.Send([.. Notation.U64(12), .. new byte[12], .. new byte[32]]);
+        slow.ExpectRefusal([.. Notation.U64(12), .. Notation.Bytes(12), .. new byte[32]], "corrupt");
+        slow.BeginPut("dog.png|digest=sha256", 12, [.. new byte[12], .. new byte[32]]);
         slow.ExpectError("bad-type");
         slow.List();
     }
@@ -142,12 +130,9 @@ public sealed class Puts : ServerFixture
     public void Server_refuses_a_block_only_after_its_last_byte()
     {
         var wire = Connect();
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(2 << 20), .. new byte[(2 << 20) - 1]]);
+        wire.BeginPut("cat.png", 2 << 20, new byte[(2 << 20) - 1]);
         ExpectNothingYet(wire);
-        wire.Send([0]);
-        wire.ExpectError("bad-type");
+        wire.ExpectRefusal([0], "bad-type");
         wire.List();
     }
 
@@ -155,9 +140,7 @@ public sealed class Puts : ServerFixture
     public void Server_reads_a_large_refused_block_to_its_end()
     {
         var wire = Connect();
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(5 << 20), .. new byte[5 << 20], .. "LIST\n"u8]);
+        wire.BeginPut("cat.png", 5 << 20, [.. new byte[5 << 20], .. "LIST\n"u8]);
         wire.ExpectError("bad-type");
         wire.Expect("OK\n");
         wire.ExpectOctets(Notation.U64(0));
@@ -179,8 +162,7 @@ public sealed class Puts : ServerFixture
         var wire = Connect(server);
         foreach (var (name, code) in _whereReadOnly)
         {
-            wire.Send($"PUT|{name}\n");
-            wire.ExpectError(code);
+            wire.ExpectRefusal($"PUT|{name}", code);
         }
 
         Counts(9, wire.Get("cat.png").Length, "bytes in what GET of cat.png brought");
@@ -191,9 +173,7 @@ public sealed class Puts : ServerFixture
     {
         var picture = Notation.Bytes((5 << 20) + 3);
         var wire = Connect();
-        wire.Send("PUT|big.png|digest=sha256\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64((ulong)picture.Length), .. picture, .. SHA256.HashData(picture)]);
+        wire.BeginPut("big.png|digest=sha256", picture.Length, [.. picture, .. SHA256.HashData(picture)]);
         wire.Expect("OK\n");
         Same(picture, wire.Get("big.png"), "what GET of big.png brought");
     }

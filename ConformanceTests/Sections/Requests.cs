@@ -14,8 +14,7 @@ public sealed class Requests : ServerFixture
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        wire.Send(request + "\n");
-        wire.ExpectError("unsupported");
+        wire.ExpectRefusal(request, "unsupported");
         ListHas(wire, 1);
     }
 
@@ -26,8 +25,7 @@ public sealed class Requests : ServerFixture
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        wire.Send(request + "\n");
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal(request, "bad-request", closes: true);
     }
 
     [Test, Clause("OFFSET-3", "CLOSE-1")]
@@ -36,16 +34,14 @@ public sealed class Requests : ServerFixture
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
-        wire.Send($"GET|cat.png|offset={offset}\n");
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal($"GET|cat.png|offset={offset}", "bad-request", closes: true);
     }
 
     [Test, Clause("REQ-2", "DIGEST-1", "CLOSE-1")]
     public void Server_answers_bad_request_to_an_option_given_twice()
     {
         var wire = Connect();
-        wire.Send("GET|cat.png|digest=sha256|digest=sha256\n");
-        wire.ExpectError("bad-request", closes: true);
+        wire.ExpectRefusal("GET|cat.png|digest=sha256|digest=sha256", "bad-request", closes: true);
     }
 
     [Test, Clause("REPLY-1", "CLOSE-3")]

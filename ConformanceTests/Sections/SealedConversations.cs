@@ -55,8 +55,7 @@ public sealed class SealedConversations : SealedFixture
         var sending = Task.Run(() => wire.Send(string.Concat(Enumerable.Repeat("LIST\n", 1000))));
         for (int i = 0; i < 1000; i++)
         {
-            wire.Expect("OK\n");
-            Counts(10 * 31 + 10 * 32, wire.ReceiveBlock().Length, "bytes in the block");
+            Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block");
         }
 
         Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
@@ -84,8 +83,7 @@ public sealed class SealedConversations : SealedFixture
         }
 
         var uploader = Enter();
-        uploader.Send("PUT|up.png\n");
-        uploader.Expect("OK\n");
+        uploader.Ask("PUT|up.png");
         byte[] record = uploader.Tls.Record(Tls.Data, [.. Notation.U64(100), .. Notation.Bytes(100)]);
         uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last byte of its record
         var probe = Enter();
@@ -163,10 +161,8 @@ public sealed class SealedConversations : SealedFixture
         var wire = Enter();
         wire.Send("GET|big.png\nLIST\n");
         wire.Tls.SendCloseNotify();                     // and no FIN: that is TCP's, and may come later or not at all
-        wire.Expect("OK\n");
-        Same(big, wire.ReceiveBlock(), "the block");
-        wire.Expect("OK\n");
-        wire.ReceiveBlock();
+        Same(big, wire.ReceiveAnswer(), "the block");
+        wire.ReceiveAnswer();
         wire.ExpectEnd();
     }
 
@@ -214,8 +210,7 @@ public sealed class SealedConversations : SealedFixture
             other.List();
         }
 
-        wire.Expect("OK\n");
-        Same(picture, wire.ReceiveBlock(), "the block");
+        Same(picture, wire.ReceiveAnswer(), "the block");
         wire.ExpectError("bad-request", closes: true);
     }
 
@@ -223,8 +218,7 @@ public sealed class SealedConversations : SealedFixture
     public void Server_decrypts_nothing_after_its_closing_reply()
     {
         var wire = Enter();
-        wire.Send("LIST\r\n");
-        wire.ExpectError("bad-request");
+        wire.ExpectRefusal("LIST\r", "bad-request");
         wire.Tls.Write(new byte[20_000]);               // no record at all
         wire.ExpectEnd();
         StillServes();                                  // by now the server has seen it
@@ -239,10 +233,8 @@ public sealed class SealedConversations : SealedFixture
     public void Server_sends_a_sealed_too_large_so_that_it_arrives_during_the_upload()
     {
         var wire = Enter();
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(ulong.MaxValue), .. new byte[512 << 10]]);
-        wire.ExpectError("too-large", closes: true);
+        wire.Ask("PUT|cat.png");
+        wire.ExpectRefusal([.. Notation.U64(ulong.MaxValue), .. new byte[512 << 10]], "too-large", closes: true);
     }
 
     // ---- cut ----
@@ -251,8 +243,7 @@ public sealed class SealedConversations : SealedFixture
     {
         var wire = Enter();
         wire.MayBeCut = true;
-        wire.Send($"PUT|{name}{options}\n");
-        wire.Expect("OK\n");
+        wire.Ask($"PUT|{name}{options}");
         return wire;
     }
 
@@ -376,7 +367,6 @@ public sealed class SealedConversations : SealedFixture
             }
         }
 
-        wire.Expect("OK\n");
-        wire.ReceiveBlock();
+        wire.ReceiveAnswer();
     }
 }

@@ -50,9 +50,7 @@ public sealed class SealedDeadlines : SealedFixture
         idle.List();
         half.List();
         half.Send("LIS");
-        upload.Send("PUT|dog.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
+        upload.BeginPut("dog.png", 30, Notation.Bytes(10));
         download.Send("GET|cat.png\nLIST\n");
         download.Expect("OK\n");
         var shaking = Enumerable.Range(0, 4).Select(step => HalfMade(step, server)).ToArray();
@@ -111,9 +109,7 @@ public sealed class SealedDeadlines : SealedFixture
         SealedConnection line = Enter();
         SealedConnection block = Enter();
         SealedConnection record = Enter();
-        block.Send("PUT|cat.png\n");
-        block.Expect("OK\n");
-        block.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1000)]);
+        block.BeginPut("cat.png", 1 << 20, Notation.Bytes(1000));
         byte[] half = record.Tls.Record(Tls.Data, "LIST\n"u8);
         var (clock, ended) = (Stopwatch.StartNew(), new double[3]);
         SealedConnection[] all = [line, block, record];

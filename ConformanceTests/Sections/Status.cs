@@ -12,9 +12,7 @@ public sealed class Statuses : ServerFixture
         first.Get("cat.png");                           // 12 bytes up, 3 + 8 + 100 down
         first.Dispose();
         var second = Connect(server);
-        second.Send("LIST\n");
-        second.Expect("OK\n");
-        second.ReceiveBlock();
+        second.List();
         var third = Connect(server);
         third.Send("NONSENSE\nSTATUS\n");
         third.ExpectError("unsupported");
@@ -27,8 +25,7 @@ public sealed class Statuses : ServerFixture
                 third.Send("STATUS\n");
             }
 
-            third.Expect("OK\n");
-            string table = Encoding.UTF8.GetString(third.ReceiveBlock());
+            string table = Encoding.UTF8.GetString(third.ReceiveAnswer());
             lines = [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
             Demand(lines.Length == 3, "three lines, one for each connection", $"{lines.Length}:\n{table}");
             return lines[0][1] != "-";
@@ -54,9 +51,7 @@ public sealed class Statuses : ServerFixture
         foreach (string request in refused)
         {
             var wire = Connect(server);
-            wire.Send("LIST\n");
-            wire.Expect("OK\n");
-            wire.ReceiveBlock();
+            wire.List();
             wire.Send(request);
             wire.ExpectError("bad-request", closes: true);
             wire.Dispose();
@@ -67,9 +62,7 @@ public sealed class Statuses : ServerFixture
         cut.HalfClose();
         cut.ExpectError("bad-request", closes: true);
         var last = Connect(server);
-        last.Send("STATUS\n");
-        last.Expect("OK\n");
-        string[] lines = Encoding.UTF8.GetString(last.ReceiveBlock()).Split('\n');
+        string[] lines = Encoding.UTF8.GetString(last.AskForBlock("STATUS")).Split('\n');
         string[] expected = [.. refused.Select(request => $"2|{5 + request.Length}"), "1|4"];
         for (int i = 0; i < expected.Length; i++)
         {
@@ -84,16 +77,12 @@ public sealed class Statuses : ServerFixture
         var server = Start();
         PassBy(server, Limits.HistoryLines + 5);
         var wire = Connect(server);
-        wire.Send("STATUS\n");
-        wire.Expect("OK\n");
-        Counts(Limits.HistoryLines, wire.ReceiveBlock().Count(value => value == '\n'), "lines in the block");
+        Counts(Limits.HistoryLines, wire.AskForBlock("STATUS").Count(value => value == '\n'), "lines in the block");
     }
 
     private string[][] Ask(ProtocolConnection wire)
     {
-        wire.Send("STATUS\n");
-        wire.Expect("OK\n");
-        string table = Encoding.UTF8.GetString(wire.ReceiveBlock());
+        string table = Encoding.UTF8.GetString(wire.AskForBlock("STATUS"));
         return [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
     }
 
@@ -121,8 +110,7 @@ public sealed class Statuses : ServerFixture
         ProtocolConnection drained = Connect(server);
         ProtocolConnection asks = Connect(server);
         asks.List();
-        drained.Send("LIST\r\n");
-        drained.ExpectError("bad-request");
+        drained.ExpectRefusal("LIST\r", "bad-request");
         var clock = Stopwatch.StartNew();
         drained.Send(new string('x', 5000));
         string[] line = [];
@@ -207,12 +195,9 @@ public sealed class Statuses : ServerFixture
         ProtocolConnection upload = Connect(server);
         ProtocolConnection several = Connect(server);
         ProtocolConnection asks = Connect(server);
-        upload.Send("PUT|dog.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(100), .. Notation.Bytes(50)]);
+        upload.BeginPut("dog.png", 100, Notation.Bytes(50));
         several.Send("GET|cat.png\nGET|dog.exe\nLIS");
-        several.Expect("OK\n");
-        several.ReceiveBlock();
+        several.ReceiveAnswer();
         int error = several.ReceiveLine().Length + 1;
         string[] due =
         [

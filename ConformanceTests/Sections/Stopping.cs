@@ -93,11 +93,8 @@ public sealed class Stopping : ServerFixture
             digested.Expect("OK\n");
         }
 
-        upload.Send("PUT|dog.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(30), .. Notation.Bytes(10)]);
-        begun.Send("PUT|bird.png\n");                   // accepted, and no more than that
-        begun.Expect("OK\n");
+        upload.BeginPut("dog.png", 30, Notation.Bytes(10));
+        begun.Ask("PUT|bird.png");                   // accepted, and no more than that
         download.Send("GET|cat.png\nLIST\nGET|cat.png\n");
         download.Expect("OK\n");
         Stop(server, idle, signal);
@@ -144,13 +141,10 @@ public sealed class Stopping : ServerFixture
         (ProtocolConnection, string)[] running = [(stalled, "never"), (slow, "late"), (dribbles, "dribbles")];
         foreach (var (wire, name) in running)
         {
-            wire.Send($"PUT|{name}.png\n");
-            wire.Expect("OK\n");
-            wire.Send([.. Notation.U64(1000), .. Notation.Bytes(500)]);
+            wire.BeginPut($"{name}.png", 1000, Notation.Bytes(500));
         }
 
-        unread.Send("GET|cat.png\n");
-        unread.Expect("OK\n");
+        unread.Ask("GET|cat.png");
         var clock = Stopwatch.StartNew();
         Stop(server, idle);
         bool early = false;
@@ -197,10 +191,7 @@ public sealed class Stopping : ServerFixture
         Demand(took < atMost, $"the end within {Limits.ExitSeconds} s", $"it took {took:0.0} s");
         string[] late = server.Shows("late.png") ? ["late.png"] : [];
         ExpectInFolder(server, ["cat.png", .. late]);
-        if (!isInTime)
-        {
-            Skip.Because(MachinePaused);
-        }
+        Skip.If(!isInTime, MachinePaused);
     }
 
     [Test, Clause("CLOSE-4")]
@@ -209,8 +200,7 @@ public sealed class Stopping : ServerFixture
         var server = Start();
         ProtocolConnection idle = Connect(server);
         ProtocolConnection upload = Connect(server);
-        upload.Send("PUT|cat.png\n");
-        upload.Expect("OK\n");
+        upload.Ask("PUT|cat.png");
         idle.List();
         Stop(server, idle);
         // Refused, or not accepted and reset in the end; never served.
@@ -237,8 +227,7 @@ public sealed class Stopping : ServerFixture
         ProtocolConnection open = Connect(server);
         ProtocolConnection upload = Connect(server);
         open.Put("cat.png", Notation.Bytes(5000));
-        upload.Send("PUT|dog.png\n");
-        upload.Expect("OK\n");
+        upload.Ask("PUT|dog.png");
         if (signal == "KILL")
         {
             upload.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
@@ -284,9 +273,7 @@ public sealed class Stopping : ServerFixture
             for (int i = 0; i < 4; i++)
             {
                 var wire = Connect(server);
-                wire.Send($"PUT|{before.Count}-{i}.png\n");
-                wire.Expect("OK\n");
-                wire.Send([.. Notation.U64(1 << 20), .. Notation.Bytes(1 << 19)]);
+                wire.BeginPut($"{before.Count}-{i}.png", 1 << 20, Notation.Bytes(1 << 19));
             }
 
             Connect(server).List();
@@ -307,16 +294,11 @@ public sealed class Stopping : ServerFixture
     public void Server_starts_despite_a_folder_pipe_or_link_named_like_its_temporary(
         [Values("folder", "pipe", "link")] string what)
     {
-        if (RunSettings.OnWindows)
-        {
-            Skip.Because("needs links and pipes");
-        }
+        Skip.If(RunSettings.OnWindows, "needs links and pipes");
 
         var server = Start();
         var wire = Connect(server);
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(2 << 20), .. Notation.Bytes(1 << 20)]);
+        wire.BeginPut("cat.png", 2 << 20, Notation.Bytes(1 << 20));
         Connect(server).List();
         server.Program.TellToStop("KILL");
         server.Program.WaitForExit();
@@ -356,16 +338,11 @@ public sealed class Stopping : ServerFixture
     [Test, Clause("P5", "P13")]
     public void Server_keeps_a_stored_file_whose_temporary_name_is_still_there()
     {
-        if (RunSettings.OnWindows)
-        {
-            Skip.Because("needs hard links");
-        }
+        Skip.If(RunSettings.OnWindows, "needs hard links");
 
         var server = Start();
         var wire = Connect(server);
-        wire.Send("PUT|cat.png\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(2 << 20), .. Notation.Bytes(1 << 20)]);
+        wire.BeginPut("cat.png", 2 << 20, Notation.Bytes(1 << 20));
         Connect(server).List();
         Eventually(() => server.Hidden().All(name => new FileInfo(server.PathOf(name)).Length > 0),
             "nothing is written");
@@ -382,10 +359,7 @@ public sealed class Stopping : ServerFixture
             ln.WaitForExit();
         }
 
-        if (!server.Shows("cat.png"))
-        {
-            Skip.Because("needs hard links");
-        }
+        Skip.If(!server.Shows("cat.png"), "needs hard links");
 
         byte[] stored = server.Stored("cat.png");
         Connect(Start(folder: server.Folder)).List();
@@ -425,12 +399,9 @@ public sealed class Stopping : ServerFixture
         var first = Start(folder: folder);
         ProtocolConnection upload = Connect(first);
         ProtocolConnection begun = Connect(first);
-        begun.Send("PUT|dog.png\n");                    // no byte of it yet
-        begun.Expect("OK\n");
+        begun.Ask("PUT|dog.png");                    // no byte of it yet
         var picture = Notation.Bytes(2 << 20);
-        upload.Send("PUT|cat.png\n");
-        upload.Expect("OK\n");
-        upload.Send([.. Notation.U64(2 << 20), .. picture.AsSpan(0, 1 << 20)]);
+        upload.BeginPut("cat.png", 2 << 20, picture.AsSpan(0, 1 << 20));
         Connect(first).List();
         var before = Entries(folder);
         var second = Start(folder: folder);

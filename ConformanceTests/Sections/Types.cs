@@ -55,9 +55,7 @@ public sealed class Types : ServerFixture
     // One upload, however it ends.
     internal static void Put(ProtocolConnection wire, string name, byte[] bytes, bool right = true)
     {
-        wire.Send($"PUT|{name}\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64((ulong)bytes.Length), .. bytes]);
+        wire.BeginPut(name, bytes.Length, bytes);
         if (right)
         {
             wire.Expect("OK\n");
@@ -76,9 +74,7 @@ public sealed class Types : ServerFixture
         {
             for (int cut = 1; cut < bytes.Length; cut += 3)
             {
-                wire.Send($"PUT|{Convert.ToHexString(bytes)}-{cut}.png\n");
-                wire.Expect("OK\n");
-                wire.Send([.. Notation.U64((ulong)bytes.Length), .. bytes[..cut]]);
+                wire.BeginPut($"{Convert.ToHexString(bytes)}-{cut}.png", bytes.Length, bytes[..cut]);
                 Connect().List();                       // by now the server has seen the first piece
                 wire.Send(bytes.AsSpan(cut));
                 wire.Expect("OK\n");
@@ -161,8 +157,7 @@ public sealed class Types : ServerFixture
             }
         }
 
-        wire.Send("PUT|a.jpg\n");
-        wire.ExpectError("bad-type");
+        wire.ExpectRefusal("PUT|a.jpg", "bad-type");
     }
 
     [Test, Clause("TYPE-2")]

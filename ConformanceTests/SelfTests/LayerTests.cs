@@ -19,7 +19,8 @@ public sealed class LayerTests
 
     private static readonly string[] _implicit =
     [
-        "System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Threading", "System.Threading.Tasks",
+        "System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Threading",
+        "System.Threading.Tasks",
     ];
 
     private static readonly string _suite = Path.Combine(RunSettings.Root, "ConformanceTests");

@@ -21,8 +21,7 @@ public sealed class Kills : TortureFixture
 
         // Beside it a server on the same folder lives on, and takes one long upload: that temporary is not to be swept.
         var slow = Connect(Start(folder: folder));
-        slow.Send($"PUT|{slowName}\n");
-        slow.Expect("OK\n");
+        slow.Ask($"PUT|{slowName}");
         slow.Send(Notation.U64((ulong)Picture(slowName).Length));
         string[] living = Hidden(folder);
         Assert.That(living, Has.Length.EqualTo(1));
@@ -172,9 +171,7 @@ public sealed class Kills : TortureFixture
             string trace = $"strace -f -qq -o {calls} {kills[i].Only} -e inject={kills[i].Call}:signal=KILL";
             var victim = Start("--sync", folder, launcher: trace);
             var wire = Connect(victim);
-            wire.Send($"PUT|{i}.png\n");
-            wire.Expect("OK\n");
-            wire.Send([.. Notation.U64(100_000), .. Notation.Bytes(100_000)]);
+            wire.BeginPut($"{i}.png", 100_000, Notation.Bytes(100_000));
             wire.ExpectEnd();
             Assert.That(victim.Program.WaitForExit(), Is.EqualTo(128 + 9));
             var next = Connect(Start(folder: folder));

@@ -59,6 +59,15 @@ public abstract class ServerFixture : Fixture
         string with = "", string? key = null) =>
         Own(new RunningServer(options, folder, port, drain, launcher, with, key));
 
+    /// <summary>Ends the test if the server does not have the optional feature of this paragraph.</summary>
+    protected static void Needs(string clause, bool when = true)
+    {
+        if (when && Extensions.Missing(clause) is { } missing)
+        {
+            Assert.Ignore(missing);
+        }
+    }
+
     protected ProtocolConnection Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
 
     protected ProtocolConnection Connect(RunningServer other) => Own(other.Connect());
@@ -82,10 +91,7 @@ public abstract class ServerFixture : Fixture
             }
         }
 
-        if (!takes && clock.ElapsedMilliseconds > 1500)
-        {
-            Skip.Because(MachinePaused);
-        }
+        Skip.If(!takes && clock.ElapsedMilliseconds > 1500, MachinePaused);
 
         Demand(takes,
             "the server to read on, and drop what comes, until the client's end or for 2 s",

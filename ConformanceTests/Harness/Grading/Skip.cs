@@ -11,6 +11,24 @@ public static class Skip
         throw NotLookedAt.Because(why);
     }
 
+    /// <summary>The same, where this run lacks what the test needs.</summary>
+    public static void If(bool lacks, string why)
+    {
+        if (lacks)
+        {
+            throw NotLookedAt.Because(why);
+        }
+    }
+
+    /// <summary>Ends a test of something that is optional, where the program does not have it.</summary>
+    public static void IfNotOffered(bool isMissing, string why)
+    {
+        if (isMissing)
+        {
+            throw NotLookedAt.NotOffered(why);
+        }
+    }
+
     public static string Why(string message) =>
         message.StartsWith(NotLookedAt.Mark) ? message[NotLookedAt.Mark.Length..] : message;
 }

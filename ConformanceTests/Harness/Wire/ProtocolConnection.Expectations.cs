@@ -180,27 +180,67 @@ public partial class ProtocolConnection
         return Receive((int)length);
     }
 
-    // The barrier: whatever was said before must have brought no answer, or this one is not the first thing to come.
-    public string[] List()
+    // ---- what most tests say: a request, and the answer that it must have ----
+
+    /// <summary>Sends a request line, and expects OK.</summary>
+    public void Ask(string request)
     {
-        Send("LIST\n");
+        Send(request + "\n");
         Expect("OK\n");
-        return Encoding.UTF8.GetString(ReceiveBlock()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
-    public byte[] Get(string name)
+    /// <summary>Sends a request line, and returns the block after the OK.</summary>
+    public byte[] AskForBlock(string request)
     {
-        Send($"GET|{name}\n");
+        Send(request + "\n");
+        return ReceiveAnswer();
+    }
+
+    /// <summary>Returns the block of an answer that is OK.</summary>
+    public byte[] ReceiveAnswer()
+    {
         Expect("OK\n");
         return ReceiveBlock();
     }
 
+    /// <summary>Sends a request line, and expects an error.</summary>
+    public void ExpectRefusal(string request, string code, bool closes = false)
+    {
+        Send(request + "\n");
+        ExpectError(code, closes);
+    }
+
+    /// <summary>Sends a block that must be refused.</summary>
+    public void ExpectRefusal(ReadOnlySpan<byte> block, string code, bool closes = false)
+    {
+        Send(block);
+        ExpectError(code, closes);
+    }
+
+    /// <summary>
+    /// Returns the lines of a listing. It is a barrier as well: an answer to anything that was sent before would come
+    /// first.
+    /// </summary>
+    public string[] List() =>
+        Encoding.UTF8.GetString(AskForBlock("LIST")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    public byte[] Get(string name) => AskForBlock($"GET|{name}");
+
+    /// <summary>Uploads a file, which must be stored.</summary>
     public void Put(string name, byte[] content)
     {
-        Send($"PUT|{name}\n");
+        BeginPut(name, content.Length, content);
         Expect("OK\n");
-        Send([.. Notation.U64((ulong)content.Length), .. content]);
-        Expect("OK\n");
+    }
+
+    /// <summary>Begins an upload: the request, the go-ahead, the length, and the first bytes.</summary>
+    /// <param name="name">The name of the file, and options after it.</param>
+    /// <param name="length">The length that is announced.</param>
+    /// <param name="first">What is sent at once, with the length.</param>
+    public void BeginPut(string name, long length, ReadOnlySpan<byte> first)
+    {
+        Ask($"PUT|{name}");
+        Send([.. Notation.U64((ulong)length), .. first]);
     }
 
     // ---- the failure: what was expected and what came; Diagnosis explains it ----

@@ -99,6 +99,32 @@ public partial class ProtocolConnection : IDisposable
         _socket.Dispose();
     }
 
+    /// <summary>Leaves, with a reset or with a FIN.</summary>
+    public void Leave(bool reset)
+    {
+        if (reset)
+        {
+            Reset();
+        }
+        else
+        {
+            Dispose();
+        }
+    }
+
+    /// <summary>Ends the sending, with a reset or with a FIN.</summary>
+    public void End(bool reset)
+    {
+        if (reset)
+        {
+            Reset();
+        }
+        else
+        {
+            HalfClose();
+        }
+    }
+
     public bool HasEnded { get; private set; }          // our side of it
 
     // Time that belongs to the conversation.
