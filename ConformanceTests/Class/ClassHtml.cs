@@ -13,11 +13,7 @@ public static class ClassHtml
     {
         var page = new StringBuilder();
         int[] stages = ClassText.StagesOf(grades);
-        page.Append("<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n")
-            .Append("<meta name=viewport content='width=device-width, initial-scale=1'>\n")
-            .Append("<meta http-equiv=Content-Security-Policy ")
-            .Append("content=\"default-src 'none'; style-src 'unsafe-inline'\">\n")
-            .Append($"<title>ImageTransfer: the class</title>\n<style>\n{Style}</style>\n")
+        page.Append(HtmlPage.Head("ImageTransfer: the class", "class.css"))
             .Append($"<h1>A class of {grades.Length}</h1>\n<p class=quiet>{Under(grades)}</p>\n");
         Table(page, grades, stages);
         Lesson(page, grades);
@@ -183,64 +179,4 @@ public static class ClassHtml
 
         page.Append("</table>\n</div>\n</details>\n");
     }
-
-    private const string Style =
-        """
-        :root {
-          color-scheme: light dark;
-          --ground: #fff; --text: #1d2026; --quiet: #5b6370; --line: #dfe2e7; --box: #f5f6f8; --link: #1f5fbf;
-          --all: #d3efdb; --most: #fdf0c4; --few: #fbd9d6; --red: #c2362c; --empty: #e3e6ea;
-        }
-        @media (prefers-color-scheme: dark) {
-          :root {
-            --ground: #16181d; --text: #e3e6eb; --quiet: #98a1ae; --line: #333842; --box: #1e2128; --link: #84b1f5;
-            --all: #1d3d2a; --most: #443a17; --few: #4d2523; --red: #f0776c; --empty: #30353f;
-          }
-        }
-        * { box-sizing: border-box; }
-        body {
-          margin: 0 auto; padding: 1rem; max-width: 72rem; background: var(--ground); color: var(--text);
-          font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
-        }
-        h1 { font-size: 1.4rem; margin: .5rem 0 0; }
-        h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; }
-        a { color: var(--link); }
-        .quiet, small { color: var(--quiet); }
-        .quiet { margin: .3rem 0 .8rem; font-size: .9rem; }
-        .wide { overflow-x: auto; margin: 1rem 0 .4rem; }
-        table { border-collapse: separate; border-spacing: 2px; overflow-wrap: normal; }
-        td { font-variant-numeric: tabular-nums; }
-        th, td { padding: .25rem .5rem; text-align: center; white-space: nowrap; border-radius: .25rem; }
-        th { font-weight: 600; vertical-align: bottom; }
-        th small { font-weight: 400; display: inline-block; max-width: 5rem; white-space: normal; line-height: 1.2; }
-        tr > :first-child { position: sticky; left: 0; background: var(--ground); text-align: left; max-width: 14rem; }
-        tr > :first-child { overflow: hidden; text-overflow: ellipsis; }
-        .all { background: var(--all); } .most { background: var(--most); } .few { background: var(--few); }
-        .none { color: var(--quiet); background: var(--box); }
-        .not { text-align: left; white-space: normal; background: var(--box); }
-        details { border-top: 1px solid var(--line); }
-        summary { display: grid; grid-template-columns: 9rem 1fr auto; gap: .2rem .7rem; }
-        summary { cursor: pointer; padding: .45rem .2rem; }
-        summary::-webkit-details-marker { display: none; }
-        summary > b::before { content: "▸ "; color: var(--quiet); }
-        [open] > summary > b::before { content: "▾ "; }
-        summary em { font-style: normal; font-weight: 600; font-variant-numeric: tabular-nums; }
-        summary i { grid-column: 1 / -1; height: .3rem; border-radius: .2rem; overflow: hidden; }
-        summary i { background: var(--empty); }
-        summary i b { display: block; height: 100%; background: var(--red); }
-        .plain > summary { display: list-item; }
-        details > :not(summary) { margin-left: 1rem; }
-        blockquote { margin: .2rem 0 .8rem; padding-left: .8rem; border-left: 3px solid var(--line); }
-        .broken { margin: .2rem 0; font-size: .92rem; }
-        code, pre { font-family: ui-monospace, monospace; font-size: .85rem; }
-        pre { margin: .3rem 0 .8rem; padding: .6rem .8rem; overflow-x: auto; background: var(--box); }
-        @media (max-width: 40rem) {
-          body { padding: .7rem; font-size: .95rem; }
-          th, td { padding: .2rem .4rem; }
-          tr > :first-child { max-width: 7rem; }
-          summary { grid-template-columns: 6rem 1fr auto; gap: .2rem .4rem; }
-          details > :not(summary) { margin-left: .2rem; }
-        }
-
-        """;
 }

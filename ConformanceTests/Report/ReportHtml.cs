@@ -11,10 +11,8 @@ public static class ReportHtml
     public static string Render(string under, Verdict[] verdicts, string lead, string tail)
     {
         var page = new StringBuilder();
-        page.Append("<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n")
-            .Append("<meta name=viewport content='width=device-width, initial-scale=1'>\n")
-            .Append($"<title>ImageTransfer conformance</title>\n<style>\n{Style}</style>\n")
-            .Append($"<h1>ImageTransfer conformance</h1>\n<p class=under>{Code(E(under))}</p>\n");
+        page.Append(HtmlPage.Head("ImageTransfer conformance", "report.css"))
+            .Append($"<h1>ImageTransfer conformance</h1>\n<p class=under><code>{E(under)}</code></p>\n");
         var groups = RunReport.Groups(verdicts);
         var stages = verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key).ToArray();
         page.Append("<nav>\n");
@@ -44,9 +42,6 @@ public static class ReportHtml
     }
 
     private static string Paragraphs(string text) => string.Join("<br>\n", text.Trim('\n').Split('\n').Select(E));
-
-    // {port} and the like may not break, other words may.
-    private static string Code(string html) => $"<code>{html}</code>";
 
     private static void Bar(StringBuilder page, int stage, Verdict[] all)
     {
@@ -257,97 +252,4 @@ public static class ReportHtml
 
         return html.ToString();
     }
-
-    private const string Style =
-        """
-        :root {
-          color-scheme: light dark;
-          --ground: #fff; --text: #1d2026; --quiet: #626a76; --line: #dfe2e7; --box: #f5f6f8;
-          --green: #2a8a4a; --red: #c2362c; --empty: #e3e6ea; --hint: #fff6d6; --hint-line: #d9b43b; --link: #1f5fbf;
-          --client: #e9f1fc; --server: #f0ecfa;
-        }
-        @media (prefers-color-scheme: dark) {
-          :root {
-            --ground: #16181d; --text: #e3e6eb; --quiet: #98a1ae; --line: #333842; --box: #1e2128;
-            --green: #4fb872; --red: #f0776c; --empty: #30353f; --hint: #2f2a17; --hint-line: #a98a2c; --link: #84b1f5;
-            --client: #1b2a40; --server: #2a2440;
-          }
-        }
-        * { box-sizing: border-box; }
-        body {
-          margin: 0 auto; padding: 1rem; max-width: 62rem; background: var(--ground); color: var(--text);
-          font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
-        }
-        h1 { font-size: 1.4rem; margin: .5rem 0 0; }
-        h2 { font-size: 1.15rem; margin: 2.2rem 0 0; }
-        a { color: var(--link); }
-        code, pre, .wire, .test > summary, .same, .passed li {
-          font-family: ui-monospace, monospace; font-size: .85rem;
-        }
-        .under, .read, .quiet, small, caption { color: var(--quiet); }
-        .under, .read { margin: 0 0 .8rem; }
-        small { font-size: .8em; }
-        nav { display: grid; gap: .1rem; margin: 1rem 0; }
-        .bar {
-          display: grid; grid-template-columns: 10.5rem 1fr 6rem; gap: .8rem; align-items: center;
-          padding: .15rem .4rem; border-radius: .3rem; color: inherit; text-decoration: none;
-        }
-        .bar:hover { background: var(--box); }
-        .bar i { height: .7rem; border-radius: .35rem; background: var(--red); overflow: hidden; }
-        .bar.none i { background: var(--empty); }
-        .bar b { display: block; height: 100%; background: var(--green); }
-        .bar em { font-style: normal; font-variant-numeric: tabular-nums; color: var(--quiet); }
-        .lead { padding: .6rem .9rem; background: var(--box); border-radius: .4rem; }
-        .next { font-weight: 600; }
-        details { border-top: 1px solid var(--line); }
-        .sentence:last-of-type { border-bottom: 1px solid var(--line); }
-        summary { cursor: pointer; padding: .45rem .2rem; }
-        .sentence > summary { display: grid; grid-template-columns: 6.5rem 1fr auto; gap: .6rem; }
-        .sentence > summary b::before { content: "▸ "; color: var(--quiet); }
-        .sentence[open] > summary b::before { content: "▾ "; }
-        .sentence > summary::-webkit-details-marker { display: none; }
-        .sentence > summary em { font-style: normal; font-weight: 600; font-variant-numeric: tabular-nums; }
-        .green > summary em { color: var(--green); } .red > summary em { color: var(--red); }
-        .none > summary em { color: var(--quiet); font-weight: 400; }
-        .sentence > :not(summary) { margin-left: 1rem; }
-        blockquote { margin: .2rem 0 .8rem; padding-left: .8rem; border-left: 3px solid var(--line); }
-        .test > summary::marker, .passed > summary::marker { color: var(--quiet); }
-        .test > summary { color: var(--red); }
-        .passed > summary { color: var(--green); }
-        .passed ul { margin: 0 0 .6rem; padding-left: 1.6rem; }
-        .same, .quiet { margin: .3rem 0; padding: 0 .2rem; }
-        pre { margin: .3rem 0; padding: .6rem .8rem; overflow-x: auto; background: var(--box); border-radius: .4rem; }
-        pre i { font-style: normal; color: var(--quiet); }
-        .caret { color: var(--red); }
-        .hint {
-          margin: .5rem 0; padding: .5rem .8rem; background: var(--hint); border-left: 4px solid var(--hint-line);
-        }
-        .wire { width: 100%; margin: .8rem 0; border-collapse: separate; border-spacing: 0 .2rem; table-layout: fixed; }
-        .wire caption { text-align: left; font-family: system-ui, sans-serif; }
-        .wire th { padding: 0 .4rem; white-space: nowrap; font-weight: 400; text-align: left; color: var(--quiet); }
-        .wire th:first-child, .wire th:last-child, .at { width: 4rem; text-align: right; color: var(--quiet); }
-        .wire th:last-child, .bytes + .at { text-align: left; }
-        .wire td { padding: .2rem .4rem; vertical-align: top; }
-        .at + .bytes { background: var(--client); border-radius: .4rem; }
-        td:empty + .bytes { background: var(--server); border-radius: .4rem; }
-        .bytes.cut span {
-          padding: 0 .15rem; margin-right: .15rem; border: 1px solid var(--quiet); border-radius: .25rem;
-          -webkit-box-decoration-break: clone; box-decoration-break: clone;
-        }
-        .bytes.cut { line-height: 1.8; }
-        .bytes.wrong { outline: 2px solid var(--red); outline-offset: -2px; }
-        .bytes b { color: var(--red); text-decoration: underline; text-underline-offset: .2rem; }
-        .event { text-align: center; color: var(--quiet); font-style: italic; font-family: system-ui, sans-serif; }
-        @media (max-width: 40rem) {
-          body { padding: .7rem; font-size: .95rem; }
-          .bar { grid-template-columns: 9rem 1fr 4.4rem; gap: .5rem; padding: .15rem 0; }
-          .sentence > summary { grid-template-columns: 5.6rem 1fr auto; gap: .3rem; }
-          .sentence > :not(summary) { margin-left: .2rem; }
-          .wire th:first-child, .wire th:last-child, .at {
-            width: 2.2rem; font-size: .7rem; padding: .2rem .1rem;
-          }
-          code, pre, .wire, .test > summary, .same, .passed li { font-size: .78rem; }
-        }
-
-        """;
 }

@@ -21,9 +21,7 @@ public static partial class LessonsPage
     {
         var anchors = new HashSet<string>();
         var page = new StringBuilder()
-            .Append("<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n")
-            .Append("<meta name=viewport content='width=device-width, initial-scale=1'>\n")
-            .Append($"<title>ImageTransfer in lessons</title>\n<style>\n{Style}</style>\n")
+            .Append(HtmlPage.Head("ImageTransfer in lessons", "lessons.css"))
             .Append("<header>\n<h1>ImageTransfer in lessons</h1>\n")
             .Append("<p>A client, then a server, from top to bottom. Each lesson shows the rules of the protocol next ")
             .Append("to the code that implements them. You can stop after any lesson.</p>\n</header>\n<nav>\n");
