@@ -128,7 +128,7 @@ public static class ClassHtml
                 .Append("</ul>\n");
         }
 
-        var broken = grade.Marks.Where(mark => mark.Failed).GroupBy(mark => (mark.Stage, mark.Clause))
+        var broken = grade.Marks.Where(mark => mark.HasFailed).GroupBy(mark => (mark.Stage, mark.Clause))
             .OrderBy(group => group.Key.Stage).ThenBy(group => ProtocolSpecification.Find(group.Key.Clause).Line);
         foreach (var sentence in broken)
         {

@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace ConformanceTests.Class;
 
 /// <summary>
@@ -75,7 +73,7 @@ public static class GradeClass
         string report = Path.Combine(_folder, student.Name);
         string json = Path.Combine(report, "report.json");
         Directory.CreateDirectory(report);
-        Grade GradeWith(Mark[] marks, string[] races, string whyNot) =>
+        Grade GradeWith(Verdict[] marks, string[] races, string whyNot) =>
             new(student, marks, races, whyNot.Trim(), clock.Elapsed);
 
         if (student.Wrong != "")
@@ -94,11 +92,11 @@ public static class GradeClass
 
         string[] suite = ["dotnet", typeof(GradeClass).Assembly.Location, "test"];
         var first = await Run(student, report, suite, again: false);
-        var marks = Read(json);
+        var marks = ReportFile.Read(json)?.Verdicts;
         if (marks is null && clock.Elapsed.TotalMinutes < _minutes)      // an overloaded machine may start it late
         {
             first = await Run(student, report, suite, again: false);
-            marks = Read(json);
+            marks = ReportFile.Read(json)?.Verdicts;
         }
 
         if (marks is null)
@@ -106,7 +104,7 @@ public static class GradeClass
             return GradeWith([], [], WhyNot(report, first.Said));
         }
 
-        if (!marks.Any(mark => mark.Failed))
+        if (!marks.Any(mark => mark.HasFailed))
         {
             return GradeWith(marks, [], "");
         }
@@ -114,9 +112,9 @@ public static class GradeClass
         // A failure is repeated before it counts.
         File.Copy(json, Path.Combine(report, "first.json"));
         await Run(student, report, suite, again: true);
-        var second = Read(json) ?? marks;
-        var failed = second.Where(mark => mark.Failed).Select(mark => mark.Test).ToHashSet();
-        var asked = marks.Where(mark => mark.Failed && !mark.Message.Contains(PreviousRun.NotReached));
+        var second = ReportFile.Read(json)?.Verdicts ?? marks;
+        var failed = second.Where(mark => mark.HasFailed).Select(mark => mark.Test).ToHashSet();
+        var asked = marks.Where(mark => mark.HasFailed && !mark.Message.Contains(PreviousRun.NotReached));
         string[] races = [.. asked.Select(mark => mark.Test).Where(test => !failed.Contains(test))];
         return GradeWith(second, races, "");
     }
@@ -134,17 +132,6 @@ public static class GradeClass
 
     private static string LastOf(string said) =>
         string.Join('\n', said.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(40));
-
-    private static Mark[]? Read(string json)
-    {
-        if (!File.Exists(json))
-        {
-            return null;
-        }
-
-        using var report = JsonDocument.Parse(File.ReadAllText(json));
-        return report.RootElement.GetProperty("Verdicts").Deserialize<Mark[]>();
-    }
 
     private static async Task<(int Exit, string Said)> Run(Student student, string report, string[] command, bool again)
     {

@@ -62,23 +62,15 @@ public sealed record Student(string Name, string Folder)
     }
 }
 
-// What report.json has a line for.
-public sealed record Mark(int Stage, string Clause, string Test, string Outcome, string Message)
-{
-    public bool Failed => Outcome == "failed";
-
-    public bool IsJudged => Outcome is "passed" or "failed" or "advice";
-}
-
 // One student's row.  Races: what failed first and passed when it was repeated.
-public sealed record Grade(Student Student, Mark[] Marks, string[] Races, string WhyNot, TimeSpan Took)
+public sealed record Grade(Student Student, Verdict[] Marks, string[] Races, string WhyNot, TimeSpan Took)
 {
     public bool Started => WhyNot == "";
 
     public (int Kept, int Of) Sentences => Kept(Marks);
 
-    public readonly HashSet<string> Judged = [.. Marks.Where(mark => mark.IsJudged).Select(mark => mark.Clause)];
-    public readonly HashSet<string> Broken = [.. Marks.Where(mark => mark.Failed).Select(mark => mark.Clause)];
+    public readonly HashSet<string> Judged = [.. Marks.Where(mark => mark.Counts).Select(mark => mark.Clause)];
+    public readonly HashSet<string> Broken = [.. Marks.Where(mark => mark.HasFailed).Select(mark => mark.Clause)];
 
     public (int Kept, int Of) InStage(int stage) => Kept(Marks.Where(mark => mark.Stage == stage));
 
@@ -86,16 +78,16 @@ public sealed record Grade(Student Student, Mark[] Marks, string[] Races, string
     {
         get
         {
-            var stages = Marks.Where(mark => mark.IsJudged).Select(mark => mark.Stage).Distinct();
+            var stages = Marks.Where(mark => mark.Counts).Select(mark => mark.Stage).Distinct();
             var all = stages.Select(InStage).ToArray();
             return (all.Count(stage => stage.Kept == stage.Of), all.Length);
         }
     }
 
     // A sentence counts once, however many tests it has: many of them are the same conversation in other pieces.
-    private static (int, int) Kept(IEnumerable<Mark> marks)
+    private static (int, int) Kept(IEnumerable<Verdict> marks)
     {
-        var sentences = marks.Where(mark => mark.IsJudged).GroupBy(mark => mark.Clause).ToArray();
-        return (sentences.Count(sentence => !sentence.Any(mark => mark.Failed)), sentences.Length);
+        var sentences = marks.Where(mark => mark.Counts).GroupBy(mark => mark.Clause).ToArray();
+        return (sentences.Count(sentence => !sentence.Any(mark => mark.HasFailed)), sentences.Length);
     }
 }

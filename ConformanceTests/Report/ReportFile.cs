@@ -16,11 +16,12 @@ public sealed record ReportFile(string Implementation, int Seed, bool Strict, Ve
     public void Write() => File.WriteAllText(Path, JsonSerializer.Serialize(this, _options));
 
     /// <summary>Returns null if there is none, or one of another version of the suite or of Protocol.md.</summary>
-    public static ReportFile? Read()
+    /// <param name="path">Where it is, if not where this run puts it.</param>
+    public static ReportFile? Read(string? path = null)
     {
         try
         {
-            return JsonSerializer.Deserialize<ReportFile>(File.ReadAllText(Path));
+            return JsonSerializer.Deserialize<ReportFile>(File.ReadAllText(path ?? Path));
         }
         catch (Exception e) when (e is FileNotFoundException or JsonException or ArgumentException)
         {

@@ -10,6 +10,8 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
 
     [JsonIgnore] public Failure? Failure { get; init; }
 
+    [JsonIgnore] public bool HasFailed => Outcome == "failed";
+
     [JsonIgnore] public bool IsWrong => Outcome is "failed" or "advice";
 
     [JsonIgnore] public bool Counts => IsWrong || Outcome == "passed";

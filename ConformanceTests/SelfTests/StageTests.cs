@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 
@@ -55,9 +54,7 @@ public sealed class StageTests
         });
     }
 
-    private sealed record Row(int Stage, string Test, string Outcome);
-
-    private static Row[] Grade(string half, string template, int upTo)
+    private static Verdict[] Grade(string half, string template, int upTo)
     {
         _twoAtATime.Wait();
         string folder = CommandTemplates.NewFolder("stages");
@@ -91,11 +88,7 @@ public sealed class StageTests
 
             string report = Path.Combine(folder, "report.json");
             Assert.That(File.Exists(report), $"{output.Result}{errors.Result}");
-            using var json = JsonDocument.Parse(File.ReadAllText(report));
-            return [.. json.RootElement.GetProperty("Verdicts").EnumerateArray().Select(verdict => new Row(
-                verdict.GetProperty("Stage").GetInt32(),
-                verdict.GetProperty("Test").GetString()!,
-                verdict.GetProperty("Outcome").GetString()!))];
+            return ReportFile.Read(report)!.Verdicts;
         }
         finally
         {
