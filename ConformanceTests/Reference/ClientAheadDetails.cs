@@ -50,8 +50,7 @@ public sealed class ClientAheadDetails : ClientFixture
     public void Each_block_has_its_digest_behind_it()
     {
         GiveFour();
-        var client = Run("PUT", "a.png", "b.png c.png");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png c.png");
         foreach (string name in (string[])["a.png", "b.png", "c.png"])
         {
             wire.ExpectRequest($"PUT|{name}|digest=sha256|ahead\n");
@@ -77,8 +76,7 @@ public sealed class ClientAheadDetails : ClientFixture
     public void What_the_server_does_not_know_is_left_out_one_by_one()
     {
         GiveFour();
-        var client = Run("PUT", "a.png", "b.png");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png");
         const string Time = @"modified=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ";
         Assert.That(wire.ReceiveLine(), Does.Match(@"^PUT\|a\.png\|digest=sha256\|ahead\|" + Time + "$"));
         wire.Send("ER|unsupported|no\n");
@@ -103,8 +101,7 @@ public sealed class ClientAheadDetails : ClientFixture
     public void A_server_that_knows_the_digest_alone_is_sent_digests()
     {
         GiveFour();
-        var client = Run("PUT", "a.png", "b.png");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png");
         wire.ExpectRequest("PUT|a.png|digest=sha256|ahead\n");
         wire.Send("ER|unsupported|no\n");
         wire.ExpectRequest("PUT|b.png|digest=sha256\n");
@@ -254,8 +251,7 @@ public sealed class ClientAheadDetails : ClientFixture
     public void A_file_that_goes_meanwhile_costs_itself_alone()
     {
         GiveFour();
-        var client = Run("PUT", "a.png", "b.png c.png --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png c.png --no-digest");
         wire.ExpectRequest("PUT|a.png|ahead\n");
         File.Delete(PathOf("b.png"));
         wire.Send("OK\n");
@@ -272,8 +268,7 @@ public sealed class ClientAheadDetails : ClientFixture
     public void A_file_that_grows_meanwhile_is_sent_as_it_is_then()
     {
         GiveFour();
-        var client = Run("PUT", "a.png", "b.png c.png --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png c.png --no-digest");
         wire.ExpectRequest("PUT|a.png|ahead\n");
         Give("b.png", Notation.Bytes(3 << 20));                         // more than is ever sent ahead
         wire.Send("OK\n");
@@ -293,8 +288,7 @@ public sealed class ClientAheadDetails : ClientFixture
     public void A_single_file_is_asked_for_first()
     {
         GiveFour();
-        var client = Run("PUT", "a.png", "--no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "--no-digest");
         wire.ExpectRequest("PUT|a.png\n");
         wire.Send("ER|exists|it is here\n");
         wire.ExpectEnd();

@@ -7,8 +7,7 @@ public sealed class ClientBatches : ClientFixture
     public void A_server_without_optional_features_is_asked_again_and_the_result_is_called_unverified()
     {
         Give("dog.png", Notation.Bytes(9));
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.Expect("GET|cat.png|digest=sha256|modified\n");
         wire.Send("ER|unsupported|no\n");
         wire.Expect("GET|cat.png|digest=sha256\n");
@@ -18,8 +17,7 @@ public sealed class ClientBatches : ClientFixture
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(client.Errors, Does.Contain("not verified"));
 
-        client = Run("PUT", "dog.png");
-        wire = Accept();
+        (client, wire) = Connected("PUT", "dog.png");
         Assert.That(wire.ReceiveLine(), Does.StartWith("PUT|dog.png|digest=sha256|modified="));
         wire.Send("ER|unsupported|no\n");
         wire.Expect("PUT|dog.png|digest=sha256\n");
@@ -35,8 +33,7 @@ public sealed class ClientBatches : ClientFixture
     [Test, Clause("CLI-3", "CLI-5"), Reference]
     public void A_batch_goes_on_past_refusals_and_reconnects_after_a_code_that_closes()
     {
-        var client = Run("GET", "a.png", "b.png c.png --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "a.png", "b.png c.png --no-digest");
         wire.ExpectRequest("GET|a.png\nGET|b.png\nGET|c.png\n");
         wire.Send("ER|tired|a little\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
@@ -45,8 +42,7 @@ public sealed class ClientBatches : ClientFixture
         Assert.That(client.WaitForExit(), Is.EqualTo(3));
         Assert.That(Files(), Is.EqualTo(new[] { "b.png" }));
 
-        client = Run("GET", "d.png", "e.png --no-digest");
-        wire = Accept();
+        (client, wire) = Connected("GET", "d.png", "e.png --no-digest");
         wire.ExpectRequest("GET|d.png\nGET|e.png\n");
         wire.Send("ER|internal|oops\n");
         wire.Dispose();
@@ -65,8 +61,7 @@ public sealed class ClientBatches : ClientFixture
         byte[] two = Notation.Bytes(12);
         Give("a.png", one);
         Give("b.png", two);
-        var client = Run("PUT", "a.png", "b.png");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png");
         wire.ExpectRequest("PUT|a.png|digest=sha256|ahead\n");
         wire.Send("OK\n");
         wire.ExpectOctets(Block(one, digest: true));

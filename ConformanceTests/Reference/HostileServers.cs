@@ -26,8 +26,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("LINE-1", "CLI-11")]
     public void Client_asks_only_for_names_that_are_in_the_listing()
     {
-        var client = Run("GET", "*");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "*");
         SendListing(wire, [
             .. Lines($"\uFEFFa.png|9|{Time}", $"b\rc.png|9|{Time}"),
             .. "d"u8, 0xFF, .. Lines($".png|9|{Time}", $"e.png|9|{Time}"),
@@ -43,8 +42,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("LINE-1", "CLI-11")]
     public void Client_prints_a_line_as_it_came_and_escapes_control_characters()
     {
-        var client = Run("LIST");
-        var wire = Accept();
+        var (client, wire) = Connected("LIST");
         SendListing(wire, [.. Lines($"\uFEFFa.png|9|{Time}", "b\rc"), 0xFE, 0xFF, .. Lines("")]);
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
@@ -55,8 +53,7 @@ public sealed class HostileServers : ClientFixture
     public void Client_survives_sizes_whose_sum_does_not_fit(
         [Values("9223372036854775807", "18446744073709551615", "99999999999999999999")] string size)
     {
-        var client = Run("GET", "*");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "*");
         SendListing(wire, Lines($"a.png|{size}|{Time}", $"b.png|{size}|{Time}", $"c.png|9|{Time}"));
         bool isSize = size.Length < 20 || size[0] == '1';
         foreach (string name in isSize ? (string[])["a.png", "b.png", "c.png"] : ["c.png"])
@@ -72,8 +69,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_fetches_a_file_once_that_two_words_name()
     {
-        var client = Run("GET", "a.png", "* a.png ?.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "a.png", "* a.png ?.png");
         SendListing(wire, Lines($"a.png|9|{Time}", $"b.png|9|{Time}"));
         AnswerGet(wire, "a.png");
         AnswerGet(wire, "b.png");
@@ -85,8 +81,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_reports_a_failed_listing_once()
     {
-        var client = Run("GET", "*.png", "*.jpg");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "*.png", "*.jpg");
         wire.Expect("LIST\n");
         wire.Send("ER|storage|not now\n");
         wire.ExpectEnd();
@@ -97,8 +92,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_that_cannot_reconnect_names_what_is_left()
     {
-        var client = Run("GET", "a.png", "b.png c.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "a.png", "b.png c.png");
         wire.ReceiveLine();
         Listener.Dispose();
         wire.Send("ER|timeout|too slow\n");
@@ -135,8 +129,7 @@ public sealed class HostileServers : ClientFixture
     {
         foreach (string verb in (string[])["LIST", "GET", "STATUS"])
         {
-            var client = Run(verb, verb == "GET" ? "cat.png" : null);
-            var wire = Accept();
+            var (client, wire) = Connected(verb, verb == "GET" ? "cat.png" : null);
             wire.ReceiveLine();
             wire.Send($"ER|{code}|that is so\n");
             wire.HalfClose();
@@ -147,8 +140,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_exits_with_3_if_one_failure_may_be_repaired_and_another_may_not()
     {
-        var client = Run("GET", "a.png", "b.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "a.png", "b.png");
         wire.ReceiveLine();
         wire.Send("ER|not-found|no\nER|stopping|soon over\n");
         wire.HalfClose();
@@ -158,8 +150,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-4", "CLI-10")]
     public void Client_whose_connection_was_cut_says_what_is_kept_and_exits_with_3()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ReceiveLine();
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         wire.Dispose();
@@ -170,8 +161,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-10")]
     public void Client_that_is_interrupted_says_what_is_kept_and_exits_with_130()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ReceiveLine();
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 40, "nothing is saved");
@@ -184,8 +174,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-10")]
     public void Client_resumes_whichever_name_the_server_was_given()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ReceiveLine();
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         wire.Dispose();
@@ -205,14 +194,12 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-10")]
     public void Client_starts_over_in_the_same_run_if_what_was_kept_does_not_fit()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ReceiveLine();
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. new byte[40]]);
         wire.Dispose();
         client.WaitForExit();
-        client = Run("GET", "cat.png", "--resume");
-        wire = Accept();
+        (client, wire) = Connected("GET", "cat.png", "--resume");
         Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
         byte[] all = Notation.Bytes(100);
         byte[] digest = SHA256.HashData(all);
@@ -232,8 +219,7 @@ public sealed class HostileServers : ClientFixture
         byte[] picture = Notation.Bytes(30 << 20);
         Give("big.png", picture);
         Listener.ReceiveBufferSize = 1 << 16;
-        var client = Run("PUT", "big.png", "--no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "big.png", "--no-digest");
         while (wire.ReceiveLine().Contains("|modified"))
         {
             wire.Send("ER|unsupported|not known\n");
@@ -264,8 +250,7 @@ public sealed class HostileServers : ClientFixture
     public void No_byte_that_is_typed_ends_the_prompt()
     {
         string[] lines = ["GET a\0b.png", "PUT a\0b.png", "a\0b.png", "\u001b[A", "PUT '\0", "\uFFFF|", "LIST"];
-        var client = Run("", null, input: string.Concat(lines.Select(line => $"{line}\n")));
-        var wire = Accept();
+        var (client, wire) = Connected("", null, input: string.Concat(lines.Select(line => $"{line}\n")));
         SendListing(wire, Lines($"a.png|9|{Time}"));
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
         Assert.That(client.Output, Is.EqualTo($"a.png|9|{Time}\n"));
@@ -278,8 +263,7 @@ public sealed class HostileServers : ClientFixture
     {
         Skip.If(!OperatingSystem.IsLinux(), "needs prlimit");
 
-        var client = Run("GET", "cat.png", "--no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png", "--no-digest");
         wire.ReceiveLine();
         using (var limit = Process.Start("prlimit", ["--fsize=50000", $"--pid={client.Id}"]))
         {

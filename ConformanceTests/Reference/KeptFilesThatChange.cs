@@ -6,8 +6,7 @@ public sealed class KeptFilesThatChange : ClientFixture
     [Test, Clause("CLI-4"), Reference]
     public void A_download_whose_bytes_are_removed_leaves_no_file()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ExpectRequest("GET|cat.png|digest=sha256\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
         // Its bytes, and not only its name.
@@ -28,8 +27,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         }
 
         const long Kept = 2L << 30;
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ExpectRequest("GET|cat.png|digest=sha256\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. Notation.Bytes(50)]);
         wire.Dispose();

@@ -25,8 +25,7 @@ public sealed class OnlyNewOption : ClientFixture
             Give(name);
         }
 
-        var client = Run("PUT", "a.png", "b.png c.png --new --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png c.png --new --no-digest");
         SendListing(wire, "a.png", "c.png", "z.png");
         wire.ExpectRequest("PUT|b.png|ahead\n");
         wire.Send("OK\n");
@@ -41,8 +40,7 @@ public sealed class OnlyNewOption : ClientFixture
     public void Nothing_is_sent_where_all_is_there()
     {
         Give("a.png");
-        var client = Run("PUT", "a.png", "--new");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "--new");
         SendListing(wire, "a.png");
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
@@ -56,8 +54,7 @@ public sealed class OnlyNewOption : ClientFixture
             Give(name);
         }
 
-        var client = Run("PUT", "a.png", "b.png c.png --new --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "b.png c.png --new --no-digest");
         SendListing(wire);
         wire.ExpectRequest("PUT|a.png|ahead\n");
         wire.Send("OK\n");
@@ -81,8 +78,7 @@ public sealed class OnlyNewOption : ClientFixture
     public void Without_the_option_that_is_refused_at_once_too()
     {
         Give("a.png");
-        var client = Run("PUT", "a.png", "--new --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
         SendListing(wire);
         wire.ExpectRequest("PUT|a.png\n");
         wire.Send("ER|exists|since a moment\n");
@@ -95,16 +91,14 @@ public sealed class OnlyNewOption : ClientFixture
     public void What_is_here_is_not_fetched()
     {
         Give("a.png");
-        var client = Run("GET", "a.png", "b.png --new --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "a.png", "b.png --new --no-digest");
         SendListing(wire, "a.png", "b.png");
         wire.ExpectRequest("GET|b.png\n");
         wire.Send([.. "OK\n"u8, .. NineBytes]);
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
 
-        client = Run("GET", "a.png", "b.png --new");
-        wire = Accept();
+        (client, wire) = Connected("GET", "a.png", "b.png --new");
         SendListing(wire, "a.png", "b.png");
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
@@ -115,8 +109,7 @@ public sealed class OnlyNewOption : ClientFixture
     public void A_listing_that_fails_is_a_failure()
     {
         Give("a.png");
-        var client = Run("PUT", "a.png", "--new --no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
         wire.Expect("LIST\n");
         wire.Send("ER|storage|not just now\n");
         wire.ExpectRequest("PUT|a.png\n");
@@ -130,8 +123,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("NAME-1", "CLI-6")]
     public void A_pattern_believes_no_name()
     {
-        var client = Run("GET", "*", "--no-digest");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "*", "--no-digest");
         SendListing(wire, "../x.png", ".bashrc", "a.png", "b.exe", "c\u001b.png", "con.png");
         wire.ExpectRequest("GET|a.png\n");
         wire.Send([.. "OK\n"u8, .. NineBytes]);

@@ -7,9 +7,7 @@ public sealed class ClientDeadlines : ClientFixture
     [Test, Clause("CLI-9")]
     public void Client_gives_up_if_the_server_sends_nothing()
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         client.MustFail(RunSettings.Milliseconds(75_000));
     }
 }

@@ -7,9 +7,7 @@ public sealed class ClientGet : ClientFixture
     public void Client_shows_no_file_at_any_moment_if_the_download_is_interrupted([Values(100, 200_000)] int size)
     {
         using var watch = new FolderWatch(Folder);
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        Takes(wire, "GET|cat.png");
+        var (client, wire, _) = Begin("GET");
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)size), .. Notation.Bytes(size - 1)]);
         wire.HalfClose();
         client.MustFail();
@@ -20,9 +18,7 @@ public sealed class ClientGet : ClientFixture
     public void Client_publishes_a_download_in_one_step()
     {
         using var watch = new FolderWatch(Folder);
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "GET|cat.png");
+        var (client, wire, digest) = Begin("GET");
         var picture = Notation.Bytes(2 << 20);
         wire.Send([.. "OK\n"u8, .. Block(picture, digest)]);
         client.MustSucceed();
@@ -39,8 +35,7 @@ public sealed class ClientGet : ClientFixture
         [Values("another", "one with another last byte", "none", "31 bytes of it")] string digest)
     {
         using var watch = new FolderWatch(Folder);
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         Skip.IfNotOffered(!Takes(wire, "GET|cat.png"), "the client does not ask for a digest");
 
         byte[] right = SHA256.HashData(Notation.Bytes(size));
@@ -59,8 +54,7 @@ public sealed class ClientGet : ClientFixture
     [Test, Clause("CLI-13", "CONF-1")]
     public void Client_asks_again_without_options_after_unsupported()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         TranscriptPlayer.ExpectRequest(ref wire, Listener, [.. "GET|cat.png\n"u8], Scope);
         Own(wire);
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest: false)]);
@@ -78,9 +72,7 @@ public sealed class ClientGet : ClientFixture
     [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
     public void Client_fails_if_the_answer_to_GET_is_not_a_reply(string reply)
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "GET|cat.png");
+        var (client, wire, digest) = Begin("GET");
         wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"), .. Block(Notation.Bytes(8), digest)]);
         wire.HalfClose();
         client.MustFail();
@@ -90,9 +82,7 @@ public sealed class ClientGet : ClientFixture
     [TestCaseSource(nameof(_nonsense)), Clause("CLI-2", "CLI-5")]
     public void Client_fails_if_the_answer_to_LIST_is_not_a_reply(string reply)
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         wire.Send([.. Encoding.UTF8.GetBytes(reply + "\n"),
             .. Block([.. "cat.png|8|2026-01-31T23:59:59Z\n"u8], digest: false)]);
         wire.HalfClose();
@@ -104,8 +94,7 @@ public sealed class ClientGet : ClientFixture
     public void Client_does_not_ask_again_after_a_line_that_only_resembles_unsupported(
         [Values("ER|unsupported", "ER|UNSUPPORTED|x", "ER|unsupported-thing|x", "ER||unsupported")] string reply)
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         wire.ReceiveLine("GET|cat.png\\n");
         wire.Send(reply + "\n");
         try
@@ -124,9 +113,7 @@ public sealed class ClientGet : ClientFixture
     [Test, Clause("CLI-2")]
     public void Client_fails_if_the_downloaded_file_is_empty()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "GET|cat.png");
+        var (client, wire, digest) = Begin("GET");
         wire.Send([.. "OK\n"u8, .. Block([], digest)]);
         wire.HalfClose();
         client.MustFail();
@@ -137,9 +124,7 @@ public sealed class ClientGet : ClientFixture
     public void Client_fails_if_the_connection_ends_inside_the_block(
         [Values(0, 4, 8, 9, 107)] int bytes, [Values] bool reset)
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        Takes(wire, "GET|cat.png");
+        var (client, wire, _) = Begin("GET");
         wire.Send("OK\n");
         wire.Send(((byte[])[.. Notation.U64(100), .. Notation.Bytes(100)]).AsSpan(0, bytes));
         wire.Leave(reset: reset);
@@ -151,9 +136,7 @@ public sealed class ClientGet : ClientFixture
     [Test, Clause("CLI-4")]
     public void Client_shows_no_file_before_the_last_byte_has_arrived()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "GET|cat.png");
+        var (client, wire, digest) = Begin("GET");
         var picture = Notation.Bytes(200_000);
         wire.Send([.. "OK\n"u8, .. Notation.U64(200_000), .. picture[..100_000]]);
         // Once something is being saved anywhere in its folder; a client may also keep it for itself until the end.
@@ -192,10 +175,7 @@ public sealed class ClientGet : ClientFixture
 
         var client = Run("GET", "cat.png");
         // It may refuse on its own, or ask first.
-        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-
-        Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
-        if (Comes(0))
+        if (Connects(client))
         {
             var wire = Accept();
             try
@@ -219,9 +199,7 @@ public sealed class ClientGet : ClientFixture
     [Test, Clause("CLI-6", "P2")]
     public void Client_does_not_overwrite_a_file_created_during_the_download()
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "GET|cat.png");
+        var (client, wire, digest) = Begin("GET");
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
         Give("cat.png", "mine"u8.ToArray());
         wire.Send([.. Notation.Bytes(100).AsSpan(50), .. digest ? SHA256.HashData(Notation.Bytes(100)) : []]);
@@ -239,16 +217,12 @@ public sealed class ClientGet : ClientFixture
         var picture = Notation.Bytes(400_000);
         var clients = new ChildProgram[2];
         var wires = new ProtocolConnection?[2];
-        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-
         bool[] digests = [false, false];
         int[] sent = [200_000, 1];
         for (int i = 0; i < 2; i++)
         {
             clients[i] = Run("GET", "cat.png");
-            var client = clients[i];
-            Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
-            if (!Comes(0))
+            if (!Connects(clients[i]))
             {
                 continue;
             }
@@ -287,9 +261,7 @@ public sealed class ClientGet : ClientFixture
     public void Client_saves_the_file_under_the_name_that_it_asked_for(
         [Values("cafe\u0301.png", "caf\u00e9.png", "A-b.PNG")] string name)
     {
-        var client = Run("GET", name);
-        var wire = Accept();
-        bool digest = Takes(wire, $"GET|{name}");
+        var (client, wire, digest) = Begin("GET", name);
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9), digest)]);
         client.MustSucceed();
         Demand(Files() is [var saved] && saved == name, Notation.Show(Encoding.UTF8.GetBytes(name)),
@@ -299,9 +271,7 @@ public sealed class ClientGet : ClientFixture
     [Test, Clause("BLOCK-4", "CLI-4")]
     public void Client_survives_absurd_lengths([Values(1UL << 40, 1UL << 62, 1UL << 63, ulong.MaxValue)] ulong length)
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
-        Takes(wire, "GET|cat.png");
+        var (client, wire, _) = Begin("GET");
         wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. Notation.Bytes(100)]);
         if (length == 1UL << 40)
         {
@@ -326,17 +296,7 @@ public sealed class ClientGet : ClientFixture
     {
         (long Peak, long Data) Reserved(long announced)
         {
-            var client = Run(verb, verb == "LIST" ? null : "cat.png");
-            var wire = Accept();
-            if (verb == "LIST")
-            {
-                wire.Expect("LIST\n");
-            }
-            else
-            {
-                Takes(wire, "GET|cat.png");
-            }
-
+            var (client, wire, _) = Begin(verb);
             wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)announced), .. Notation.Bytes(20)]);
             wire.RestsFor(1000);
             long peak = ProcessFigures.Sum(client.Id, "VmPeak");

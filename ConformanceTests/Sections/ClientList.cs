@@ -6,9 +6,7 @@ public sealed class ClientList : ClientFixture
     [Test, Clause("CLI-5", "LIST-1")]
     public void Client_fails_if_the_connection_ends_inside_a_listing([Values(0, 4, 8, 9, 38, 39, 69)] int bytes)
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         wire.Send("OK\n");
         byte[] line = [.. "cat.png|8|2026-01-31T23:59:59Z\n"u8];
         byte[] block = [.. Notation.U64(62), .. line, .. line];
@@ -43,9 +41,7 @@ public sealed class ClientList : ClientFixture
     public void Client_fails_at_once_if_LIST_is_refused(
         [Values("storage", "tired", "unsupported")] string code)
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         wire.Send($"ER|{code}|not now\n");              // and the connection stays open
         client.MustFail();
     }
@@ -62,17 +58,7 @@ public sealed class ClientList : ClientFixture
             Give("cat.png", Notation.Bytes(9));
         }
 
-        var client = Run(verb, verb == "LIST" ? null : "cat.png");
-        var wire = Accept();
-        if (verb == "LIST")
-        {
-            wire.Expect("LIST\n");
-        }
-        else
-        {
-            Takes(wire, $"{verb}|cat.png");
-        }
-
+        var (client, wire, _) = Begin(verb);
         wire.Send(reply + "\n");
         wire.ExpectEnd();                               // no further request, and no block
         int exit = client.WaitForExit();
@@ -84,8 +70,7 @@ public sealed class ClientList : ClientFixture
     public void Client_asks_again_after_unsupported_whatever_the_text_says(
         [Values("", "OK", "not-found", "ER|not-found|x")] string text)
     {
-        var client = Run("GET", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png");
         string line = wire.ReceiveLine("GET|cat.png\\n");
         for (int options = 4; options > 0 && line != "GET|cat.png"; options--)
         {
@@ -108,10 +93,7 @@ public sealed class ClientList : ClientFixture
         }
 
         var client = Run("PUT", "0.png", "1.png 2.png");
-        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-
-        Eventually(() => client.HasEnded || Comes(50_000), "the client neither connects nor ends");
-        Skip.IfNotOffered(!Comes(0), "the client takes one file");
+        Skip.IfNotOffered(!Connects(client), "the client takes one file");
 
         // In any order; what is asked with an option that is not known here may be asked again later.
         var wire = Accept();
@@ -147,9 +129,7 @@ public sealed class ClientList : ClientFixture
     [Test, Clause("CLI-2")]
     public void Client_gives_up_on_a_reply_line_without_an_end()
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         wire.Send(new string('O', 3000));
         client.MustFail();
     }
@@ -158,9 +138,7 @@ public sealed class ClientList : ClientFixture
     public void Client_prints_the_names_of_a_listing([Values(2, 3000)] int count)
     {
         string[] names = [.. Enumerable.Range(1, count - 1).Select(i => $"cat-{i}.png"), "x.y.JPG"];
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         string lines = string.Concat(names.Select(name => $"{name}|9|2026-01-31T23:59:59Z\n"));
         wire.Send([.. "OK\n"u8, .. Block(Encoding.UTF8.GetBytes(lines), digest: false)]);
         wire.HalfClose();
@@ -174,9 +152,7 @@ public sealed class ClientList : ClientFixture
     [Test, Clause("CLI-2")]
     public void Client_fails_if_the_last_line_of_a_listing_has_no_LF()
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         wire.Send([.. "OK\n"u8, .. Notation.U64(20), .. "a.png|1|2026-01-31T23:59:59Z\n"u8]);
         wire.HalfClose();
         client.MustFail();

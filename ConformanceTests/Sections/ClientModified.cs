@@ -14,8 +14,7 @@ public sealed class ClientModified : ClientFixture
     // The fields of a request that asks for the time, or sends one. A client need not: then this is not for it.
     private (ChildProgram Client, ProtocolConnection Wire, string[] Fields) RunWithTime(string verb)
     {
-        var client = Run(verb, "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected(verb, "cat.png");
         string[] fields = wire.ReceiveLine($"{verb}|cat.png\\n").Split('|');
         if (fields.Contains("ahead"))
         {
@@ -130,18 +129,7 @@ public sealed class ClientModified : ClientFixture
             Give("cat.png", _cat);
         }
 
-        var client = Run(verb, verb == "LIST" ? null : "cat.png");
-        var wire = Accept();
-        bool digest = false;
-        if (verb == "LIST")
-        {
-            wire.Expect("LIST\n");
-        }
-        else
-        {
-            digest = Takes(wire, $"{verb}|cat.png");
-        }
-
+        var (client, wire, digest) = Begin(verb);
         if (request == "PUT, after the block")
         {
             wire.Send("OK\n");

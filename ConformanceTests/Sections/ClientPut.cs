@@ -8,10 +8,7 @@ public sealed class ClientPut : ClientFixture
     [Test, Clause("CLI-5", "PUT-2")]
     public void Client_fails_if_an_upload_gets_no_last_reply([Values(0, 1, 2, 3)] int stage)
     {
-        Give("cat.png", Notation.Bytes(5000));
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|cat.png");
+        var (client, wire, digest) = BeginPut(Notation.Bytes(5000));
         if (stage > 0)
         {
             wire.Send("OK\n");
@@ -32,9 +29,7 @@ public sealed class ClientPut : ClientFixture
     {
         Give("big.png", Notation.Bytes(40 << 20));
         Listener.ReceiveBufferSize = 1 << 16;
-        var client = Run("PUT", "big.png");
-        var wire = Accept();
-        Takes(wire, "PUT|big.png");
+        var (client, wire, _) = Begin("PUT", "big.png");
         wire.Send("OK\n");
         wire.Receive(8);
         wire.Send("OK\n");                              // it cannot have sent all of it: nobody takes it
@@ -53,9 +48,7 @@ public sealed class ClientPut : ClientFixture
         var picture = Notation.Bytes(size);
         Give("cat.png", picture);
         Listener.ReceiveBufferSize = 1 << 16;           // one send does not take it all
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|cat.png");
+        var (client, wire, digest) = Begin("PUT");
         wire.Send("OK\n");
         if (size > 40 << 20)
         {
@@ -75,9 +68,7 @@ public sealed class ClientPut : ClientFixture
         var picture = Notation.Bytes(30 << 20);
         Give("big.png", picture);
         Listener.ReceiveBufferSize = 1 << 16;
-        var client = Run("PUT", "big.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|big.png");
+        var (client, wire, digest) = Begin("PUT", "big.png");
         wire.Send("OK\n");
         wire.ExpectOctets(Block(picture, false)[..1000]);
         LocalFiles.SetLength(PathOf("big.png"), (30 << 20) - 1000);
@@ -96,9 +87,7 @@ public sealed class ClientPut : ClientFixture
         var picture = Notation.Bytes(30 << 20);
         Give("big.png", picture);
         Listener.ReceiveBufferSize = 1 << 16;
-        var client = Run("PUT", "big.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|big.png");
+        var (client, wire, digest) = Begin("PUT", "big.png");
         wire.Send("OK\n");
         byte[] block = Block(picture, digest);
         wire.ExpectOctets(block[..1000]);
@@ -148,8 +137,7 @@ public sealed class ClientPut : ClientFixture
             Give("dog.png", picture);
         }
 
-        var client = Run(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
-        var wire = Accept();
+        var (client, wire) = Connected(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
         if (verb == "LIST")
         {
             wire.Expect("LIST\n");
@@ -199,10 +187,7 @@ public sealed class ClientPut : ClientFixture
     [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
     public void Client_fails_if_the_upload_is_refused_after_its_block(string reply)
     {
-        Give("cat.png", Notation.Bytes(5000));
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|cat.png");
+        var (client, wire, digest) = BeginPut(Notation.Bytes(5000));
         wire.Send("OK\n");
         wire.Receive(8 + 5000 + (digest ? 32 : 0));
         wire.Send(reply + "\n");
@@ -214,8 +199,7 @@ public sealed class ClientPut : ClientFixture
     public void Client_fails_when_it_receives_busy_before_its_request([Values("LIST", "GET", "PUT")] string verb)
     {
         Give("dog.png", Notation.Bytes(5000));
-        var client = Run(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
-        var wire = Accept();
+        var (client, wire) = Connected(verb, verb == "LIST" ? null : verb == "GET" ? "cat.png" : "dog.png");
         wire.Send("ER|busy|come back later\n");
         wire.HalfClose();
         client.MustFail();
@@ -229,10 +213,7 @@ public sealed class ClientPut : ClientFixture
     public void Client_sends_no_block_before_the_go_ahead_or_after_a_refusal(
         [Values("exists", "bad-name", "denied", "storage", "tired", "too-large", "busy", "internal")] string code)
     {
-        Give("cat.png", Notation.Bytes(5000));
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
-        Takes(wire, "PUT|cat.png");
+        var (client, wire, _) = BeginPut(Notation.Bytes(5000));
         wire.Send($"ER|{code}|not now\n");
         wire.ExpectEnd();                               // not a byte more
         client.MustFail();
@@ -244,8 +225,7 @@ public sealed class ClientPut : ClientFixture
     {
         Directory.CreateDirectory(PathOf(folder));
         Give($"{folder}/cat.png", Notation.Bytes(9));
-        var client = Run("PUT", Path.Combine(folder, "cat.png"));
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", Path.Combine(folder, "cat.png"));
         bool digest = Takes(wire, "PUT|cat.png");
         wire.Send("OK\n");
         wire.ExpectOctets(Block(Notation.Bytes(9), digest));
@@ -257,10 +237,7 @@ public sealed class ClientPut : ClientFixture
     [Test, Clause("CLI-7", "DIGEST-2")]
     public void Client_fails_if_the_server_answers_corrupt()
     {
-        Give("cat.png", Notation.Bytes(9));
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|cat.png");
+        var (client, wire, digest) = BeginPut(Notation.Bytes(9));
         wire.Send("OK\n");
         wire.Receive(8 + 9 + (digest ? 32 : 0));
         wire.Send("ER|corrupt|something happened on the way\n");
@@ -270,10 +247,7 @@ public sealed class ClientPut : ClientFixture
     [Test, Clause("CLI-8")]
     public void Client_reads_the_reply_that_interrupts_its_upload()
     {
-        Give("big.png", Notation.Bytes(40 << 20));
-        var client = Run("PUT", "big.png");
-        var wire = Accept();
-        Takes(wire, "PUT|big.png");
+        var (client, wire, _) = BeginPut(Notation.Bytes(40 << 20), "big.png");
         wire.Send("OK\n");
         wire.Receive(8);
         wire.Send("ER|too-large|that is too much for this one\n");

@@ -13,8 +13,7 @@ public sealed class ClientResume : ClientFixture
     private (ChildProgram Client, ProtocolConnection Wire, int Offset, byte[] Ok) GoOnWithACutDownload()
     {
         bool isTold = CommandTemplates.ClientTemplate.Contains("{resume}");
-        var client = Run("GET", "cat.png", with: isTold ? "resume" : "");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png", with: isTold ? "resume" : "");
         Takes(wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Notation.U64(1000), .. _whole[..Cut]]);
         wire.HalfClose();
@@ -24,8 +23,7 @@ public sealed class ClientResume : ClientFixture
 
         string kept = string.Join(", ", Files().Select(name => $"{name} with {Size(name)} bytes"));
 
-        client = Run("GET", "cat.png", with: isTold ? "resume" : "");
-        wire = Accept();
+        (client, wire) = Connected("GET", "cat.png", with: isTold ? "resume" : "");
         string[] fields = wire.ReceiveLine("GET|cat.png|offset=…\\n").Split('|');
         string? offset = fields.FirstOrDefault(field => field.StartsWith("offset="))?["offset=".Length..];
         Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} bytes have come before",
@@ -53,10 +51,7 @@ public sealed class ClientResume : ClientFixture
             wire.Dispose();
         }
 
-        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
-
-        Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects again nor ends");
-        if (!Comes(0))
+        if (!Connects(client))
         {
             return null;
         }

@@ -27,8 +27,7 @@ public sealed class SlowClients : ClientFixture
     // What a cut download has left, made as long as it is wanted.
     private string Keep(string name, long length)
     {
-        var client = Run("GET", name);
-        var wire = Accept();
+        var (client, wire) = Connected("GET", name);
         wire.ReceiveLine();
         wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. new byte[10]]);
         wire.Dispose();
@@ -113,8 +112,7 @@ public sealed class SlowClients : ClientFixture
         const int Kept = 150 << 20;
         Keep("cat.png", Kept);
         var clock = Stopwatch.StartNew();
-        var client = Run("GET", "cat.png", "--resume");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "cat.png", "--resume");
         wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
         byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
         while (clock.Elapsed < TimeSpan.FromSeconds(66))

@@ -28,6 +28,41 @@ public abstract class ClientFixture : Fixture
     protected ProtocolConnection Accept(Delivery delivery = Delivery.Whole) =>
         Own(TranscriptPlayer.Accept(Listener, delivery, Scope));
 
+    /// <summary>Starts the client, and accepts its connection.</summary>
+    protected (ChildProgram Client, ProtocolConnection Wire) Connected(
+        string command, string? file = null, string options = "", string? input = null, string with = "") =>
+        (Run(command, file, options, input, with), Accept());
+
+    /// <summary>Starts the client, and receives its request. Digest says whether it asks for one.</summary>
+    protected (ChildProgram Client, ProtocolConnection Wire, bool Digest) Begin(string verb, string file = "cat.png")
+    {
+        var (client, wire) = Connected(verb, verb == "LIST" ? null : file);
+        if (verb == "LIST")
+        {
+            wire.Expect("LIST\n");
+            return (client, wire, false);
+        }
+
+        return (client, wire, Takes(wire, $"{verb}|{Path.GetFileName(file)}"));
+    }
+
+    /// <summary>The same for the upload of a file with this content.</summary>
+    protected (ChildProgram Client, ProtocolConnection Wire, bool Digest) BeginPut(
+        byte[] content, string file = "cat.png")
+    {
+        Give(file, content);
+        return Begin("PUT", file);
+    }
+
+    /// <summary>Waits until the client has connected or ended, and says whether it has connected.</summary>
+    protected bool Connects(ChildProgram client)
+    {
+        bool Comes(int microseconds) => Listener.Poll(microseconds, SelectMode.SelectRead);
+
+        Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
+        return Comes(0);
+    }
+
     protected string PathOf(string name) => Path.Combine(Folder, name);
 
     /// <summary>No file of this name in the client's folder.</summary>
