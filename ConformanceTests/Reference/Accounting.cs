@@ -36,11 +36,7 @@ public sealed class Accounting : ProgramFixture
         string folder = NewFolder();
         Give(folder, "pictures/a.png");
         Give(folder, "pictures/empty.png", 0);
-        using (var make = Process.Start("mkfifo", [Path.Combine(folder, "pictures/pipe.png")]))
-        {
-            make.WaitForExit();
-        }
-
+        Tool.Run("mkfifo", Path.Combine(folder, "pictures/pipe.png"));
         Ran ran = Client(folder, "PUT pictures");
         Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
         foreach (string name in (string[])["empty.png", "pipe.png"])

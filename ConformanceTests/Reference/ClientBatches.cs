@@ -95,11 +95,7 @@ public sealed class ClientBatches : ClientFixture
         Give("empty.png", []);
         Give("there.png", Notation.Bytes(9));
         Directory.CreateDirectory(PathOf("folder.png"));
-        using (var pipe = Process.Start("mkfifo", [PathOf("pipe.png")]))
-        {
-            pipe.WaitForExit();
-        }
-
+        Tool.Run("mkfifo", PathOf("pipe.png"));
         foreach (var (verb, name, says) in _cannotWork)
         {
             var client = Run(verb, name);

@@ -10,11 +10,7 @@ public sealed class FileLimits : ProgramFixture
         var server = Start();
         var wire = Connect(server);
         wire.List();
-        using (var limit = Process.Start("prlimit", ["--fsize=50000", $"--pid={server.Program.Id}"]))
-        {
-            limit.WaitForExit();
-        }
-
+        Tool.Run("prlimit", "--fsize=50000", $"--pid={server.Program.Id}");
         wire.BeginPut("large.png", 200_000, Notation.Bytes(200_000));
         wire.ExpectError("storage");
         wire.Put("small.png", Notation.Bytes(9));
@@ -180,11 +176,7 @@ public sealed class FileLimits : ProgramFixture
     {
         RequireLinux();
         string folder = NewFolder();
-        using (var make = Process.Start("mkfifo", [Path.Combine(folder, "pipe.png")]))
-        {
-            make.WaitForExit();
-        }
-
+        Tool.Run("mkfifo", Path.Combine(folder, "pipe.png"));
         File.CreateSymbolicLink(Path.Combine(folder, "link.png"), "pipe.png");
         File.CreateSymbolicLink(Path.Combine(folder, "lost.png"), "nowhere.png");
         Ran ran = Client(folder, "PUT pipe.png link.png lost.png");

@@ -265,11 +265,7 @@ public sealed class HostileServers : ClientFixture
 
         var (client, wire) = Connected("GET", "cat.png", "--no-digest");
         wire.ReceiveLine();
-        using (var limit = Process.Start("prlimit", ["--fsize=50000", $"--pid={client.Id}"]))
-        {
-            limit.WaitForExit();
-        }
-
+        Tool.Run("prlimit", "--fsize=50000", $"--pid={client.Id}");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(200_000))]);
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
         Assert.That(client.Errors, Does.StartWith("cat.png: ").And.Not.Contain("TLS"));

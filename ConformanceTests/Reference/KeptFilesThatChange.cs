@@ -52,7 +52,7 @@ public sealed class KeptFilesThatChange : ClientFixture
                 return false;
             }
 
-            Execute("truncate", "-s", "1000", hidden);  // without the lock that .NET would ask for
+            Tool.Run("truncate", "-s", "1000", hidden);  // without the lock that .NET would ask for
             return true;
         }, "the kept file is not read"));
         wire = Accept();
@@ -61,11 +61,5 @@ public sealed class KeptFilesThatChange : ClientFixture
         shrinking.Wait(RunSettings.Patience);
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
-    }
-
-    private static void Execute(string program, params string[] words)
-    {
-        using var process = Process.Start(program, words);
-        process.WaitForExit();
     }
 }

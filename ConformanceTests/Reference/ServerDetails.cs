@@ -173,11 +173,7 @@ public sealed class ServerDetails : ServerFixture
 
         File.WriteAllBytes(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"), [1]);
         string planted = Path.Combine(folder, ".imagetransfer-fedcba9876543210.up");
-        using (var mkfifo = Process.Start("mkfifo", [planted]))
-        {
-            mkfifo.WaitForExit();
-        }
-
+        Tool.Run("mkfifo", planted);
         Connect(Start(folder: folder)).List();
         Assert.That(Directory.GetFileSystemEntries(folder).Select(Path.GetFileName), Is.EquivalentTo(others));
     }
@@ -227,8 +223,7 @@ public sealed class ServerDetails : ServerFixture
             foreach (var (name, seconds) in files)
             {
                 File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
-                using var touch = Process.Start("touch", ["-d", $"@{seconds}", Path.Combine(folder, name)]);
-                touch.WaitForExit();
+                Tool.Run("touch", "-d", $"@{seconds}", Path.Combine(folder, name));
             }
 
             using var server = new RunningServer(folder: folder);

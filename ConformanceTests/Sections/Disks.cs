@@ -17,12 +17,6 @@ public sealed class Disks : ServerFixture
         return Own(disk).Folder;
     }
 
-    private static void Execute(string program, params string[] words)
-    {
-        using var process = Process.Start(program, words);
-        process.WaitForExit();
-    }
-
     private static void ExpectOnly(RunningServer server, params string[] names)
     {
         var folder = new DirectoryInfo(server.Folder);
@@ -343,5 +337,5 @@ public sealed class Disks : ServerFixture
         wire.Put("dog.png", Notation.Bytes(9));
     }
 
-    private static void SetMode(string path, string mode) => Execute("chmod", mode, path);
+    private static void SetMode(string path, string mode) => Tool.Run("chmod", mode, path);
 }

@@ -216,7 +216,7 @@ public sealed class Listings : ServerFixture
         Server.Has("a\uFFFD.png", Notation.Bytes(9));
         foreach (string value in (string[])["\\377", "\\376"])
         {
-            Shell($"printf 12345 > \"$0/$(printf 'a{value}.png')\"");
+            Tool.Shell($"printf 12345 > \"$0/$(printf 'a{value}.png')\"", Server.Folder);
         }
 
         Counts(3, Directory.GetFiles(Server.Folder).Length, "files in the folder");
@@ -224,13 +224,7 @@ public sealed class Listings : ServerFixture
         Counts(1, lines.Length, "lines in the block");
         Demand(lines[0].StartsWith("a\uFFFD.png|9|", StringComparison.Ordinal), "a\uFFFD.png|9|…", lines[0]);
         Same(Notation.Bytes(9), Connect().Get("a\uFFFD.png"), "what GET of a\uFFFD.png brought");
-        Shell("rm -f \"$0\"/a*");                       // .NET cannot name them
-
-        void Shell(string script)
-        {
-            using var shell = Process.Start("sh", ["-c", script, Server.Folder]);
-            shell.WaitForExit();
-        }
+        Tool.Shell("rm -f \"$0\"/a*", Server.Folder);                       // .NET cannot name them
     }
 
     [Test, Clause("ERR-1", "LIST-2", NotBefore = Stages.ManyClients)]

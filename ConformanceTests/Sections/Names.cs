@@ -137,15 +137,9 @@ public sealed class Names : ServerFixture
     [Test, Clause("P10", "LIST-1")]
     public void Server_does_not_list_files_with_non_UTF8_names()
     {
-        Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"");
+        Tool.Shell($"echo x > \"$0/$(printf 'bad\\377.png')\"", Server.Folder);
         Server.Has("\ufffd.png", [1]);                  // a valid name, though decoders put it for bytes that are none
         ListIs(Connect(), "\ufffd.png");
-        Shell("rm -f \"$0\"/bad*");                     // .NET cannot name it
-
-        void Shell(string script)
-        {
-            using var shell = Process.Start("sh", ["-c", script, Server.Folder]);
-            shell.WaitForExit();
-        }
+        Tool.Shell("rm -f \"$0\"/bad*", Server.Folder);                     // .NET cannot name it
     }
 }

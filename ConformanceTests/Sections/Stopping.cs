@@ -322,10 +322,7 @@ public sealed class Stopping : ServerFixture
         }
         else
         {
-            using (var mkfifo = Process.Start("mkfifo", [path]))
-            {
-                mkfifo.WaitForExit();
-            }
+            Tool.Run("mkfifo", path);
         }
 
         var listed = Connect(Start(folder: server.Folder)).List();
@@ -354,11 +351,7 @@ public sealed class Stopping : ServerFixture
             return;
         }
 
-        using (var ln = Process.Start("ln", [server.PathOf(temporary), server.PathOf("cat.png")]))
-        {
-            ln.WaitForExit();
-        }
-
+        Tool.Run("ln", server.PathOf(temporary), server.PathOf("cat.png"));
         Skip.If(!server.Shows("cat.png"), "needs hard links");
 
         byte[] stored = server.Stored("cat.png");

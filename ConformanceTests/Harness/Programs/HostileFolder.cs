@@ -31,8 +31,7 @@ public static class HostileFolder
         File.CreateSymbolicLink(At("dangling.png"), Path.Combine(outside, "nothing.png"));
         File.CreateSymbolicLink(At("loop.png"), "loop.png");
         File.CreateSymbolicLink(At("link-folder.png"), outside);
-        using var pipe = Process.Start("mkfifo", [At("pipe.png")]);
-        pipe.WaitForExit();
+        Tool.Run("mkfifo", At("pipe.png"));
     }
 
     public static void ExpectListed(string[] lines)

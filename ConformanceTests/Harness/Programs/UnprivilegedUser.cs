@@ -19,22 +19,15 @@ internal static class UnprivilegedUser
         string launcher = $"setpriv --reuid={Id} --regid={Id} --clear-groups";
         foreach (string path in paths)
         {
-            Run("chown", Id, path);
+            Tool.Run("chown", Id, path);
         }
 
         string can = ProgramSettings.IsReference ? $"test -r {CommandTemplates.Dll}" : "true";
-        if (Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
+        if (Tool.Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
         {
             throw NotLookedAt.Because("needs a server that somebody else than root can start from there");
         }
 
         return launcher;
-    }
-
-    private static int Run(string program, params string[] words)
-    {
-        using var process = Process.Start(program, words);
-        process.WaitForExit();
-        return process.ExitCode;
     }
 }
