@@ -34,16 +34,10 @@ public sealed class AtRest : ServerFixture
     [Test, Clause("P11")]
     public void A_log_that_cannot_be_written_ends_nothing()
     {
-        if (!File.Exists("/dev/full"))
-        {
-            Assert.Ignore("needs /dev/full");
-        }
+        Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
 
         var server = Start(launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
-        for (int i = 0; i < 20; i++)
-        {
-            Connect(server).List();
-        }
+        Repeat(20, () => Connect(server).List());
     }
 
     [Test, Clause("P6")]
@@ -52,9 +46,6 @@ public sealed class AtRest : ServerFixture
         var server = Start("--trace", drain: false);
         var wire = Connect(server);
         wire.Put("cat.png", Notation.Bytes(9));
-        for (int i = 0; i < 5000; i++)
-        {
-            wire.Get("cat.png");
-        }
+        Repeat(5000, () => wire.Get("cat.png"));
     }
 }

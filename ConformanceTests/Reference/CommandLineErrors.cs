@@ -69,10 +69,7 @@ public sealed class CommandLineErrors : ServerFixture
     [Test, Clause("CLI-5")]
     public void An_output_that_is_full()
     {
-        if (!File.Exists("/dev/full"))
-        {
-            Assert.Ignore("needs /dev/full");
-        }
+        Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
 
         const string Full = "sh -c 'exec \"$@\" >/dev/full' sh";
         Server.Has("cat.png", Notation.Bytes(9));
@@ -143,10 +140,7 @@ public sealed class CommandLineErrors : ServerFixture
     {
         // What an update does to it.  Its own program file is then not there to be opened again.
         string program = Path.ChangeExtension(CommandTemplates.Dll, null);
-        if (OperatingSystem.IsWindows() || !File.Exists(program))
-        {
-            Assert.Ignore("needs a program that can be removed");
-        }
+        Skip.If(OperatingSystem.IsWindows() || !File.Exists(program), "needs a program that can be removed");
 
         string folder = NewFolder();
         string copies = Directory.CreateTempSubdirectory("imagetransfer-test-program-").FullName;

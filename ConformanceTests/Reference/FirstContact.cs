@@ -222,10 +222,7 @@ public sealed class FirstContact : ProgramFixture
         wire = Connect(server);
         wire.List();
         server.Program.Signal("HUP");
-        for (int i = 0; i < 3; i++)
-        {
-            wire.List();
-        }
+        Repeat(3, () => wire.List());
 
         server.Program.Signal("TERM");
         wire.ExpectError("stopping", closes: true);

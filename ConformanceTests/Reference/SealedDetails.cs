@@ -25,10 +25,7 @@ public sealed class SealedDetails : SealedFixture
         {
             try
             {
-                for (int i = 0; i < 100; i++)
-                {
-                    wire.Tls.Write(wire.Tls.KeyUpdateRecord(asks: true));
-                }
+                Repeat(100, () => wire.Tls.Write(wire.Tls.KeyUpdateRecord(asks: true)));
 
                 return false;
             }

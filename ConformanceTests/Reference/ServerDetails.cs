@@ -95,18 +95,12 @@ public sealed class ServerDetails : ServerFixture
     [Test, Clause("P9"), Reference]
     public void Out_of_descriptors_it_goes_on()
     {
-        if (OperatingSystem.IsWindows())
-        {
-            Assert.Ignore("needs ulimit");
-        }
+        Skip.If(OperatingSystem.IsWindows(), "needs ulimit");
 
         var server = Start("--max-clients 1000", launcher: "sh -c 'ulimit -n 128; exec \"$@\"' sh");
         server.Has("cat.png", Notation.Bytes(9));
         var wires = new List<ProtocolConnection>();
-        for (int i = 0; i < 150; i++)
-        {
-            wires.Add(Connect(server));
-        }
+        Repeat(150, () => wires.Add(Connect(server)));
 
         Eventually(() => server.Program.Errors.Contains("cannot accept"), "the descriptors do not run out");
         for (int i = 0; ; i++)                          // each upload that may begin takes one more
@@ -181,10 +175,7 @@ public sealed class ServerDetails : ServerFixture
     [Test, Clause("LIST-1", "CONN-2"), Reference]
     public void Read_slowly_it_comes_whole_where_there_is_no_temporary_folder()
     {
-        if (OperatingSystem.IsWindows())
-        {
-            Assert.Ignore("needs env");
-        }
+        Skip.If(OperatingSystem.IsWindows(), "needs env");
 
         const int Times = 40;
         var server = Start(launcher: "env TMPDIR=/nonexistent");
@@ -192,24 +183,15 @@ public sealed class ServerDetails : ServerFixture
         ProtocolConnection slow = Connect(server);
         ProtocolConnection other = Connect(server);
         slow.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));           // more than the kernels hold
-        for (int i = 0; i < 5; i++)
-        {
-            Assert.That(NamesIn(other.List()), Is.EqualTo(names));
-        }
+        Repeat(5, () => Assert.That(NamesIn(other.List()), Is.EqualTo(names)));
 
-        for (int i = 0; i < Times; i++)
-        {
-            Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names));
-        }
+        Repeat(Times, () => Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names)));
     }
 
     [Test, Clause("LIST-1"), Reference]
     public void A_date_that_four_digits_cannot_say_is_shown_as_the_last_that_they_can()
     {
-        if (!Directory.Exists("/dev/shm"))
-        {
-            Assert.Ignore("needs a file system that takes any date, such as /dev/shm");
-        }
+        Skip.If(!Directory.Exists("/dev/shm"), "needs a file system that takes any date, such as /dev/shm");
 
         string folder = Directory.CreateDirectory($"/dev/shm/{Path.GetRandomFileName()}").FullName;
         try

@@ -107,10 +107,7 @@ public sealed class Closing : ServerFixture
         ProtocolConnection wire = Connect();
         ProtocolConnection other = Connect();
         wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
-        for (int i = 0; i < 5; i++)
-        {
-            other.List();
-        }
+        Repeat(5, () => other.List());
 
         Same(picture, wire.ReceiveAnswer(), "the block");
         wire.ExpectError("bad-request", closes: true);
@@ -153,10 +150,7 @@ public sealed class Closing : ServerFixture
     public void Server_sends_nothing_before_the_first_request()
     {
         var silent = Connect();
-        for (int i = 0; i < 10; i++)
-        {
-            Connect().List();  // the barrier: the server has had time for it
-        }
+        Repeat(10, () => Connect().List());  // the barrier: the server has had time for it
 
         Demand(silent.Socket.Available == 0, "nothing before a request", "bytes that belong to no request");
         silent.HalfClose();

@@ -23,10 +23,7 @@ public sealed class Connections : ServerFixture
     {
         Server.Has("cat.png", _cat);
         var wire = Connect();
-        for (int i = 0; i < 100; i++)
-        {
-            Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought");
-        }
+        Repeat(100, () => Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought"));
     }
 
     [Test, Clause("CONN-2", "GET-1")]
@@ -53,10 +50,7 @@ public sealed class Connections : ServerFixture
         var wire = Connect();
         string requests = string.Concat(Enumerable.Repeat("LIST\n", 1000));
         var sending = Task.Run(() => wire.Send(requests));
-        for (int i = 0; i < 1000; i++)
-        {
-            Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block");
-        }
+        Repeat(1000, () => Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block"));
 
         Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
     }
@@ -91,10 +85,7 @@ public sealed class Connections : ServerFixture
     public void Server_continues_when_clients_connect_and_leave()
     {
         var stays = Connect();
-        for (int i = 0; i < 50; i++)
-        {
-            Connect().Dispose();
-        }
+        Repeat(50, () => Connect().Dispose());
 
         ListIs(stays);
     }

@@ -8,8 +8,7 @@ public sealed class Deadlines : ServerFixture
     private static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
         EndsInTime(clock.Elapsed.TotalSeconds, atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0);
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-1", "P8", "CLOSE-1")]
+    [Test, Slow, Clause("LIMIT-1", "P8", "CLOSE-1")]
     public void Server_ends_a_slow_request_line_10_s_after_its_first_byte(
         [Values] bool comesWithTheOneBefore, [Values] bool dribbles)
     {
@@ -41,8 +40,7 @@ public sealed class Deadlines : ServerFixture
         ExpectItReadsOn(wire, ended);
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-1")]
+    [Test, Slow, Clause("LIMIT-1")]
     public void Server_starts_the_deadline_of_a_pipelined_line_after_the_block_before_it()
     {
         var picture = Notation.Bytes(16 << 20);
@@ -59,10 +57,7 @@ public sealed class Deadlines : ServerFixture
     {
         var half = Connect();
         half.Send("LIS");
-        for (int i = 0; i < 20; i++)
-        {
-            Connect().List();
-        }
+        Repeat(20, () => Connect().List());
 
         half.Ask("T");
     }
@@ -85,8 +80,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     // The idle time begins with accept, or when the last reply and its block have been sent, whatever they were.
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-2", "P8", "PUT-2")]
+    [Test, Slow, Clause("LIMIT-2", "P8", "PUT-2")]
     public void Server_ends_idle_connections_whatever_they_did_before_and_others_do_now()
     {
         var server = Start(with: "idle=3");
@@ -121,10 +115,7 @@ public sealed class Deadlines : ServerFixture
                     break;
                 case "many requests":
                     wire.Send(string.Concat(Enumerable.Repeat("GET|bird.png\n", 50)));
-                    for (int i = 0; i < 50; i++)
-                    {
-                        wire.ExpectError("not-found");
-                    }
+                    Repeat(50, () => wire.ExpectError("not-found"));
 
                     break;
             }
@@ -156,8 +147,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     // Longer than the other deadlines: neither 10 s nor 20 s end it.
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-2", "LIST-1")]
+    [Test, Slow, Clause("LIMIT-2", "LIST-1")]
     public void Server_keeps_an_idle_connection_for_its_idle_time_and_no_longer()
     {
         const int Idle = 24;
@@ -193,8 +183,7 @@ public sealed class Deadlines : ServerFixture
     }
 
     // Its 10 s run also while another client is busy all the time.
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-1", "P8", "LIST-1")]
+    [Test, Slow, Clause("LIMIT-1", "P8", "LIST-1")]
     public void Server_ends_a_slow_line_while_another_client_is_busy()
     {
         ProtocolConnection half = Connect();
@@ -213,8 +202,7 @@ public sealed class Deadlines : ServerFixture
         half.ExpectError("timeout", closes: true);
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
+    [Test, Slow, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
     public void Server_does_not_close_active_connections_as_idle()
     {
         // Half a line, an upload and a download that rest, each with a deadline of its own; and who asks now and then.
@@ -254,8 +242,7 @@ public sealed class Deadlines : ServerFixture
         Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of big.png", "others");
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-4", "P8", "CLOSE-1")]
+    [Test, Slow, Clause("LIMIT-4", "P8", "CLOSE-1")]
     public void Server_ends_an_upload_that_is_too_slow([Values(1000, 4 << 20)] int atOnce)
     {
         // However much came at once: what counts is what comes now.
@@ -277,8 +264,7 @@ public sealed class Deadlines : ServerFixture
         ListIs(Connect());
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-4", "P8")]
+    [Test, Slow, Clause("LIMIT-4", "P8")]
     public void Server_ends_an_upload_that_stops([Values("no byte", "half a length", "no digest")] string comes)
     {
         bool digest = comes == "no digest";
@@ -302,8 +288,7 @@ public sealed class Deadlines : ServerFixture
         wire.ExpectError("timeout", closes: true);
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-3")]
+    [Test, Slow, Clause("LIMIT-3")]
     public void Server_accepts_an_upload_that_starts_15_s_after_the_go_ahead()
     {
         var wire = Connect();
@@ -313,8 +298,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-4", "P8")]
+    [Test, Slow, Clause("LIMIT-4", "P8")]
     public void Server_closes_a_connection_with_unread_replies()
     {
         var wire = ConnectSlow();
@@ -348,8 +332,7 @@ public sealed class Deadlines : ServerFixture
             "it stays open");
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-3")]
+    [Test, Slow, Clause("LIMIT-3")]
     public void Server_does_not_end_a_slow_upload_that_keeps_the_pace()
     {
         // 100 KiB now, 100 KiB behind the first deadline, and the rest later still: slow, and within its rights.
@@ -369,8 +352,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-3")]
+    [Test, Slow, Clause("LIMIT-3")]
     public void Server_does_not_end_a_download_whose_rest_is_read_in_time()
     {
         // More than the kernels hold is asked for, and read only when the first deadline is near or past:
@@ -385,8 +367,7 @@ public sealed class Deadlines : ServerFixture
         wire.List();
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-3", "CONN-2")]
+    [Test, Slow, Clause("LIMIT-3", "CONN-2")]
     public void Server_sends_all_listings_to_a_client_that_reads_late()
     {
         // More than the kernels hold: the server has to wait for its client, and may not give it up before its time.
@@ -407,8 +388,7 @@ public sealed class Deadlines : ServerFixture
         }
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("LIMIT-4", "GET-3", "P8")]
+    [Test, Slow, Clause("LIMIT-4", "GET-3", "P8")]
     public void Server_closes_without_a_reply_if_a_download_is_not_read()
     {
         var picture = Notation.Bytes(64 << 20);

@@ -70,10 +70,7 @@ public sealed class FirstLines : ServerFixture
     {
         var wire = Connect(delivery);
         wire.Send(string.Concat(Enumerable.Range(0, 10).Select(Line)));
-        for (int i = 0; i < 10; i++)
-        {
-            ExpectReply(wire);
-        }
+        Repeat(10, () => ExpectReply(wire));
 
         wire.HalfClose();
         wire.ExpectEnd();
@@ -85,10 +82,7 @@ public sealed class FirstLines : ServerFixture
         var wire = Connect();
         wire.Send(string.Concat(Enumerable.Range(0, lines).Select(Line)));
         wire.HalfClose();
-        for (int i = 0; i < lines; i++)
-        {
-            ExpectReply(wire);
-        }
+        Repeat(lines, () => ExpectReply(wire));
 
         wire.ExpectEnd();
     }

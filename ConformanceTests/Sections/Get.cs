@@ -26,10 +26,7 @@ public sealed class Gets : ServerFixture
         ProtocolConnection slow = ConnectSlow();
         ProtocolConnection other = Connect();
         slow.Send("GET|big.png\nLIST\n");
-        for (int i = 0; i < 5; i++)
-        {
-            other.List();       // meanwhile a send has fallen short
-        }
+        Repeat(5, () => other.List());       // meanwhile a send has fallen short
 
         Same(picture, slow.ReceiveAnswer(), "the block");
         slow.ReceiveAnswer();

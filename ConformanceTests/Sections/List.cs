@@ -53,17 +53,11 @@ public sealed class Lists : ServerFixture
         }
 
         var slow = ConnectSlow();
-        for (int i = 0; i < Times; i++)
-        {
-            slow.Send("LIST\n");
-        }
+        Repeat(Times, () => slow.Send("LIST\n"));
 
         slow.RestsFor(1000);                            // now the server waits for it
         ListHas(Connect(), Files);
-        for (int i = 0; i < Times; i++)
-        {
-            Counts(Files, slow.ReceiveAnswer().Count(value => value == '\n'), "lines in the block");
-        }
+        Repeat(Times, () => Counts(Files, slow.ReceiveAnswer().Count(value => value == '\n'), "lines in the block"));
     }
 }
 
@@ -105,10 +99,7 @@ public sealed class Listings : ServerFixture
 
         foreach (var wire in wires)
         {
-            for (int i = 0; i < Times; i++)
-            {
-                Same(names, NamesIn(TakeListing(wire)), "the names in the listing");
-            }
+            Repeat(Times, () => Same(names, NamesIn(TakeListing(wire)), "the names in the listing"));
         }
     }
 
@@ -208,10 +199,7 @@ public sealed class Listings : ServerFixture
     [Test, Clause("P10", "LIST-1")]
     public void Server_does_not_confuse_a_non_UTF8_name_with_a_similar_one()
     {
-        if (!OperatingSystem.IsLinux())
-        {
-            Assert.Ignore("needs names that are no UTF-8");
-        }
+        Skip.If(!OperatingSystem.IsLinux(), "needs names that are no UTF-8");
 
         Server.Has("a\uFFFD.png", Notation.Bytes(9));
         foreach (string value in (string[])["\\377", "\\376"])

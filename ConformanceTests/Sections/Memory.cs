@@ -33,8 +33,7 @@ public sealed class Memory : ServerFixture
         }       // what came instead is read next
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("P7")]
+    [Test, Slow, Clause("P7")]
     public void Server_does_not_keep_a_large_upload_in_memory([Values("", "|digest=sha256")] string option)
     {
         Needs("DIGEST-2", when: option != "");
@@ -71,8 +70,7 @@ public sealed class Memory : ServerFixture
         Demand(there == Large, $"{Large} bytes in big.png", $"{there}");
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("P7", "GET-1")]
+    [Test, Slow, Clause("P7", "GET-1")]
     public void Server_does_not_keep_a_large_download_in_memory()
     {
         var server = Start();
@@ -113,10 +111,7 @@ public sealed class Memory : ServerFixture
             wires[i].BeginPut($"{i}.png", length, Notation.Bytes(10));
         }
 
-        for (int i = 0; i < 3; i++)
-        {
-            other.List();
-        }
+        Repeat(3, () => other.List());
 
         long grown = (ProcessFigures.Sum(server.Program.Id, "VmData") - before) / MiB;
         Demand(grown < wires.Length * (length / MiB) / 2,

@@ -150,10 +150,7 @@ public sealed class Promises : ServerFixture
         }
 
         var wire = Connect();
-        for (int i = 0; i < 20; i++)
-        {
-            ListIs(wire);
-        }
+        Repeat(20, () => ListIs(wire));
 
         wire.Put("mine.png", Notation.Bytes(100_000));
     }
@@ -191,15 +188,9 @@ public sealed class Promises : ServerFixture
         greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
         greedy.Expect("OK\n");
         greedy.RestsFor(1000);                          // now the server waits for it
-        for (int i = 0; i < 20; i++)
-        {
-            other.List();
-        }
+        Repeat(20, () => other.List());
 
-        for (int i = 0; i < 20; i++)
-        {
-            Connect(server).List();
-        }
+        Repeat(20, () => Connect(server).List());
     }
 
     [Test, Clause("P6", "P7")]
@@ -218,17 +209,13 @@ public sealed class Promises : ServerFixture
         }
 
         var probe = Connect();
-        for (int i = 0; i < 20; i++)
-        {
-            ListHas(probe, 1);
-        }
+        Repeat(20, () => ListHas(probe, 1));
 
         Counts(32 << 20, stalled[0].ReceiveBlock().Length,
             "bytes in the block");       // and it goes on when it is read
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("P6")]
+    [Test, Slow, Clause("P6")]
     public void Server_answers_small_requests_during_a_large_download()
     {
         // Of ten large ones one is enough beside which three small ones come through: the others may have been too

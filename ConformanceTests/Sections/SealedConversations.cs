@@ -53,10 +53,7 @@ public sealed class SealedConversations : SealedFixture
 
         var wire = Enter();
         var sending = Task.Run(() => wire.Send(string.Concat(Enumerable.Repeat("LIST\n", 1000))));
-        for (int i = 0; i < 1000; i++)
-        {
-            Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block");
-        }
+        Repeat(1000, () => Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block"));
 
         Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
     }
@@ -87,10 +84,7 @@ public sealed class SealedConversations : SealedFixture
         byte[] record = uploader.Tls.Record(Tls.Data, [.. Notation.U64(100), .. Notation.Bytes(100)]);
         uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last byte of its record
         var probe = Enter();
-        for (int i = 0; i < 20; i++)
-        {
-            ListHas(probe, 1);
-        }
+        Repeat(20, () => ListHas(probe, 1));
 
         Counts(32 << 20, stalled[0].ReceiveBlock().Length, "bytes in the block");
         uploader.Tls.Write(record.AsSpan(^1..));
@@ -98,8 +92,7 @@ public sealed class SealedConversations : SealedFixture
     }
 
     // What costs a client nothing to say, and brings no byte of a conversation.
-    [Category(TestSelection.Slow)]
-    [Test, Clause("SEAL-7", "P6")]
+    [Test, Slow, Clause("SEAL-7", "P6")]
     public void Server_answers_others_during_a_flood_of_empty_records(
         [Values("key updates", "key updates that want one back", "empty records")] string what)
     {
@@ -205,10 +198,7 @@ public sealed class SealedConversations : SealedFixture
         SealedConnection wire = Enter();
         SealedConnection other = Enter();
         wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
-        for (int i = 0; i < 5; i++)
-        {
-            other.List();
-        }
+        Repeat(5, () => other.List());
 
         Same(picture, wire.ReceiveAnswer(), "the block");
         wire.ExpectError("bad-request", closes: true);

@@ -3,8 +3,7 @@ namespace ConformanceTests.Sections;
 /// <summary>SEAL: deadlines and stopping, inside TLS and in the handshake.</summary>
 public sealed class SealedDeadlines : SealedFixture
 {
-    [Category(TestSelection.Slow)]
-    [Test, Clause("SEAL-4", "LIMIT-1", "P8")]
+    [Test, Slow, Clause("SEAL-4", "LIMIT-1", "P8")]
     public void Server_ends_a_handshake_after_10_s()
     {
         var steps = Enumerable.Range(0, 4).Select(step => HalfMade(step)).ToList();
@@ -102,8 +101,7 @@ public sealed class SealedDeadlines : SealedFixture
         Enter(server).ExpectError("timeout", closes: true);
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("SEAL-7", "LIMIT-1", "LIMIT-3", "P8")]
+    [Test, Slow, Clause("SEAL-7", "LIMIT-1", "LIMIT-3", "P8")]
     public void Server_ends_slow_lines_and_uploads_inside_TLS()
     {
         SealedConnection line = Enter();

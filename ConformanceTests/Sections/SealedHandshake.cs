@@ -181,10 +181,7 @@ public sealed class SealedHandshake : SealedFixture
         StillServes();
         var half = Enumerable.Range(0, 90).Select(i => HalfMade(i % 4)).ToArray();
         var clock = Stopwatch.StartNew();
-        for (int i = 0; i < 10; i++)
-        {
-            StillServes();
-        }
+        Repeat(10, () => StillServes());
 
         var wire = Enter();
         wire.Put("cat.png", Notation.Bytes(100_000));

@@ -125,8 +125,7 @@ public sealed class Stopping : ServerFixture
         Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the bytes of dog.png", "others");
     }
 
-    [Category(TestSelection.Slow)]
-    [Test, Clause("CLOSE-6", "P12", "GET-3")]
+    [Test, Slow, Clause("CLOSE-6", "P12", "GET-3")]
     public void Server_ends_transfers_after_10_s_and_leaves_no_partial_file()
     {
         var server = Start();

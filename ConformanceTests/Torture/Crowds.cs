@@ -23,10 +23,7 @@ public sealed class Crowds : TortureFixture
         }
 
         var probe = Connect(server);
-        for (int i = 0; i < 100; i++)
-        {
-            probe.List();
-        }
+        Repeat(100, () => probe.List());
 
         long before = Resident(server);
         long octets = 0;
@@ -103,10 +100,7 @@ public sealed class Crowds : TortureFixture
         double worst = 0;
         double end = 0;
 
-        for (int i = 0; i < 200; i++)
-        {
-            Own(Dial(server.Port, receiveBuffer: 1 << 16)).Send("GET|big.png\nGET|big.png\n"u8);
-        }
+        Repeat(200, () => Own(Dial(server.Port, receiveBuffer: 1 << 16)).Send("GET|big.png\nGET|big.png\n"u8));
 
         var waiting = new List<(ProtocolConnection Wire, string Kind, Stopwatch Since)>();
         foreach (var (kind, count) in ((string, int)[])[("line", 10), ("block", 10), ("silent", 100), ("length", 100)])
@@ -206,10 +200,7 @@ public sealed class Crowds : TortureFixture
         }
 
         double starving = Processor(server);
-        for (int i = 0; i < 20; i++)
-        {
-            wires[0].List();           // those inside are served
-        }
+        Repeat(20, () => wires[0].List());           // those inside are served
 
         foreach (var wire in wires[1..141])
         {

@@ -34,10 +34,7 @@ public sealed class SealedFuzzing : SealedFixture
             string launcher = $"sh -c 'exec \"$@\" 2>{_log}' sh";
             Server = test.Start("--max-clients 2000", key: KeyFile, launcher: launcher);
             Server.Has("cat.png", _picture);
-            for (int i = 0; i < 300; i++)
-            {
-                AskWell(Ours);
-            }
+            Repeat(300, () => AskWell(Ours));
 
             _descriptors = Descriptors(Server);
             _resident = Resident(Server);

@@ -37,6 +37,15 @@ public abstract partial class Fixture
         return thing;
     }
 
+    /// <summary>Does the same several times.</summary>
+    protected static void Repeat(int times, Action action)
+    {
+        for (int i = 0; i < times; i++)
+        {
+            action();
+        }
+    }
+
     // For what happens a moment later, by itself: waits until it is so, and no longer.
     protected static void Eventually(Func<bool> condition, string otherwise) =>
         Eventually(condition, () => otherwise);
