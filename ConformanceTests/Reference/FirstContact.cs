@@ -223,7 +223,6 @@ public sealed class FirstContact : ProgramFixture
         wire.List();
         server.Program.Signal("HUP");
         Repeat(3, () => wire.List());
-
         server.Program.Signal("TERM");
         wire.ExpectError("stopping", closes: true);
         Assert.That(server.Program.WaitForExit(), Is.Zero);

@@ -101,7 +101,6 @@ public sealed class ServerDetails : ServerFixture
         server.Has("cat.png", Notation.Bytes(9));
         var wires = new List<ProtocolConnection>();
         Repeat(150, () => wires.Add(Connect(server)));
-
         Eventually(() => server.Program.Errors.Contains("cannot accept"), "the descriptors do not run out");
         for (int i = 0; ; i++)                          // each upload that may begin takes one more
         {
@@ -184,7 +183,6 @@ public sealed class ServerDetails : ServerFixture
         ProtocolConnection other = Connect(server);
         slow.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));           // more than the kernels hold
         Repeat(5, () => Assert.That(NamesIn(other.List()), Is.EqualTo(names)));
-
         Repeat(Times, () => Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names)));
     }
 
@@ -244,5 +242,23 @@ public sealed class ServerDetails : ServerFixture
         }
 
         Assert.That(wire.List(), Has.Length.EqualTo(1));
+    }
+
+    [Test, Clause("P11"), Reference]
+    public void A_log_that_cannot_be_written_ends_nothing()
+    {
+        Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
+
+        var server = Start(launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
+        Repeat(20, () => Connect(server).List());
+    }
+
+    [Test, Clause("P6"), Reference]
+    public void A_log_that_nobody_reads_stops_nothing()
+    {
+        var server = Start("--trace", drain: false);
+        var wire = Connect(server);
+        wire.Put("cat.png", Notation.Bytes(9));
+        Repeat(5000, () => wire.Get("cat.png"));
     }
 }

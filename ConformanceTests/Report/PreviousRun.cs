@@ -32,8 +32,8 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
             .ToDictionary(verdict => $"{verdict.Fixture}.{verdict.Test}"));
 
     // A verdict that is kept: it was no failure, or there is no time left.
-    public static Verdict? VerdictToKeep(Type fixture, string test, bool timeIsUp) =>
-        _before.Value.TryGetValue($"{fixture.Name}.{test}", out var verdict) && (!verdict.IsWrong || timeIsUp)
+    public static Verdict? VerdictToKeep(string fixture, string test, bool timeIsUp) =>
+        _before.Value.TryGetValue($"{fixture}.{test}", out var verdict) && (!verdict.IsWrong || timeIsUp)
             ? verdict : null;
 
     // What worked before, and does no more.

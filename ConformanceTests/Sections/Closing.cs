@@ -22,17 +22,6 @@ public sealed class Closing : ServerFixture
     }
 
     [Test, Clause("CLOSE-1")]
-    public void Server_sends_bad_request_so_that_it_arrives_when_more_bytes_follow()
-    {
-        for (int i = 0; i < 50; i++)
-        {
-            var wire = Connect();
-            wire.Send("LIST\r\n" + new string('x', 5000));
-            wire.ExpectError("bad-request", closes: true);
-        }
-    }
-
-    [Test, Clause("CLOSE-1")]
     public void Server_keeps_reading_after_a_closing_reply(
         [Values("LIST\r\n", "GET\n", "PUT|cat.png\n")] string request)
     {
@@ -98,21 +87,6 @@ public sealed class Closing : ServerFixture
             $"{sent >> 20} MiB were taken");
     }
 
-    [Test, Clause("CLOSE-1")]
-    public void Server_sends_a_large_block_completely_before_a_closing_reply()
-    {
-        // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
-        var picture = Notation.Bytes(3 << 20);
-        Server.Has("big.png", picture);
-        ProtocolConnection wire = Connect();
-        ProtocolConnection other = Connect();
-        wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
-        Repeat(5, () => other.List());
-
-        Same(picture, wire.ReceiveAnswer(), "the block");
-        wire.ExpectError("bad-request", closes: true);
-    }
-
     [Test, Clause("CLOSE-5", "P1")]
     public void Server_stores_nothing_if_the_client_leaves_inside_an_upload()
     {
@@ -151,7 +125,6 @@ public sealed class Closing : ServerFixture
     {
         var silent = Connect();
         Repeat(10, () => Connect().List());  // the barrier: the server has had time for it
-
         Demand(silent.Socket.Available == 0, "nothing before a request", "bytes that belong to no request");
         silent.HalfClose();
         silent.ExpectEnd();

@@ -39,22 +39,6 @@ public sealed class Connections : ServerFixture
         }
     }
 
-    [Test, Clause("CONN-2", "LIST-1")]
-    public void Server_answers_a_thousand_requests_sent_before_the_first_answer_is_read()
-    {
-        for (int i = 0; i < 20; i++)
-        {
-            Server.Has($"{i}.png", _cat);
-        }
-
-        var wire = Connect();
-        string requests = string.Concat(Enumerable.Repeat("LIST\n", 1000));
-        var sending = Task.Run(() => wire.Send(requests));
-        Repeat(1000, () => Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block"));
-
-        Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
-    }
-
     [Test, Clause("CONN-3", "PUT-2", NotBefore = Stages.ManyClients)]
     public void Server_accepts_a_message_split_at_any_byte() => CutAnywhere("", []);
 
@@ -86,7 +70,6 @@ public sealed class Connections : ServerFixture
     {
         var stays = Connect();
         Repeat(50, () => Connect().Dispose());
-
         ListIs(stays);
     }
 

@@ -58,7 +58,6 @@ public sealed class Deadlines : ServerFixture
         var half = Connect();
         half.Send("LIS");
         Repeat(20, () => Connect().List());
-
         half.Ask("T");
     }
 
@@ -116,7 +115,6 @@ public sealed class Deadlines : ServerFixture
                 case "many requests":
                     wire.Send(string.Concat(Enumerable.Repeat("GET|bird.png\n", 50)));
                     Repeat(50, () => wire.ExpectError("not-found"));
-
                     break;
             }
         }
@@ -269,7 +267,6 @@ public sealed class Deadlines : ServerFixture
     {
         bool digest = comes == "no digest";
         Needs("DIGEST-2", when: digest);
-
         var wire = Connect();
         wire.Send(digest ? "PUT|cat.png|digest=sha256\n" : "PUT|cat.png\n");
         wire.Expect("OK\n");

@@ -35,7 +35,6 @@ public sealed class Disks : ServerFixture
     public void Server_answers_storage_when_the_disk_is_full([Values("", "|digest=sha256")] string option)
     {
         Needs("DIGEST-2", when: option != "");
-
         var server = Start(folder: SmallFolder("size=2m"));
         server.Has("cat.png", Notation.Bytes(100_000));
         var wire = Connect(server);
@@ -275,9 +274,7 @@ public sealed class Disks : ServerFixture
         [Values("", "|digest=sha256", "|offset=0", "|offset=999")] string option)
     {
         Needs("DIGEST-1", when: option.StartsWith("|d"));
-
         Needs("OFFSET-1", when: option.StartsWith("|o"));
-
         var server = StartAsNobody();
         server.Has("secret.png", Notation.Bytes(9));
         server.Has("cat.png", Notation.Bytes(10));

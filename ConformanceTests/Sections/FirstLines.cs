@@ -71,7 +71,6 @@ public sealed class FirstLines : ServerFixture
         var wire = Connect(delivery);
         wire.Send(string.Concat(Enumerable.Range(0, 10).Select(Line)));
         Repeat(10, () => ExpectReply(wire));
-
         wire.HalfClose();
         wire.ExpectEnd();
     }
@@ -83,7 +82,6 @@ public sealed class FirstLines : ServerFixture
         wire.Send(string.Concat(Enumerable.Range(0, lines).Select(Line)));
         wire.HalfClose();
         Repeat(lines, () => ExpectReply(wire));
-
         wire.ExpectEnd();
     }
 }

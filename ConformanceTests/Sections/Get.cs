@@ -27,7 +27,6 @@ public sealed class Gets : ServerFixture
         ProtocolConnection other = Connect();
         slow.Send("GET|big.png\nLIST\n");
         Repeat(5, () => other.List());       // meanwhile a send has fallen short
-
         Same(picture, slow.ReceiveAnswer(), "the block");
         slow.ReceiveAnswer();
     }

@@ -54,7 +54,6 @@ public sealed class Lists : ServerFixture
 
         var slow = ConnectSlow();
         Repeat(Times, () => slow.Send("LIST\n"));
-
         slow.RestsFor(1000);                            // now the server waits for it
         ListHas(Connect(), Files);
         Repeat(Times, () => Counts(Files, slow.ReceiveAnswer().Count(value => value == '\n'), "lines in the block"));

@@ -37,7 +37,6 @@ public sealed class Memory : ServerFixture
     public void Server_does_not_keep_a_large_upload_in_memory([Values("", "|digest=sha256")] string option)
     {
         Needs("DIGEST-2", when: option != "");
-
         var server = Start();
         var wire = Connect(server);
         wire.Put("first.png", Notation.Bytes(1 << 20));
@@ -112,7 +111,6 @@ public sealed class Memory : ServerFixture
         }
 
         Repeat(3, () => other.List());
-
         long grown = (ProcessFigures.Sum(server.Program.Id, "VmData") - before) / MiB;
         Demand(grown < wires.Length * (length / MiB) / 2,
             $"no memory for {wires.Length} lengths of {length / MiB} MiB with 10 bytes after each",

@@ -52,7 +52,6 @@ public sealed class Promises : ServerFixture
     {
         bool hasDigest = moment == "before the digest";
         Needs("DIGEST-2", when: hasDigest);
-
         byte[] block = [.. Notation.U64(100), .. Notation.Bytes(100)];
         int sent = moment switch
         {
@@ -151,7 +150,6 @@ public sealed class Promises : ServerFixture
 
         var wire = Connect();
         Repeat(20, () => ListIs(wire));
-
         wire.Put("mine.png", Notation.Bytes(100_000));
     }
 
@@ -159,7 +157,6 @@ public sealed class Promises : ServerFixture
     public void Server_stores_other_uploads_while_one_stalls([Values("", "|digest=sha256")] string option)
     {
         Needs("DIGEST-2", when: option != "");
-
         ProtocolConnection rests = Connect();
         ProtocolConnection other = Connect();
         var picture = Notation.Bytes(100_000);
@@ -189,7 +186,6 @@ public sealed class Promises : ServerFixture
         greedy.Expect("OK\n");
         greedy.RestsFor(1000);                          // now the server waits for it
         Repeat(20, () => other.List());
-
         Repeat(20, () => Connect(server).List());
     }
 
@@ -210,7 +206,6 @@ public sealed class Promises : ServerFixture
 
         var probe = Connect();
         Repeat(20, () => ListHas(probe, 1));
-
         Counts(32 << 20, stalled[0].ReceiveBlock().Length,
             "bytes in the block");       // and it goes on when it is read
     }
@@ -243,12 +238,6 @@ public sealed class Promises : ServerFixture
 
         Demand(most >= 3, $"answers to other clients while {Large} bytes are on their way to one",
             $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
-    }
-
-    [Test, Clause("P6")]
-    public void Server_serves_fifty_clients_at_once()
-    {
-        ServesFiftyAtOnce(() => Connect());
     }
 
     [Test, Clause("P10", "P6")]

@@ -43,27 +43,6 @@ public sealed class SealedConversations : SealedFixture
         }
     }
 
-    [Test, Clause("SEAL-7", "CONN-2")]
-    public void Server_answers_a_thousand_sealed_requests_sent_before_the_first_answer_is_read()
-    {
-        for (int i = 0; i < 20; i++)
-        {
-            Server.Has($"{i}.png", Notation.Bytes(300));
-        }
-
-        var wire = Enter();
-        var sending = Task.Run(() => wire.Send(string.Concat(Enumerable.Repeat("LIST\n", 1000))));
-        Repeat(1000, () => Counts(10 * 31 + 10 * 32, wire.ReceiveAnswer().Length, "bytes in the block"));
-
-        Demand(sending.Wait(RunSettings.Patience), "all of the requests to be accepted", "they were not all accepted");
-    }
-
-    [Test, Clause("SEAL-7", "P6")]
-    public void Server_serves_fifty_sealed_clients_at_once()
-    {
-        ServesFiftyAtOnce(() => Enter());
-    }
-
     [Test, Clause("SEAL-7", "P6")]
     public void Server_answers_others_while_sealed_clients_stall()
     {
@@ -85,51 +64,76 @@ public sealed class SealedConversations : SealedFixture
         uploader.Tls.Write(record.AsSpan(..^1));        // all of it but the last byte of its record
         var probe = Enter();
         Repeat(20, () => ListHas(probe, 1));
-
         Counts(32 << 20, stalled[0].ReceiveBlock().Length, "bytes in the block");
         uploader.Tls.Write(record.AsSpan(^1..));
         uploader.Expect("OK\n");
     }
 
-    // What costs a client nothing to say, and brings no byte of a conversation.
+    // Records without data, which are cheap to send. Ten answers to another client, while the server reads one flood of
+    // several, show that it does not read a flood to its end first; how fast this machine is does not matter.
     [Test, Slow, Clause("SEAL-7", "P6")]
     public void Server_answers_others_during_a_flood_of_empty_records(
         [Values("key updates", "key updates that want one back", "empty records")] string what)
     {
-        SealedConnection flooding = Enter();
+        const int Enough = 10;
         SealedConnection other = Enter();
-        var flood = new MemoryStream();
+        other.List();
         long before = Memory();
-        while (flood.Length < 4 << 20)
+        int most = 0;
+        for (int i = 0; i < 5 && most < Enough; i++)
         {
-            flood.Write(what == "empty records"
-                ? flooding.Tls.Record(Tls.Data, [])
-                : flooding.Tls.KeyUpdateRecord(asks: what != "key updates"));
+            using SealedConnection flooding = Enter();
+            most = Math.Max(most, AnswersDuring(flooding, Flood(flooding, what), other) ?? Enough);
         }
 
-        var sending = Task.Run(() =>
-        {
-            try
-            {
-                flooding.Tls.Write(flood.ToArray());
-            }
-            catch (SocketException) { }                 // it was ended, which is well, too
-        });
-        double worst = 0;
-        var (all, one) = (Stopwatch.StartNew(), new Stopwatch());
-        do
-        {
-            one.Restart();
-            other.List();
-            worst = Math.Max(worst, one.Elapsed.TotalMilliseconds);
-        }
-        while (!sending.IsCompleted);
-        double share = Math.Max(all.Elapsed.TotalMilliseconds / 2, RunSettings.Milliseconds(2500));
-        Demand(worst < share, $"less than {share} ms that another client waits at a time", $"{worst} ms");
+        Demand(most >= Enough, $"answers to another client while {what} come on one connection",
+            $"{most} in the best of five floods: one connection keeps the others waiting");
         if (before > 0)
         {
             UsesLittleMemory(Memory() - before, 40 << 20, "what these connections need");
         }
+    }
+
+    private static byte[] Flood(SealedConnection wire, string what)
+    {
+        var flood = new MemoryStream();
+        while (flood.Length < 4 << 20)
+        {
+            flood.Write(what == "empty records"
+                ? wire.Tls.Record(Tls.Data, [])
+                : wire.Tls.KeyUpdateRecord(asks: what != "key updates"));
+        }
+
+        flood.Write(wire.Tls.Record(Tls.Data, "LIST\n"u8));
+        return flood.ToArray();
+    }
+
+    // How many listings the other client gets before the server has read all of the flood, which ends with a request.
+    // Null if the server ends the flooding connection, which is fine, too.
+    private static int? AnswersDuring(SealedConnection flooding, byte[] flood, SealedConnection other)
+    {
+        const int First = 64 << 10;
+        bool hasEnded = false;
+        flooding.Tls.Write(flood.AsSpan(0, First));     // the server has something to read before the other asks
+        var sending = Task.Run(() =>
+        {
+            try
+            {
+                flooding.Tls.Write(flood.AsSpan(First));
+                flooding.ReceiveAnswer();
+            }
+            catch (Exception e) when (e is SocketException or Violation)
+            {
+                hasEnded = true;
+            }
+        });
+        int answers = 0;
+        for (; !sending.IsCompleted; answers++)
+        {
+            other.List();
+        }
+
+        return hasEnded ? null : answers;
     }
 
     [Test, Clause("SEAL-7", "CONN-3")]
@@ -177,31 +181,6 @@ public sealed class SealedConversations : SealedFixture
         }
 
         ListIs(Enter());
-    }
-
-    [Test, Clause("SEAL-7", "CLOSE-1")]
-    public void Server_sends_a_sealed_bad_request_so_that_it_arrives_when_more_bytes_follow()
-    {
-        for (int i = 0; i < 30; i++)
-        {
-            var wire = Enter();
-            wire.Send("LIST\r\n" + new string('x', 5000));
-            wire.ExpectError("bad-request", closes: true);
-        }
-    }
-
-    [Test, Clause("SEAL-7", "CLOSE-1")]
-    public void Server_sends_a_large_sealed_block_completely_before_a_closing_reply()
-    {
-        var picture = Notation.Bytes(3 << 20);
-        Server.Has("big.png", picture);
-        SealedConnection wire = Enter();
-        SealedConnection other = Enter();
-        wire.Send("GET|big.png\nLIST\r\n" + new string('x', 50_000));
-        Repeat(5, () => other.List());
-
-        Same(picture, wire.ReceiveAnswer(), "the block");
-        wire.ExpectError("bad-request", closes: true);
     }
 
     [Test, Clause("SEAL-7", "CLOSE-1")]

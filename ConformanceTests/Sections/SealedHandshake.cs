@@ -182,7 +182,6 @@ public sealed class SealedHandshake : SealedFixture
         var half = Enumerable.Range(0, 90).Select(i => HalfMade(i % 4)).ToArray();
         var clock = Stopwatch.StartNew();
         Repeat(10, () => StillServes());
-
         var wire = Enter();
         wire.Put("cat.png", Notation.Bytes(100_000));
         Counts(100_000, wire.Get("cat.png").Length, "bytes in what GET of cat.png brought");

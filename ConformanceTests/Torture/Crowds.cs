@@ -24,7 +24,6 @@ public sealed class Crowds : TortureFixture
 
         var probe = Connect(server);
         Repeat(100, () => probe.List());
-
         long before = Resident(server);
         long octets = 0;
         var idle = Enumerable.Range(0, 1000).Select(_ => Own(Dial(server.Port))).ToArray();
@@ -101,7 +100,6 @@ public sealed class Crowds : TortureFixture
         double end = 0;
 
         Repeat(200, () => Own(Dial(server.Port, receiveBuffer: 1 << 16)).Send("GET|big.png\nGET|big.png\n"u8));
-
         var waiting = new List<(ProtocolConnection Wire, string Kind, Stopwatch Since)>();
         foreach (var (kind, count) in ((string, int)[])[("line", 10), ("block", 10), ("silent", 100), ("length", 100)])
         {
@@ -201,7 +199,6 @@ public sealed class Crowds : TortureFixture
 
         double starving = Processor(server);
         Repeat(20, () => wires[0].List());           // those inside are served
-
         foreach (var wire in wires[1..141])
         {
             wire.Dispose();

@@ -35,7 +35,6 @@ public sealed class SealedFuzzing : SealedFixture
             Server = test.Start("--max-clients 2000", key: KeyFile, launcher: launcher);
             Server.Has("cat.png", _picture);
             Repeat(300, () => AskWell(Ours));
-
             _descriptors = Descriptors(Server);
             _resident = Resident(Server);
             Worst = 0;

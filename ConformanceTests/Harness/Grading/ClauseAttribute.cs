@@ -56,9 +56,22 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             return 0;
         }
 
-        var transcript = test.Arguments.OfType<Transcript>().FirstOrDefault();
-        return Stages.Of(ClausesOf(attribute.Ids, transcript), test.Arguments, attribute.NotBefore);
+        return Stages.Of(ClausesOf(test, attribute.Ids), test.Arguments, attribute.NotBefore);
     }
+
+    /// <summary>The clauses of a test. Inside TLS it is about SEAL-7 first: the same, as in the open.</summary>
+    private static Clause[] ClausesOf(ITest test, string[] ids)
+    {
+        var clauses = ClausesOf(ids, test.Arguments.OfType<Transcript>().FirstOrDefault());
+        return IsSealed(test) ? [ProtocolSpecification.Find("SEAL-7"), .. clauses] : clauses;
+    }
+
+    private static bool IsSealed(ITest? test) =>
+        test is not null && (test.Arguments.Contains(Channel.Sealed) || IsSealed(test.Parent));
+
+    /// <summary>The name of the fixture of a test; where it runs twice, with its mode.</summary>
+    public static string FixtureOf(ITest test) =>
+        $"{test.Method?.TypeInfo.Type.Name}{(IsSealed(test) ? "(Sealed)" : "")}";
 
     // NUnit keeps its text alone.
     private sealed class KeepsWhatIsThrown(TestCommand inner) : DelegatingTestCommand(inner)
@@ -90,8 +103,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     {
         public override TestResult Execute(TestExecutionContext context)
         {
-            var transcript = context.CurrentTest.Arguments.OfType<Transcript>().FirstOrDefault();
-            var clauses = ClausesOf(ids, transcript);
+            var clauses = ClausesOf(context.CurrentTest, ids);
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
             int stage = Stages.Of(clauses, context.CurrentTest.Arguments, notBefore);
             // What a server has to do is no client's fault.
@@ -107,7 +119,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 var verdict = new Verdict(stage, clauses[0].Id, name, outcome, message)
                 {
                     Failure = failure,
-                    Fixture = fixture.Name,
+                    Fixture = FixtureOf(context.CurrentTest),
                     Delivery = delivery,
                 };
                 RunReport.Add(verdict, clauses);
@@ -135,7 +147,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 return context.CurrentResult;
             }
 
-            if (PreviousRun.VerdictToKeep(fixture, name, RunSettings.TimeIsUp) is { } earlier)
+            if (PreviousRun.VerdictToKeep(FixtureOf(context.CurrentTest), name, RunSettings.TimeIsUp) is { } earlier)
             {
                 Note(earlier.Outcome, earlier.Message);
                 context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");

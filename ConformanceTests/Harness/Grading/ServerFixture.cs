@@ -9,13 +9,15 @@ namespace ConformanceTests.Harness.Grading;
 /// </summary>
 public abstract class ServerFixture : Fixture
 {
-    private static readonly ConcurrentBag<RunningServer> _idle = [];
+    /// <summary>Servers without a key that no test uses at the moment.</summary>
+    protected static readonly ConcurrentBag<RunningServer> OpenServers = [];
     private RunningServer? _server;
 
-    protected virtual ConcurrentBag<RunningServer> Idle => _idle;
+    /// <summary>Servers of the same kind that no test uses at the moment.</summary>
+    protected virtual ConcurrentBag<RunningServer> Idle => OpenServers;
 
     /// <summary>Ends the servers that are shared, and removes their folders.</summary>
-    public static void EndIdleServers() => End(_idle);
+    public static void EndIdleServers() => End(OpenServers);
 
     protected static void End(ConcurrentBag<RunningServer> idle)
     {
@@ -68,9 +70,10 @@ public abstract class ServerFixture : Fixture
         }
     }
 
-    protected ProtocolConnection Connect(Delivery delivery = Delivery.Whole) => Own(Server.Connect(delivery));
+    protected ProtocolConnection Connect(Delivery delivery = Delivery.Whole) => Connect(Server, delivery);
 
-    protected ProtocolConnection Connect(RunningServer other) => Own(other.Connect());
+    protected virtual ProtocolConnection Connect(RunningServer server, Delivery delivery = Delivery.Whole) =>
+        Own(server.Connect(delivery));
 
     protected ProtocolConnection ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
 
@@ -122,19 +125,6 @@ public abstract class ServerFixture : Fixture
         {
             throw wire.Wrong("nothing, since the last byte of the block has not been sent", null, null);
         }
-    }
-
-    // In the open, or sealed.
-    protected static void ServesFiftyAtOnce(Func<ProtocolConnection> connect)
-    {
-        var wires = Enumerable.Range(0, 50).Select(_ => connect()).ToArray();
-        Parallel.For(0, wires.Length, new ParallelOptions { MaxDegreeOfParallelism = 50 }, i =>
-        {
-            var picture = Notation.Bytes(10_000 + i);
-            wires[i].Put($"{i}.png", picture);
-            Assert.That(wires[i].Get($"{i}.png"), Is.EqualTo(picture));
-        });
-        Assert.That(connect().List(), Has.Length.EqualTo(50));
     }
 
     [TearDown]

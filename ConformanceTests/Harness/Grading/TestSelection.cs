@@ -30,7 +30,7 @@ public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
 
     /// <summary>The name of a test as it is in report.json: "Get.Asks_twice", for example.</summary>
     public static string NameOf(ITest test) =>
-        $"{test.Method?.TypeInfo.Type.Name}.{ClauseAttribute.NameInReport(test)}";
+        $"{ClauseAttribute.FixtureOf(test)}.{ClauseAttribute.NameInReport(test)}";
 
     /// <summary>All single tests of a suite.</summary>
     public static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
