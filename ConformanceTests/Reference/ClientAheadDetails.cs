@@ -11,7 +11,7 @@ public sealed class ClientAheadDetails : ClientFixture
         var wire = Accept();
         wire.ExpectRequest($"PUT|{name}|ahead\n");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+        wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
         wire.Send("OK\n");
         return wire;
     }
@@ -21,7 +21,7 @@ public sealed class ClientAheadDetails : ClientFixture
         foreach (string name in names)
         {
             wire.ExpectRequest($"PUT|{name}|ahead\n");
-            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
         }
     }
 
@@ -60,7 +60,7 @@ public sealed class ClientAheadDetails : ClientFixture
             }
 
             var content = File.ReadAllBytes(PathOf(name));
-            wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
+            wire.ExpectBytes([.. Block(content), .. SHA256.HashData(content)]);
             if (name == "a.png")
             {
                 wire.Send("OK\n");
@@ -88,7 +88,7 @@ public sealed class ClientAheadDetails : ClientFixture
         {
             wire.Expect($"PUT|{name}\n");
             wire.Send("OK\n");
-            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
             wire.Send("OK\n");
         }
 
@@ -111,7 +111,7 @@ public sealed class ClientAheadDetails : ClientFixture
             wire.Expect($"PUT|{name}|digest=sha256\n");
             wire.Send("OK\n");
             var content = File.ReadAllBytes(PathOf(name));
-            wire.ExpectOctets([.. Block(content), .. SHA256.HashData(content)]);
+            wire.ExpectBytes([.. Block(content), .. SHA256.HashData(content)]);
             wire.Send("OK\n");
         }
 
@@ -174,7 +174,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire = Accept();
         wire.ExpectRequest("PUT|d.png|ahead\n");                        // and no block: this may be another server
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(12)));
+        wire.ExpectBytes(Block(Notation.Bytes(12)));
         wire.Send("ER|exists|it is here\n");
         ExpectAhead(wire, "e.png");
         wire.Send("OK\nOK\n");
@@ -201,7 +201,7 @@ public sealed class ClientAheadDetails : ClientFixture
         {
             wire.ExpectRequest($"PUT|{name}\n");
             wire.Send("OK\n");
-            wire.ExpectOctets(Block(File.ReadAllBytes(PathOf(name))));
+            wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
             wire.Send("OK\n");
         }
 
@@ -227,7 +227,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire = Accept();                                                // where all goes on, but for the first of them
         wire.ExpectRequest("PUT|002.png|ahead\n");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(100)));
+        wire.ExpectBytes(Block(Notation.Bytes(100)));
         wire.Send("OK\n");
         int read = 3;
         int answered = 3;
@@ -255,7 +255,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.ExpectRequest("PUT|a.png|ahead\n");
         File.Delete(PathOf("b.png"));
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(9)));
+        wire.ExpectBytes(Block(Notation.Bytes(9)));
         wire.Send("OK\n");
         ExpectAhead(wire, "c.png");                                     // a file that is not there costs no request
         wire.Send("OK\nOK\n");
@@ -272,7 +272,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.ExpectRequest("PUT|a.png|ahead\n");
         Give("b.png", Notation.Bytes(3 << 20));                         // more than is ever sent ahead
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(9)));
+        wire.ExpectBytes(Block(Notation.Bytes(9)));
         wire.Send("OK\n");
         string request = wire.ReceiveLine("PUT|b.png\\n");
         Assert.That(request.Split("|modified")[0], Is.EqualTo("PUT|b.png").Or.EqualTo("PUT|b.png|ahead"));

@@ -24,7 +24,7 @@ public sealed class ClientBatches : ClientFixture
         wire.Send("ER|unsupported|no\n");
         wire.Expect("PUT|dog.png\n");
         wire.Send("OK\n");
-        wire.ExpectOctets([.. Notation.U64(9), .. Notation.Bytes(9)]);
+        wire.ExpectBytes([.. Notation.U64(9), .. Notation.Bytes(9)]);
         wire.Send("OK\n");
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(client.Errors, Does.Contain("not verified"));
@@ -64,10 +64,10 @@ public sealed class ClientBatches : ClientFixture
         var (client, wire) = Connected("PUT", "a.png", "b.png");
         wire.ExpectRequest("PUT|a.png|digest=sha256|ahead\n");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(one, digest: true));
+        wire.ExpectBytes(Block(one, digest: true));
         wire.Send("ER|unsupported|on second thoughts\n");
         wire.ExpectRequest("PUT|b.png|digest=sha256|ahead\n");
-        wire.ExpectOctets(Block(two, digest: true));
+        wire.ExpectBytes(Block(two, digest: true));
         wire.Send("OK\nOK\n");
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
     }

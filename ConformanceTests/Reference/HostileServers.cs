@@ -226,7 +226,7 @@ public sealed class HostileServers : ClientFixture
         }
 
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(picture)[..1000]);
+        wire.ExpectBytes(Block(picture)[..1000]);
         if (what == "its size")
         {
             LocalFiles.SetLength(PathOf("big.png"), picture.Length + 1);

@@ -29,7 +29,7 @@ public sealed class OnlyNewOption : ClientFixture
         SendListing(wire, "a.png", "c.png", "z.png");
         wire.ExpectRequest("PUT|b.png|ahead\n");
         wire.Send("OK\n");
-        wire.ExpectOctets(NineBytes);
+        wire.ExpectBytes(NineBytes);
         wire.Send("OK\n");
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
@@ -58,12 +58,12 @@ public sealed class OnlyNewOption : ClientFixture
         SendListing(wire);
         wire.ExpectRequest("PUT|a.png|ahead\n");
         wire.Send("OK\n");
-        wire.ExpectOctets(NineBytes);
+        wire.ExpectBytes(NineBytes);
         wire.Send("ER|exists|since a moment\n");
         foreach (string name in (string[])["b.png", "c.png"])
         {
             wire.ExpectRequest($"PUT|{name}|ahead\n");
-            wire.ExpectOctets(NineBytes);
+            wire.ExpectBytes(NineBytes);
         }
 
         wire.Send("OK\nER|exists|since a moment\nOK\nOK\n");
@@ -114,7 +114,7 @@ public sealed class OnlyNewOption : ClientFixture
         wire.Send("ER|storage|not just now\n");
         wire.ExpectRequest("PUT|a.png\n");
         wire.Send("OK\n");
-        wire.ExpectOctets(NineBytes);
+        wire.ExpectBytes(NineBytes);
         wire.Send("OK\n");
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         Assert.That(client.Errors, Does.Contain("LIST: storage: not just now"));

@@ -90,7 +90,7 @@ public static partial class Stages
         string text => Verb().Matches(text).Select(match => match.Value),
         Transcript transcript => transcript.Steps.OfType<SendStep>()
             .Where(says => says.Side == Side.Client)
-            .SelectMany(says => says.Pieces.OfType<Octets>())
+            .SelectMany(says => says.Pieces.OfType<KnownBytes>())
             .SelectMany(piece => Verb().Matches(Encoding.Latin1.GetString(piece.Value)).Select(match => match.Value)),
         _ => [],
     };

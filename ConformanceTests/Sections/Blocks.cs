@@ -43,7 +43,7 @@ public sealed class Blocks : ServerFixture
         var picture = Notation.Bytes(50);
         wire.Send([.. "PUT|a.png\n"u8, .. Notation.U64(50), .. picture, .. "GET|a.png\nLIST\n"u8]);
         wire.Expect("OK\nOK\nOK\n");
-        wire.ExpectOctets([.. Notation.U64(50), .. picture, .. "OK\n"u8]);
+        wire.ExpectBytes([.. Notation.U64(50), .. picture, .. "OK\n"u8]);
         Counts(30, wire.ReceiveBlock().Length, "bytes in the block");
     }
 
@@ -89,6 +89,6 @@ public sealed class Blocks : ServerFixture
         var picture = Notation.Bytes(77);
         wire.BeginPut("a.png|digest=sha256", 77, [.. picture, .. SHA256.HashData(picture), .. "GET|a.png\n"u8]);
         wire.Expect("OK\nOK\n");
-        wire.ExpectOctets([.. Notation.U64(77), .. picture]);
+        wire.ExpectBytes([.. Notation.U64(77), .. picture]);
     }
 }

@@ -19,7 +19,7 @@ public sealed class ClientAhead : ClientFixture
         var content = wire.ReceiveBlock();
         if (upload.Options.Contains("digest=sha256"))
         {
-            wire.ExpectOctets(SHA256.HashData(content));
+            wire.ExpectBytes(SHA256.HashData(content));
         }
 
         return content;

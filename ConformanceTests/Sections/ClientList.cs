@@ -117,7 +117,7 @@ public sealed class ClientList : ClientFixture
             }
 
             wire.Send("OK\n");                          // on the same connection
-            wire.ExpectOctets(Block(Notation.Bytes(9), digest));
+            wire.ExpectBytes(Block(Notation.Bytes(9), digest));
             wire.Send("OK\n");
         }
 

@@ -67,7 +67,7 @@ public sealed class ClientModified : ClientFixture
         Demand(fields.Contains($"modified={Time}"), $"modified={Time}, the time of cat.png in UTC",
             string.Join('|', fields));
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(_cat, HasDigest(fields)));
+        wire.ExpectBytes(Block(_cat, HasDigest(fields)));
         wire.Send("OK\n");
         wire.ExpectEnd();
         client.MustSucceed();
@@ -96,7 +96,7 @@ public sealed class ClientModified : ClientFixture
         else
         {
             wire.Send("OK\n");
-            wire.ExpectOctets(Block(_cat, HasDigest(next)));
+            wire.ExpectBytes(Block(_cat, HasDigest(next)));
             wire.Send("OK\n");
         }
 
@@ -133,7 +133,7 @@ public sealed class ClientModified : ClientFixture
         if (request == "PUT, after the block")
         {
             wire.Send("OK\n");
-            wire.ExpectOctets(Block(_cat, digest));
+            wire.ExpectBytes(Block(_cat, digest));
         }
 
         byte[] block = verb switch { "LIST" => Block([]), "GET" => Block(_cat, digest), _ => [] };

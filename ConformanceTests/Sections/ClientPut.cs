@@ -55,7 +55,7 @@ public sealed class ClientPut : ClientFixture
             wire.RestsFor(1500);
         }
 
-        wire.ExpectOctets(Block(picture, digest));
+        wire.ExpectBytes(Block(picture, digest));
         wire.Send("OK\n");
         wire.ExpectEnd();
         client.MustSucceed();
@@ -70,7 +70,7 @@ public sealed class ClientPut : ClientFixture
         Listener.ReceiveBufferSize = 1 << 16;
         var (client, wire, digest) = Begin("PUT", "big.png");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(picture, false)[..1000]);
+        wire.ExpectBytes(Block(picture, false)[..1000]);
         LocalFiles.SetLength(PathOf("big.png"), (30 << 20) - 1000);
         var rest = wire.ReceiveRest(orSilence: true).AsSpan();
         int due = picture.Length + 8 - 1000;
@@ -90,7 +90,7 @@ public sealed class ClientPut : ClientFixture
         var (client, wire, digest) = Begin("PUT", "big.png");
         wire.Send("OK\n");
         byte[] block = Block(picture, digest);
-        wire.ExpectOctets(block[..1000]);
+        wire.ExpectBytes(block[..1000]);
         using (var file = LocalFiles.Open(PathOf("big.png"), FileAccess.Write))
         {
             file.Seek(0, SeekOrigin.End);
@@ -99,7 +99,7 @@ public sealed class ClientPut : ClientFixture
 
         try
         {
-            wire.ExpectOctets(block[1000..]);
+            wire.ExpectBytes(block[1000..]);
         }
         catch (Violation) when (wire.IsAtItsEnd)        // it has noticed, and given up
         {
@@ -152,7 +152,7 @@ public sealed class ClientPut : ClientFixture
         {
             bool digest = Takes(wire, "PUT|dog.png");
             Send(wire, [.. "OK\n"u8], 1, 2);
-            wire.ExpectOctets(Block(picture, digest));
+            wire.ExpectBytes(Block(picture, digest));
             Send(wire, [.. "OK\n"u8], 1, 2);
         }
 
@@ -228,7 +228,7 @@ public sealed class ClientPut : ClientFixture
         var (client, wire) = Connected("PUT", Path.Combine(folder, "cat.png"));
         bool digest = Takes(wire, "PUT|cat.png");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(9), digest));
+        wire.ExpectBytes(Block(Notation.Bytes(9), digest));
         wire.Send("OK\n");
         wire.ExpectEnd();
         client.MustSucceed();

@@ -35,7 +35,7 @@ public sealed class Connections : ServerFixture
         for (int i = 0; i < 10; i++)
         {
             wire.Expect("OK\n");
-            wire.ExpectOctets([.. Notation.U64(300), .. _cat]);
+            wire.ExpectBytes([.. Notation.U64(300), .. _cat]);
         }
     }
 
@@ -59,7 +59,7 @@ public sealed class Connections : ServerFixture
             Connect().List();                           // by now the server has seen the first piece
             wire.Send(all.AsSpan(cut));
             wire.Expect("OK\nOK\nOK\n");
-            wire.ExpectOctets(Notation.U64(31));
+            wire.ExpectBytes(Notation.U64(31));
             wire.Expect("猫.png|9|");
             wire.Dispose();
         }

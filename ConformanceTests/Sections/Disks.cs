@@ -199,7 +199,7 @@ public sealed class Disks : ServerFixture
         Server.Has("big.png", picture);
         var wire = ConnectSlow();
         wire.Ask($"GET|big.png{option}");
-        wire.ExpectOctets(Notation.U64(Large));
+        wire.ExpectBytes(Notation.U64(Large));
         return wire;
     }
 
@@ -245,7 +245,7 @@ public sealed class Disks : ServerFixture
         }
 
         Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
-        wire.ExpectOctets(SHA256.HashData(picture));
+        wire.ExpectBytes(SHA256.HashData(picture));
         wire.List();
     }
 

@@ -39,7 +39,7 @@ public sealed class Gets : ServerFixture
         var wire = Connect();
         wire.Send("GET|big.png|digest=sha256\nLIST\n");
         Same(picture, wire.ReceiveAnswer(), "the block");
-        wire.ExpectOctets(Digest(picture));
+        wire.ExpectBytes(Digest(picture));
         wire.ReceiveAnswer();
     }
 
@@ -51,7 +51,7 @@ public sealed class Gets : ServerFixture
         Server.Has("big.png", picture);
         var wire = Connect();
         Same(picture[offset..], wire.AskForBlock($"GET|big.png|offset={offset:D20}|digest=sha256"), "the block");
-        wire.ExpectOctets(Digest(picture));
+        wire.ExpectBytes(Digest(picture));
         Same(picture[offset..], wire.AskForBlock($"GET|big.png|offset={offset}"), "the block");
         wire.List();
     }
@@ -63,7 +63,7 @@ public sealed class Gets : ServerFixture
         Server.Has("big.png", picture);
         var wire = Connect();
         Same(picture[(33 << 20)..], wire.AskForBlock($"GET|big.png|offset={33 << 20}|digest=sha256"), "the block");
-        wire.ExpectOctets(Digest(picture));
+        wire.ExpectBytes(Digest(picture));
     }
 
     [Test, Clause("OFFSET-1")]
@@ -86,7 +86,7 @@ public sealed class Gets : ServerFixture
 
         var wire = Connect();
         wire.Ask($"GET|big.png|offset={offset}");
-        wire.ExpectOctets([.. Notation.U64(100), .. end]);
+        wire.ExpectBytes([.. Notation.U64(100), .. end]);
         wire.List();
     }
 
@@ -134,7 +134,7 @@ public sealed class ServedFilesThatChange : ServerFixture
             return;
         }
 
-        wire.ExpectOctets(Notation.U64(10));
+        wire.ExpectBytes(Notation.U64(10));
         wire.HalfClose();
         byte[] rest = wire.ReceiveRest();
         Demand(rest.Take(10).All(value => value == 0), "no bytes but those of the file",

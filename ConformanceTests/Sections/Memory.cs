@@ -80,7 +80,7 @@ public sealed class Memory : ServerFixture
         long most = 0;
         var wire = Connect(server);
         wire.Ask("GET|big.png");
-        wire.ExpectOctets(Notation.U64((ulong)Large));
+        wire.ExpectBytes(Notation.U64((ulong)Large));
         for (long left = Large; left > 0; left -= 20 * MiB)
         {
             most = Math.Max(most, Of(server));

@@ -71,7 +71,7 @@ public sealed class Modified : ServerFixture
         Demand(line == $"cat.png|300|{nearest}", $"cat.png|300|{nearest} in the listing", line);
         wire.Send("GET|cat.png|modified\n");
         wire.Expect($"OK|{nearest}\n");
-        wire.ExpectOctets(Block(_cat));
+        wire.ExpectBytes(Block(_cat));
         wire.List();
     }
 
@@ -136,7 +136,7 @@ public sealed class Modified : ServerFixture
         Demand(listed == $"{time[..19]}Z", $"{time[..19]}Z in the listing", listed);
         wire.Send("GET|cat.png|modified\n");
         wire.Expect($"OK|{listed}\n");
-        wire.ExpectOctets(Block(_cat));
+        wire.ExpectBytes(Block(_cat));
         wire.List();
     }
 
@@ -150,7 +150,7 @@ public sealed class Modified : ServerFixture
             Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought");
             wire.Send("GET|cat.png|modified\n");
             wire.Expect($"OK|{Time}\n");
-            wire.ExpectOctets(Block(_cat));
+            wire.ExpectBytes(Block(_cat));
             wire.List();
         }
     }
@@ -208,7 +208,7 @@ public sealed class Modified : ServerFixture
         var wire = Connect();
         wire.Send($"GET|cat.png|{options}\n");
         wire.Expect($"OK|{Time}\n");
-        wire.ExpectOctets([.. Block(_cat[290..]), .. SHA256.HashData(_cat)]);
+        wire.ExpectBytes([.. Block(_cat[290..]), .. SHA256.HashData(_cat)]);
         wire.Send($"GET|cat.png|{options.Replace("290", "301")}\n");
         wire.ExpectError("bad-offset");
         wire.List();

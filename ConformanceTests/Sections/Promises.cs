@@ -224,7 +224,7 @@ public sealed class Promises : ServerFixture
         for (int i = 0; i < 10 && most < 3; i++)
         {
             bulk.Ask("GET|big.png");
-            bulk.ExpectOctets(Notation.U64(Large));
+            bulk.ExpectBytes(Notation.U64(Large));
             var reading = Task.Run(() => bulk.Skip(Large));
             int served = 0;
             for (small.List(); !reading.IsCompleted; small.List())

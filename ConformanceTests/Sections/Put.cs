@@ -95,7 +95,7 @@ public sealed class Puts : ServerFixture
             wire.Expect("OK\n");
             wire.ExpectError("empty");
             wire.Expect("OK\n");
-            wire.ExpectOctets(Notation.U64(0));
+            wire.ExpectBytes(Notation.U64(0));
         }
 
         wire.Put("cat.png", Notation.Bytes(9));         // the name is still free
@@ -143,7 +143,7 @@ public sealed class Puts : ServerFixture
         wire.BeginPut("cat.png", 5 << 20, [.. new byte[5 << 20], .. "LIST\n"u8]);
         wire.ExpectError("bad-type");
         wire.Expect("OK\n");
-        wire.ExpectOctets(Notation.U64(0));
+        wire.ExpectBytes(Notation.U64(0));
     }
 
     private static readonly (string Name, string Code)[] _whereReadOnly =

@@ -189,7 +189,7 @@ public sealed class Aheads : ServerFixture
         wire.Send([.. Request("../x.png", Digest.None), .. Notation.U64(5 << 20), .. new byte[5 << 20], .. "LIST\n"u8]);
         ExpectOutcome(wire, "bad-name");
         wire.Expect("OK\n");
-        wire.ExpectOctets(Notation.U64(0));
+        wire.ExpectBytes(Notation.U64(0));
     }
 
     [Test, Clause("AHEAD-1", "PUT-5", "CLOSE-1")]

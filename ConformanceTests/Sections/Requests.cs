@@ -53,7 +53,7 @@ public sealed class Requests : ServerFixture
         wire.ExpectError("not-found");
         wire.ExpectError("bad-type");
         wire.Expect("OK\n");
-        wire.ExpectOctets(Notation.U64(0));
+        wire.ExpectBytes(Notation.U64(0));
         wire.HalfClose();
         wire.ExpectEnd();
     }

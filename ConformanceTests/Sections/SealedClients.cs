@@ -101,7 +101,7 @@ public sealed class SealedClients : ClientFixture
         var wire = LetIn();
         bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(size), digest));
+        wire.ExpectBytes(Block(Notation.Bytes(size), digest));
         wire.Send("OK\n");
         ExpectLeaving(wire, client);
     }

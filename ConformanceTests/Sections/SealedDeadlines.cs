@@ -153,7 +153,7 @@ public sealed class SealedDeadlines : SealedFixture
         wire.Socket.ReceiveTimeout = 50;
         try
         {
-            return wire.HasOctets;
+            return wire.HasBytes;
         }
         finally
         {

@@ -111,7 +111,7 @@ public sealed class Stopping : ServerFixture
         if (digests)
         {
             Demand(digested.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of cat.png", "others");
-            digested.ExpectOctets(SHA256.HashData(picture));
+            digested.ExpectBytes(SHA256.HashData(picture));
             digested.ExpectError("stopping", closes: true);
         }
 

@@ -16,7 +16,7 @@ public sealed class Types : ServerFixture
         "0000000C6A502020", "0000000C6A5020200D0A870A", // JPEG 2000
     ];
 
-    private static readonly (string What, byte[] Octets)[] _others =
+    private static readonly (string What, byte[] Bytes)[] _others =
     [
         ("a web page",               [.. "<!DOCTYPE html><html></html>"u8]),
         ("text",                     [.. "my holiday in the mountains"u8]),

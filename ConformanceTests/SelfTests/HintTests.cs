@@ -54,8 +54,8 @@ public sealed class HintTests
     private static void Block(ProtocolConnection wire)
     {
         Ask(wire);
-        wire.ExpectOctets(Notation.U64(300));
-        wire.ExpectOctets(_cat);
+        wire.ExpectBytes(Notation.U64(300));
+        wire.ExpectBytes(_cat);
     }
 
     private static void TwoInOnePiece(ProtocolConnection wire)
@@ -149,7 +149,7 @@ public sealed class HintTests
     {
         wire.Send("LIST\n");
         wire.Expect("OK\n");
-        wire.ExpectOctets(Notation.U64((ulong)Text(expected).Length));
+        wire.ExpectBytes(Notation.U64((ulong)Text(expected).Length));
         wire.Expect(expected);
     };
 
@@ -164,14 +164,14 @@ public sealed class HintTests
     private static void BothOfTwo(ProtocolConnection wire)
     {
         TwoInOnePiece(wire);
-        wire.Expect(new Octets(Notation.U64(0)));
+        wire.Expect(new KnownBytes(Notation.U64(0)));
         wire.Expect("OK\n");
     }
 
     private static void OneMore(ProtocolConnection wire)
     {
         wire.Send("GET|a.png\n");
-        wire.Expect(new Octets(_ok));
+        wire.Expect(new KnownBytes(_ok));
         wire.Send("LIST\n");
         wire.Expect("OK\n");
     }
@@ -180,7 +180,7 @@ public sealed class HintTests
         byte[] block, Action<ProtocolConnection> then, string options = "") => wire =>
     {
         wire.Send($"PUT|a.png{options}\n");
-        wire.Expect(new Octets(_ok));
+        wire.Expect(new KnownBytes(_ok));
         wire.Send(block);
         then(wire);
     };
@@ -223,7 +223,7 @@ public sealed class HintTests
 
     private static void AnotherPut(ProtocolConnection wire)
     {
-        wire.Expect(new Octets(_ok));
+        wire.Expect(new KnownBytes(_ok));
         wire.Send("PUT|b.png\n");
         wire.Expect("OK\n");
     }
@@ -245,16 +245,16 @@ public sealed class HintTests
     {
         wire.Send($"GET|a.png|digest=sha256{options}\n");
         wire.Expect("OK\n");
-        wire.ExpectOctets(Notation.U64(length));
+        wire.ExpectBytes(Notation.U64(length));
         wire.Receive((int)length);
-        wire.ExpectOctets(_digest);
+        wire.ExpectBytes(_digest);
     };
 
     private static void Rest(ProtocolConnection wire)
     {
         wire.Send("GET|a.png|offset=7\n");
         wire.Expect("OK\n");
-        wire.ExpectOctets(Notation.U64(3));
+        wire.ExpectBytes(Notation.U64(3));
     }
 
     private const string Umlaut = "ä.png|2|2026-01-31T23:59:59Z\n";

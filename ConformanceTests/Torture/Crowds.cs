@@ -25,7 +25,7 @@ public sealed class Crowds : TortureFixture
         var probe = Connect(server);
         Repeat(100, () => probe.List());
         long before = Resident(server);
-        long octets = 0;
+        long bytes = 0;
         var idle = Enumerable.Range(0, 1000).Select(_ => Own(Dial(server.Port))).ToArray();
         probe.List();
         double rest = Processor(server);
@@ -48,7 +48,7 @@ public sealed class Crowds : TortureFixture
                     }
 
                     left -= count;
-                    Interlocked.Add(ref octets, count);
+                    Interlocked.Add(ref bytes, count);
                 }
             }
         }));
@@ -61,14 +61,14 @@ public sealed class Crowds : TortureFixture
 
         var latencies = Enumerable.Range(0, Times(1000)).Select(_ => TimeOfList()).Order().ToArray();
         double p99 = latencies[latencies.Length * 99 / 100];
-        double rate = octets / 1e6 / clock.Elapsed.TotalSeconds;
+        double rate = bytes / 1e6 / clock.Elapsed.TotalSeconds;
         Volatile.Write(ref enough, true);
         Assert.That(bulk.Wait(60_000), "the bulk downloads hang");
         long grown = Resident(server) - before;
         int disturbed = idle.Count(socket => socket.Poll(0, SelectMode.SelectRead));
         Assert.That(disturbed, Is.Zero, "idle clients were spoken to or cut");
         Assert.That(p99, Is.LessThan(RunSettings.Milliseconds(50)), "LIST's p99 in ms");
-        Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
+        Assert.That(grown, Is.LessThan(40 << 20), "resident bytes");
         Assert.That(rest, Is.LessThan(5), "% of a processor with a thousand idle clients");
         double median = latencies[latencies.Length / 2];
         double worst = latencies[^1];
@@ -144,7 +144,7 @@ public sealed class Crowds : TortureFixture
                 }
                 else if (one.Kind is "line" or "block")
                 {
-                    one.Wire.Socket.Send("X"u8);            // an octet every 100 ms
+                    one.Wire.Socket.Send("X"u8);            // a byte every 100 ms
                 }
             }
 
@@ -167,15 +167,15 @@ public sealed class Crowds : TortureFixture
             Assert.That(cut[kind], Is.All.InRange(19.5, 40 + late), kind);
         }
 
-        Assert.That(most - before, Is.LessThan(40 << 20), "resident octets");
+        Assert.That(most - before, Is.LessThan(40 << 20), "resident bytes");
         Assert.That(worst, Is.LessThan(RunSettings.Milliseconds(1000)), "LIST's worst in ms");
         Assert.That(Hidden(server.Folder), Is.Empty);
         Say("P6 P7", $"200 that never read, 200 that never write: at most {Mebi(most - before)} MiB more, "
             + $"LIST at worst {worst:0.0} ms; all cut and their descriptors back after {end:0.0} s");
         string Took(string kind) => $"{cut[kind].Min():0.0} to {cut[kind].Max():0.0} s";
 
-        Say("P8", $"one octet per 100 ms: a line is cut after {Took("line")}, a block after {Took("block")}; "
-            + $"a go-ahead that is not used after {Took("silent")}, a length without octets after {Took("length")}");
+        Say("P8", $"one byte per 100 ms: a line is cut after {Took("line")}, a block after {Took("block")}; "
+            + $"a go-ahead that is not used after {Took("silent")}, a length without bytes after {Took("length")}");
     }
 
     [Test]

@@ -22,7 +22,7 @@ public sealed class DiskFaults : TortureFixture
             server.Has("cat.png", old);
             using var wire = server.Connect();
             wire.Ask("GET|cat.png|digest=sha256");
-            wire.ExpectOctets(Notation.U64(Size));
+            wire.ExpectBytes(Notation.U64(Size));
             byte[] begun = wire.Receive(random.Next(1, Size / 4));
             if (i % 3 > 0)
             {
@@ -41,7 +41,7 @@ public sealed class DiskFaults : TortureFixture
 
             wire.HalfClose();
             byte[] all = [.. begun, .. wire.ReceiveRest()];
-            Assert.That(all.AsSpan().SequenceEqual(right.AsSpan(0, all.Length)), "octets that are not the file's");
+            Assert.That(all.AsSpan().SequenceEqual(right.AsSpan(0, all.Length)), "bytes that are not the file's");
             Assert.That(i % 3 == 0 || all.Length == right.Length, "cut, though the file has only lost its name");
             if (all.Length < right.Length)
             {

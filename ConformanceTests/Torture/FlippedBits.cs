@@ -38,7 +38,7 @@ public sealed class FlippedBits : TortureFixture
                 using var proxy = new Flipper(server.Port, up, at, random.Next(8));
                 using var client = TranscriptPlayer.StartClient(folder, proxy.Port, verb, name);
                 int exit = client.WaitForExit(RunSettings.Milliseconds(90_000));
-                string what = $"{verb}, octet {at} {(up ? "up" : "down")} is wrong, exit {exit}\n{client.Said()}";
+                string what = $"{verb}, byte {at} {(up ? "up" : "down")} is wrong, exit {exit}\n{client.Said()}";
                 foreach (string file in Visible(puts ? server.Folder : folder))
                 {
                     Assert.That(File.ReadAllBytes(file).AsSpan().SequenceEqual(picture), $"{file}: {what}");

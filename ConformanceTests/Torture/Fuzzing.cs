@@ -9,13 +9,13 @@ public sealed class Fuzzing : TortureFixture
     // ---- malformed ----
 
     // What the client of a transcript says, piece by piece, and what lies in the server's folder before.
-    private static readonly (byte[][] Pieces, byte[] Octets, FileState[] Before)[] _conversations = [..
+    private static readonly (byte[][] Pieces, byte[] Bytes, FileState[] Before)[] _conversations = [..
         from transcript in ProtocolSpecification.Transcripts
         where !transcript.ClientOnly
         let said = transcript.Steps.OfType<SendStep>().Where(says => says.Side == Side.Client)
-            .Select(says => says.Pieces.OfType<Octets>().SelectMany(piece => piece.Value).ToArray()).ToArray()
+            .Select(says => says.Pieces.OfType<KnownBytes>().SelectMany(piece => piece.Value).ToArray()).ToArray()
         let before = transcript.Before.Where(file => file.Side == Side.Server).ToArray()
-        select (said, said.SelectMany(octets => octets).ToArray(), before)];
+        select (said, said.SelectMany(bytes => bytes).ToArray(), before)];
 
     // A server whose log goes into a file, and what it has and uses before anybody is unkind to it.
     private sealed class Target
@@ -33,7 +33,7 @@ public sealed class Fuzzing : TortureFixture
             _belongs = [.. Directory.GetFileSystemEntries(_server.Folder)];
             for (int i = 0; i < 2000; i++)
             {
-                Exchange(_conversations[i % _conversations.Length].Octets);
+                Exchange(_conversations[i % _conversations.Length].Bytes);
             }
 
             Recover([]);
@@ -78,7 +78,7 @@ public sealed class Fuzzing : TortureFixture
             Assert.That(Entries(), Is.EquivalentTo(_belongs));
             Assert.That(Descriptors(_server), Is.LessThanOrEqualTo(_descriptors), "descriptors");
             long grown = Resident(_server) - _resident;
-            Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
+            Assert.That(grown, Is.LessThan(40 << 20), "resident bytes");
             string[] lines = File.ReadAllLines(_log);
             string[] mishaps = ["Exception", "   at ", "Unhandled", "internal"];
             Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
@@ -89,7 +89,7 @@ public sealed class Fuzzing : TortureFixture
         }
 
         // Sends all of it and FIN, and judges what comes back until the end.
-        public void Exchange(ReadOnlySpan<byte> octets)
+        public void Exchange(ReadOnlySpan<byte> bytes)
         {
             using var socket = Dial(_server.Port);
             var answer = new byte[1 << 14];
@@ -97,7 +97,7 @@ public sealed class Fuzzing : TortureFixture
             string? wrong = null;
             try
             {
-                socket.Send(octets);
+                socket.Send(bytes);
                 socket.Shutdown(SocketShutdown.Send);
                 int Kept() => Math.Min(count, answer.Length - 1024);
 
@@ -106,11 +106,11 @@ public sealed class Fuzzing : TortureFixture
                     count += received;
                 }
 
-                wrong = Judged(answer.AsSpan(0, Kept()), octets.Length > 0);
+                wrong = Judged(answer.AsSpan(0, Kept()), bytes.Length > 0);
             }
             catch (SocketException e)
             {
-                wrong = $"{e.SocketErrorCode} after {count} octets";
+                wrong = $"{e.SocketErrorCode} after {count} bytes";
             }
 
             if (wrong is null)
@@ -119,7 +119,7 @@ public sealed class Fuzzing : TortureFixture
             }
 
             throw new Violation(
-                $"expected  an answer and the end\nreceived  {wrong}\nsent      {Notation.Show(octets, 2000)}");
+                $"expected  an answer and the end\nreceived  {wrong}\nsent      {Notation.Show(bytes, 2000)}");
         }
 
         private static readonly string[] _closing = ["bad-request", "too-large"];
@@ -157,10 +157,10 @@ public sealed class Fuzzing : TortureFixture
         }
 
         // Sends it, and has no manners: a reset, or silence until it is disposed of.
-        public void Leave(byte[] octets, bool resets, ConcurrentBag<Socket> silent)
+        public void Leave(byte[] bytes, bool resets, ConcurrentBag<Socket> silent)
         {
             var socket = Dial(_server.Port);
-            socket.Send(octets, 0, octets.Length, SocketFlags.None, out _);
+            socket.Send(bytes, 0, bytes.Length, SocketFlags.None, out _);
             socket.Poll(1000, SelectMode.SelectError);          // a millisecond, for the server to get there
             socket.LingerState = new LingerOption(resets, 0);
             if (resets)
@@ -175,25 +175,25 @@ public sealed class Fuzzing : TortureFixture
     }
 
     [Test]
-    public void Every_conversation_cut_at_every_octet()
+    public void Every_conversation_cut_at_every_byte()
     {
         var target = new Target(this);
         var silent = new ConcurrentBag<Socket>();
         int cuts = 0;
-        foreach (var (_, octets, before) in _conversations)
+        foreach (var (_, bytes, before) in _conversations)
         {
-            for (int length = 0; length <= octets.Length; length++)
+            for (int length = 0; length <= bytes.Length; length++)
             {
                 for (int how = 0; how < 3; how++, cuts++)
                 {
                     target.Recover(before);
                     if (how == 0)
                     {
-                        target.Exchange(octets.AsSpan(0, length));
+                        target.Exchange(bytes.AsSpan(0, length));
                     }
                     else
                     {
-                        target.Leave(octets[..length], how == 1, silent);
+                        target.Leave(bytes[..length], how == 1, silent);
                     }
                 }
             }
@@ -204,17 +204,17 @@ public sealed class Fuzzing : TortureFixture
             }
         }
 
-        Say("P10 P11", $"{_conversations.Length} transcripts cut at every octet by FIN, reset or silence, "
+        Say("P10 P11", $"{_conversations.Length} transcripts cut at every byte by FIN, reset or silence, "
             + $"{cuts:N0} connections; {target.AsBefore()}");
     }
 
     [Test]
-    public void Every_octet_of_every_header_replaced_by_every_other()
+    public void Every_byte_of_every_header_replaced_by_every_other()
     {
         var target = new Target(this);
         var headers = new HashSet<string>();
         int connections = 0;
-        foreach (var (pieces, octets, before) in _conversations)
+        foreach (var (pieces, bytes, before) in _conversations)
         {
             for (int i = 0, start = 0; i < pieces.Length; start += pieces[i++].Length)
             {
@@ -231,8 +231,8 @@ public sealed class Fuzzing : TortureFixture
                     {
                         for (int value = thread; value < 256; value += 4)
                         {
-                            byte[] changed = [.. octets[..at], (byte)value, .. octets[(at + 1)..]];
-                            if (value == octets[at] || new Random(Mixed(at, value)).NextDouble() >= Rounds)
+                            byte[] changed = [.. bytes[..at], (byte)value, .. bytes[(at + 1)..]];
+                            if (value == bytes[at] || new Random(Mixed(at, value)).NextDouble() >= Rounds)
                             {
                                 continue;
                             }
@@ -245,12 +245,12 @@ public sealed class Fuzzing : TortureFixture
             }
         }
 
-        Say("P10 P11", $"{headers.Count} requests and lengths, each octet replaced by all others, "
+        Say("P10 P11", $"{headers.Count} requests and lengths, each byte replaced by all others, "
             + $"{connections:N0} connections; {target.AsBefore()}");
     }
 
     [Test]
-    public void Random_octets_in_a_hostile_folder()
+    public void Random_bytes_in_a_hostile_folder()
     {
         string folder = NewFolder();
         string outside = NewFolder();
@@ -267,7 +267,7 @@ public sealed class Fuzzing : TortureFixture
         ];
         byte[][] valid =
         [
-            .. _conversations.Select(conversation => conversation.Octets),
+            .. _conversations.Select(conversation => conversation.Bytes),
             .. requests.Select(Encoding.UTF8.GetBytes),
         ];
         int inputs = Times(20_000);
@@ -308,27 +308,27 @@ public sealed class Fuzzing : TortureFixture
 
     private static byte[] Mutated(byte[][] valid, Random random)
     {
-        byte[] octets = valid[random.Next(valid.Length)];
+        byte[] bytes = valid[random.Next(valid.Length)];
         for (int times = random.Next(1, 5); times > 0; times--)
         {
-            int at = random.Next(octets.Length + 1);
-            int end = random.Next(at, octets.Length + 1);
+            int at = random.Next(bytes.Length + 1);
+            int end = random.Next(at, bytes.Length + 1);
             byte[] other = valid[random.Next(valid.Length)];
             byte[] raw = new byte[random.Next(1 << random.Next(13))];
             random.NextBytes(raw);
-            byte[] Behind(int count) => octets[Math.Min(at + count, octets.Length)..];
+            byte[] Behind(int count) => bytes[Math.Min(at + count, bytes.Length)..];
 
-            octets = random.Next(6) switch
+            bytes = random.Next(6) switch
             {
-                0 => [.. octets[..at], .. octets[end..]],                                       // left out
-                1 => [.. octets[..end], .. octets[at..]],                                       // twice
-                2 => [.. octets[..at], .. other[random.Next(other.Length)..]],                  // from another
-                3 => [.. octets[..at], (byte)random.Next(256), .. Behind(1)],
-                4 => [.. octets[..at], .. Notation.U64((1UL << random.Next(64)) - 1), .. Behind(8)],
-                _ => [.. octets[..at], .. raw, .. octets[at..]],
+                0 => [.. bytes[..at], .. bytes[end..]],                                       // left out
+                1 => [.. bytes[..end], .. bytes[at..]],                                       // twice
+                2 => [.. bytes[..at], .. other[random.Next(other.Length)..]],                  // from another
+                3 => [.. bytes[..at], (byte)random.Next(256), .. Behind(1)],
+                4 => [.. bytes[..at], .. Notation.U64((1UL << random.Next(64)) - 1), .. Behind(8)],
+                _ => [.. bytes[..at], .. raw, .. bytes[at..]],
             };
         }
 
-        return octets;
+        return bytes;
     }
 }

@@ -49,7 +49,7 @@ public sealed class Kills : TortureFixture
             else
             {
                 int length = random.Next(100, 200_000);
-                (bool, int)[] stages =                          // the first octets of a block, its length not counted
+                (bool, int)[] stages =                          // the first bytes of a block, its length not counted
                 [
                     (false, -8),
                     (false, -1),
@@ -62,13 +62,13 @@ public sealed class Kills : TortureFixture
                     (true, length + 31),
                     (true, length + 32),
                 ];
-                var (digest, octets) = stages[round / 2 % stages.Length];
-                bool whole = octets == length + (digest ? 32 : 0);
+                var (digest, bytes) = stages[round / 2 % stages.Length];
+                bool whole = bytes == length + (digest ? 32 : 0);
                 string name = $"{round}-{length}.png";
                 wire.Send($"PUT|{name}{(digest ? "|digest=sha256" : "")}\n");
                 wire.Expect("OK\n");
                 byte[] block = [.. Notation.U64((ulong)length), .. Picture(name), .. SHA256.HashData(Picture(name))];
-                wire.Send(block.AsSpan(0, 8 + octets));
+                wire.Send(block.AsSpan(0, 8 + bytes));
                 if (random.Next(2) == 0)
                 {
                     other.List();          // it has had time for it, or not
@@ -84,7 +84,7 @@ public sealed class Kills : TortureFixture
                 server.Program.WaitForExit();
                 if (!whole)
                 {
-                    Assert.That(server.Shows(name), Is.False, $"{octets} of {length} octets came");
+                    Assert.That(server.Shows(name), Is.False, $"{bytes} of {length} bytes came");
                 }
 
                 if (!whole)
@@ -99,7 +99,7 @@ public sealed class Kills : TortureFixture
         var cutFiles = Directory.GetFiles(folder).Where(path => !Intact(folder, Path.GetFileName(path)));
         Assert.That(cutFiles, Is.Empty, "not whole");
         Say("P1 P3 P12", $"{kills} kills, {acknowledged.Count:N0} uploads acknowledged, 0 lost, "
-            + $"{seen.Count:N0} files, 0 cut; {cut} uploads killed at an exact octet, 0 leftovers; "
+            + $"{seen.Count:N0} files, 0 cut; {cut} uploads killed at an exact byte, 0 leftovers; "
             + "a living server's temporary untouched");
     }
 

@@ -169,7 +169,7 @@ public sealed class LargeFolders : TortureFixture
         foreach (var (wire, picture) in wires)
         {
             wire.Expect("OK\n");
-            wire.ExpectOctets(Notation.U64((ulong)picture.Length));
+            wire.ExpectBytes(Notation.U64((ulong)picture.Length));
             Assert.That(wire.Receive(Taken).AsSpan().SequenceEqual(picture.AsSpan(0, Taken)));
         }
 
@@ -179,7 +179,7 @@ public sealed class LargeFolders : TortureFixture
             Assert.That(wire.Receive(picture.Length - Taken).AsSpan().SequenceEqual(picture.AsSpan(Taken)));
             if (digest)
             {
-                wire.ExpectOctets(SHA256.HashData(picture));
+                wire.ExpectBytes(SHA256.HashData(picture));
             }
 
             if (digest)
@@ -194,7 +194,7 @@ public sealed class LargeFolders : TortureFixture
         Say("P8", $"{wires.Count} readers slow to the deadline, {full} with a rest to come: all of it, {what}");
     }
 
-    // How many octets the server has handed to the kernel for this client.
+    // How many bytes the server has handed to the kernel for this client.
     private static long SentTo(Socket client, ProtocolConnection probe)
     {
         probe.Ask("STATUS");

@@ -87,7 +87,7 @@ public sealed class SealedFuzzing : SealedFixture
 
             Assert.That(rest, Is.LessThan(5), "% of a processor with nothing to do");
             long grown = Resident(Server) - _resident;
-            Assert.That(grown, Is.LessThan(40 << 20), "resident octets");
+            Assert.That(grown, Is.LessThan(40 << 20), "resident bytes");
             string[] lines = File.ReadAllLines(_log);
             string[] mishaps = ["   at ", "Unhandled", "internal"];
             Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
@@ -201,15 +201,15 @@ public sealed class SealedFuzzing : SealedFixture
                     tls.AsClient(me);
                     for (int records = random.Next(1, 5); records > 0; records--)
                     {
-                        var octets = new byte[random.Next(1 << random.Next(1, 13))];
-                        random.NextBytes(octets);
+                        var bytes = new byte[random.Next(1 << random.Next(1, 13))];
+                        random.NextBytes(bytes);
                         byte type = (byte)(random.Next(3) == 0 ? random.Next(256) : random.Next(20, 25));
                         if (type == Tls.Data)
                         {
-                            octets = "LIST\n"u8.ToArray();
+                            bytes = "LIST\n"u8.ToArray();
                         }
 
-                        tls.Write(tls.Record(type, octets));
+                        tls.Write(tls.Record(type, bytes));
                     }
                     break;
             }
@@ -251,40 +251,40 @@ public sealed class SealedFuzzing : SealedFixture
         return true;
     }
 
-    private static byte[] Cut(byte[] octets) => octets[..Math.Min(octets.Length, 1 << 14)];
+    private static byte[] Cut(byte[] bytes) => bytes[..Math.Min(bytes.Length, 1 << 14)];
 
-    // Octets changed, left out, put in, or said twice.
-    private static byte[] Mutated(byte[] octets, Random random)
+    // Bytes changed, left out, put in, or said twice.
+    private static byte[] Mutated(byte[] bytes, Random random)
     {
         for (int times = random.Next(1, 4); times > 0; times--)
         {
-            int at = random.Next(octets.Length + 1);
-            int end = Math.Min(at + random.Next(1, 40), octets.Length);
+            int at = random.Next(bytes.Length + 1);
+            int end = Math.Min(at + random.Next(1, 40), bytes.Length);
             var raw = new byte[random.Next(1, 1 << random.Next(1, 9))];
             random.NextBytes(raw);
-            octets = random.Next(6) switch
+            bytes = random.Next(6) switch
             {
-                0 => [.. octets[..at], .. octets[end..]],
-                1 => [.. octets[..end], .. octets[at..]],
-                2 => [.. octets[..at], .. raw, .. octets[at..]],
-                3 => octets[..at],
-                4 => [.. octets[..at], .. octets[at..end].Select(octet => (byte)(octet ^ (1 << random.Next(8)))),
-                    .. octets[end..]],
-                _ => [.. octets[..at], .. octets[at..end].Select(_ => (byte)random.Next(256)), .. octets[end..]],
+                0 => [.. bytes[..at], .. bytes[end..]],
+                1 => [.. bytes[..end], .. bytes[at..]],
+                2 => [.. bytes[..at], .. raw, .. bytes[at..]],
+                3 => bytes[..at],
+                4 => [.. bytes[..at], .. bytes[at..end].Select(value => (byte)(value ^ (1 << random.Next(8)))),
+                    .. bytes[end..]],
+                _ => [.. bytes[..at], .. bytes[at..end].Select(_ => (byte)random.Next(256)), .. bytes[end..]],
             };
         }
 
-        return octets;
+        return bytes;
     }
 
     private static void Judge(Tls tls, bool mayAnswer)
     {
-        while (tls.NextRecord(out var error) is var (type, octets))
+        while (tls.NextRecord(out var error) is var (type, bytes))
         {
             bool isAnswer = type == Tls.Data;
             if (isAnswer && !mayAnswer)
             {
-                throw new Violation($"an answer: {Notation.Show(octets)}");
+                throw new Violation($"an answer: {Notation.Show(bytes)}");
             }
 
             if (error != SocketError.Success)
@@ -294,14 +294,14 @@ public sealed class SealedFuzzing : SealedFixture
         }
     }
 
-    // Records of TLS, or nothing, until the end; a reset is one, where octets of ours could not be read.
+    // Records of TLS, or nothing, until the end; a reset is one, where bytes of ours could not be read.
     private static void JudgeRaw(Socket socket)
     {
-        var octets = new byte[1 << 14];
+        var bytes = new byte[1 << 14];
         int count = 0;
         while (true)
         {
-            int received = socket.Receive(octets, count, octets.Length - count, SocketFlags.None, out var error);
+            int received = socket.Receive(bytes, count, bytes.Length - count, SocketFlags.None, out var error);
             if (error is SocketError.TimedOut or SocketError.WouldBlock)
             {
                 throw new Violation("it is not ended");
@@ -315,11 +315,11 @@ public sealed class SealedFuzzing : SealedFixture
             count += received;
         }
 
-        for (int at = 0; at + 5 <= count; at += 5 + (octets[at + 3] << 8 | octets[at + 4]))
+        for (int at = 0; at + 5 <= count; at += 5 + (bytes[at + 3] << 8 | bytes[at + 4]))
         {
-            if (octets[at] is < 20 or > 23)
+            if (bytes[at] is < 20 or > 23)
             {
-                throw new Violation($"no TLS: {Notation.Show(octets.AsSpan(0, count))}");
+                throw new Violation($"no TLS: {Notation.Show(bytes.AsSpan(0, count))}");
             }
         }
     }
@@ -376,7 +376,7 @@ public sealed class SealedFuzzing : SealedFixture
 
         double late = RunSettings.Milliseconds(3_000) / 1000.0;
         Assert.That(took, Is.All.InRange(9.5, 10 + late));
-        Assert.That(most, Is.LessThan(100 << 20), "resident octets");
+        Assert.That(most, Is.LessThan(100 << 20), "resident bytes");
         Say("P8 SEAL", $"{count} that stop inside a handshake are ended after {took.Min():0.0} to {took.Max():0.0} s, "
             + $"{Mebi(most)} MiB at most; {target.AsBefore()}");
     }

@@ -35,7 +35,7 @@ public sealed class SlowClients : ClientFixture
         string hidden = Directory.GetFiles(Folder, ".imagetransfer-*.down").Single();
         using var file = File.OpenWrite(hidden);
         file.SetLength(length);
-        return hidden;                              // zeros from its first octet to its last
+        return hidden;                              // zeros from its first byte to its last
     }
 
     [Test, Clause("CLI-4", "CLI-6")]
@@ -102,7 +102,7 @@ public sealed class SlowClients : ClientFixture
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(whole));
         Assert.That(File.ReadAllLines(calls), Has.Length.EqualTo(reads.Length), "it is read once, and not again");
-        Say("P8", $"a slow disk under --resume: all {Kept:N0} octets kept are read before the server is asked");
+        Say("P8", $"a slow disk under --resume: all {Kept:N0} bytes kept are read before the server is asked");
     }
 
     [Test, Clause("CLI-10", "CLI-9")]

@@ -20,10 +20,10 @@ public abstract class TortureFixture : ServerFixture
     // The content that belongs to a name; the last number in it is the length.
     protected static byte[] Picture(string name)
     {
-        var octets = new byte[int.Parse(Path.GetFileNameWithoutExtension(name).Split('-')[^1])];
-        new Random(BitConverter.ToInt32(SHA256.HashData(Encoding.UTF8.GetBytes(name)))).NextBytes(octets);
-        Notation.Bytes(8).CopyTo(octets, 0);
-        return octets;
+        var bytes = new byte[int.Parse(Path.GetFileNameWithoutExtension(name).Split('-')[^1])];
+        new Random(BitConverter.ToInt32(SHA256.HashData(Encoding.UTF8.GetBytes(name)))).NextBytes(bytes);
+        Notation.Bytes(8).CopyTo(bytes, 0);
+        return bytes;
     }
 
     protected static bool Intact(string folder, string name) =>
@@ -37,7 +37,7 @@ public abstract class TortureFixture : ServerFixture
 
     // The answer to an upload, whether it is refused at once or in the end.
     protected static string Put(
-        ProtocolConnection wire, string name, byte[] content, bool digest, Action? beforeTheLastOctet = null)
+        ProtocolConnection wire, string name, byte[] content, bool digest, Action? beforeTheLastByte = null)
     {
         wire.Send($"PUT|{name}{(digest ? "|digest=sha256" : "")}\n");
         if (wire.ReceiveLine() is var refused && refused != "OK")
@@ -47,7 +47,7 @@ public abstract class TortureFixture : ServerFixture
 
         byte[] block = [.. Notation.U64((ulong)content.Length), .. content, .. digest ? SHA256.HashData(content) : []];
         wire.Send(block.AsSpan(..^1));
-        beforeTheLastOctet?.Invoke();
+        beforeTheLastByte?.Invoke();
         wire.Send(block.AsSpan(^1..));
         return wire.ReceiveLine();
     }
@@ -96,7 +96,7 @@ public abstract class TortureFixture : ServerFixture
     public static int Descriptors(RunningServer server) =>
         Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
 
-    public static string Mebi(long octets) => $"{Math.Max(octets, 0) / 1048576.0:0.0}";
+    public static string Mebi(long bytes) => $"{Math.Max(bytes, 0) / 1048576.0:0.0}";
 
     public static long Resident(RunningServer server) =>
         long.Parse(File.ReadAllText($"/proc/{server.Program.Id}/statm").Split(' ')[1]) * Environment.SystemPageSize;

@@ -6,7 +6,7 @@ public static class ProcessFigures
     // Linux writes "VmPeak:", a tab, spaces up to a width, the number and " kB": a large number has no space before it.
     private static readonly char[] _blanks = [' ', '\t'];
 
-    // Octets, of a process and of all that it has started.  Fields are those of /proc/…/status.
+    // Bytes, of a process and of all that it has started.  Fields are those of /proc/…/status.
     public static long Sum(int root, params string[] fields)
     {
         if (!OperatingSystem.IsLinux() || ProgramSettings.OnWindows)

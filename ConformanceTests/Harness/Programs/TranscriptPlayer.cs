@@ -84,7 +84,7 @@ public static class TranscriptPlayer
                     case SendStep { Side: Side.Server } sends:
                         wire.Send(Joined(sends));
                         break;
-                    case SendStep { Pieces: [Octets(var line)] } when line is [.., 10]:
+                    case SendStep { Pieces: [KnownBytes(var line)] } when line is [.., 10]:
                         ExpectRequest(ref wire, listener, line, scope);
                         break;
                     case SendStep sends:
@@ -255,8 +255,8 @@ public static class TranscriptPlayer
 
     private static byte[] Joined(SendStep step) => [.. step.Pieces.SelectMany(piece => piece switch
     {
-        Octets(var value) => value,
-        AnyOctets(var count) => new byte[count],
+        KnownBytes(var value) => value,
+        AnyBytes(var count) => new byte[count],
         Placeholder("line") => Encoding.UTF8.GetBytes("in the words of this server\n"),
         Placeholder("time") => Encoding.UTF8.GetBytes("2026-01-31T23:59:59Z"),
         _ => "7"u8.ToArray(),

@@ -42,6 +42,6 @@ public static class WindowsLimits
             return null;
         }
 
-        return [new Octets([.. "OK\n"u8, .. Notation.U64((ulong)content.Length), .. content])];
+        return [new KnownBytes([.. "OK\n"u8, .. Notation.U64((ulong)content.Length), .. content])];
     }
 }

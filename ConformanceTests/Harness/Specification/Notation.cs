@@ -24,7 +24,7 @@ public static class Notation
         return bytes[..count];
     }
 
-    // Octets as a person can read them; long ones in their first and last.
+    // Bytes as a person can read them; long ones in their first and last.
     public static string Show(ReadOnlySpan<byte> bytes, int most = 160)
     {
         if (bytes.Length > most)

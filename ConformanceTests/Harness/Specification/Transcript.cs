@@ -8,12 +8,12 @@ public enum Side { Client, Server }
 // A piece of what one side sends: bytes that are known, or a shape that is not.
 public abstract record Piece;
 
-public sealed record Octets(byte[] Value) : Piece
+public sealed record KnownBytes(byte[] Value) : Piece
 {
     public override string ToString() => Notation.Show(Value);
 }
 
-public sealed record AnyOctets(int Count) : Piece
+public sealed record AnyBytes(int Count) : Piece
 {
     public override string ToString() => $"<any:{Count}>";
 }
@@ -100,7 +100,7 @@ public sealed record Transcript(
             [.. before], [.. steps], [.. after]);
     }
 
-    private static byte[] Known(Piece[] pieces) => [.. pieces.SelectMany(piece => ((Octets)piece).Value)];
+    private static byte[] Known(Piece[] pieces) => [.. pieces.SelectMany(piece => ((KnownBytes)piece).Value)];
 
     private static Piece[] Pieces(string text, Dictionary<string, byte[]> files, int line)
     {
@@ -110,7 +110,7 @@ public sealed record Transcript(
         {
             if (bytes.Count > 0)
             {
-                pieces.Add(new Octets([.. bytes]));
+                pieces.Add(new KnownBytes([.. bytes]));
             }
 
             bytes.Clear();
@@ -164,7 +164,7 @@ public sealed record Transcript(
                         break;
                     case ["any", var n]:
                         Flush();
-                        pieces.Add(new AnyOctets(int.Parse(n)));
+                        pieces.Add(new AnyBytes(int.Parse(n)));
                         break;
                     case ["line" or "time" or "digits"]:
                         Flush();

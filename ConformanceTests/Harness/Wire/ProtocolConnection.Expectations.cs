@@ -9,10 +9,10 @@ public partial class ProtocolConnection
         {
             switch (piece)
             {
-                case Octets(var value):
-                    ExpectOctets(value);
+                case KnownBytes(var value):
+                    ExpectBytes(value);
                     break;
-                case AnyOctets(var size):
+                case AnyBytes(var size):
                     Receive(size);
                     break;
                 case Placeholder("line"):
@@ -58,9 +58,9 @@ public partial class ProtocolConnection
         Take(End());
     }
 
-    public void Expect(string text) => ExpectOctets(Encoding.UTF8.GetBytes(text));
+    public void Expect(string text) => ExpectBytes(Encoding.UTF8.GetBytes(text));
 
-    public void ExpectOctets(byte[] expected)
+    public void ExpectBytes(byte[] expected)
     {
         for (int at = 0; at < expected.Length;)
         {

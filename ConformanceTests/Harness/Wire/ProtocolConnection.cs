@@ -14,7 +14,7 @@ public partial class ProtocolConnection : IDisposable
     private int _count;
     private readonly Recording _trace = new();
     private long _arrived;
-    private long _sentOctets;
+    private long _bytesSent;
     private int _repliesTaken;
 
     public ProtocolConnection(Socket socket, Side self, Delivery delivery = Delivery.Whole)
@@ -63,7 +63,7 @@ public partial class ProtocolConnection : IDisposable
                 int piece = middle ? bytes.Length - 8 - sent : Math.Min(size, bytes.Length - sent);
                 SendPiece(bytes.Slice(sent, piece));
                 sent += piece;
-                _trace.MarkPieceEnd(_self, _sentOctets += piece);
+                _trace.MarkPieceEnd(_self, _bytesSent += piece);
             }
         }
         catch (SocketException e)
@@ -190,7 +190,7 @@ public partial class ProtocolConnection : IDisposable
     public bool HasMore => _count > 0 || _socket.Poll(0, SelectMode.SelectRead);
 
     // The same, where what has come may be TLS's own affair.
-    public bool HasOctets
+    public bool HasBytes
     {
         get
         {

@@ -7,7 +7,7 @@ public sealed class RequestTracker
     private readonly Lock _lock = new();
     private readonly List<byte> _partial = [];                   // a request without its end
     private List<byte> _block = [];                              // the start of what followed the last request
-    private long _blockOctets = -1;
+    private long _blockBytes = -1;
 
     public string LastRequest { get; private set; } = "";      // the last request line
 
@@ -75,7 +75,7 @@ public sealed class RequestTracker
 
             LastRequest = Encoding.UTF8.GetString(rest[..end]);
             requests++;
-            _blockOctets = -1;
+            _blockBytes = -1;
             used += end + 1;
             WithDigest |= LastRequest.Contains("|digest=");
             _block.Clear();
@@ -100,13 +100,13 @@ public sealed class RequestTracker
             return;
         }
 
-        if (_blockOctets < 0)
+        if (_blockBytes < 0)
         {
-            _blockOctets = 0;
+            _blockBytes = 0;
             Blocks++;
         }
 
-        _blockOctets += left.Length;
+        _blockBytes += left.Length;
         if (_block.Count < 8)
         {
             _block.AddRange(left[..Math.Min(left.Length, 8 - _block.Count)]);
@@ -117,7 +117,7 @@ public sealed class RequestTracker
     private bool IsVerbOrStart(ReadOnlySpan<byte> bytes) =>
         _partial.Count > 0
         || !bytes.IsEmpty && bytes[0] is >= (byte)'A' and <= (byte)'Z'
-            && (!LastRequest.StartsWith("PUT|") || !InsideBlock && _blockOctets >= 0);
+            && (!LastRequest.StartsWith("PUT|") || !InsideBlock && _blockBytes >= 0);
 
     public void Hears(ReadOnlySpan<byte> bytes)
     {
@@ -141,7 +141,7 @@ public sealed class RequestTracker
         {
             lock (_lock)
             {
-                if (_blockOctets < 0)
+                if (_blockBytes < 0)
                 {
                     return null;
                 }
@@ -152,7 +152,7 @@ public sealed class RequestTracker
                 }
 
                 ulong length = BinaryPrimitives.ReadUInt64BigEndian(_block.ToArray());
-                return 8m + length + (LastRequest.Contains("|digest=") ? 32 : 0) - _blockOctets;
+                return 8m + length + (LastRequest.Contains("|digest=") ? 32 : 0) - _blockBytes;
             }
         }
     }

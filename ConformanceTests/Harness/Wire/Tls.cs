@@ -104,7 +104,7 @@ public sealed partial class Tls(Socket socket, Side self)
     public void SendCloseNotify() => Write(Record(Alert, [1, CloseNotify]));
 
     // Null: the connection has ended, or `error` says what else.  What was received of a record is kept.
-    public (byte Type, byte[] Octets)? NextRecord(out SocketError error)
+    public (byte Type, byte[] Bytes)? NextRecord(out SocketError error)
     {
         while (true)
         {
@@ -140,7 +140,7 @@ public sealed partial class Tls(Socket socket, Side self)
         }
     }
 
-    // Octets of the conversation.  0: there will be no more; `Heard` is CloseNotify if the other side has said so.
+    // Bytes of the conversation.  0: there will be no more; `Heard` is CloseNotify if the other side has said so.
     public int Receive(Span<byte> into, out SocketError error)
     {
         error = SocketError.Success;
