@@ -22,11 +22,11 @@ public static class ClassText
 
     public static string First(string text) => Wording.Printable(text.Split('\n')[0]);
 
-    // The stages that anybody was judged in.
+    // The stages in which any student was graded.
     public static int[] StagesOf(Grade[] grades) =>
         [.. grades.SelectMany(grade => grade.Marks).Select(mark => mark.Stage).Distinct().Order()];
 
-    // The sentences that somebody breaks, those that most break first.
+    // The sentences that at least one student breaks, the most frequent ones first.
     public static (Clause Clause, Grade[] By, int Of)[] Broken(Grade[] grades) =>
         [.. from id in grades.SelectMany(grade => grade.Broken).Distinct()
             let clause = ProtocolSpecification.Find(id)

@@ -189,7 +189,7 @@ public static class GradeClass
                 _running.Remove(process);
             }
 
-            // A program that it left behind may hold the pipes: then what was said is not waited for.
+            // A program that still runs may hold the pipes open: then its output is not waited for.
             var said = Task.WhenAll(output, errors);
             bool ended = await Task.WhenAny(said, Task.Delay(RunSettings.Patience)) == said;
             string text = ended ? $"{output.Result}{errors.Result}" : "";

@@ -50,7 +50,7 @@ public sealed record Student(string Name, string Folder)
             };
             if (read is null)
             {
-                return student with { Wrong = $"{File}: this is no SERVER=…, CLIENT=… or BUILD=…:\n  {line}" };
+                return student with { Wrong = $"{File}: this is not SERVER=…, CLIENT=… or BUILD=…:\n  {line}" };
             }
 
             student = read;

@@ -15,7 +15,7 @@ public sealed class Accounting : ProgramFixture
     [TestCase(" a.jpg", "bad-name: a name must not begin or end with a dot or a space; --as gives it another name")]
     [TestCase("con.jpg", "bad-name: this is the name of a device on Windows; --as gives it another name")]
     [Clause("CLI-5", "NAME-1")]
-    public void A_picture_that_is_not_sent_is_a_failure_with_its_name_and_reason(string name, string says)
+    public void Client_reports_each_picture_that_it_does_not_send_with_a_reason(string name, string says)
     {
         string folder = NewFolder();
         Give(folder, "pictures/a.png");
@@ -30,7 +30,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Empty_pictures_and_pipes_in_a_folder_are_failures()
+    public void Client_reports_empty_pictures_and_pipes_as_failures()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -48,7 +48,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void A_folder_with_pictures_in_a_folder_is_a_failure_with_their_number()
+    public void Client_reports_how_many_pictures_of_an_inner_folder_were_not_sent()
     {
         string folder = NewFolder();
         Give(folder, "camera/a.png");
@@ -66,7 +66,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Other_files_and_folders_are_counted_and_hidden_ones_are_not()
+    public void Client_counts_other_files_and_folders_but_not_hidden_ones()
     {
         string folder = NewFolder();
         Give(folder, "camera/a.png");
@@ -96,7 +96,7 @@ public sealed class Accounting : ProgramFixture
     [TestCase("PUT 'folders/*'", "folders/*: only folders match this pattern")]
     [TestCase("GET '*.png'", "*.png: the server has no pictures")]
     [Clause("CLI-5")]
-    public void Where_nothing_is_found_it_says_which_case_it_is(string words, string says)
+    public void Client_says_why_it_found_nothing(string words, string says)
     {
         string folder = NewFolder();
         Directory.CreateDirectory(Path.Combine(folder, "nothing"));
@@ -111,7 +111,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Of_more_than_ten_failures_for_one_reason_three_are_named()
+    public void Client_names_three_of_more_than_ten_failures_for_one_reason()
     {
         string folder = NewFolder();
         Give(folder, "camera/a.png");
@@ -135,7 +135,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Images_stands_for_every_picture_type_on_both_sides()
+    public void Server_and_client_accept_images_for_all_picture_types()
     {
         string[] names = ["a.heic", "b.heif", "c.hif", "d.jfif", "e.jxl", "f.jp2", "g.webp", "h.gif", "i.tif", "j.bmp",
             "k.avif", "l.tiff", "m.jpg", "n.jpeg", "o.PNG"];
@@ -168,7 +168,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void New_compares_sizes_up_and_down()
+    public void Client_compares_sizes_with_new_in_both_directions()
     {
         string up = NewFolder();
         string down = NewFolder();
@@ -201,7 +201,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5", "CLI-12")]
-    public void As_stores_one_picture_under_another_name()
+    public void Client_stores_a_picture_under_the_name_given_with_as()
     {
         string folder = NewFolder();
         Give(folder, "12:30.png");

@@ -5,7 +5,7 @@ public sealed class ClientAheadDetails : ClientFixture
 {
     // ---- the reference's ----
 
-    // It has sent the first of its files, and is through with it: from now on blocks may come behind their requests.
+    // The client has stored the first of its files: from now on it may send blocks right after their requests.
     private ProtocolConnection AcceptFirst(string name)
     {
         var wire = Accept();
@@ -34,7 +34,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-1"), Reference]
-    public void Blocks_come_behind_their_requests_once_a_go_ahead_was_read()
+    public void Client_sends_blocks_right_after_their_requests_once_it_has_read_a_go_ahead()
     {
         GiveFour();
         var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
@@ -47,7 +47,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "DIGEST-2"), Reference]
-    public void Each_block_has_its_digest_behind_it()
+    public void Client_sends_the_digest_after_each_block()
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png");
@@ -73,7 +73,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-7"), Reference]
-    public void What_the_server_does_not_know_is_left_out_one_by_one()
+    public void Client_leaves_out_unsupported_options_one_by_one()
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png");
@@ -98,7 +98,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-7"), Reference]
-    public void A_server_that_knows_the_digest_alone_is_sent_digests()
+    public void Client_sends_digests_to_a_server_that_knows_no_other_option()
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png");
@@ -120,7 +120,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3"), Reference]
-    public void A_large_file_is_asked_for_first()
+    public void Client_waits_for_the_go_ahead_of_a_large_file()
     {
         GiveFour();
         Give("large.png", Notation.Bytes((256 << 10) + 1));
@@ -139,7 +139,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-5"), Reference]
-    public void Refusals_in_the_middle_are_told_of_the_right_file()
+    public void Client_reports_refusals_in_the_middle_for_the_right_file()
     {
         GiveFour();
         Give("e.png", Notation.Bytes(20));
@@ -155,7 +155,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-1"), Reference]
-    public void What_was_not_answered_is_asked_again_on_another_connection([Values] bool inWords)
+    public void Client_repeats_unanswered_requests_on_another_connection([Values] bool inWords)
     {
         GiveFour();
         Give("e.png", Notation.Bytes(20));
@@ -186,7 +186,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-7"), Reference]
-    public void What_one_connection_has_shown_says_nothing_of_the_next()
+    public void Client_assumes_nothing_about_the_next_connection()
     {
         GiveFour();
         var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
@@ -211,7 +211,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3"), Reference]
-    public void No_more_than_128_are_unanswered()
+    public void Client_leaves_at_most_128_requests_unanswered()
     {
         string[] names = [.. Enumerable.Range(0, 300).Select(i => $"{i:D3}.png")];
         foreach (string name in names)
@@ -223,8 +223,8 @@ public sealed class ClientAheadDetails : ClientFixture
         var wire = AcceptFirst("000.png");
         ExpectAhead(wire, names[1..129]);
         wire.HalfClose();
-        wire.ExpectEnd();                                               // and nothing behind the 128th
-        wire = Accept();                                                // where all goes on, but for the first of them
+        wire.ExpectEnd();                                               // and nothing after the 128th
+        wire = Accept();          // where the client repeats all but the first of them
         wire.ExpectRequest("PUT|002.png|ahead\n");
         wire.Send("OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(100)));
@@ -248,7 +248,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-5"), Reference]
-    public void A_file_that_goes_meanwhile_costs_itself_alone()
+    public void Client_skips_only_the_file_that_disappears_during_a_batch()
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --no-digest");
@@ -265,7 +265,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3", "CLI-5"), Reference]
-    public void A_file_that_grows_meanwhile_is_sent_as_it_is_then()
+    public void Client_sends_a_file_as_it_is_when_its_turn_comes()
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --no-digest");
@@ -285,7 +285,7 @@ public sealed class ClientAheadDetails : ClientFixture
     }
 
     [Test, Clause("AHEAD-3"), Reference]
-    public void A_single_file_is_asked_for_first()
+    public void Client_waits_for_the_go_ahead_of_a_single_file()
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "--no-digest");

@@ -13,7 +13,7 @@ public sealed class ClientAndServer : ServerFixture
     }
 
     [Test, Clause("P4", "CONN-1")]
-    public void Five_hundred_files_up_and_down()
+    public void Client_and_server_transfer_five_hundred_files_up_and_down()
     {
         string up = NewFolder();
         string down = NewFolder();
@@ -35,7 +35,7 @@ public sealed class ClientAndServer : ServerFixture
     }
 
     [Test, Clause("GET-1", "CLI-6")]
-    public void Output_names_a_folder_or_a_file()
+    public void Client_takes_output_as_a_folder_or_a_file()
     {
         Server.Has("my cat.png", Notation.Bytes(100));
         string folder = NewFolder();
@@ -49,7 +49,7 @@ public sealed class ClientAndServer : ServerFixture
     }
 
     [Test, Clause("CONN-4", "CLI-5")]
-    public void The_prompt_takes_the_same_commands()
+    public void Client_accepts_the_same_commands_at_the_prompt()
     {
         Server.Has("my cat.png", Notation.Bytes(100));
         string folder = NewFolder();
@@ -65,7 +65,7 @@ public sealed class ClientAndServer : ServerFixture
     }
 
     [Test, Clause("LIMIT-2", "CLOSE-3")]
-    public void A_prompt_that_was_left_alone_connects_again()
+    public void Client_reconnects_at_the_prompt_after_the_idle_time()
     {
         var server = Start("--idle 1");
         var start = new ProcessStartInfo("dotnet", [CommandTemplates.Dll, "client", "127.0.0.1", $"{server.Port}"])
@@ -83,7 +83,7 @@ public sealed class ClientAndServer : ServerFixture
     }
 
     [Test, Clause("P2")]
-    public void Two_clients_that_fetch_the_same_file_into_one_folder()
+    public void Client_that_is_the_only_one_of_three_to_save_a_file_succeeds()
     {
         var picture = Notation.Bytes(20 << 20);
         Server.Has("big.png", picture);

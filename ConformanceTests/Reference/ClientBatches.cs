@@ -4,7 +4,7 @@ namespace ConformanceTests.Reference;
 public sealed class ClientBatches : ClientFixture
 {
     [Test, Clause("CLI-7", "CONF-1"), Reference]
-    public void A_server_without_optional_features_is_asked_again_and_the_result_is_called_unverified()
+    public void Client_asks_a_server_without_optional_features_again_and_says_not_verified()
     {
         Give("dog.png", Notation.Bytes(9));
         var (client, wire) = Connected("GET", "cat.png");
@@ -31,7 +31,7 @@ public sealed class ClientBatches : ClientFixture
     }
 
     [Test, Clause("CLI-3", "CLI-5"), Reference]
-    public void A_batch_goes_on_past_refusals_and_reconnects_after_a_code_that_closes()
+    public void Client_continues_a_batch_after_refusals_and_reconnects_after_a_closing_code()
     {
         var (client, wire) = Connected("GET", "a.png", "b.png c.png --no-digest");
         wire.ExpectRequest("GET|a.png\nGET|b.png\nGET|c.png\n");
@@ -54,7 +54,7 @@ public sealed class ClientBatches : ClientFixture
     }
 
     [Test, Clause("CLI-1", "CLI-3"), Reference]
-    public void A_block_that_is_called_unsupported_is_not_sent_under_the_next_name()
+    public void Client_does_not_resend_a_block_as_another_file_after_unsupported()
     {
         // An odd server: it has taken the option, and the block.
         byte[] one = Notation.Bytes(9);
@@ -87,7 +87,7 @@ public sealed class ClientBatches : ClientFixture
     ];
 
     [Test, Clause("CLI-5"), Reference]
-    public void What_cannot_work_is_refused_before_connecting()
+    public void Client_refuses_impossible_commands_without_connecting()
     {
         Listener.Dispose();                             // a connection would be refused, and said to be
         Give("text.png", "no picture"u8.ToArray());
@@ -105,9 +105,9 @@ public sealed class ClientBatches : ClientFixture
     }
 
     [Test, Clause("CLI-2", "LIMIT-3"), Reference]
-    public void It_is_taken_whole_before_anybody_has_looked_at_it()
+    public void Client_receives_the_whole_listing_before_its_output_is_read()
     {
-        // Whoever pages through it takes minutes; the server would not wait for him.
+        // A user who pages through a listing takes minutes; the server does not wait that long.
         string[] lines = [.. Enumerable.Range(0, 60_000).Select(i => $"{i:D5}{new string('x', 200)}.png|1|{Date}")];
         string[] command = [.. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Port} LIST")];
         var client = Own(new ChildProgram("client", command, Folder, drain: false));
@@ -115,7 +115,7 @@ public sealed class ClientBatches : ClientFixture
         wire.Expect("LIST\n");
         byte[] listing = Encoding.UTF8.GetBytes(string.Concat(lines.Select(line => line + "\n")));
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
-        Assert.That(wire.SendingFailed, Is.False, "it does not take what nobody reads yet");
+        Assert.That(wire.SendingFailed, Is.False, "it does not receive what the user has not read yet");
         wire.Dispose();
         client.Drain();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());

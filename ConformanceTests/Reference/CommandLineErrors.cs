@@ -19,15 +19,15 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void A_host_that_is_no_name() =>
+    public void Client_reports_an_invalid_host_name_in_one_line() =>
         Complains(NewFolder(), 1, "cannot connect", "", "client", _letters, "LIST");
 
     [Test, Clause("CLI-5")]
-    public void An_empty_host_is_not_this_machine() =>
+    public void Client_refuses_an_empty_host() =>
         Complains(NewFolder(), 2, "HOST", "", "client", "", $"{Server.Port}", "LIST");
 
     [Test, Clause("CLI-5", "CLI-6")]
-    public void An_output_that_no_file_system_holds()
+    public void Client_reports_an_output_name_that_is_too_long_in_one_line()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         string folder = NewFolder();
@@ -37,7 +37,7 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
-    public void An_output_folder_that_may_not_be_entered()
+    public void Client_reports_an_output_folder_without_permission_in_one_line()
     {
         if (OperatingSystem.IsWindows())
         {
@@ -67,7 +67,7 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void An_output_that_is_full()
+    public void Client_fails_if_its_standard_output_is_full()
     {
         Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
 
@@ -79,7 +79,7 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("P9")]
-    public void No_more_clients_than_can_be_asked_after()
+    public void Server_refuses_a_limit_of_clients_that_it_cannot_poll()
     {
         string folder = NewFolder();
         Complains(folder, 2, "--max-clients", "", "server", "0", "--dir", folder, "--max-clients", "65001");
@@ -87,7 +87,7 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("NAME-3")]
-    public void A_file_extension_that_only_looks_like_a_type_is_another_one()
+    public void Server_treats_a_file_extension_that_only_resembles_a_type_as_another_one()
     {
         // U+212A is the sign of the Kelvin, whose lower case is a k.
         var server = Start("--types mkv");
@@ -104,7 +104,7 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("STATUS-1")]
-    public void An_address_is_shown_without_the_name_of_an_interface_here()
+    public void Server_shows_an_IPv6_address_without_the_name_of_its_interface()
     {
         var local = (
             from card in NetworkInterface.GetAllNetworkInterfaces()
@@ -136,9 +136,9 @@ public sealed class CommandLineErrors : ServerFixture
     }
 
     [Test, Clause("P9")]
-    public void A_server_whose_program_is_replaced_goes_on_accepting()
+    public void Server_accepts_clients_after_its_program_file_was_replaced()
     {
-        // What an update does to it.  Its own program file is then not there to be opened again.
+        // As an update does: the program file is gone, so it cannot be opened again.
         string program = Path.ChangeExtension(CommandTemplates.Dll, null);
         Skip.If(OperatingSystem.IsWindows() || !File.Exists(program), "needs a program that can be removed");
 

@@ -19,7 +19,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("NAME-4")]
-    public void Name_that_the_file_system_cannot_hold_is_not_found_and_cannot_be_stored()
+    public void Server_answers_not_found_and_storage_to_a_name_that_the_file_system_cannot_hold()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -38,7 +38,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("LIST-2")]
-    public void Folder_whose_entries_have_no_visible_size_is_not_an_empty_folder()
+    public void Server_answers_storage_to_LIST_if_it_cannot_read_the_sizes()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -59,7 +59,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("REPLY-1", "BLOCK-1")]
-    public void Listing_and_status_need_no_room_in_the_temporary_folder()
+    public void Server_needs_no_room_in_the_temporary_folder_for_LIST_and_STATUS()
     {
         RequireLinux();
         if (SmallDisk.TryMount("size=64k") is not { } disk)
@@ -89,7 +89,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("PUT-5", "BLOCK-2")]
-    public void Largest_limit_for_uploads_does_not_overflow()
+    public void Server_with_the_largest_limit_for_uploads_does_not_overflow()
     {
         var server = Start("--max-size 9223372036854775807");
         var wire = Connect(server);
@@ -106,7 +106,7 @@ public sealed class FileLimits : ProgramFixture
     // ---- the client's own files ----
 
     [Test, Clause("CLI-5")]
-    public void Missing_rights_are_reported_as_missing_rights()
+    public void Client_reports_missing_permissions_as_such()
     {
         RequireLinux();
         Server.Has("cat.png", Notation.Bytes(9));
@@ -125,7 +125,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Full_disk_is_reported_as_a_full_disk()
+    public void Client_reports_a_full_disk_as_a_full_disk()
     {
         RequireLinux();
         if (SmallDisk.TryMount("size=1m") is not { } disk)
@@ -141,7 +141,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Size_of_a_link_is_that_of_its_target()
+    public void Client_reports_the_size_of_the_target_of_a_link()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -154,7 +154,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("CLI-5", "P7")]
-    public void Links_to_large_files_are_not_read_into_memory()
+    public void Client_does_not_read_linked_large_files_into_memory()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -172,7 +172,7 @@ public sealed class FileLimits : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Link_to_a_pipe_is_refused_like_a_pipe()
+    public void Client_refuses_a_link_to_a_pipe_like_a_pipe()
     {
         RequireLinux();
         string folder = NewFolder();

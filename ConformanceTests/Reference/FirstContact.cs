@@ -2,7 +2,7 @@ using System.Net.NetworkInformation;
 
 namespace ConformanceTests.Reference;
 
-/// <summary>What somebody meets who starts this program for the first time.</summary>
+/// <summary>What users see who start this program for the first time.</summary>
 public sealed class FirstContact : ProgramFixture
 {
     // Ends with the test, so that it is stopped also where something else fails.
@@ -68,7 +68,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CONN-1")]
-    public void Folder_that_was_named_is_not_created()
+    public void Server_does_not_create_a_folder_that_was_named()
     {
         string folder = NewFolder();
         Ran ran = Execute(folder, "server 0 --dir pictures");
@@ -81,7 +81,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CONN-1")]
-    public void Folder_images_is_created_after_the_port_is_bound()
+    public void Server_creates_the_folder_images_after_it_has_bound_its_port()
     {
         string folder = NewFolder();
         Ran ran = Execute(folder, $"server {Server.Port}");
@@ -94,7 +94,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CONN-1")]
-    public void A_tilde_is_the_home_folder_also_after_an_equals_sign()
+    public void Server_and_client_expand_a_tilde_also_after_an_equals_sign()
     {
         string home = NewFolder();
         Directory.CreateDirectory(Path.Combine(home, "pictures"));
@@ -118,7 +118,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("[::ffff:127.0.0.1]:{0} LIST")]
     [TestCase("localhost {0} list")]
     [Clause("CONN-1")]
-    public void Host_and_port_are_taken_in_each_form(string words)
+    public void Client_accepts_host_and_port_in_each_form(string words)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         Ran ran = Execute(NewFolder(), "client " + string.Format(words, Server.Port));
@@ -140,7 +140,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("server pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
     [TestCase("server nowhere", "a folder is named with --dir")]
     [Clause("CLI-5")]
-    public void A_wrong_command_line_gets_one_line_that_helps(string words, string says)
+    public void Server_and_client_answer_a_wrong_command_line_with_one_line_that_helps(string words, string says)
     {
         string folder = NewFolder();
         Directory.CreateDirectory(Path.Combine(folder, "pictures"));
@@ -151,7 +151,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Help_is_printed_in_each_way_of_asking()
+    public void Client_prints_its_help_in_each_way_of_asking()
     {
         string help = Execute(NewFolder(), "client --help").Output;
         foreach (string words in (string[])["client help", "client -h", "client localhost help", "client HELP"])
@@ -169,7 +169,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("::ffff:127.0.0.1 1", 3, "the connection was refused")]
     [TestCase("no-such-host.invalid", 1, "there is no machine with that name")]
     [Clause("CLI-5")]
-    public void A_server_that_cannot_be_reached_is_a_reason_to_try_again_and_a_wrong_name_is_not(
+    public void Client_exits_with_3_if_the_server_cannot_be_reached_and_with_1_if_the_name_is_wrong(
         string host, int exit, string says)
     {
         Ran ran = Execute(NewFolder(), $"client {host} LIST");
@@ -178,7 +178,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CLI-12")]
-    public void Output_with_a_slash_a_pattern_or_several_names_is_a_folder()
+    public void Client_takes_output_as_a_folder_with_a_slash_a_pattern_or_several_names()
     {
         Server.Has("a.png", Notation.Bytes(9));
         Server.Has("b.png", Notation.Bytes(9));
@@ -238,7 +238,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("PUT file://{0}/My%20Photo.png", "My Photo.png")]
     [TestCase(@"PUT file://localhost{0}/My%20Photo.png plain.png", "My Photo.png|plain.png")]
     [Clause("CLI-12")]
-    public void Prompt_takes_the_names_that_a_terminal_pastes(string line, string stored)
+    public void Client_accepts_names_that_a_terminal_pastes_at_the_prompt(string line, string stored)
     {
         string folder = NewFolder();
         foreach (string name in (string[])["My Photo.png", "Anna's cat.png", "plain.png"])

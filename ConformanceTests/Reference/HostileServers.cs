@@ -15,7 +15,7 @@ public sealed class HostileServers : ClientFixture
     private static byte[] Lines(params string[] lines) =>
         Encoding.UTF8.GetBytes(string.Concat(lines.Select(line => $"{line}\n")));
 
-    // Answers a GET for this name, whatever its options are.
+    // Answers a GET for this name, with any options.
     private static void AnswerGet(ProtocolConnection wire, string name)
     {
         string request = wire.ReceiveLine($"GET|{name}\\n");
@@ -247,7 +247,7 @@ public sealed class HostileServers : ClientFixture
     // ---- the prompt ----
 
     [Test, Clause("CLI-5")]
-    public void No_byte_that_is_typed_ends_the_prompt()
+    public void Client_does_not_end_the_prompt_at_any_byte()
     {
         string[] lines = ["GET a\0b.png", "PUT a\0b.png", "a\0b.png", "\u001b[A", "PUT '\0", "\uFFFF|", "LIST"];
         var (client, wire) = Connected("", null, input: string.Concat(lines.Select(line => $"{line}\n")));

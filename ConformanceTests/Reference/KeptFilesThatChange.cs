@@ -1,10 +1,10 @@
 namespace ConformanceTests.Reference;
 
-/// <summary>This client, where somebody changes the part of a file that it keeps.</summary>
+/// <summary>This client, while another program changes the part of a file that it keeps.</summary>
 public sealed class KeptFilesThatChange : ClientFixture
 {
     [Test, Clause("CLI-4"), Reference]
-    public void A_download_whose_bytes_are_removed_leaves_no_file()
+    public void Client_leaves_no_file_if_the_bytes_of_the_download_are_removed()
     {
         var (client, wire) = Connected("GET", "cat.png");
         wire.ExpectRequest("GET|cat.png|digest=sha256\n");
@@ -19,7 +19,7 @@ public sealed class KeptFilesThatChange : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-4"), Reference]
-    public void A_kept_file_that_shrinks_while_it_is_read_ends_the_resumption()
+    public void Client_does_not_resume_if_the_kept_file_shrinks_while_it_is_read()
     {
         Skip.If(!OperatingSystem.IsLinux(), "needs /proc");
 

@@ -14,7 +14,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-1"), Reference]
-    public void A_key_alone_will_do_as_openssl_writes_it()
+    public void Server_and_client_accept_a_key_file_without_a_certificate()
     {
         string path = Path.Combine(NewFolder("key"), "openssl.key");
         File.WriteAllText(path, Ours.Key.ExportPkcs8PrivateKeyPem() + "\n");
@@ -25,7 +25,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-1"), Reference]
-    public void A_file_that_may_be_read_and_not_written_will_do()
+    public void Server_accepts_a_key_file_that_cannot_be_written()
     {
         string path = Ours.WriteTo(Path.Combine(NewFolder("key"), "mine.key"));
         SetMode(path, UnixFileMode.UserRead);
@@ -43,7 +43,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-5"), Reference]
-    public void Those_who_do_not_fit_are_told_why()
+    public void Client_says_why_the_keys_do_not_match()
     {
         string other = KeyAndCertificate.New().WriteTo(Path.Combine(NewFolder("key"), "other.key"));
         var plain = Start();
@@ -68,7 +68,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-2", "P4"), Reference]
-    public void Sealed_files_go_up_and_down()
+    public void Client_and_server_transfer_sealed_files_up_and_down()
     {
         string folder = NewFolder();
         for (int i = 0; i < 60; i++)
@@ -111,7 +111,7 @@ public sealed class KeyFileErrors : SealedFixture
         ];
     }
 
-    // P-256 as ever, but its parameters are written out and it is not named.
+    // The usual P-256, but with its parameters written out instead of its name.
     private static string SpelledOut()
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -136,7 +136,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-1"), Reference]
-    public void What_holds_no_key_is_refused_in_one_line()
+    public void Server_and_client_refuse_a_file_without_a_key_in_one_line()
     {
         string folder = NewFolder();
         foreach (var (name, text) in NoKeys())
@@ -154,7 +154,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-1"), Reference]
-    public void What_cannot_be_used_is_refused_in_one_line()
+    public void Server_and_client_refuse_an_unusable_key_file_in_one_line()
     {
         string folder = NewFolder();
         string open = Ours.WriteTo(Path.Combine(folder, "open.key"));
@@ -184,13 +184,13 @@ public sealed class KeyFileErrors : SealedFixture
             }
         }
 
-        AssertRefused(folder, "server", "/proc/new.key", "", [1, 2]);                   // where nobody can make a file
+        AssertRefused(folder, "server", "/proc/new.key", "", [1, 2]);                   // where no file can be created
         AssertRefused(folder, "server", "", "--key needs a value", [2]);
         Assert.That(Directory.Exists(Path.Combine(folder, "nowhere")), Is.False);
     }
 
     [Test, Clause("SEAL-1"), Reference]
-    public void It_says_that_it_made_a_key_and_shows_no_secret()
+    public void Server_says_that_it_created_a_key_file_and_shows_no_secret()
     {
         string path = Path.Combine(NewFolder("key"), "new.key");
         var server = Start("--trace", key: path);
@@ -210,7 +210,7 @@ public sealed class KeyFileErrors : SealedFixture
     }
 
     [Test, Clause("SEAL-4"), Reference]
-    public void Without_a_key_everybody_is_warned_of_who_listens_beyond_this_machine()
+    public void Server_without_a_key_warns_if_it_listens_on_the_network()
     {
         const string Warning = "warning: without --key, anyone who can reach this port can list, download and upload";
         foreach (var (options, key, warns) in ((string, string?, bool)[])

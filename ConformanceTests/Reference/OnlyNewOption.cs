@@ -18,7 +18,7 @@ public sealed class OnlyNewOption : ClientFixture
     private static byte[] NineBytes => [.. Notation.U64(9), .. Notation.Bytes(9)];
 
     [Test, Clause("CLI-1", "CLI-5")]
-    public void Nothing_is_asked_about_what_is_there()
+    public void Client_requests_no_file_that_is_there_with_new()
     {
         foreach (string name in (string[])["a.png", "b.png", "c.png"])
         {
@@ -37,7 +37,7 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("CLI-1", "CLI-5")]
-    public void Nothing_is_sent_where_all_is_there()
+    public void Client_sends_nothing_with_new_if_everything_is_there()
     {
         Give("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new");
@@ -47,7 +47,7 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("CLI-5", "P2")]
-    public void What_appears_there_meanwhile_is_passed_over()
+    public void Client_skips_files_that_appear_during_a_batch()
     {
         foreach (string name in (string[])["a.png", "b.png", "c.png"])
         {
@@ -75,7 +75,7 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("CLI-5", "P2")]
-    public void Without_the_option_that_is_refused_at_once_too()
+    public void Client_skips_a_file_that_appears_between_the_listing_and_its_upload()
     {
         Give("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
@@ -88,7 +88,7 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
-    public void What_is_here_is_not_fetched()
+    public void Client_does_not_download_what_is_here()
     {
         Give("a.png");
         var (client, wire) = Connected("GET", "a.png", "b.png --new --no-digest");
@@ -106,7 +106,7 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("CLI-5", "CLI-2")]
-    public void A_listing_that_fails_is_a_failure()
+    public void Client_fails_if_the_listing_that_it_compares_with_fails()
     {
         Give("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
@@ -121,7 +121,7 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("NAME-1", "CLI-6")]
-    public void A_pattern_believes_no_name()
+    public void Client_saves_no_file_under_an_invalid_name_of_the_listing()
     {
         var (client, wire) = Connected("GET", "*", "--no-digest");
         SendListing(wire, "../x.png", ".bashrc", "a.png", "b.exe", "c\u001b.png", "con.png");

@@ -48,7 +48,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     private static readonly string[] _threePictures = ["a1.png", "a2.JPG", "b.jpeg"];
 
     [Test, Clause("GET-1", "CLI-5")]
-    public void A_pattern_fetches_what_fits_it([Values] At at)
+    public void Client_downloads_the_files_that_match_a_pattern([Values] At at)
     {
         foreach (string name in (string[])["a1.png", "a2.png", "abc.png", "b.png", "a3.jpg"])
         {
@@ -69,7 +69,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
-    public void A_pattern_that_fits_nothing_says_so([Values] At at)
+    public void Client_reports_a_pattern_that_matches_nothing([Values] At at)
     {
         Server.Has("a.png", Notation.Bytes(9));
         string folder = NewFolder();
@@ -93,7 +93,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     }
 
     [Test, Clause("PUT-2", "CLI-6")]
-    public void A_folder_stands_for_the_pictures_directly_in_it(
+    public void Client_uploads_the_pictures_directly_in_a_folder(
         [Values("pictures", "pictures/", "./pictures", "pictures/*", "~/pictures", "~/pictures/*")] string path,
         [Values] At at)
     {
@@ -105,7 +105,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     }
 
     [Test, Clause("PUT-2", "CLI-6")]
-    public void A_pattern_sends_what_fits_it(
+    public void Client_uploads_the_files_that_match_a_pattern(
         [Values("pictures/a*", "~/pictures/a?.*", "pictures/?[1-2].*", "pictures/a1.png")] string path, [Values] At at)
     {
         string folder = FolderOfAllKinds();
@@ -117,7 +117,8 @@ public sealed class PatternsAndPrompt : ServerFixture
     }
 
     [Test, Clause("PUT-2", "CLI-6")]
-    public void The_folder_one_is_in_and_home([Values(".", "*", "~", "~/")] string path, [Values] At at)
+    public void Client_takes_a_dot_as_this_folder_and_a_tilde_as_home(
+        [Values(".", "*", "~", "~/")] string path, [Values] At at)
     {
         string pictures = Path.Combine(FolderOfAllKinds(), "pictures");
         var (exit, _, errors) = Type(pictures, $"PUT '{path}'", at, home: pictures);
@@ -126,7 +127,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     }
 
     [Test, Clause("TYPE-1", "CLI-6")]
-    public void A_picture_may_have_the_file_extension_of_another()
+    public void Client_uploads_a_picture_with_the_file_extension_of_another_type()
     {
         string folder = NewFolder();
         File.WriteAllBytes(Path.Combine(folder, "photo.jpg"), [.. "RIFF\x04\0\0\0WEBP and so on"u8]);
@@ -139,7 +140,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
-    public void New_skips_what_is_there_with_the_same_size([Values] At at)
+    public void Client_skips_files_of_the_same_size_with_new([Values] At at)
     {
         const string OneThere =
             "3 files: 2 done, 1 already there (same name and size; contents not compared), 0 failed";
@@ -162,11 +163,11 @@ public sealed class PatternsAndPrompt : ServerFixture
         }
 
         Assert.That(Type(down, "GET a1.png", at, "--new").Exit, Is.Zero);
-        Assert.That(Type(down, "GET a1.png", at).Exit, Is.EqualTo(1), "without it that is a failure, as ever");
+        Assert.That(Type(down, "GET a1.png", at).Exit, Is.EqualTo(1), "without it that is a failure");
     }
 
     [Test, Clause("CLI-5")]
-    public void The_summary_counts_a_batch_and_nothing_else()
+    public void Client_counts_only_a_batch_in_its_summary()
     {
         string folder = FolderOfAllKinds();
         Put(folder, "one.png");
@@ -198,11 +199,11 @@ public sealed class PatternsAndPrompt : ServerFixture
     ];
 
     [TestCaseSource(nameof(_mistyped)), Clause("CLI-5", "CLI-11")]
-    public void The_prompt_names_what_was_typed((string Typed, string Says) row)
+    public void Client_names_what_was_typed_in_its_messages((string Typed, string Says) row)
     {
         var (exit, output, errors) = Type(NewFolder(), $"{row.Typed}\nlist", At.Prompt);
         Assert.That(exit, Is.EqualTo(1));
-        Assert.That(errors, Does.Contain(row.Says).And.Contain("the folder is empty"), "and goes on");
+        Assert.That(errors, Does.Contain(row.Says).And.Contain("the folder is empty"), "and the prompt continues");
         Assert.That($"{output}{errors}", Does.Not.Contain("\u001b"));
     }
 }

@@ -10,7 +10,7 @@ public abstract class ProgramFixture : ServerFixture
     protected const string ClosedOutput = "sh -c 'exec \"$@\" >&-' sh";
     protected const string FullOutput = "sh -c 'exec \"$@\" >/dev/full' sh";
 
-    /// <summary>What a run of the program has left behind.</summary>
+    /// <summary>What a run of the program has printed, and its exit code.</summary>
     protected sealed record Ran(int Exit, string Output, string Errors)
     {
         public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);

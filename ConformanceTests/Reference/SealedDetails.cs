@@ -6,7 +6,7 @@ namespace ConformanceTests.Reference;
 public sealed class SealedDetails : SealedFixture
 {
     [Test, Clause("SEAL-2"), Reference]
-    public void Subjects_and_dates_are_not_looked_at()
+    public void Server_ignores_subject_and_dates_of_certificates()
     {
         using var old = new CertificateRequest("CN=long ago", Ours.Key, HashAlgorithmName.SHA256)
             .CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddDays(1));
@@ -16,7 +16,7 @@ public sealed class SealedDetails : SealedFixture
     }
 
     [Test, Clause("P7"), Reference]
-    public void Key_updates_without_data_end_the_connection()
+    public void Server_ends_a_connection_with_key_updates_and_no_data()
     {
         // OpenSSL keeps an answer to each of them in memory until the server sends something.
         SealedConnection wire = Enter();

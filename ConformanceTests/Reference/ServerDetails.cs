@@ -9,7 +9,7 @@ namespace ConformanceTests.Reference;
 /// </summary>
 public sealed class ServerDetails : ServerFixture
 {
-    // Without `ahead` a digest that does not match comes behind `storage`.
+    // Without `ahead`, `storage` comes before a digest that does not match.
     private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereNothingCanBeStored =
     [
         ("dog.png", Cat,  Digest.None,  "storage"),
@@ -22,7 +22,7 @@ public sealed class ServerDetails : ServerFixture
     ];
 
     [Test, Clause("AHEAD-2", "AHEAD-1"), Reference]
-    public void A_folder_that_is_gone_is_told_behind_the_block()
+    public void Server_reports_a_missing_folder_after_the_block_with_ahead()
     {
         var server = Start();
         Directory.Delete(server.Folder);
@@ -36,7 +36,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("CLOSE-2", "STATUS-1"), Reference]
-    public void A_line_that_is_cut_short_is_shown_and_counted_as_it_came()
+    public void Server_shows_and_counts_an_incomplete_line_as_it_came()
     {
         var server = Start("--trace");
         ProtocolConnection cut = Connect(server);
@@ -51,7 +51,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("NAME-3", "TYPE-1"), Reference]
-    public void A_file_extension_and_a_content_are_refused_with_different_texts()
+    public void Server_refuses_a_file_extension_and_a_content_with_different_texts()
     {
         var wire = Connect(Start("--types png,webp"));
         wire.Send("PUT|a.jpg\n");
@@ -69,7 +69,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("NAME-3"), Reference]
-    public void Any_type_where_the_server_was_told_so()
+    public void Server_accepts_any_type_with_types_any()
     {
         var wire = Connect(Start("--types any"));
         foreach (string name in (string[])["notes.txt", "README", "a.tar.gz"])
@@ -83,7 +83,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("P5"), Reference]
-    public void Sync_stores_like_any_other()
+    public void Server_with_sync_stores_uploads_as_without()
     {
         var server = Start("--sync");
         var wire = Connect(server);
@@ -93,7 +93,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("P9"), Reference]
-    public void Out_of_descriptors_it_goes_on()
+    public void Server_continues_when_it_has_no_descriptors_left()
     {
         Skip.If(OperatingSystem.IsWindows(), "needs ulimit");
 
@@ -130,7 +130,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("P12"), Reference]
-    public void A_second_signal_ends_it_with_exit_code_1()
+    public void Server_exits_with_1_at_a_second_signal()
     {
         var server = Start();
         var upload = Connect(server);
@@ -148,7 +148,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("P12"), Reference]
-    public void Only_temporaries_of_dead_servers_are_swept_and_a_planted_pipe_blocks_nothing()
+    public void Server_removes_temporary_files_of_dead_servers_and_is_not_blocked_by_a_pipe()
     {
         string folder = NewFolder();
         string[] others =
@@ -172,7 +172,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("LIST-1", "CONN-2"), Reference]
-    public void Read_slowly_it_comes_whole_where_there_is_no_temporary_folder()
+    public void Server_sends_whole_listings_to_a_slow_reader_without_a_temporary_folder()
     {
         Skip.If(OperatingSystem.IsWindows(), "needs env");
 
@@ -187,7 +187,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("LIST-1"), Reference]
-    public void A_date_that_four_digits_cannot_say_is_shown_as_the_last_that_they_can()
+    public void Server_shows_a_date_beyond_four_digits_as_the_last_one_with_four()
     {
         Skip.If(!Directory.Exists("/dev/shm"), "needs a file system that takes any date, such as /dev/shm");
 
@@ -219,7 +219,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("ERR-1", "LIST-2"), Reference]
-    public void Nor_is_one_that_may_not_be_read()
+    public void Server_answers_storage_to_LIST_of_an_unreadable_folder()
     {
         if (OperatingSystem.IsWindows())
         {
@@ -245,7 +245,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("P11"), Reference]
-    public void A_log_that_cannot_be_written_ends_nothing()
+    public void Server_continues_if_its_log_cannot_be_written()
     {
         Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
 
@@ -254,7 +254,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("P6"), Reference]
-    public void A_log_that_nobody_reads_stops_nothing()
+    public void Server_continues_if_its_log_is_not_read()
     {
         var server = Start("--trace", drain: false);
         var wire = Connect(server);

@@ -44,7 +44,7 @@ public sealed class StandardStreams : ProgramFixture
     }
 
     [Test, Clause("CLI-4")]
-    public void A_message_is_not_written_into_a_file_that_is_opened_after_standard_error_was_closed()
+    public void Client_does_not_write_messages_into_a_file_that_has_the_number_of_standard_error()
     {
         RequireLinux();
         Server.Has("cat.png", Notation.Bytes(5000));

@@ -4,7 +4,7 @@ namespace ConformanceTests.Reference;
 public sealed class Terminals : ProgramFixture
 {
     [Test, Clause("CLI-5")]
-    public void Listings_have_a_heading_and_a_last_line_on_a_terminal()
+    public void Client_prints_a_heading_and_a_last_line_of_listings_on_a_terminal()
     {
         string to = $"client 127.0.0.1 {Server.Port}";
         Server.Has("cat.png", Notation.Bytes(1_234_567));
@@ -26,7 +26,7 @@ public sealed class Terminals : ProgramFixture
         [.. output.Split('\r', '\n').Where(part => part.Contains(" MB") || part.Contains("stalled"))];
 
     [Test, Clause("CLI-11")]
-    public void Progress_line_fits_the_terminal([Values(40, 60, 200)] int columns)
+    public void Client_fits_the_progress_line_to_the_terminal([Values(40, 60, 200)] int columns)
     {
         // Wide characters, a combining mark, and an emoji of several code points.
         string name = "猫の写真\u0301👩\u200d👩\u200d👧" + new string('x', 60) + ".png";
@@ -76,7 +76,7 @@ public sealed class Terminals : ProgramFixture
         rune.Value is 0x200D or 0x301 ? 0 : rune.Value is >= 0x3000 and <= 0x9FFF or >= 0x1F000 ? 2 : 1);
 
     [Test, Clause("CLI-5")]
-    public void Progress_line_does_not_come_back_after_the_command_has_failed()
+    public void Client_shows_no_progress_line_after_the_command_has_failed()
     {
         // At the prompt, without a server: for a second after the message, nothing is drawn over the prompt.
         string folder = NewFolder();

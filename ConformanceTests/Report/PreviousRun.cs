@@ -31,12 +31,12 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
             .DistinctBy(verdict => $"{verdict.Fixture}.{verdict.Test}")
             .ToDictionary(verdict => $"{verdict.Fixture}.{verdict.Test}"));
 
-    // A verdict that is kept: it was no failure, or there is no time left.
+    // A verdict that is kept: it was not a failure, or there is no time left.
     public static Verdict? VerdictToKeep(string fixture, string test, bool timeIsUp) =>
         _before.Value.TryGetValue($"{fixture}.{test}", out var verdict) && (!verdict.IsWrong || timeIsUp)
             ? verdict : null;
 
-    // What worked before, and does no more.
+    // The tests that passed before and fail now.
     public string[] Regressions(IEnumerable<Verdict> verdicts) => [.. verdicts
         .Where(verdict => verdict.Outcome == "failed")
         .Where(verdict => Passed.Contains(verdict.Test) && !Failed.Contains(verdict.Test))

@@ -59,10 +59,10 @@ public static partial class RunReport
             + string.Join(" · ", lost.Take(4))
             + (lost.Length > 4 ? $" · and {lost.Length - 4} others" : "")) + "\n";
 
-    // What to do now.
+    // The next step for the reader.
     private static string Advice(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
-        : first.Outcome == "advice" ? $"\nWhat is left is advice: it should be so, and need not.\n{WhatNext(verdicts)}"
+        : first.Outcome == "advice" ? $"\nThe rest is advice: it need not be so, but should.\n{WhatNext(verdicts)}"
         : ReportSettings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
         : $"\nFix this next. To read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
@@ -239,7 +239,7 @@ public static partial class RunReport
         }
 
         string options = missing.Length == 0 ? ""
-            : $"  {string.Join(", ", missing)}: needs an option or extension that it has not, or is not given\n";
+            : $"  {string.Join(", ", missing)}: needs a feature that your program does not have, or a placeholder\n";
         return $"\nNot looked at in yours:\n{options}{string.Concat(reasons)}";
     }
 }

@@ -10,7 +10,7 @@ public static partial class RunReport
     private static Dictionary<int, int> _planned = [];
     private static readonly Stopwatch _clock = Stopwatch.StartNew();
 
-    // ---- while the run goes on ----
+    // ---- during the run ----
 
     /// <summary>Is told the line of each stage when the last of its tests has ended.</summary>
     public static Action<string> ShowStage { get; set; } = _ => { };
@@ -52,7 +52,7 @@ public static partial class RunReport
         }
     }
 
-    // A test that is not for this run: not a verdict, but it need not be waited for.
+    // A test that is not for this run: it has no verdict, and the stage does not wait for it.
     public static void Skip(int stage)
     {
         lock (_verdicts)
@@ -139,7 +139,7 @@ public static partial class RunReport
     // That a message came in pieces explains a failure only if the same conversation passed in one.
     public static Verdict[] Settled(IEnumerable<Verdict> verdicts)
     {
-        // Where there is no such, that messages in one piece are understood at all.
+        // If there is no such test: whether messages in one piece work at all.
         bool any = verdicts.Any(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" });
         var wholes = verdicts.Where(verdict => verdict.DeliveryRank == 0).ToArray();
         var known = wholes.Select(verdict => verdict.Conversation).ToHashSet();

@@ -45,8 +45,8 @@ public static partial class Stages
             "Begin by recording, from each accept on, the time, the address, the requests and the bytes; then send\n"
                 + "that as LIST does.\n"),
         new("ahead",
-            "Begin with the option ahead of PUT: answer OK at once, whatever the name is; an error is sent after the\n"
-                + "block.\n"),
+            "Begin with the option ahead of PUT: answer OK at once, even to an invalid name; an error is sent after\n"
+                + "the block.\n"),
         new("modified",
             "Begin with GET: if the request has the option modified, answer OK|time instead of OK. Then PUT, which\n"
                 + "gives the file its time before the file gets its name.\n",

@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace ConformanceTests.Report;
 
-// Outcome: passed, failed, advice (a SHOULD that is not kept), not offered, not looked at.  Message is the failure's
+// Outcome: passed, failed, advice (a SHOULD that is not kept), not offered, not looked at. Message is the failure's
 // text, or why it was not looked at.
 public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message)
 {
@@ -16,7 +16,7 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
 
     [JsonIgnore] public bool Counts => IsWrong || Outcome == "passed";
 
-    // Of what the test is about; Clause is what turns out to be broken.
+    // The clause that the test is about; Clause is the one that turns out to be broken.
     [JsonIgnore] public string TestedClause { get; } = Clause;
 
     [JsonIgnore] public int Line { get; } = ProtocolSpecification.Find(Clause).Line;
@@ -24,7 +24,7 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
     // A transcript, or a test, without the delivery that this one was in.
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeBytes|ByteByByte)\)?$", "");
 
-    // In which pieces the suite sent, if the test has that as an argument.
+    // The pieces in which the suite sent, if the test has that as an argument.
     [JsonIgnore] public Delivery? Delivery { get; init; }
 
     [JsonIgnore]

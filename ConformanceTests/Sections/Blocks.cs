@@ -72,13 +72,13 @@ public sealed class Blocks : ServerFixture
         }
 
         ListIs(Connect());
-        // What is taken on the disk, and not how long the files claim to be.
+        // The space that is used on the disk, not the length of the files.
         Skip.If(OperatingSystem.IsWindows(), "needs du");
 
         using var du = Process.Start(
             new ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
         int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);
-        Demand(disk < 2048, "no room taken on the disk for lengths whose bytes have not come",
+        Demand(disk < 2048, "no space used on the disk for lengths whose bytes have not come",
             $"{disk} KiB are taken");
     }
 

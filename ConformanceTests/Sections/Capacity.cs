@@ -54,7 +54,7 @@ public sealed class Capacity : ServerFixture
     [Test, Clause("P9", "CLOSE-1")]
     public void Server_answers_busy_to_client_number_101()
     {
-        var server = Start();                           // which nobody has told another limit
+        var server = Start();                           // with the limit of Protocol.md
         var wires = Fill(server, Limits.Clients);
         for (int i = 0; i < 3; i++)
         {
@@ -210,7 +210,7 @@ public sealed class Capacity : ServerFixture
                 wire.ExpectError("busy", closes: true);
             }
 
-            wires[2].List();                            // it has seen them off: more at a time it need not (CLOSE-1)
+            wires[2].List();           // it has closed them: it does not have to drain more at a time (CLOSE-1)
         }
 
         wires[1].Send(Notation.Bytes(1000).AsSpan(500));

@@ -25,7 +25,7 @@ public sealed class ClientAhead : ClientFixture
         return content;
     }
 
-    // Four pictures for a client.  It need not take several files, nor send any of them ahead; then this is not for it.
+    // Four pictures for a client. A client does not have to accept several files, or to send any of them ahead.
     private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWithFour() =>
         RunWith([1000, 1001, 1002, 1003]);
 

@@ -24,7 +24,7 @@ public sealed class ClientGet : ClientFixture
         client.MustSucceed();
         var done = watch.DoneTo("cat.png");
         Demand(!done.Contains("written"), "cat.png in the folder in one step, with all its bytes",
-            $"it was {string.Join(", then ", done.Take(6))}: whoever looks meanwhile sees a part of it");
+            $"it was {string.Join(", then ", done.Take(6))}: others can see a part of it");
         Demand(LocalFiles.Read(PathOf("cat.png")).AsSpan().SequenceEqual(picture),
             "the bytes that were sent", "others");
     }
@@ -89,7 +89,7 @@ public sealed class ClientGet : ClientFixture
         client.MustFail();
     }
 
-    // Whoever takes the first bytes of a line for the line asks once more, and is content with what comes then.
+    // A client that compares only the first bytes of a line asks again, and accepts the answer to that.
     [Test, Clause("CLI-2", "CLI-3")]
     public void Client_does_not_ask_again_after_a_line_that_only_resembles_unsupported(
         [Values("ER|unsupported", "ER|UNSUPPORTED|x", "ER|unsupported-thing|x", "ER||unsupported")] string reply)
@@ -174,7 +174,7 @@ public sealed class ClientGet : ClientFixture
         }
 
         var client = Run("GET", "cat.png");
-        // It may refuse on its own, or ask first.
+        // The client may refuse without a request, or ask first.
         if (Connects(client))
         {
             var wire = Accept();

@@ -95,7 +95,7 @@ public sealed class ClientList : ClientFixture
         var client = Run("PUT", "0.png", "1.png 2.png");
         Skip.IfNotOffered(!Connects(client), "the client takes one file");
 
-        // In any order; what is asked with an option that is not known here may be asked again later.
+        // In any order; a request with an option that is unknown here may be repeated later.
         var wire = Accept();
         var answered = new List<string>();
         for (int requests = 0; answered.Count < 3 && requests < 20; requests++)

@@ -11,7 +11,7 @@ public sealed class ClientModified : ClientFixture
 
     private static bool AsksForTime(string[] fields) => fields.Any(field => field.Split('=')[0] == "modified");
 
-    // The fields of a request that asks for the time, or sends one. A client need not: then this is not for it.
+    // The fields of a request that asks for the time, or sends one. A client does not have to.
     private (ChildProgram Client, ProtocolConnection Wire, string[] Fields) RunWithTime(string verb)
     {
         var (client, wire) = Connected(verb, "cat.png");

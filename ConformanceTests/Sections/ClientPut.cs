@@ -32,7 +32,7 @@ public sealed class ClientPut : ClientFixture
         var (client, wire, _) = Begin("PUT", "big.png");
         wire.Send("OK\n");
         wire.Receive(8);
-        wire.Send("OK\n");                              // it cannot have sent all of it: nobody takes it
+        wire.Send("OK\n");                              // it cannot have sent all of it: the test does not read
         wire.RestsFor(500);
         wire.HalfClose();
         wire.ReceiveRest(orSilence: true);

@@ -9,7 +9,7 @@ public sealed class ClientResume : ClientFixture
     private static readonly byte[] _whole = Notation.Bytes(1000);
 
     // A download cut after 600 of 1,000 bytes, and the same once more.  What is asked for then, and from where on.
-    // Ok is the reply that fits the request: with a time if the client asks for one.
+    // Ok is the reply to the request: with a time if the client asks for one.
     private (ChildProgram Client, ProtocolConnection Wire, int Offset, byte[] Ok) GoOnWithACutDownload()
     {
         bool isTold = CommandTemplates.ClientTemplate.Contains("{resume}");
@@ -32,7 +32,7 @@ public sealed class ClientResume : ClientFixture
             "the client does not go on with what was cut (if an option of it does, say so: "
                 + "{resume} in the template)");
 
-        Demand(fields.Contains("digest=sha256"), "digest=sha256 beside the offset, or nobody knows whether it fits",
+        Demand(fields.Contains("digest=sha256"), "digest=sha256, which shows whether the parts belong together",
             string.Join('|', fields));
         Demand(int.TryParse(offset, out int at) && at <= Cut,
             $"an offset of at most the {Cut} bytes that came", offset!);

@@ -60,7 +60,7 @@ public sealed class Closing : ServerFixture
             Thread.Sleep(100);                          // the pace of the dribble
         }
 
-        Demand(wire.SendingFailed, "the connection closed 2 s after the server's FIN, although the client goes on",
+        Demand(wire.SendingFailed, "the connection closed 2 s after the server's FIN, although the client still sends",
             $"it still takes bytes after {most / 1000} s: one limit for all of the waiting, not one for each receive");
     }
 
@@ -83,7 +83,7 @@ public sealed class Closing : ServerFixture
             return;
         }             // closed, as it should be
 
-        Demand(false, "the connection closed when 1 MiB has been dropped, although the client goes on",
+        Demand(false, "the connection closed when 1 MiB has been dropped, although the client still sends",
             $"{sent >> 20} MiB were taken");
     }
 
@@ -99,7 +99,7 @@ public sealed class Closing : ServerFixture
             wire.HalfClose();
             wire.ExpectEnd();
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} bytes\n"
+                $"expected  an empty folder after an upload that was cut after {cut} of {all.Length} bytes\n"
                 + "received  something stays in it");
         }
 
@@ -116,7 +116,7 @@ public sealed class Closing : ServerFixture
         wire.HalfClose();
         wire.ExpectEnd();
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-            $"expected  an empty folder after an upload that was cut behind {bytes} bytes of its digest\n"
+            $"expected  an empty folder after an upload that was cut after {bytes} bytes of its digest\n"
             + "received  something stays in it");
     }
 

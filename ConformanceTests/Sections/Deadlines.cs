@@ -4,7 +4,7 @@ namespace ConformanceTests.Sections;
 [RunOrder(1)]                                              // what waits longest begins first
 public sealed class Deadlines : ServerFixture
 {
-    // Between a little before the promise and well behind it: a verdict must not hang on a busy machine.
+    // From a little before the deadline to well after it: the verdict must not depend on a busy machine.
     private static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
         EndsInTime(clock.Elapsed.TotalSeconds, atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0);
 
@@ -78,7 +78,7 @@ public sealed class Deadlines : ServerFixture
         wire.ExpectError("timeout", closes: true);
     }
 
-    // The idle time begins with accept, or when the last reply and its block have been sent, whatever they were.
+    // The idle time begins with accept, or when the last reply and its block have been sent, of any request.
     [Test, Slow, Clause("LIMIT-2", "P8", "PUT-2")]
     public void Server_ends_idle_connections_whatever_they_did_before_and_others_do_now()
     {
@@ -301,7 +301,7 @@ public sealed class Deadlines : ServerFixture
         var wire = ConnectSlow();
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
         wire.Trace.Note("(the client asks for as much as is taken, and takes no answer)");
-        wire.Socket.Blocking = false;                   // when nothing is taken any more its answers do not fit
+        wire.Socket.Blocking = false;       // when nothing more is accepted, the answers do not fit into the buffers
         Stopwatch sinceTaken = Stopwatch.StartNew();
         Stopwatch all = Stopwatch.StartNew();
         while (sinceTaken.ElapsedMilliseconds < RunSettings.Milliseconds(44_000)
@@ -332,7 +332,7 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-3")]
     public void Server_does_not_end_a_slow_upload_that_keeps_the_pace()
     {
-        // 100 KiB now, 100 KiB behind the first deadline, and the rest later still: slow, and within its rights.
+        // 100 KiB now, 100 KiB after the first deadline, and the rest later: slow, but fast enough.
         var wire = Connect();
         wire.Ask("PUT|cat.png");
         var picture = Notation.Bytes(500 << 10);
@@ -353,7 +353,7 @@ public sealed class Deadlines : ServerFixture
     public void Server_does_not_end_a_download_whose_rest_is_read_in_time()
     {
         // More than the kernels hold is asked for, and read only when the first deadline is near or past:
-        // all of it comes, and no word about time behind it.
+        // all of it comes, and no timeout after it.
         var picture = Notation.Bytes(7 << 20);
         Server.Has("big.png", picture);
         var wire = ConnectSlow();

@@ -214,7 +214,7 @@ public sealed class Disks : ServerFixture
             $"{rest.Length} bytes: more than are there now, so it was read as a whole before, or they are made up");
         int same = rest.AsSpan().CommonPrefixLength(picture);
         Demand(same == rest.Length, "the bytes of the file as far as there were any, and then the end",
-            $"{rest.Length - same} bytes behind them that are not the file's: "
+            $"{rest.Length - same} bytes after them that are not the file's: "
             + Notation.Show(rest.AsSpan(same, Math.Min(40, rest.Length - same))));
         wire.ExpectEnd();
         Connect().List();
@@ -251,7 +251,7 @@ public sealed class Disks : ServerFixture
 
     // ---- rights ----
 
-    // Root may do everything, so where the suite is root the server is started as somebody else.
+    // Root may do everything, so if the suite runs as root, the server is started as another user.
     private RunningServer StartAsNobody()
     {
         Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows, "needs the rights of Unix");
@@ -264,7 +264,7 @@ public sealed class Disks : ServerFixture
         }
         catch (Violation) when (launcher != "")
         {
-            Skip.Because("needs a server that somebody else than root can start from there");
+            Skip.Because("needs a server that a user other than root can start from there");
             throw;
         }
     }
@@ -281,13 +281,13 @@ public sealed class Disks : ServerFixture
         SetMode(server.PathOf("secret.png"), "000");
         SetMode(server.PathOf("cat.png"), "644");
         var wire = Connect(server);
-        wire.ExpectRefusal($"GET|secret.png{option}", "storage");                    // GET-4: whatever the offset
+        wire.ExpectRefusal($"GET|secret.png{option}", "storage");                    // GET-4: with any offset
         Demand(wire.List().Length == 2, "both files in the list, the one that cannot be read, too", "another listing");
         wire.ExpectRefusal("PUT|secret.png", "exists");
         Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
     }
 
-    // What could be read a moment ago, by this client or another, says nothing about now; and the other way round.
+    // That a file could be read a moment ago, by this client or another, says nothing about now; nor does the opposite.
     [Test, Clause("GET-4", NotBefore = Stages.ManyClients)]
     public void Server_looks_at_the_permissions_again_at_each_GET([Values(1, 100, 2 << 20)] int size)
     {

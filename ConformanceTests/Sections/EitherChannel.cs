@@ -48,7 +48,7 @@ public sealed class EitherChannel(Channel channel) : EitherChannelFixture(channe
     [Test, Clause("CLOSE-1")]
     public void Server_sends_a_large_block_completely_before_a_closing_reply()
     {
-        // Closing at once would throw away what the kernel has not sent yet, since there is input that nobody read.
+        // Closing at once would discard what the kernel has not sent yet, since there is unread input.
         var picture = Notation.Bytes(3 << 20);
         Server.Has("big.png", picture);
         ProtocolConnection wire = Connect();

@@ -26,7 +26,7 @@ public sealed class Gets : ServerFixture
         ProtocolConnection slow = ConnectSlow();
         ProtocolConnection other = Connect();
         slow.Send("GET|big.png\nLIST\n");
-        Repeat(5, () => other.List());       // meanwhile a send has fallen short
+        Repeat(5, () => other.List());       // by now a send of the server was partial
         Same(picture, slow.ReceiveAnswer(), "the block");
         slow.ReceiveAnswer();
     }

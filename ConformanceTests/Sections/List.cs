@@ -134,7 +134,7 @@ public sealed class Listings : ServerFixture
     [Test, Clause("P3", "LIST-1")]
     public void Server_shows_a_stored_file_in_every_later_listing()
     {
-        // Whoever asks all the time must not be the reason that somebody else is shown what was there before.
+        // Clients that list all the time must not cause other clients to be shown an older listing.
         const int Uploads = 60;
         int stored = 0;
         Fill(Server.Folder, 300);
@@ -198,7 +198,7 @@ public sealed class Listings : ServerFixture
     [Test, Clause("P10", "LIST-1")]
     public void Server_does_not_confuse_a_non_UTF8_name_with_a_similar_one()
     {
-        Skip.If(!OperatingSystem.IsLinux(), "needs names that are no UTF-8");
+        Skip.If(!OperatingSystem.IsLinux(), "needs names that are not UTF-8");
 
         Server.Has("a\uFFFD.png", Notation.Bytes(9));
         foreach (string value in (string[])["\\377", "\\376"])
@@ -224,6 +224,6 @@ public sealed class Listings : ServerFixture
         Directory.Delete(folder, true);
         wire.ExpectRefusal("LIST", "storage");
         Directory.CreateDirectory(folder);
-        ListIs(wire);             // and the conversation goes on
+        ListIs(wire);             // and the connection still works
     }
 }

@@ -101,7 +101,7 @@ public sealed class Memory : ServerFixture
         var wires = Enumerable.Range(0, 40).Select(_ => Connect(server)).ToArray();
         foreach (var wire in wires)
         {
-            wire.List();        // whatever a client costs, it costs by now
+            wire.List();        // the fixed cost of each client is in the measure before
         }
 
         long before = ProcessFigures.Sum(server.Program.Id, "VmData");
@@ -128,7 +128,7 @@ public sealed class Memory : ServerFixture
         [Values("LIST", "GET|dog.png")] string request)
     {
         // Answers fill what the kernels hold; from then on a server has to leave the requests where they are, and what
-        // the client sends is taken no more.  What goes on being taken is kept in memory: the requests or the answers.
+        // the client sends is no longer accepted. What is accepted is kept in memory.
         const int Most = 48;                            // MiB; kernels hold some, and so many answers are many requests
         var server = Start();
         for (int i = 0; i < 300; i++)
@@ -154,9 +154,9 @@ public sealed class Memory : ServerFixture
             }
         }
 
-        Demand(taken < Most * MiB, "requests left unread while nobody takes the answers to earlier ones",
+        Demand(taken < Most * MiB, "requests left unread while the answers to earlier ones are not read",
             $"{taken / MiB} MiB of requests taken, not one answer read: they or their answers are in memory");
-        Check(Of(server) - before, "requests whose answers nobody reads");
+        Check(Of(server) - before, "requests whose answers are not read");
         probe.List();
     }
 }

@@ -207,13 +207,13 @@ public sealed class Promises : ServerFixture
         var probe = Connect();
         Repeat(20, () => ListHas(probe, 1));
         Counts(32 << 20, stalled[0].ReceiveBlock().Length,
-            "bytes in the block");       // and it goes on when it is read
+            "bytes in the block");       // and it continues when it is read
     }
 
     [Test, Slow, Clause("P6")]
     public void Server_answers_small_requests_during_a_large_download()
     {
-        // Of ten large ones one is enough beside which three small ones come through: the others may have been too
+        // One large download of ten is enough during which three small requests are answered: the others may be too
         // quick on this machine at this moment.
         const int Large = 128 << 20;
         Server.Has("big.png", [1]);
@@ -278,7 +278,7 @@ public sealed class Promises : ServerFixture
 
         Eventually(() =>
         {
-            // Those who have left may still be on their way out: then it is busy; or, with too many to see off, reset.
+            // Clients that have left may still be drained: then the server is busy, or resets the connection.
             using var wire = Server.Connect();
             wire.Send("GET|cat.png\n");
             try

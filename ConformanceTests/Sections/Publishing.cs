@@ -36,7 +36,7 @@ public sealed class Publishing : ServerFixture
         var late = watch.DoneTo("big.png");
         Demand(!late.Contains("written"),
             "big.png in the folder in one step, with all its bytes: link or rename a file that is complete",
-            $"{Said(late)}: whoever looks meanwhile sees a part of it");
+            $"{Said(late)}: others can see a part of it");
         Demand(Server.Stored("big.png").AsSpan().SequenceEqual(picture), "the bytes that were sent", "others");
     }
 
@@ -166,7 +166,7 @@ public sealed class Publishing : ServerFixture
 
             Skip.If(OperatingSystem.IsWindows(), "needs flock");
 
-            Eventually(IsFree, $"expected  {i}.png for everybody, now that it is stored\n"
+            Eventually(IsFree, $"expected  {i}.png without a lock, now that it is stored\n"
                 + "received  the server holds a lock on it (flock): close the file when its upload is over");
         }
     }

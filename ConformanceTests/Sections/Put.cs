@@ -61,7 +61,7 @@ public sealed class Puts : ServerFixture
     [Test, Clause("PUT-5", NotBefore = Stages.ManyClients)]
     public void Server_accepts_1_GiB_and_answers_too_large_to_one_byte_more()
     {
-        var server = Start();                           // which nobody has told another limit
+        var server = Start();                           // with the limit of Protocol.md
         ProtocolConnection at = Connect(server);
         ProtocolConnection beyond = Connect(server);
         at.Send("PUT|a.png\n");

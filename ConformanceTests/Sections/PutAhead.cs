@@ -8,7 +8,7 @@ public sealed class Aheads : ServerFixture
     internal static readonly byte[] Cat = Notation.Bytes(300);
     internal static readonly byte[] Page = [.. "<!DOCTYPE html>"u8];
 
-    // What stands behind the go-ahead.
+    // The digest after the block.
     public enum Digest { None, Right, Wrong }
 
     internal static byte[] Request(string name, Digest digest) =>
@@ -40,7 +40,7 @@ public sealed class Aheads : ServerFixture
         }
     }
 
-    // Each names its row of §6, the uppermost of those that fit.
+    // Each with its row of §6, the first of those that apply.
     private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _refused =
     [
         ("../x.png",  Cat,  Digest.None,  "bad-name"),
@@ -80,7 +80,7 @@ public sealed class Aheads : ServerFixture
         Server.Has("there.png", Notation.Bytes(9));
         var wire = Connect();
         wire.Send(Request(name, digest));
-        wire.Expect("OK\n");                            // whatever it thinks of the name
+        wire.Expect("OK\n");                            // even if the name is invalid
         var block = Block(content, digest);
         wire.Send(block.AsSpan(0, block.Length - 1));
         Connect().List();                               // by now the server has seen all but the last byte
@@ -178,7 +178,7 @@ public sealed class Aheads : ServerFixture
         Same(Cat, wire.ReceiveAnswer(), "the block");
         ExpectOutcome(wire, "bad-type");
         wire.Expect("OK\nOK\n");
-        wire.ExpectError("exists");                     // without the option it is refused at once, as ever
+        wire.ExpectError("exists");                     // without the option it is refused at once
         Counts(2, wire.ReceiveAnswer().Count(value => value == '\n'), "lines in the block");
     }
 
@@ -239,7 +239,7 @@ public sealed class Aheads : ServerFixture
         var wire = Connect();
         wire.Send(Request("cat.png", Digest.None));
         wire.Expect("OK\n");
-        File.Delete(Server.PathOf("cat.png"));          // by somebody else, between request and block
+        File.Delete(Server.PathOf("cat.png"));          // by another program, between request and block
         wire.Send(Block(Cat, Digest.None));
         wire.ExpectError("exists");
         ListIs(wire);
@@ -295,7 +295,7 @@ public sealed class Aheads : ServerFixture
             wire.Expect("OK\n");
             wire.ExpectEnd();                           // and no word about the name
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-                $"expected  an empty folder after an upload that was cut behind {cut} of {all.Length} bytes\n"
+                $"expected  an empty folder after an upload that was cut after {cut} of {all.Length} bytes\n"
                 + "received  something stays in it");
         }
 

@@ -47,7 +47,7 @@ public sealed class Requests : ServerFixture
     [Test, Clause("REPLY-1", "CLOSE-3")]
     public void Server_sends_only_replies()
     {
-        // The barrier: whatever else the server said would come before the answer to the last request, or behind it.
+        // The barrier: anything else from the server would come before the answer to the last request, or after it.
         var wire = Connect();
         wire.Send("GET|cat.png\nPUT|a.exe\nLIST\n");
         wire.ExpectError("not-found");

@@ -47,7 +47,7 @@ public sealed class SealedClients : ClientFixture
         }
     }
 
-    // It says close_notify when it leaves; the FIN behind it is the end of its process.
+    // The client sends close_notify when it leaves; the FIN after it is the end of its process.
     private static void ExpectLeaving(ProtocolConnection wire, ChildProgram client)
     {
         wire.ExpectEnd();
@@ -124,12 +124,12 @@ public sealed class SealedClients : ClientFixture
             "KeyUpdate" => wire.Tls.KeyUpdateRecord(asks: false),
             _ => wire.Tls.KeyUpdateRecord(asks: true),
         });
-        wire.ExpectOctets(Block(picture, digest));
+        wire.ExpectBytes(Block(picture, digest));
         wire.Send("OK\n");
         ExpectLeaving(wire, client);
     }
 
-    // ---- whom it does not speak to ----
+    // ---- servers that it does not trust ----
 
     private static readonly (string Name, Func<KeyAndCertificate> Shown)[] _strangers =
     [
@@ -162,7 +162,7 @@ public sealed class SealedClients : ClientFixture
         ExpectNothingFrom(wire.Tls);
         wire.Dispose();
         bool ended = false;
-        Eventually(() => (ended = client.HasEnded) || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
+        Eventually(() => (ended = client.HasEnded) || Listener.Poll(0, SelectMode.SelectRead), "it still waits");
         while (Listener.Poll(0, SelectMode.SelectRead))                 // it tries once more: the same way, then
         {
             using var again = Listener.Accept();
@@ -174,14 +174,14 @@ public sealed class SealedClients : ClientFixture
     }
 
     [TestCaseSource(nameof(Strangers)), Clause("SEAL-2")]
-    public void Client_rejects_a_server_with(string whom)
+    public void Client_rejects_a_server_with(string server)
     {
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
         var client = Start("PUT", "cat.png");
         var wire = Answer();
         try
         {
-            wire.Tls.AsServer(_strangers.Single(row => row.Name == whom).Shown());
+            wire.Tls.AsServer(_strangers.Single(row => row.Name == server).Shown());
         }
         catch (Violation) { }                           // however it says no: what counts is what comes
 
@@ -204,7 +204,7 @@ public sealed class SealedClients : ClientFixture
         wire.HalfClose();
         Demand(!Encoding.Latin1.GetString(wire.ReceiveRest()).Contains("GET|"), "no request in plain text", "one");
         wire.Dispose();
-        Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "it goes on waiting");
+        Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "the client still waits");
         while (Listener.Poll(0, SelectMode.SelectRead))                 // no retreat: what it says now is TLS as well
         {
             using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)))

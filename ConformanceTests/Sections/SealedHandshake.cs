@@ -9,7 +9,7 @@ public sealed class SealedHandshake : SealedFixture
 {
     // ---- who is let in, and who is not ----
 
-    private static readonly KeyAndCertificate _stranger = KeyAndCertificate.New("CN=somebody");
+    private static readonly KeyAndCertificate _stranger = KeyAndCertificate.New("CN=another");
 
     private static readonly (string Name, Func<KeyAndCertificate?> Shown)[] _strangers =
     [
@@ -114,7 +114,7 @@ public sealed class SealedHandshake : SealedFixture
         StillServes();
     }
 
-    // What comes until the end, as it is on the wire.
+    // Everything until the end, undecrypted.
     private static byte[] Raw(SealedConnection wire)
     {
         var all = new MemoryStream();

@@ -149,7 +149,7 @@ public sealed class Statuses : ServerFixture
             $"{(accepted - before).TotalSeconds - 2:0.#} s after it had connected");
     }
 
-    // Which of them ends first, and when somebody asks, changes neither the order nor the times.
+    // Neither the order in which they end nor the moment of the request changes the order or the times.
     [Test, Clause("STATUS-1")]
     public void Server_shows_closed_connections_in_accept_order_and_with_the_time_of_their_end()
     {
@@ -172,7 +172,7 @@ public sealed class Statuses : ServerFixture
         var seen = DateTime.UtcNow;
         Demand(lines.Select(fields => fields[2]).SequenceEqual(addresses), string.Join(", ", addresses),
             string.Join(", ", lines.Select(fields => fields[2])));
-        wires[3].RestsFor(2500);                        // a time that is made up when somebody asks would be another
+        wires[3].RestsFor(2500);                        // a time that is made up at each request would change
         var later = Ask(wires[3]);
         for (int i = 1; i <= 2; i++)
         {

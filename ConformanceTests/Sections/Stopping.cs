@@ -5,7 +5,7 @@ public sealed class Stopping : ServerFixture
 {
     private const int Large = 32 << 20;                         // more than kernels buffer
 
-    // In the order of their asking, all of them by one moment: when this comes back, the server knows.
+    // When this returns, the server has seen the signal.
     private static void Stop(RunningServer server, ProtocolConnection idle, string signal = "TERM")
     {
         server.Program.TellToStop(signal);
@@ -180,7 +180,7 @@ public sealed class Stopping : ServerFixture
         byte[] rest = unread.ReceiveRest(orSilence: true);
         var block = rest.AsSpan(Math.Min(8, rest.Length));
         Demand(block.Length < Large && block.SequenceEqual(picture.AsSpan(0, block.Length)),
-            "the block cut short, and not a word behind it (GET-3)",
+            "the block cut short, and no reply after it (GET-3)",
             $"{block.Length} of {Large} bytes, which are not those of the file: an ER here is taken for the picture");
         unread.ExpectEnd();
         unread.Dispose();

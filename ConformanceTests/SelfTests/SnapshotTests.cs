@@ -8,7 +8,7 @@ namespace ConformanceTests.SelfTests;
 [Reference]
 public sealed class SnapshotTests
 {
-    // Only CR LF and CR become LF; a mark of the encoding in front is no text.
+    // Only CR LF and CR become LF; a byte order mark at the start is not text.
     [Test]
     public async Task Line_ends() => await Verify("\uFEFFCR LF\r\nCR\rLF\nFF\fNEL\u0085LS\u2028end");
 

@@ -33,7 +33,7 @@ public sealed class WordingTests
     }
 
     [Test]
-    public void What_a_terminal_would_obey_is_escaped() =>
+    public void Client_escapes_what_a_terminal_would_obey() =>
         Assert.That(Wording.Printable("\u001b[2J\u202e\u200d\u0085 ä猫"), Is.EqualTo("\\x1B[2J\\u202E\\u200D\\x85 ä猫"));
 
     private static readonly (string Said, int Exit, bool IsCrash)[] _ends =

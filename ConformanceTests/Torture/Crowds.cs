@@ -9,7 +9,7 @@ public sealed class Crowds : TortureFixture
     // ---- crowded, stalled, exhausted ----
 
     [Test]
-    public void A_thousand_idle_clients_and_four_greedy_ones_hold_up_nobody()
+    public void Server_answers_others_beside_a_thousand_idle_and_four_greedy_clients()
     {
         var server = Start("--max-clients 2000");
         for (int i = 0; i < 30; i++)
@@ -78,7 +78,7 @@ public sealed class Crowds : TortureFixture
     }
 
     [Test]
-    public void Those_who_never_read_or_write_cost_little_and_are_cut_in_time()
+    public void Server_ends_clients_that_never_read_or_write_in_time_and_at_little_cost()
     {
         var server = Start("--max-clients 1000");
         using (var file = File.Create(server.PathOf("big.png")))
@@ -179,7 +179,7 @@ public sealed class Crowds : TortureFixture
     }
 
     [Test]
-    public void Out_of_descriptors_it_rests_and_recovers()
+    public void Server_uses_no_CPU_without_descriptors_and_recovers()
     {
         RunningServer server = null!;
         ProtocolConnection[] wires = [];
@@ -218,7 +218,7 @@ public sealed class Crowds : TortureFixture
     }
 
     [Test]
-    public void A_log_that_nobody_reads_and_clients_that_do_nothing_cost_nothing()
+    public void Server_needs_no_CPU_for_an_unread_log_and_for_waiting_clients()
     {
         var server = Start("--trace --max-clients 5", drain: false);
         server.Has("big.png", Notation.Bytes(32 << 20));
@@ -241,7 +241,7 @@ public sealed class Crowds : TortureFixture
         Assert.That(used, Is.All.LessThan(5), "% of a processor with each client at rest in another state");
         server.Program.Signal("TERM");
         Assert.That(server.Program.WaitForExit(RunSettings.Milliseconds(15_000)), Is.Zero);
-        Say("P6", $"a --trace that nobody reads: {Times(5000):N0} GETs, at worst {worst:0.0} ms, and exit 0; "
+        Say("P6", $"a --trace that is not read: {Times(5000):N0} GETs, at worst {worst:0.0} ms, and exit 0; "
             + $"at rest in six states {used.Max():0.0} % CPU");
     }
 }

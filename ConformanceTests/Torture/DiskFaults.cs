@@ -7,7 +7,7 @@ namespace ConformanceTests.Torture;
 public sealed class DiskFaults : TortureFixture
 {
     [Test]
-    public void A_file_that_changes_while_it_is_sent()
+    public void Server_sends_no_wrong_byte_of_a_file_that_changes()
     {
         const int Size = 24 << 20;
         var random = new Random(RunSettings.Seed);
@@ -49,7 +49,7 @@ public sealed class DiskFaults : TortureFixture
             }
         }
 
-        Say("P4", $"{runs} downloads of a file that is cut, deleted or replaced meanwhile: "
+        Say("P4", $"{runs} downloads of a file that is cut, deleted or replaced while it is sent: "
             + $"{runs - cut} right, {cut} short, none wrong");
     }
 
@@ -62,7 +62,7 @@ public sealed class DiskFaults : TortureFixture
     // ---- the disk ----
 
     [Test]
-    public void A_full_disk()
+    public void Server_stores_nothing_on_a_full_disk_and_recovers()
     {
         if (SmallDisk.TryMount("size=1m") is not { } disk)
         {
@@ -100,7 +100,7 @@ public sealed class DiskFaults : TortureFixture
     }
 
     [Test]
-    public void A_log_on_a_full_disk_ends_no_server()
+    public void Server_continues_if_its_log_is_on_a_full_disk()
     {
         var server = Start("--trace", launcher: "sh -c 'exec \"$@\" 2>/dev/full' sh");
         for (int i = 0; i < 20; i++)

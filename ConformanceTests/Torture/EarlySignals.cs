@@ -9,7 +9,7 @@ public sealed class EarlySignals : TortureFixture
     private const int Terminate = 15;
 
     [Test]
-    public void A_signal_right_after_the_port_is_open_is_a_clean_stop()
+    public void Server_stops_cleanly_at_a_signal_right_after_its_port_is_open()
     {
         int runs = Times(40);
         for (int i = 0; i < runs; i++)
@@ -45,7 +45,7 @@ public sealed class EarlySignals : TortureFixture
     }
 
     [Test]
-    public void An_address_that_does_not_answer_is_given_up_after_ten_seconds()
+    public void Client_gives_up_after_10_s_if_an_address_does_not_answer()
     {
         // A listener whose queue is full: the kernel does not answer.
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);

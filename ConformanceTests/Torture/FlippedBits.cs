@@ -9,7 +9,7 @@ public sealed class FlippedBits : TortureFixture
     // ---- corrupted ----
 
     [Test]
-    public void A_flipped_bit_never_becomes_a_file()
+    public void Server_and_client_store_no_file_with_a_flipped_bit()
     {
         var server = Start("--max-clients 1000");
         var picture = Notation.Bytes(20_000);
@@ -44,7 +44,7 @@ public sealed class FlippedBits : TortureFixture
                     Assert.That(File.ReadAllBytes(file).AsSpan().SequenceEqual(picture), $"{file}: {what}");
                 }
 
-                bool misnamed = puts && up && at < $"PUT|{name}".Length;    // a wrong name is no matter of the digest
+                bool misnamed = puts && up && at < $"PUT|{name}".Length;    // the digest does not cover the name
                 if (exit == 0 && !misnamed)
                 {
                     Assert.That(File.Exists(puts ? server.PathOf(name) : path), what);

@@ -8,7 +8,7 @@ public sealed class Fuzzing : TortureFixture
 {
     // ---- malformed ----
 
-    // What the client of a transcript says, piece by piece, and what lies in the server's folder before.
+    // What the client of a transcript sends, piece by piece, and the files in the server's folder before.
     private static readonly (byte[][] Pieces, byte[] Bytes, FileState[] Before)[] _conversations = [..
         from transcript in ProtocolSpecification.Transcripts
         where !transcript.ClientOnly
@@ -17,7 +17,7 @@ public sealed class Fuzzing : TortureFixture
         let before = transcript.Before.Where(file => file.Side == Side.Server).ToArray()
         select (said, said.SelectMany(bytes => bytes).ToArray(), before)];
 
-    // A server whose log goes into a file, and what it has and uses before anybody is unkind to it.
+    // A server whose log goes into a file, and the resources that it used before the test began.
     private sealed class Target
     {
         private readonly RunningServer _server;
@@ -126,8 +126,8 @@ public sealed class Fuzzing : TortureFixture
         private static readonly string[] _goingOn =
             ["unsupported", "bad-name", "bad-type", "not-found", "exists", "bad-offset", "empty", "corrupt", "storage"];
 
-        // Lines of §6 up to the first OK, behind which a block may come; nothing behind a line that closes.
-        // Null is well.
+        // Lines of §6 up to the first OK, after which a block may come; nothing after a line that closes.
+        // Returns null if the answer is correct.
         private static string? Judged(ReadOnlySpan<byte> answer, bool expected)
         {
             if (expected && answer.Length == 0)
@@ -175,7 +175,7 @@ public sealed class Fuzzing : TortureFixture
     }
 
     [Test]
-    public void Every_conversation_cut_at_every_byte()
+    public void Server_survives_every_conversation_cut_at_every_byte()
     {
         var target = new Target(this);
         var silent = new ConcurrentBag<Socket>();
@@ -209,7 +209,7 @@ public sealed class Fuzzing : TortureFixture
     }
 
     [Test]
-    public void Every_byte_of_every_header_replaced_by_every_other()
+    public void Server_survives_every_other_value_of_every_byte_of_every_header()
     {
         var target = new Target(this);
         var headers = new HashSet<string>();
@@ -250,7 +250,7 @@ public sealed class Fuzzing : TortureFixture
     }
 
     [Test]
-    public void Random_bytes_in_a_hostile_folder()
+    public void Server_survives_random_bytes_in_a_hostile_folder()
     {
         string folder = NewFolder();
         string outside = NewFolder();
@@ -316,15 +316,15 @@ public sealed class Fuzzing : TortureFixture
             byte[] other = valid[random.Next(valid.Length)];
             byte[] raw = new byte[random.Next(1 << random.Next(13))];
             random.NextBytes(raw);
-            byte[] Behind(int count) => bytes[Math.Min(at + count, bytes.Length)..];
+            byte[] After(int count) => bytes[Math.Min(at + count, bytes.Length)..];
 
             bytes = random.Next(6) switch
             {
                 0 => [.. bytes[..at], .. bytes[end..]],                                       // left out
                 1 => [.. bytes[..end], .. bytes[at..]],                                       // twice
                 2 => [.. bytes[..at], .. other[random.Next(other.Length)..]],                  // from another
-                3 => [.. bytes[..at], (byte)random.Next(256), .. Behind(1)],
-                4 => [.. bytes[..at], .. Notation.U64((1UL << random.Next(64)) - 1), .. Behind(8)],
+                3 => [.. bytes[..at], (byte)random.Next(256), .. After(1)],
+                4 => [.. bytes[..at], .. Notation.U64((1UL << random.Next(64)) - 1), .. After(8)],
                 _ => [.. bytes[..at], .. raw, .. bytes[at..]],
             };
         }

@@ -9,7 +9,7 @@ public sealed class Kills : TortureFixture
     // ---- killed ----
 
     [Test]
-    public void Killed_at_any_moment_nothing_is_lost_and_nothing_is_half()
+    public void Server_killed_at_any_moment_loses_nothing_and_leaves_no_partial_file()
     {
         const int Step = 32 << 10;
         int kills = Times(200);
@@ -137,7 +137,7 @@ public sealed class Kills : TortureFixture
     }
 
     [Test]
-    public void Sync_flushes_in_order_and_survives_a_kill_before_each_step()
+    public void Server_with_sync_flushes_in_order_and_survives_a_kill_before_each_step()
     {
         if (!File.Exists("/usr/bin/strace"))
         {
@@ -189,7 +189,7 @@ public sealed class Kills : TortureFixture
     }
 
     [Test]
-    public void Sync_acknowledges_nothing_that_could_not_be_flushed()
+    public void Server_with_sync_sends_no_OK_if_a_flush_fails()
     {
         if (!File.Exists("/usr/bin/strace"))
         {

@@ -9,7 +9,7 @@ public sealed class LargeFolders : TortureFixture
     // ---- many pictures ----
 
     [Test, Clause("P6", "P7", "CLOSE-4")]
-    public void A_folder_of_a_hundred_thousand_that_ten_list_for_ever_holds_up_nobody()
+    public void Server_with_100000_files_answers_others_while_ten_clients_list_them()
     {
         int files = Times(100_000);
         string folder = Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(),
@@ -78,7 +78,7 @@ public sealed class LargeFolders : TortureFixture
         }
     }
 
-    // False: it was told that the server stops, or nothing more at all.
+    // Returns false if the server stops or the connection has ended.
     private static bool TakeListing(Socket socket, byte[] sink)
     {
         socket.Send("LIST\n"u8);
@@ -117,11 +117,11 @@ public sealed class LargeFolders : TortureFixture
     // ---- deadlines ----
 
     [Test, Clause("LIMIT-3", "CONN-2", "DIGEST-1")]
-    public void At_a_deadline_the_rest_of_a_block_comes_and_what_is_behind_it([Values] bool digest)
+    public void Server_sends_the_rest_of_a_block_that_is_read_at_the_deadline([Values] bool digest)
     {
         // What is left of the block when the kernels are full fits in what a reader takes out of them just before the
-        // deadline, and yet that is not enough for the kernel to call the socket ready: only whoever tries can tell.
-        // Many sizes, because at the first deadline the kernel takes some more of it, nobody knows how much.
+        // deadline, and yet that is not enough for the kernel to call the socket ready: only trying to send shows it.
+        // Many sizes, because at the first deadline the kernel takes some more of it, and how much is unknown.
         const int ReceiveBuffer = 1 << 18;
         const int Taken = 400 << 10;
         const int Head = 3 + 8;
@@ -190,7 +190,7 @@ public sealed class LargeFolders : TortureFixture
             Assert.That(wire.ReceiveAnswer(), Is.Not.Empty);
         }
 
-        string what = digest ? "and its digest" : "and the answer behind it";
+        string what = digest ? "and its digest" : "and the answer after it";
         Say("P8", $"{wires.Count} readers slow to the deadline, {full} with a rest to come: all of it, {what}");
     }
 
@@ -205,7 +205,7 @@ public sealed class LargeFolders : TortureFixture
 
     // ---- calls that take long ----
 
-    // From now on this call of that server takes so long; false where nobody may look on.
+    // Delays each such call of the server from now on. Returns false if the server may not be traced.
     private bool Delay(RunningServer server, string call, int milliseconds, string promises)
     {
         string calls = Path.Combine(NewFolder("calls"), "calls.txt");
@@ -234,7 +234,7 @@ public sealed class LargeFolders : TortureFixture
     }
 
     [Test, Clause("P12", "P2")]
-    public void A_server_that_starts_between_a_temporary_and_its_lock_leaves_the_upload_alone()
+    public void Server_that_starts_before_a_temporary_file_is_locked_leaves_it_alone()
     {
         const int Long = 3_000;
         string folder = NewFolder();
@@ -261,7 +261,7 @@ public sealed class LargeFolders : TortureFixture
     }
 
     [Test, Clause("P12", "P7")]
-    public void Killed_while_listings_wait_on_the_disk_it_leaves_nothing_in_the_temporary_folder()
+    public void Server_killed_while_it_writes_listings_leaves_no_temporary_file()
     {
         int kills = Times(5);
         for (int kill = 0; kill < kills; kill++)

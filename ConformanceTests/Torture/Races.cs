@@ -9,7 +9,7 @@ public sealed class Races : TortureFixture
     // ---- racing ----
 
     [Test]
-    public void Of_eight_racers_one_wins()
+    public void Server_accepts_exactly_one_of_eight_racing_uploads()
     {
         string folder = NewFolder();
         string config = Path.Combine(NewFolder("haproxy"), "haproxy.cfg");

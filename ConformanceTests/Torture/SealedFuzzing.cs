@@ -19,7 +19,7 @@ public sealed class SealedFuzzing : SealedFixture
 
     private static readonly byte[] _picture = Notation.Bytes(2_000);
 
-    // A server whose log goes into a file, and what it has and uses before anybody is unkind to it.
+    // A server whose log goes into a file, and the resources that it used before the test began.
     private sealed class Target
     {
         public readonly RunningServer Server;
@@ -53,7 +53,7 @@ public sealed class SealedFuzzing : SealedFixture
             }
         }));
 
-        // What was stored is whole; then it is taken away.
+        // Checks that the stored files are complete, and removes them.
         public int Sweep()
         {
             var stored = Directory.GetFiles(Server.Folder, "up*.png");
@@ -98,11 +98,11 @@ public sealed class SealedFuzzing : SealedFixture
 
     // ---- almost right ----
 
-    // What a client does that had the best intentions, up to a point.
+    // What is wrong with an otherwise correct client.
     private enum Spoilt { Hello, Proof, Records, Kinds }
 
     [Test, Clause("SEAL-4", "SEAL-6", "P11")]
-    public void Mutated_handshakes_and_records()
+    public void Server_survives_changed_handshakes_and_records()
     {
         var target = new Target(this);
         byte[] recorded;
@@ -156,11 +156,11 @@ public sealed class SealedFuzzing : SealedFixture
         stored += target.Sweep();
         Say("P11 SEAL", $"{inputs:N0} spoilt on the way in {seconds:0} s "
             + $"({counts[0]:N0} hellos, {counts[1]:N0} proofs, {counts[2]:N0} uploads, "
-            + $"{counts[3]:N0} kinds of record), {judged:N0} ends judged, {stored:N0} uploads whole all the same; "
+            + $"{counts[3]:N0} kinds of record), {judged:N0} ends judged, {stored:N0} uploads complete nevertheless; "
             + target.AsBefore());
     }
 
-    // True: what came back was judged.
+    // Returns true if the answer was checked.
     private static bool Try(Target target, KeyAndCertificate me, byte[] recorded, Spoilt how, Random random, int number,
         ConcurrentBag<Socket> silent)
     {
@@ -214,7 +214,7 @@ public sealed class SealedFuzzing : SealedFixture
                     break;
             }
         }
-        catch (SocketException) { }             // it has been ended meanwhile, which is what it deserves
+        catch (SocketException) { }             // the server has closed it, as it should
 
         switch (random.Next(3))
         {
@@ -327,7 +327,7 @@ public sealed class SealedFuzzing : SealedFixture
     // ---- half way ----
 
     [Test, Clause("SEAL-4", "P6", "P7", "P8")]
-    public void Five_hundred_that_stop_half_way()
+    public void Server_ends_five_hundred_handshakes_that_stop_half_way()
     {
         var target = new Target(this);
         int count = Times(500);
@@ -392,7 +392,7 @@ public sealed class SealedFuzzing : SealedFixture
     // ---- strangers ----
 
     [Test, Clause("SEAL-2", "SEAL-4", "P6")]
-    public void Strangers_who_knock_for_ever_hold_up_nobody()
+    public void Server_answers_clients_with_the_key_while_others_try_to_get_in()
     {
         var target = new Target(this);
         var stranger = KeyAndCertificate.New();

@@ -2,7 +2,7 @@ using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;
 
-/// <summary>Many clients that cost the server time without sending much: nobody waits for them (P6, P9).</summary>
+/// <summary>Clients that cost the server time without sending much do not delay others (P6, P9).</summary>
 [Category("Torture"), Reference, NonParallelizable]
 public sealed class SharesOfTime : TortureFixture
 {
@@ -25,7 +25,7 @@ public sealed class SharesOfTime : TortureFixture
     }
 
     [Test]
-    public void Hashing_of_skipped_parts_delays_nobody_and_ends_with_its_client()
+    public void Server_answers_others_while_it_hashes_and_stops_with_the_client()
     {
         const long Size = 1L << 30;
         var server = Start($"--max-clients {Clients + 5}");
@@ -58,7 +58,7 @@ public sealed class SharesOfTime : TortureFixture
     }
 
     [Test]
-    public void Flushes_of_many_uploads_delay_nobody()
+    public void Server_answers_others_while_it_flushes_many_uploads()
     {
         if (Execute("strace", "-qq", "-o", "/dev/null", "true") != 0)
         {
@@ -97,7 +97,7 @@ public sealed class SharesOfTime : TortureFixture
     }
 
     [Test]
-    public void A_client_that_connects_again_at_the_limit_is_not_told_that_the_server_is_busy([Values] bool resets)
+    public void Server_at_its_limit_accepts_a_client_that_connects_again([Values] bool resets)
     {
         int runs = Times(200);
         var server = Start("--max-clients 1 --quiet");
@@ -116,7 +116,7 @@ public sealed class SharesOfTime : TortureFixture
     }
 
     [Test]
-    public void Connections_that_are_being_drained_do_not_use_up_the_descriptors()
+    public void Server_limits_the_connections_that_it_drains()
     {
         const int MaxDraining = 256;
         var server = Start("--max-clients 10 --quiet");

@@ -24,7 +24,7 @@ public sealed class SlowClients : ClientFixture
             ],
             Folder));
 
-    // What a cut download has left, made as long as it is wanted.
+    // The part that an interrupted download left, with this length.
     private string Keep(string name, long length)
     {
         var (client, wire) = Connected("GET", name);
@@ -39,7 +39,7 @@ public sealed class SlowClients : ClientFixture
     }
 
     [Test, Clause("CLI-4", "CLI-6")]
-    public void A_second_client_that_is_slow_to_lock_never_touches_what_the_first_has_published()
+    public void Client_that_locks_too_late_does_not_touch_a_published_file()
     {
         if (!File.Exists(Strace))
         {
@@ -78,7 +78,7 @@ public sealed class SlowClients : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-9", "LIMIT-3")]
-    public void What_was_kept_is_read_before_anything_is_asked()
+    public void Client_reads_what_it_kept_before_it_sends_a_request()
     {
         if (!File.Exists(Strace))
         {
@@ -106,7 +106,7 @@ public sealed class SlowClients : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-9")]
-    public void A_server_that_has_much_to_read_is_waited_for()
+    public void Client_waits_longer_for_a_server_that_has_much_to_hash()
     {
         // A minute, and one more for each 100 MiB that the server has to read before it can answer.
         const int Kept = 150 << 20;
@@ -124,6 +124,6 @@ public sealed class SlowClients : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(new FileInfo(PathOf("cat.png")).Length, Is.EqualTo(whole.Length));
-        Say("P8", "an answer that takes 66 s, behind 150 MiB of offset: waited for");
+        Say("P8", "an answer that takes 66 s after 150 MiB of offset: the client waits");
     }
 }

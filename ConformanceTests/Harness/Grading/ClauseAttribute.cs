@@ -14,7 +14,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
 {
     public string[] Ids => ids;
 
-    /// <summary>A stage before which nobody has to pass, if that is later than the clauses and arguments say.</summary>
+    /// <summary>The earliest stage of the test, if that is later than the clauses and arguments say.</summary>
     public int NotBefore { get; init; }
 
     // --filter TestCategory=GET-3 runs what proves that sentence.
@@ -106,7 +106,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             var clauses = ClausesOf(context.CurrentTest, ids);
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
             int stage = Stages.Of(clauses, context.CurrentTest.Arguments, notBefore);
-            // What a server has to do is no client's fault.
+            // For a client, the clauses that only bind servers come last.
             if (typeof(ClientFixture).IsAssignableFrom(fixture))
             {
                 clauses = [.. clauses.OrderByDescending(Stages.IsOfClients)];

@@ -30,7 +30,7 @@ public static class ClientBaseline
         return new Failure($"exit code other than 0 where it is due, and 0 for a {scope.Command} that is in order",
             $"exit code {scope.ClientExit} here, but the one that is in order fails, too")
         {
-            Notes = [$"mend that first, it is a transcript of Protocol.md: expected {lack.Expected.Split('\n')[0]}, "
+            Notes = [$"fix that first, it is a transcript of Protocol.md: expected {lack.Expected.Split('\n')[0]}, "
                 + $"received {lack.Received.Split('\n')[0]}"],
             Sentence = "CLI-5",
         };

@@ -2,7 +2,7 @@ using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Tests of a client: the suite is the server, and answers whatever the test wants.</summary>
+/// <summary>Tests of a client: the suite is the server, and answers as the test wants.</summary>
 public abstract class ClientFixture : Fixture
 {
     protected Socket Listener = null!;
@@ -95,7 +95,7 @@ public abstract class ClientFixture : Fixture
     private static bool HasOptionThatIsNotKnown(string line) =>
         line.Split('|').Skip(2).Any(option => option.Split('=')[0] is "ahead" or "modified");
 
-    // What becomes of cat.png while a client runs, as Linux notes it down: also what is there for a moment only.
+    // What becomes of cat.png while a client runs, as Linux reports it: also what exists only for a moment.
     protected void ExpectNeverThere(FolderWatch watch, string why)
     {
         var done = watch.DoneTo("cat.png");

@@ -29,7 +29,7 @@ internal static class RunSettings
     public static readonly string Here = Variable("HERE", or: Root);
     public static readonly bool Again = Variable("AGAIN") == "1";
 
-    // A run may be given so many minutes: what it has not reached by then is not asked any more.
+    // A run may have a limit in minutes: a test that is not reached by then is not run.
     public static readonly int Minutes = Number("MINUTES", or: 0);
     private static readonly Stopwatch _clock = Stopwatch.StartNew();
 

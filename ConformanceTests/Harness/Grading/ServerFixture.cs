@@ -55,7 +55,7 @@ public abstract class ServerFixture : Fixture
     }
 
     // One of its own, where it is ended, counted or given options.
-    // `with` is for everybody's: values for the placeholders of the template.  `options` are the reference's own.
+    // `with` works for any program: values for the placeholders of the template. `options` are the reference's own.
     protected RunningServer Start(
         string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
         string with = "", string? key = null) =>
@@ -117,7 +117,7 @@ public abstract class ServerFixture : Fixture
         }
     }
 
-    // What has to come after the last byte does not come before it.  Only time can show that.
+    // A reply that has to come after the last byte does not come before it. Only time can show that.
     protected static void ExpectNothingYet(ProtocolConnection wire)
     {
         wire.RestsFor(1500);

@@ -44,7 +44,7 @@ public static class TestFailure
         _ => "something after which the test could not go on",
     };
 
-    // What several threads threw, the first.
+    // Of what several threads threw, the first.
     private static Violation? ViolationIn(Exception? thrown) => thrown switch
     {
         Violation violation => violation,

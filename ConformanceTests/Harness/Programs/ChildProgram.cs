@@ -61,7 +61,7 @@ public sealed class ChildProgram : IDisposable
         }
     }
 
-    // From now on what it says is read; before, it waits as soon as its pipes are full.
+    // Reads the output from now on; before, the program waits as soon as its pipes are full.
     public void Drain()
     {
         _process.OutputDataReceived += (_, line) => Collect(line.Data, _output, _outputEnded);
@@ -96,7 +96,7 @@ public sealed class ChildProgram : IDisposable
     /// <summary>The same with its files.</summary>
     public string RunAs { get; init; } = "";
 
-    /// <summary>The exit code, once somebody has waited for it.</summary>
+    /// <summary>The exit code, once a test has waited for it.</summary>
     public int? ExitCode { get; private set; }
 
     public bool HasEnded => _disposed || _process.HasExited;
@@ -146,7 +146,7 @@ public sealed class ChildProgram : IDisposable
 
         _outputEnded.Wait(Waits.Longest);
         _errorsEnded.Wait(Waits.Longest);
-        // A crash does not count as a refusal, whatever the exit code is.
+        // A crash does not count as a refusal, even with an exit code other than 0.
         if (Name == "client" && !_told && Wording.Crash(Output + Errors, _process.ExitCode) is { } crash)
         {
             throw new FailedCheck(Wording.Crashed(crash, Scope?.Connections.LastOrDefault()?.Talk));
@@ -180,7 +180,7 @@ public sealed class ChildProgram : IDisposable
         }
 
         _told = true;
-        // Its complaint that there is no such process any more is not for the screen.
+        // An error message that the process has ended is not for the screen.
         var command = new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]) { RedirectStandardError = true };
         using var kill = Process.Start(command)!;
         kill.WaitForExit();
@@ -200,7 +200,7 @@ public sealed class ChildProgram : IDisposable
     {
         if (ProgramSettings.OnWindows)
         {
-            throw NotLookedAt.Because("needs signals, which Windows has not");
+            throw NotLookedAt.Because("needs signals, which Windows does not have");
         }
 
         Signal(signal);

@@ -20,7 +20,7 @@ public static class CommandTemplates
     public static string ReferenceClient(string dll) =>
         $"dotnet {dll} client {{host}} {{port}} {{command}} {{file}} {{resume}} --key={{key}}";
 
-    // What a test may want, and a template may say how to have.  The last ones are told by being there:
+    // What a test may need, and what a template may offer. The last two are flags:
     // `{read-only}` stands for the word `--read-only`.
     private static readonly string[] _optional =
         ["max-clients", "max-size", "idle", "types", "key", "read-only", "resume"];

@@ -46,7 +46,7 @@ public static class HostileFolder
         throw new FailedCheck(new Failure("the names in the listing: fine.png and no other",
             more is [] ? $"{names.Length} lines" : string.Join(", ", more))
         {
-            HintName = more is [] ? "" : "lists what is no file",
+            HintName = more is [] ? "" : "lists what is not a file",
             Sentence = "P10",
             Hint = more is [] ? "" : $"{more[0]} is " + (
                 more[0][0] == '.' ? "hidden: its name begins with a dot (NAME-1)."

@@ -16,7 +16,7 @@ public static class LocalFiles
         return bytes.ToArray();
     }
 
-    // By whatever means, and without a lock.
+    // In one call, and without a lock.
     public static void SetLength(string path, long length)
     {
         using var file = Open(path, FileAccess.Write);

@@ -43,7 +43,7 @@ public sealed class RunningServer : IDisposable
                 throw;
             }
 
-            Program.Dispose();                          // the port may have been somebody else's
+            Program.Dispose();                          // the port may belong to another server
         }
 
         if (key is not null || with.Contains("idle="))
@@ -91,7 +91,7 @@ public sealed class RunningServer : IDisposable
                 return true;
             }
 
-            CloseUnusedConnection();                    // somebody else's server
+            CloseUnusedConnection();                    // another server
             if (Program.HasEnded && mayEnd)
             {
                 return false;
@@ -133,7 +133,7 @@ public sealed class RunningServer : IDisposable
         }
     }
 
-    // Slow: this side's kernel takes little before somebody asks for it.  Else it may be 32 MiB.
+    // With `slow`, this side's kernel buffers little before the test reads it. Otherwise it may be 32 MiB.
     public ProtocolConnection Connect(Delivery delivery = Delivery.Whole, bool slow = false)
     {
         if (slow)

@@ -122,7 +122,7 @@ public static class TranscriptPlayer
         }
     }
 
-    // What lies in the folder of one side when the conversation begins.
+    // The files in the folder of one side when the conversation begins.
     private static IEnumerable<(string Name, byte[] Content)> HeldBefore(Transcript transcript, Side side) =>
         from file in transcript.Before
         where file.Side == side && file.Content is not null

@@ -8,7 +8,7 @@ internal static class UnprivilegedUser
 {
     private const string Id = "65534";
 
-    // What starts a program as one who owns these paths and has no other rights; nothing where the tests are such one.
+    // A command that starts a program as a user who owns these paths and has no other rights.
     public static string Launcher(params string[] paths)
     {
         if (Environment.UserName != "root")
@@ -25,7 +25,7 @@ internal static class UnprivilegedUser
         string can = ProgramSettings.IsReference ? $"test -r {CommandTemplates.Dll}" : "true";
         if (Tool.Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
         {
-            throw NotLookedAt.Because("needs a server that somebody else than root can start from there");
+            throw NotLookedAt.Because("needs a server that a user other than root can start from there");
         }
 
         return launcher;

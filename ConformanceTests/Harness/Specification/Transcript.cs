@@ -29,7 +29,7 @@ public sealed record SendStep(int Line, Side Side, Piece[] Pieces) : Step(Line);
 
 public sealed record EventStep(int Line, Side Side, string Event) : Step(Line);  // close, half-close
 
-// What a folder holds; null for what it lacks.
+// A file that a folder has; the content is null if it must not be there.
 public sealed record FileState(int Line, Side Side, string Name, byte[]? Content);
 
 public sealed record Transcript(

@@ -2,7 +2,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace ConformanceTests.Harness.Wire;
 
-// What a side shows, and what it signs with: for an honest one they belong together.
+// The certificate that a side presents, and the key it signs with. For an honest side they belong together.
 public sealed record KeyAndCertificate(byte[] Certificate, ECDsa Key)
 {
     private const string Subject = "CN=imagetransfer";

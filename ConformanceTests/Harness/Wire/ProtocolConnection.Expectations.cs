@@ -80,7 +80,7 @@ public partial class ProtocolConnection
         }
     }
 
-    // An ER with this code; its text is anybody's.
+    // An ER with this code, and any text.
     public void ExpectError(string code, bool closes = false)
     {
         string line = ReceiveLine($"ER|{code}|…\\n");

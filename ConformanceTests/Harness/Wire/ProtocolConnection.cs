@@ -2,7 +2,7 @@ namespace ConformanceTests.Harness.Wire;
 
 /// <summary>
 /// One end of a connection. It sends exactly what it is told to, in the pieces it is told to, and receives
-/// exactly the bytes that it expects. How many bytes one receive returned is never looked at.
+/// exactly the bytes that it expects. How many bytes one receive returned does not matter.
 /// </summary>
 public partial class ProtocolConnection : IDisposable
 {
@@ -58,7 +58,7 @@ public partial class ProtocolConnection : IDisposable
         {
             for (int sent = 0; sent < bytes.Length;)
             {
-                // Of long payloads only the ends.
+                // Of long payloads, only the ends are sent in pieces.
                 bool middle = bytes.Length > 512 && sent >= 64 && sent < bytes.Length - 8;
                 int piece = middle ? bytes.Length - 8 - sent : Math.Min(size, bytes.Length - sent);
                 SendPiece(bytes.Slice(sent, piece));
@@ -138,7 +138,7 @@ public partial class ProtocolConnection : IDisposable
 
     private static string Seconds(double milliseconds) => $"{milliseconds / 1000:0.#} s";
 
-    // What is below: the socket, or TLS in it (Tls.cs).
+    // The transport: the socket, or TLS on it (Tls.cs).
     protected virtual void SendPiece(ReadOnlySpan<byte> piece) => _socket.Send(piece);
 
     protected virtual void EndSending() => _socket.Shutdown(SocketShutdown.Send);
@@ -237,7 +237,7 @@ public partial class ProtocolConnection : IDisposable
         return all;
     }
 
-    // So many bytes, whichever.  They are not kept: they may be more than fit.
+    // Receives this many bytes and discards them: they may not fit into memory.
     public void Skip(long size)
     {
         for (long left = size; left > 0;)
@@ -305,7 +305,7 @@ public partial class ProtocolConnection : IDisposable
         return false;
     }
 
-    // From here on an error of the program is what we do to it, not what it did.
+    // From here on, an error of the program is caused by the test.
     private void GiveUp()
     {
         _waited = true;
@@ -331,7 +331,7 @@ public partial class ProtocolConnection : IDisposable
     }
 
     /// <summary>Ends the sending to see whether that brings the answer.</summary>
-    /// <returns>False if the connection was closed meanwhile.</returns>
+    /// <returns>False if the connection was closed in the meantime.</returns>
     public bool TryToEndSending()
     {
         try

@@ -8,7 +8,7 @@ public sealed record RecordedLine(
 {
     public string Show(int most)
     {
-        // Of what is no text its ends are enough.
+        // Of binary data, the ends are enough.
         if (First.Count(value => value is >= 32 and < 127 or 10) < First.Length / 2)
         {
             most = Math.Min(most, 36);
@@ -137,7 +137,7 @@ public sealed class Recording
         }
     }
 
-    // What a reader took by mistake, given back: it is the last.
+    // Gives back what was read by mistake: the last bytes.
     public void Undo(int bytes)
     {
         lock (_entries)

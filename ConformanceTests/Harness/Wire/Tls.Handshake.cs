@@ -92,7 +92,7 @@ public sealed partial class Tls
         Write(all.ToArray());
     }
 
-    // The messages themselves, so that somebody can spoil one before it is sealed.
+    // The messages themselves, so that a test can change one before it is encrypted.
     public IEnumerable<byte[]> Proof(KeyAndCertificate? me)
     {
         string who = self == Side.Client ? "client" : "server";
@@ -194,10 +194,10 @@ public sealed partial class Tls
                     break;
                 case (Alert, [_, var what]):
                     Heard = what;
-                    throw new Violation($"expected  a handshake that goes on\n"
+                    throw new Violation($"expected  the handshake to continue\n"
                                         + $"received  the alert {what}");
                 case var record:
-                    throw new Violation("expected  a handshake that goes on\nreceived  "
+                    throw new Violation("expected  the handshake to continue\nreceived  "
                     + (record is var (other, _) ? $"a record of type {other}" : $"the end ({error})"));
             }
         }

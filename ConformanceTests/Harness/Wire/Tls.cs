@@ -8,7 +8,7 @@ namespace ConformanceTests.Harness.Wire;
 /// </summary>
 public sealed partial class Tls(Socket socket, Side self)
 {
-    // [5.1] what a record holds · [6] the one alert that is no complaint · [4] the messages of a handshake
+    // [5.1] what a record holds · [6] the only alert that is not an error · [4] the messages of a handshake
     public const byte ChangeCipherSpec = 20;
     public const byte Alert = 21;
     public const byte Handshake = 22;
@@ -39,7 +39,7 @@ public sealed partial class Tls(Socket socket, Side self)
     private const ushort Versions = 43;
     private const ushort KeyShare = 51;
 
-    // In how many bytes at a time it is handed to TCP; 0: whole.
+    // How many bytes are handed to TCP at a time; 0 means all.
     public int Piece { get; init; }
 
     // All that it has sent, for those who say it once more; and the alert that ended the other side's sending.
@@ -103,7 +103,7 @@ public sealed partial class Tls(Socket socket, Side self)
 
     public void SendCloseNotify() => Write(Record(Alert, [1, CloseNotify]));
 
-    // Null: the connection has ended, or `error` says what else.  What was received of a record is kept.
+    // Returns null if the connection has ended, or with an `error`. A part of a record that was received is kept.
     public (byte Type, byte[] Bytes)? NextRecord(out SocketError error)
     {
         while (true)

@@ -1,4 +1,4 @@
-// What somebody has who has come to a stage of the core: a client without options, as simple as can be.
+// What a student has at a stage of the core: a client without options, as simple as possible.
 //   StageClient STAGE HOST PORT COMMAND FILE        2 knows LIST · 3 GET · 4 PUT
 
 using System.Buffers.Binary;

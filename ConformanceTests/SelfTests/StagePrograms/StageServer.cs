@@ -1,4 +1,4 @@
-// What somebody has who has come to a stage of the core: a server for one client at a time, as simple as can be.
+// What a student has at a stage of the core: a server for one client at a time, as simple as possible.
 //   StageServer STAGE PORT FOLDER        1 answers lines · 2 knows LIST · 3 GET · 4 PUT
 
 using System.Buffers.Binary;
