@@ -62,10 +62,7 @@ public sealed class Capacity : ServerFixture
             one.ExpectRefusal("LIST", "busy", closes: true);
         }
 
-        foreach (var wire in wires)
-        {
-            wire.List();
-        }
+        ExpectServed(wires);
     }
 
     [Test, Clause("CLOSE-1", "P9")]
@@ -83,10 +80,7 @@ public sealed class Capacity : ServerFixture
             wire.Dispose();
         }
 
-        foreach (var wire in running)
-        {
-            wire.List();
-        }
+        ExpectServed(running);
     }
 
     public enum Leaving
@@ -148,10 +142,7 @@ public sealed class Capacity : ServerFixture
 
         var above = Connect(server);
         above.ExpectRefusal("LIST", "busy", closes: true);
-        foreach (var wire in wires)
-        {
-            wire.List();
-        }
+        ExpectServed(wires);
     }
 
     [Test, Clause("P9", "CLOSE-1")]
@@ -219,23 +210,23 @@ public sealed class Capacity : ServerFixture
         wires[2].List();
     }
 
+    private static void ExpectDescriptors(RunningServer server, int before, string after) =>
+        Eventually(() => ProcessFigures.Descriptors(server.Program.Id) < before + 60,
+            $"expected  about as many open descriptors after {after} as after 20, which were {before}\n"
+            + "received  very many more: close each connection and each file, however its request ends");
+
     [Test, Clause("P9")]
     public void Server_closes_its_files_and_sockets()
     {
-        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
-            "needs Linux, which tells what descriptors a process has");
-
         var server = Start();
         var stays = Connect(server);
         server.Has("cat.png", Notation.Bytes(100));
-        int Count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
-
         int before = 0;
         for (int i = 0; i < 260; i++)
         {
             if (i == 20)
             {
-                before = Count();              // what it needs anyhow it has by now
+                before = ProcessFigures.Descriptors(server.Program.Id);              // what it needs anyhow it has by now
             }
 
             using var wire = server.Connect();
@@ -258,18 +249,13 @@ public sealed class Capacity : ServerFixture
             }
         }
 
-        Eventually(() => Count() < before + 60,
-            $"expected  about as many open descriptors after 260 connections as after 20, which were {before}\n"
-            + "received  very many more: close each connection and each file, however its request ends");
+        ExpectDescriptors(server, before, "260 connections");
         stays.List();
     }
 
     [Test, Clause("P9", "ERR-2")]
     public void Server_closes_its_files_after_refused_requests()
     {
-        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
-            "needs Linux, which tells what descriptors a process has");
-
         var server = Start();
         server.Has("cat.png", Notation.Bytes(100));
         var wire = Connect(server);
@@ -278,14 +264,12 @@ public sealed class Capacity : ServerFixture
             "GET|dog.png", "GET|cat.exe", "PUT|cat.png", "PUT|../x.png", "FOO", "GET|cat.png|offset=999",
             "GET|cat.png|offset=100", "GET|cat.png|digest=sha256", "LIST", "STATUS",
         ];
-        int Count() => Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
-
         int before = 0;
         for (int i = 0; i < 120; i++)
         {
             if (i == 20)
             {
-                before = Count();
+                before = ProcessFigures.Descriptors(server.Program.Id);
             }
 
             foreach (string request in requests)
@@ -309,9 +293,7 @@ public sealed class Capacity : ServerFixture
             wire.ExpectRefusal(Notation.U64(0), "empty");
         }
 
-        Eventually(() => Count() < before + 60,
-            $"expected  about as many open descriptors after 120 rounds of refusals as after 20, which were {before}\n"
-            + "received  very many more: close each file, however its request ends");
+        ExpectDescriptors(server, before, "120 rounds of refusals");
     }
 
     [Test, Clause("P9", "P11")]
@@ -319,14 +301,13 @@ public sealed class Capacity : ServerFixture
     {
         Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
             "needs Linux, which gives a running process another limit of descriptors");
-
         const int Few = 8;
         const int Many = 30;
         var server = Start();
         var stays = Connect(server);
         stays.Put("cat.png", Notation.Bytes(100));
         stays.Get("cat.png");                           // what it opens on first use is open by now
-        int open = Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        int open = ProcessFigures.Descriptors(server.Program.Id);
         if (prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), 1 << 20], null) != 0
             && prlimit(server.Program.Id, NumberOfFiles, [(ulong)(open + Few), (ulong)(open + Few)], null) != 0)
         {

@@ -91,11 +91,7 @@ public sealed class ClientPut : ClientFixture
         wire.Send("OK\n");
         byte[] block = Block(picture, digest);
         wire.ExpectBytes(block[..1000]);
-        using (var file = LocalFiles.Open(PathOf("big.png"), FileAccess.Write))
-        {
-            file.Seek(0, SeekOrigin.End);
-            file.Write(new byte[1 << 20]);
-        }
+        LocalFiles.Append(PathOf("big.png"), new byte[1 << 20]);
 
         try
         {

@@ -224,11 +224,7 @@ public sealed class Disks : ServerFixture
     public void Server_sends_the_announced_length_if_the_file_grows()
     {
         var wire = BeginDownload(out var picture);
-        using (var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write))
-        {
-            file.Seek(0, SeekOrigin.End);
-            file.Write(new byte[1 << 20]);
-        }
+        LocalFiles.Append(Server.PathOf("big.png"), new byte[1 << 20]);
 
         Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
         Demand(wire.List().Length == 1, "a listing of one line", "another one");
@@ -238,11 +234,7 @@ public sealed class Disks : ServerFixture
     public void Server_sends_the_digest_of_the_bytes_that_it_sent_if_the_file_grows()
     {
         var wire = BeginDownload(out var picture, "|digest=sha256");
-        using (var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write))
-        {
-            file.Seek(0, SeekOrigin.End);
-            file.Write(new byte[1 << 20]);
-        }
+        LocalFiles.Append(Server.PathOf("big.png"), new byte[1 << 20]);
 
         Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
         wire.ExpectBytes(SHA256.HashData(picture));

@@ -102,7 +102,6 @@ public sealed class Promises : ServerFixture
             }
 
             var answers = wires.Select(wire => wire.ReceiveLine()).ToArray();
-            string said = string.Join(' ', answers);
             OneWins(answers);
             byte[] stored = LocalFiles.Read(Path.Combine(folder, $"{round}.png"));
             Same(pictures[Array.IndexOf(answers, "OK")], stored, "the file as it was stored");
@@ -238,13 +237,6 @@ public sealed class Promises : ServerFixture
 
         Demand(most >= 3, $"answers to other clients while {Large} bytes are on their way to one",
             $"{most} while they were, in the best of ten downloads: one large answer keeps the others waiting");
-    }
-
-    [Test, Clause("P10", "P6")]
-    public void Server_lists_a_hostile_folder_at_once()
-    {
-        HostileFolder.Fill(Server.Folder, NewFolder());
-        HostileFolder.ExpectListed(Connect().List());
     }
 
     [Test, Clause("P11")]

@@ -26,7 +26,7 @@ public sealed class SealedDeadlines : SealedFixture
         {
             if (step == 2)
             {
-                wire.Tls.HearServer();
+                wire.Tls.ReadServerMessages();
             }
 
             ExpectNothing(wire);
@@ -53,7 +53,7 @@ public sealed class SealedDeadlines : SealedFixture
         download.Send("GET|cat.png\nLIST\n");
         download.Expect("OK\n");
         var shaking = Enumerable.Range(0, 4).Select(step => HalfMade(step, server)).ToArray();
-        shaking[2].Tls.HearServer();
+        shaking[2].Tls.ReadServerMessages();
         idle.List();
         var clock = Stopwatch.StartNew();
         server.Program.Signal("TERM");

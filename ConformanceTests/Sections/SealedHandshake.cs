@@ -40,8 +40,7 @@ public sealed class SealedHandshake : SealedFixture
         for (int round = 0; round < 3; round++)
         {
             var wire = Dial();
-            wire.Tls.SendHello();
-            wire.Tls.HearServer();
+            wire.Tls.ExchangeHellos();
             wire.Tls.SendProof(_strangers.Single(row => row.Name == who).Shown());
             wire.Send("LIST\nGET|cat.png\nPUT|dog.png\n");
             ExpectNothing(wire);
@@ -217,8 +216,7 @@ public sealed class SealedHandshake : SealedFixture
         for (int cut = 1, length = 2; cut < length; cut += 23)
         {
             var wire = Dial();
-            wire.Tls.SendHello();
-            wire.Tls.HearServer();
+            wire.Tls.ExchangeHellos();
             byte[] proof = [.. wire.Tls.Proof(Ours).SelectMany(message => wire.Tls.Record(Tls.Handshake, message))];
             length = proof.Length;
             wire.Tls.Write(proof.AsSpan(0, cut));
@@ -244,8 +242,7 @@ public sealed class SealedHandshake : SealedFixture
             foreach (int at in (int[])[0, 2, 4, 9, 30, -1])
             {
                 var wire = Dial();
-                wire.Tls.SendHello();
-                wire.Tls.HearServer();
+                wire.Tls.ExchangeHellos();
                 var proof = wire.Tls.Proof(Ours).ToArray();
                 proof[message][at < 0 ? ^1 : at] ^= 1;                  // and sealed then: the record is a good one
                 foreach (byte[] each in proof)
@@ -268,8 +265,7 @@ public sealed class SealedHandshake : SealedFixture
         var picture = Notation.Bytes(Limits.HandshakeBytes * times);
         byte[] upload = [.. "PUT|cat.png\n"u8, .. Notation.U64((ulong)picture.Length), .. picture, .. "LIST\n"u8];
         var wire = Dial();
-        wire.Tls.SendHello();
-        wire.Tls.HearServer();
+        wire.Tls.ExchangeHellos();
         wire.Tls.SendProofWithData(Ours, upload);
         wire.Expect("OK\nOK\nOK\n");
         wire.ReceiveBlock();
@@ -283,16 +279,11 @@ public sealed class SealedHandshake : SealedFixture
     {
         var server = Start(with: "max-clients=2", key: KeyFile);
         SealedConnection[] running = [Enter(server), Enter(server)];
-        foreach (var wire in running)
-        {
-            wire.List();
-        }
-
+        ExpectServed(running);
         for (int i = 0; i < 5; i++)
         {
             var outside = Dial(server);
-            outside.Tls.SendHello();
-            outside.Tls.HearServer();
+            outside.Tls.ExchangeHellos();
             outside.Tls.SendProof(_stranger);
             ExpectNothing(outside);
             var inside = Enter(server);
@@ -301,11 +292,7 @@ public sealed class SealedHandshake : SealedFixture
             inside.Dispose();
         }
 
-        foreach (var wire in running)
-        {
-            wire.List();
-        }
-
+        ExpectServed(running);
         running[0].Dispose();
         Eventually(() =>
         {
@@ -324,11 +311,7 @@ public sealed class SealedHandshake : SealedFixture
         StillServes();
         long before = Memory();
         var wires = Enumerable.Range(0, 90).Select(_ => Enter()).ToArray();
-        foreach (var wire in wires)
-        {
-            wire.List();
-        }
-
+        ExpectServed(wires);
         foreach (var wire in wires.Take(30))
         {
             wire.Send("GET|big.png\nGET|big.png\n");

@@ -91,11 +91,7 @@ public sealed class Statuses : ServerFixture
     {
         var server = Start();
         var open = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
-        foreach (var wire in open)
-        {
-            wire.List();
-        }
-
+        ExpectServed(open);
         PassBy(server, Limits.HistoryLines + 5);
         var shown = Ask(Connect(server)).Select(fields => fields[2]).ToHashSet();
         Demand(!open.Any(wire => shown.Contains($"{wire.Socket.LocalEndPoint}")),
@@ -156,11 +152,7 @@ public sealed class Statuses : ServerFixture
         var server = Start();
         var wires = Enumerable.Range(0, 4).Select(_ => Connect(server)).ToArray();
         string[] addresses = [.. wires.Select(wire => $"{wire.Socket.LocalEndPoint}")];
-        foreach (var wire in wires)
-        {
-            wire.List();
-        }
-
+        ExpectServed(wires);
         wires[2].Dispose();
         wires[1].Reset();
         string[][] lines = [];

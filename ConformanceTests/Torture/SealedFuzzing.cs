@@ -174,8 +174,7 @@ public sealed class SealedFuzzing : SealedFixture
                     tls.Write(Mutated(random.Next(3) == 0 ? recorded : Tls.HelloRecord(), random));
                     break;
                 case Spoilt.Proof:
-                    tls.SendHello();
-                    tls.HearServer();
+                    tls.ExchangeHellos();
                     byte[][] proof = [.. tls.Proof(me)];
                     int spoilt = random.Next(proof.Length);
                     byte[] before = proof[spoilt];
@@ -345,8 +344,7 @@ public sealed class SealedFuzzing : SealedFixture
             }
             else
             {
-                tls.SendHello();
-                tls.HearServer();
+                tls.ExchangeHellos();
                 byte[] proof = [.. tls.Proof(Ours).SelectMany(message => tls.Record(Tls.Handshake, message))];
                 tls.Write(proof.AsSpan(0, random.Next(proof.Length)));
             }
@@ -406,8 +404,7 @@ public sealed class SealedFuzzing : SealedFixture
                 var tls = target.Dial(out var socket);
                 using (socket)
                 {
-                    tls.SendHello();
-                    tls.HearServer();
+                    tls.ExchangeHellos();
                     tls.SendProof(me);
                     socket.Shutdown(SocketShutdown.Send);
                     Judge(tls, mayAnswer: false);

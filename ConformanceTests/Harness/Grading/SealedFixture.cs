@@ -105,7 +105,7 @@ public abstract class SealedFixture : ServerFixture
 
         if (step == 3)
         {
-            wire.Tls.HearServer();
+            wire.Tls.ReadServerMessages();
             byte[] certificate = wire.Tls.Proof(Ours).First();
             wire.Tls.Write(wire.Tls.Record(Tls.Handshake, certificate));
         }

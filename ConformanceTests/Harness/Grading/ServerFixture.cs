@@ -77,6 +77,15 @@ public abstract class ServerFixture : Fixture
 
     protected ProtocolConnection ConnectSlow(RunningServer? other = null) => Own((other ?? Server).Connect(slow: true));
 
+    /// <summary>Each of these clients gets a listing.</summary>
+    protected static void ExpectServed(IEnumerable<ProtocolConnection> clients)
+    {
+        foreach (var client in clients)
+        {
+            client.List();
+        }
+    }
+
     // CLOSE-1: after its last reply a server reads on and drops what it reads, for 2 s.  If it had closed, it would
     // answer with a reset, and the second send would fail.  The clock runs since before the request.
     protected static void ExpectItReadsOn(ProtocolConnection wire, Stopwatch clock)

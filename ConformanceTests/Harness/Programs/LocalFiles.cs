@@ -22,4 +22,11 @@ public static class LocalFiles
         using var file = Open(path, FileAccess.Write);
         file.SetLength(length);
     }
+
+    public static void Append(string path, byte[] bytes)
+    {
+        using var file = Open(path, FileAccess.Write);
+        file.Seek(0, SeekOrigin.End);
+        file.Write(bytes);
+    }
 }

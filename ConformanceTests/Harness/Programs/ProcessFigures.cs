@@ -30,6 +30,12 @@ public static class ProcessFigures
             .Sum(line => long.Parse(line.Split(_blanks, StringSplitOptions.RemoveEmptyEntries)[^2]) << 10));
     }
 
+    /// <summary>Returns how many files and sockets a process has open.</summary>
+    public static int Descriptors(int process) =>
+        !OperatingSystem.IsLinux() || ProgramSettings.OnWindows
+            ? throw NotLookedAt.Because("needs Linux, which tells what descriptors a process has")
+            : Directory.GetFileSystemEntries($"/proc/{process}/fd").Length;
+
     private static string Text(int id, string file)
     {
         try

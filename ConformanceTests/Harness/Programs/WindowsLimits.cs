@@ -8,12 +8,11 @@ public static class WindowsLimits
 {
     private static readonly (string What, string Why)[] _absent =
     [
-        ("Server_does_not_list_files_with_non_UTF8_names",
+        ("Server_does_not_confuse_a_non_UTF8_name_with_a_similar_one",
             "a name on its disks is made of characters, never of bytes that are none"),
         ("links and pipes",
             "its folders hold no pipes, and its links cannot be made from outside: those of Unix show as what they\n"
-            + "  lead to.  Server_lists_a_hostile_folder_at_once,\n"
-            + "  Server_answers_not_found_to_GET_of_an_unlisted_entry and\n"
+            + "  lead to.  Server_answers_not_found_to_GET_of_an_unlisted_entry and\n"
             + "  Server_never_replaces_any_kind_of_entry run without them"),
     ];
 

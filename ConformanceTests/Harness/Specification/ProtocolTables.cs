@@ -85,16 +85,12 @@ public static class Limits
     public static readonly int UploadBytes = ProtocolTables.Limit("upload");
     public static readonly int Clients = ProtocolTables.Limit("clients");
     public static readonly int LineSeconds = ProtocolTables.Limit("line time");
-    public static readonly int IdleSeconds = ProtocolTables.Limit("idle time");
     public static readonly int PaceBytes = ProtocolTables.Amounts("pace")[0];
     public static readonly int PaceSeconds = ProtocolTables.Amounts("pace")[1];
-    public static readonly int DrainSeconds = ProtocolTables.Limit("drain time");
-    public static readonly int DrainBytes = ProtocolTables.Limit("drain size");
     public static readonly int StopSeconds = ProtocolTables.Limit("stop time");
     public static readonly int ExitSeconds = ProtocolTables.Limit("exit time");
     public static readonly int HistoryLines = ProtocolTables.Limit("history");
     public static readonly int AheadRequests = ProtocolTables.Limit("ahead");
-    public static readonly int HandshakeSeconds = ProtocolTables.Limit("handshake time");
     public static readonly int HandshakeBytes = ProtocolTables.Limit("handshake size");
     public static readonly int KeyFileBytes = ProtocolTables.Limit("key file");
 }

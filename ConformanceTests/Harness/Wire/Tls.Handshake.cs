@@ -17,9 +17,15 @@ public sealed partial class Tls
 
     public void AsClient(KeyAndCertificate? me)
     {
-        SendHello();
-        HearServer();
+        ExchangeHellos();
         SendProof(me);
+    }
+
+    /// <summary>Sends the ClientHello, and receives everything up to the server's Finished.</summary>
+    public void ExchangeHellos()
+    {
+        SendHello();
+        ReadServerMessages();
     }
 
     public void SendHello() => Say(ClientHello, HelloBody());
@@ -46,7 +52,7 @@ public sealed partial class Tls
 
     // Everything from its hello to its Finished: it is asked for a certificate, shows its own, and proves to hold its
     // key.  From here on both directions are sealed; who the client is, the server does not know yet.
-    public void HearServer()
+    public void ReadServerMessages()
     {
         var hello = Hear(ServerHello).AsSpan();
         var extensions = hello[(2 + 32 + 1 + hello[34] + 2 + 1 + 2)..];
