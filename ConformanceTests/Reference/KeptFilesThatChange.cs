@@ -53,7 +53,7 @@ public sealed class KeptFilesThatChange : ClientFixture
             return true;
         }, "the kept file is not read"));
         wire = Accept();
-        wire.ReceiveLine();
+        Skip.If(wire.ReceiveLine().Contains($"|offset={Kept}|"), MachinePaused);        // it was read before it was cut
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8), .. new byte[32]]);
         shrinking.Wait(RunSettings.Patience);
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
