@@ -206,7 +206,7 @@ public sealed class Capacity : ServerFixture
 
         wires[1].Send(Notation.Bytes(1000).AsSpan(500));
         wires[1].Expect("OK\n");
-        Demand(wires[0].ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of big.png", "others");
+        Same(picture, wires[0].ReceiveBlock(), "the block of big.png");
         wires[2].List();
     }
 
@@ -226,7 +226,7 @@ public sealed class Capacity : ServerFixture
         {
             if (i == 20)
             {
-                before = ProcessFigures.Descriptors(server.Program.Id);              // what it needs anyhow it has by now
+                before = ProcessFigures.Descriptors(server.Program.Id);         // it has what it always needs
             }
 
             using var wire = server.Connect();

@@ -237,7 +237,7 @@ public sealed class Deadlines : ServerFixture
 
         upload.Send(Notation.Bytes(20).AsSpan(10));
         upload.Expect("OK\n");
-        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of big.png", "others");
+        Same(picture, download.ReceiveBlock(), "the block of big.png");
     }
 
     [Test, Slow, Clause("LIMIT-4", "P8", "CLOSE-1")]
@@ -399,6 +399,6 @@ public sealed class Deadlines : ServerFixture
             "the connection closed, 20 to 40 s after the client has stopped taking bytes",
             bytes.Length == picture.Length ? "all of the file, after a rest of 44 s"
             : $"{bytes.Length:N0} bytes, and it stays open: the client took nothing for 44 s");
-        Demand(bytes.AsSpan().SequenceEqual(picture.AsSpan(0, bytes.Length)), "bytes of the file", "others");
+        Same(picture[..bytes.Length], bytes, "the bytes of the file");
     }
 }

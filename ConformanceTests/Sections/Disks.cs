@@ -49,7 +49,7 @@ public sealed class Disks : ServerFixture
         wire.Send(block.AsSpan(^1..));
         wire.ExpectError("storage");
         ExpectOnly(server, "cat.png");
-        Demand(wire.Get("cat.png").AsSpan().SequenceEqual(Notation.Bytes(100_000)), "cat.png as it was", "others");
+        Same(Notation.Bytes(100_000), wire.Get("cat.png"), "what GET of cat.png brought");
         wire.Ask($"PUT|dog.png{option}");            // there is room again
         wire.Send([.. Notation.U64(1000), .. small, .. Digest(small)]);
         wire.Expect("OK\n");
@@ -226,7 +226,7 @@ public sealed class Disks : ServerFixture
         var wire = BeginDownload(out var picture);
         LocalFiles.Append(Server.PathOf("big.png"), new byte[1 << 20]);
 
-        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
+        Same(picture, wire.Receive(Large), "the block");
         Demand(wire.List().Length == 1, "a listing of one line", "another one");
     }
 
@@ -236,7 +236,7 @@ public sealed class Disks : ServerFixture
         var wire = BeginDownload(out var picture, "|digest=sha256");
         LocalFiles.Append(Server.PathOf("big.png"), new byte[1 << 20]);
 
-        Demand(wire.Receive(Large).AsSpan().SequenceEqual(picture), "the bytes of the file", "others");
+        Same(picture, wire.Receive(Large), "the block");
         wire.ExpectBytes(SHA256.HashData(picture));
         wire.List();
     }
@@ -296,7 +296,7 @@ public sealed class Disks : ServerFixture
             {
                 if (mode == "644")
                 {
-                    Demand(each.Get("cat.png").AsSpan().SequenceEqual(picture), "the bytes of cat.png", "others");
+                    Same(picture, each.Get("cat.png"), "what GET of cat.png brought");
                     continue;
                 }
 

@@ -106,11 +106,11 @@ public sealed class Stopping : ServerFixture
         begun.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
         begun.Expect("OK\n");
         begun.ExpectError("stopping", closes: true);
-        Demand(download.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of cat.png", "others");
+        Same(picture, download.ReceiveBlock(), "the block of cat.png");
         download.ExpectError("stopping", closes: true);
         if (digests)
         {
-            Demand(digested.ReceiveBlock().AsSpan().SequenceEqual(picture), "all bytes of cat.png", "others");
+            Same(picture, digested.ReceiveBlock(), "the block of cat.png");
             digested.ExpectBytes(SHA256.HashData(picture));
             digested.ExpectError("stopping", closes: true);
         }
@@ -122,7 +122,7 @@ public sealed class Stopping : ServerFixture
 
         ExpectCleanEnd(server);
         ExpectInFolder(server, "cat.png", "dog.png", "bird.png");
-        Demand(server.Stored("dog.png").AsSpan().SequenceEqual(Notation.Bytes(30)), "the bytes of dog.png", "others");
+        Same(Notation.Bytes(30), server.Stored("dog.png"), "dog.png as it was stored");
     }
 
     [Test, Slow, Clause("CLOSE-6", "P12", "GET-3")]
@@ -416,7 +416,7 @@ public sealed class Stopping : ServerFixture
         begun.Expect("OK\n");
         upload.Send(picture.AsSpan(1 << 20));
         upload.Expect("OK\n");
-        Demand(first.Stored("cat.png").AsSpan().SequenceEqual(picture), "the bytes that were sent", "others");
+        Same(picture, first.Stored("cat.png"), "the bytes that were sent");
     }
 
     private static string[] Entries(string folder) =>

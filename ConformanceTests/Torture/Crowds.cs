@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Very many clients, idle and greedy ones.</summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
+[Torture]
 public sealed class Crowds : TortureFixture
 {
     // ---- crowded, stalled, exhausted ----

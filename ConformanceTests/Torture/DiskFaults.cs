@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Files that change, and disks that are full.</summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
+[Torture]
 public sealed class DiskFaults : TortureFixture
 {
     [Test]

@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Signals at the first moment at which a client can connect, and addresses that do not answer.</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Torture]
 public sealed class EarlySignals : TortureFixture
 {
     private const int Terminate = 15;

@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Conversations that are cut, changed or random.</summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
+[Torture]
 public sealed class Fuzzing : TortureFixture
 {
     // ---- malformed ----

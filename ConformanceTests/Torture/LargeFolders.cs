@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Folders of a hundred thousand pictures, and system calls that strace makes slow.</summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
+[Torture]
 public sealed class LargeFolders : TortureFixture
 {
     // ---- many pictures ----

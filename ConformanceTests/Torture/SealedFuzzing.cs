@@ -7,16 +7,9 @@ namespace ConformanceTests.Torture;
 /// Handshakes and records that are almost right, and clients that stop half way. A client with the key is served
 /// beside all of them.
 /// </summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
+[Torture]
 public sealed class SealedFuzzing : SealedFixture
 {
-    [SetUp]
-    public void OnlyTheReferenceOnLinux() =>
-        Assume.That(RunSettings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
-
-    [TearDown]
-    public void SayWhatFailed() => SayIfItFailed();
-
     private static readonly byte[] _picture = Notation.Bytes(2_000);
 
     // A server whose log goes into a file, and the resources that it used before the test began.

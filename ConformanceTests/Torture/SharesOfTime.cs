@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>Clients that cost the server time without sending much do not delay others (P6, P9).</summary>
-[Category("Torture"), Reference, NonParallelizable]
+[Torture]
 public sealed class SharesOfTime : TortureFixture
 {
     private const int Clients = 90;

@@ -3,17 +3,10 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>This client, where strace makes its system calls slow.</summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
+[Torture]
 public sealed class SlowClients : ClientFixture
 {
     private const string Strace = "/usr/bin/strace";
-
-    [SetUp]
-    public void OnlyTheReferenceOnLinux() =>
-        Assume.That(RunSettings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
-
-    [TearDown]
-    public void SayWhatFailed() => SayIfItFailed();
 
     private ChildProgram RunTraced(string trace, params string[] words) =>
         Own(new ChildProgram("client",

@@ -3,16 +3,8 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>What the torture of a server has in common. It needs Linux.</summary>
-[Category(TestSelection.Torture), Explicit, Reference, NonParallelizable]
 public abstract class TortureFixture : ServerFixture
 {
-    [SetUp]
-    public void OnlyTheReferenceOnLinux() =>
-        Assume.That(RunSettings.IsReference && OperatingSystem.IsLinux(), "the reference on Linux");
-
-    [TearDown]
-    public void SayWhatFailed() => SayIfItFailed();
-
     // ---- small things ----
 
     public static int Mixed(int a, int b) => unchecked(RunSettings.Seed * 1_000_003 + a * 7_919 + b);

@@ -23,13 +23,4 @@ internal static class TortureReport
         Screen.WriteLine(line);
         File.AppendAllText(_report, line + "\n");
     }
-
-    public static void SayIfItFailed()
-    {
-        bool failed = TestContext.CurrentContext.Result.Outcome.Status == NUnit.Framework.Interfaces.TestStatus.Failed;
-        if (failed)
-        {
-            Say("FAILED", TestContext.CurrentContext.Test.Name.Replace('_', ' '));
-        }
-    }
 }
