@@ -31,9 +31,9 @@ public static class ClassHtml
     {
         int all = grades.Count(grade => grade.Started && grade.Stages is var (kept, of) && kept == of);
         int none = grades.Count(grade => !grade.Started);
-        string advice = RunSettings.Strict ? "SHOULD counts" : "SHOULD is advice and does not count";
+        string advice = RunSettings.Current.Strict ? "SHOULD counts" : "SHOULD is advice and does not count";
         return $"{all} all green, {grades.Length - all - none} on the way, {none} not graded · "
-            + $"pictures of seed {RunSettings.Seed}, {advice} · a failure counts if it came twice";
+            + $"pictures of seed {RunSettings.Current.Seed}, {advice} · a failure counts if it came twice";
     }
 
     private static string Kind((int Kept, int Of) share) =>

@@ -6,13 +6,14 @@ namespace ConformanceTests.Class;
 /// </summary>
 public static class GradeClass
 {
-    private static readonly string _folder = Path.Combine(RunSettings.ReportFolder, "class");
+    private static readonly string _folder = Path.Combine(RunSettings.Current.ReportFolder, "class");
 
     // A graded run waits much more than it works.
-    private static readonly int _atOnce = RunSettings.Number("AT_ONCE", or: Environment.ProcessorCount * 3 / 2);
+    private static readonly int _atOnce = RunSettings.Current.Number("AT_ONCE", or: Environment.ProcessorCount * 3 / 2);
 
     // For a run, and as much again for repeating what failed in it.
-    private static readonly int _minutes = RunSettings.Minutes > 0 ? RunSettings.Minutes : RunSettings.Milliseconds(2);
+    private static readonly int _minutes =
+        RunSettings.Current.Minutes > 0 ? RunSettings.Current.Minutes : RunSettings.Milliseconds(2);
 
     // A command in front of each graded run: a container, say.
     private static readonly string _inside = Environment.GetEnvironmentVariable("INSIDE") ?? "";
@@ -49,9 +50,9 @@ public static class GradeClass
 
         string text = ClassText.Of(grades);
         Console.Write($"\n{text}");
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "class.txt"), text);
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "class.csv"), ClassText.Csv(grades));
-        File.WriteAllText(Path.Combine(RunSettings.ReportFolder, "class.html"), ClassHtml.Of(grades));
+        File.WriteAllText(Path.Combine(RunSettings.Current.ReportFolder, "class.txt"), text);
+        File.WriteAllText(Path.Combine(RunSettings.Current.ReportFolder, "class.csv"), ClassText.Csv(grades));
+        File.WriteAllText(Path.Combine(RunSettings.Current.ReportFolder, "class.html"), ClassHtml.Of(grades));
         return 0;
     }
 

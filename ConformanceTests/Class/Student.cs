@@ -27,9 +27,9 @@ public sealed record Student(string Name, string Folder)
 
         if (!System.IO.File.Exists(file))
         {
-            return RunSettings.IsReference
+            return RunSettings.Current.IsReference
                 ? student with { Wrong = $"no {File} says how it is started, and neither do SERVER= and CLIENT=" }
-                : student with { Server = RunSettings.Server, Client = RunSettings.Client };
+                : student with { Server = RunSettings.Current.Server, Client = RunSettings.Current.Client };
         }
 
         foreach (string line in System.IO.File.ReadLines(file).Select(line => line.Trim('\uFEFF', ' ', '\t', '\r')))

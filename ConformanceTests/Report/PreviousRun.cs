@@ -25,7 +25,7 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
 
     // Where only what failed is asked again, the verdicts of the run before, of equal names the worst.
     private static readonly Lazy<Dictionary<string, Verdict>> _before = new(() =>
-        !ReportSettings.RepeatFailedOnly ? []
+        !RunSettings.Current.RepeatFailedOnly ? []
         : (ReportFile.Read()?.Verdicts ?? [])
             .OrderByDescending(verdict => verdict.IsWrong)
             .DistinctBy(verdict => $"{verdict.Fixture}.{verdict.Test}")

@@ -11,7 +11,7 @@ public sealed record ReportFile(string Implementation, int Seed, bool Strict, Ve
 {
     private static readonly JsonSerializerOptions _options = new() { WriteIndented = true };
 
-    public static string Path => System.IO.Path.Combine(ReportSettings.Folder, "report.json");
+    public static string Path => System.IO.Path.Combine(RunSettings.Current.ReportFolder, "report.json");
 
     public void Write() => File.WriteAllText(Path, JsonSerializer.Serialize(this, _options));
 

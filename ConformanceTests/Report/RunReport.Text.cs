@@ -27,7 +27,7 @@ public static partial class RunReport
 
         text.Append(Totals(verdicts)).Append(Regressions(verdicts, before)).Append(Advice(verdicts));
         var groups = Groups(verdicts);
-        if (ReportSettings.Stage == 0)
+        if (RunSettings.Current.Stage == 0)
         {
             groups = [.. groups.Take(1)];
         }
@@ -63,7 +63,7 @@ public static partial class RunReport
     private static string Advice(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
         : first.Outcome == "advice" ? $"\nThe rest is advice: it need not be so, but should.\n{WhatNext(verdicts)}"
-        : ReportSettings.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
+        : RunSettings.Current.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
         : $"\nFix this next. To read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
 
@@ -79,8 +79,8 @@ public static partial class RunReport
         var text = new StringBuilder();
         if (judged.Length > 0)
         {
-            text.Append(ReportSettings.Stage == 0
-                ? "\nAll of it is green.\n" : $"\nStage {ReportSettings.Stage} is green.\n");
+            text.Append(RunSettings.Current.Stage == 0
+                ? "\nAll of it is green.\n" : $"\nStage {RunSettings.Current.Stage} is green.\n");
         }
 
         foreach (var stage in verdicts.Where(verdict => verdict.Outcome == "not offered")
@@ -90,23 +90,23 @@ public static partial class RunReport
             {
                 text.Append($"\nStage {stage}, {Stages.All[stage].Name}, is not offered, which is allowed (CONF-1). "
                     + $"To offer it, read {Stages.Sections(stage)} of Protocol.md.\n"
-                    + (ReportSettings.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
+                    + (RunSettings.Current.Server != "" ? Stages.All[stage].Begin : Stages.All[stage].BeginClient)
                     + $"{Command(stage)}\n");
             }
         }
 
-        if (ReportSettings.Stage == 8)
+        if (RunSettings.Current.Stage == 8)
         {
             text.Append($"\nThat was the core: all of what is asked of a server. All at once: {Command(0)}\n"
                 + "What follows are extensions.\n");
         }
 
-        if (ReportSettings.Stage > 0 && Stages.After(ReportSettings.Stage) is { } next)
+        if (RunSettings.Current.Stage > 0 && Stages.After(RunSettings.Current.Stage) is { } next)
         {
             text.Append($"\nNext is stage {next}, {Stages.All[next].Name}: "
                 + $"read {Stages.Sections(next)} of Protocol.md, then\n{Command(next)}\n");
         }
-        else if (ReportSettings.Stage > 0)
+        else if (RunSettings.Current.Stage > 0)
         {
             text.Append($"\nThat was the last stage. Everything at once: {Command(0)}\n");
         }
@@ -117,8 +117,8 @@ public static partial class RunReport
     // As it was typed, so that it can be typed again.
     public static string Command(int stage)
     {
-        string server = ReportSettings.Server == "" ? "" : $" SERVER='{ReportSettings.Server}'";
-        string client = ReportSettings.Client == "" ? "" : $" CLIENT='{ReportSettings.Client}'";
+        string server = RunSettings.Current.Server == "" ? "" : $" SERVER='{RunSettings.Current.Server}'";
+        string client = RunSettings.Current.Client == "" ? "" : $" CLIENT='{RunSettings.Current.Client}'";
         return $"make test{(stage == 0 ? "" : $" STAGE={stage}")}{server}{client}";
     }
 
@@ -226,7 +226,7 @@ public static partial class RunReport
             .Select(verdict => ProtocolSpecification.Find(verdict.Clause).Feature).ToHashSet();
         var missing = ProtocolSpecification.Clauses.Values.Where(clause =>
                 !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
-                && (Stages.IsOfClients(clause) ? ReportSettings.Client != "" : ReportSettings.Server != "")
+                && (Stages.IsOfClients(clause) ? RunSettings.Current.Client != "" : RunSettings.Current.Server != "")
                 && (clause.Feature is null || !absent.Contains(clause.Feature)))
             .Select(clause => clause.Id).Where(id => id != "CONF-1"
                 && !verdicts.Any(verdict => verdict.Outcome == "not looked at" && verdict.Clause == id)).ToArray();

@@ -87,8 +87,8 @@ public static partial class RunReport
     {
         get
         {
-            string server = ReportSettings.TestsServer ? $"server: {Or(ReportSettings.Server)}" : "";
-            string client = ReportSettings.TestsClient ? $"client: {Or(ReportSettings.Client)}" : "";
+            string server = RunSettings.Current.TestsServer ? $"server: {Or(RunSettings.Current.Server)}" : "";
+            string client = RunSettings.Current.TestsClient ? $"client: {Or(RunSettings.Current.Client)}" : "";
             return string.Join("   ", new[] { server, client }.Where(part => part != ""));
         }
     }
@@ -107,9 +107,9 @@ public static partial class RunReport
 
         if (verdicts.Length == 0)
         {
-            if (ReportSettings.Stage > 0)
+            if (RunSettings.Current.Stage > 0)
             {
-                CannotStart($"Stage {ReportSettings.Stage} asks nothing of it: there is none of that number, or a "
+                CannotStart($"Stage {RunSettings.Current.Stage} asks nothing of it: there is none of that number, or a "
                     + "client is meant, and this stage is about servers.\nA client begins with STAGE=2.");
             }
 
@@ -118,13 +118,16 @@ public static partial class RunReport
 
         var settled = Settled(verdicts);
         string text = Text(Implementation, settled, _before);
-        string tail = !ReportSettings.IsReference && ReportSettings.Stage == 0 ? NotLookedAt(verdicts) : "";
+        string tail = !RunSettings.Current.IsReference && RunSettings.Current.Stage == 0 ? NotLookedAt(verdicts) : "";
         tail += limits == "" ? "" : limits + "\n";
-        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.txt"), text + tail);
+        WriteText(text + tail);
         string page = ReportHtml.Render(Implementation, settled, Totals(settled) + Advice(settled), tail);
-        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.html"), page);
-        new ReportFile(Implementation, ReportSettings.Seed, ReportSettings.Strict, settled).Write();
+        File.WriteAllText(Path.Combine(RunSettings.Current.ReportFolder, "report.html"), page);
+        new ReportFile(Implementation, RunSettings.Current.Seed, RunSettings.Current.Strict, settled).Write();
     }
+
+    private static void WriteText(string text) =>
+        File.WriteAllText(Path.Combine(RunSettings.Current.ReportFolder, "report.txt"), text);
 
     public static void CannotStart(string why)
     {
@@ -133,7 +136,7 @@ public static partial class RunReport
             _verdicts.Clear();
         }
 
-        File.WriteAllText(Path.Combine(ReportSettings.Folder, "report.txt"), $"Nothing was tested.\n\n{why}\n");
+        WriteText($"Nothing was tested.\n\n{why}\n");
     }
 
     // That a message came in pieces explains a failure only if the same conversation passed in one.

@@ -114,8 +114,9 @@ public static partial class Stages
     // A client has no deadlines of others to keep, for example: the stages that this run's half has.
     private static IEnumerable<Clause> ClausesOf(int stage) =>
         ProtocolSpecification.Clauses.Values.Where(clause => Of(clause) == stage
-            && (IsOfClients(clause) ? ReportSettings.TestsClient
-                : ReportSettings.TestsServer || stage is List or Get or Put || stage >= FirstOptional && stage != 11));
+            && (IsOfClients(clause) ? RunSettings.Current.TestsClient
+                : RunSettings.Current.TestsServer || stage is List or Get or Put
+                    || stage >= FirstOptional && stage != 11));
 
     public static int? After(int stage) =>
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()

@@ -299,7 +299,7 @@ public sealed class Capacity : ServerFixture
     [Test, Clause("P9", "P11")]
     public void Server_continues_without_free_descriptors_and_serves_waiting_clients_later()
     {
-        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows,
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows,
             "needs Linux, which gives a running process another limit of descriptors");
         const int Few = 8;
         const int Many = 30;

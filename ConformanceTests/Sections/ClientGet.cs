@@ -155,7 +155,7 @@ public sealed class ClientGet : ClientFixture
         {
             Directory.CreateDirectory(PathOf("cat.png"));
         }
-        else if (RunSettings.OnWindows)
+        else if (RunSettings.Current.OnWindows)
         {
             Skip.Because("needs symbolic links");
         }

@@ -38,7 +38,7 @@ public sealed class ClientModified : ClientFixture
     [TestCaseSource(nameof(_times)), Clause("MODIFIED-5", "CLI-4")]
     public void Client_gives_the_downloaded_file_the_time_or_the_nearest_that_the_file_system_holds(string time)
     {
-        Skip.If(RunSettings.OnWindows,
+        Skip.If(RunSettings.Current.OnWindows,
             "needs a folder whose file system holds the same times as the one that the suite sees");
 
         Give("mine.png", [1]);

@@ -6,7 +6,7 @@ public sealed class Disks : ServerFixture
     // A folder on a file system of its own, with as much room as that is told to have.
     private string SmallFolder(string room)
     {
-        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows, "needs a small tmpfs");
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows, "needs a small tmpfs");
 
         if (SmallDisk.TryMount(room) is not { } disk)
         {
@@ -246,7 +246,7 @@ public sealed class Disks : ServerFixture
     // Root may do everything, so if the suite runs as root, the server is started as another user.
     private RunningServer StartAsNobody()
     {
-        Skip.If(!OperatingSystem.IsLinux() || RunSettings.OnWindows, "needs the rights of Unix");
+        Skip.If(!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows, "needs the rights of Unix");
 
         string folder = NewFolder();
         string launcher = UnprivilegedUser.Launcher(folder);

@@ -73,7 +73,7 @@ public sealed class KeyFiles : SealedFixture
     [TestCaseSource(nameof(Unfit)), Clause("SEAL-8")]
     public void Server_refuses_a_key_file_that_is(string what)
     {
-        if (OperatingSystem.IsWindows() || RunSettings.OnWindows)
+        if (OperatingSystem.IsWindows() || RunSettings.Current.OnWindows)
         {
             Skip.Because("needs the rights of Unix");
             return;

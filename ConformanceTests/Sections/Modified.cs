@@ -59,7 +59,7 @@ public sealed class Modified : ServerFixture
     [TestCaseSource(nameof(_times)), Clause("MODIFIED-1", "MODIFIED-4", "LIST-1")]
     public void Server_gives_the_uploaded_file_the_time_or_the_nearest_that_the_file_system_holds(string time)
     {
-        Skip.If(RunSettings.OnWindows,
+        Skip.If(RunSettings.Current.OnWindows,
             "needs a folder whose file system holds the same times as the one that the suite sees");
 
         string nearest = NearestTime(time);

@@ -83,7 +83,7 @@ public sealed class Promises : ServerFixture
         string folder = NewFolder();
         var running = Enumerable.Range(0, servers).Select(_ => Start(folder: folder)).ToArray();
         var wires = Enumerable.Range(0, 8).Select(i => Connect(running[i % servers])).ToArray();
-        for (int round = 0; round < (RunSettings.OnWindows ? 25 : 120); round++)
+        for (int round = 0; round < (RunSettings.Current.OnWindows ? 25 : 120); round++)
         {
             var pictures = wires.Select((_, i) => (byte[])[.. Notation.Bytes(64), (byte)i]).ToArray();
             foreach (var wire in wires)
@@ -242,7 +242,7 @@ public sealed class Promises : ServerFixture
     [Test, Clause("P11")]
     public void Server_survives_garbage()
     {
-        var random = new Random(RunSettings.Seed);
+        var random = new Random(RunSettings.Current.Seed);
         Server.Has("cat.png", Notation.Bytes(9));
         string[] lines = ["LIST\n", "GET|cat.png|digest=sha256|offset=3\n", "PUT|dog.png\n", "STATUS\n", "\r\n"];
         byte[][] seeds = [.. lines.Select(Encoding.UTF8.GetBytes), Notation.U64(5), Notation.Bytes(30)];

@@ -176,7 +176,7 @@ public sealed class Publishing : ServerFixture
     [Test, Clause("PUT-8")]
     public void Server_stores_files_with_the_permissions_of_any_new_file()
     {
-        if (OperatingSystem.IsWindows() || RunSettings.OnWindows)
+        if (OperatingSystem.IsWindows() || RunSettings.Current.OnWindows)
         {
             Skip.Because("needs the rights of Unix");
             return;
@@ -200,9 +200,9 @@ public sealed class Publishing : ServerFixture
     {
         string folder = NewFolder();
         ProtocolConnection[] wires = [Connect(Start(folder: folder)), Connect(Start(folder: folder))];
-        var random = new Random(RunSettings.Seed);
+        var random = new Random(RunSettings.Current.Seed);
         double lag = 0;                                 // microseconds; below 0 the first one's comes later
-        for (int round = 0; round < (RunSettings.OnWindows ? 25 : 600); round++)
+        for (int round = 0; round < (RunSettings.Current.OnWindows ? 25 : 600); round++)
         {
             string name = $"{round}.png";
             byte[][] pictures = [[.. Notation.Bytes(64), 1], [.. Notation.Bytes(64), 2]];

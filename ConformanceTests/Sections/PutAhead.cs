@@ -233,7 +233,7 @@ public sealed class Aheads : ServerFixture
     [Test, Clause("AHEAD-2")]
     public void Server_answers_exists_if_the_name_was_taken_when_it_answered_the_request()
     {
-        Skip.If(RunSettings.OnWindows, "needs a server that does not hold the files of its folder");
+        Skip.If(RunSettings.Current.OnWindows, "needs a server that does not hold the files of its folder");
 
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();

@@ -328,7 +328,7 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-8", "CLI-5")]
     public void Client_refuses_a_key_file_that_others_can_read([Values("644", "660")] string mode)
     {
-        if (OperatingSystem.IsWindows() || RunSettings.OnWindows)
+        if (OperatingSystem.IsWindows() || RunSettings.Current.OnWindows)
         {
             Skip.Because("needs the rights of Unix");
             return;

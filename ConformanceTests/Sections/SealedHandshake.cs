@@ -330,7 +330,7 @@ public sealed class SealedHandshake : SealedFixture
         wires[^1].List();
         Skip.If(before == 0, "needs Linux, which tells how much memory a process has");
 
-        if (RunSettings.IsReference)
+        if (RunSettings.Current.IsReference)
         {
             UsesLittleMemory(Memory(), 100 << 20, "a server with these connections");
         }

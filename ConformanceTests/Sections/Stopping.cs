@@ -293,7 +293,7 @@ public sealed class Stopping : ServerFixture
     public void Server_starts_despite_a_folder_pipe_or_link_named_like_its_temporary(
         [Values("folder", "pipe", "link")] string what)
     {
-        Skip.If(RunSettings.OnWindows, "needs links and pipes");
+        Skip.If(RunSettings.Current.OnWindows, "needs links and pipes");
 
         var server = Start();
         var wire = Connect(server);
@@ -334,7 +334,7 @@ public sealed class Stopping : ServerFixture
     [Test, Clause("P5", "P13")]
     public void Server_keeps_a_stored_file_whose_temporary_name_is_still_there()
     {
-        Skip.If(RunSettings.OnWindows, "needs hard links");
+        Skip.If(RunSettings.Current.OnWindows, "needs hard links");
 
         var server = Start();
         var wire = Connect(server);

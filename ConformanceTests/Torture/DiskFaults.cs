@@ -10,7 +10,7 @@ public sealed class DiskFaults : TortureFixture
     public void Server_sends_no_wrong_byte_of_a_file_that_changes()
     {
         const int Size = 24 << 20;
-        var random = new Random(RunSettings.Seed);
+        var random = new Random(RunSettings.Current.Seed);
         var server = Start();
         byte[] old = Notation.Bytes(Size);
         byte[] right = [.. old, .. SHA256.HashData(old)];

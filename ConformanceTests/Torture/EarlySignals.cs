@@ -16,7 +16,7 @@ public sealed class EarlySignals : TortureFixture
         {
             int port = CommandTemplates.FreePort();
             string[] command = ["dotnet", CommandTemplates.Dll, "server", $"{port}", "--dir", NewFolder(), "--quiet"];
-            using var server = new ChildProgram("server", command, RunSettings.Here);
+            using var server = new ChildProgram("server", command, RunSettings.Current.WorkingFolder);
             var clock = Stopwatch.StartNew();
             while (!TryConnect(port))
             {

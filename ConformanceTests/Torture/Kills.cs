@@ -14,7 +14,7 @@ public sealed class Kills : TortureFixture
         const int Step = 32 << 10;
         int kills = Times(200);
         int cut = 0;
-        var random = new Random(RunSettings.Seed);
+        var random = new Random(RunSettings.Current.Seed);
         var (acknowledged, seen) = (new ConcurrentDictionary<string, bool>(), new HashSet<string>());
         string folder = NewFolder();
         string slowName = $"slow-{(kills + 1) * Step}.png";

@@ -323,7 +323,7 @@ public sealed class SealedFuzzing : SealedFixture
     {
         var target = new Target(this);
         int count = Times(500);
-        var random = new Random(RunSettings.Seed);
+        var random = new Random(RunSettings.Current.Seed);
         byte[] hello = Tls.HelloRecord();
         var half = new List<(Socket Socket, Stopwatch Since)>();
         for (int i = 0; i < count; i++)

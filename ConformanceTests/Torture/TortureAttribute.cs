@@ -16,7 +16,8 @@ public sealed class TortureAttribute : NUnitAttribute, IApplyToTest, ITestAction
     {
         if (test.RunState == RunState.Runnable)
         {
-            test.RunState = RunSettings.IsReference && OperatingSystem.IsLinux() ? RunState.Explicit : RunState.Ignored;
+            bool canRun = RunSettings.Current.IsReference && OperatingSystem.IsLinux();
+            test.RunState = canRun ? RunState.Explicit : RunState.Ignored;
         }
 
         test.Properties.Add(PropertyNames.Category, TestSelection.Torture);

@@ -7,7 +7,7 @@ public abstract class TortureFixture : ServerFixture
 {
     // ---- small things ----
 
-    public static int Mixed(int a, int b) => unchecked(RunSettings.Seed * 1_000_003 + a * 7_919 + b);
+    public static int Mixed(int a, int b) => unchecked(RunSettings.Current.Seed * 1_000_003 + a * 7_919 + b);
 
     // The content that belongs to a name; the last number in it is the length.
     protected static byte[] Picture(string name)

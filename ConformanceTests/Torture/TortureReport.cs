@@ -13,7 +13,8 @@ internal static class TortureReport
     private static readonly string _report = Path.Combine(RunSettings.Root, "ConformanceTests", "torture.txt");
 
     static TortureReport() =>               // once a run, whichever fixture comes first
-        File.WriteAllText(_report, FormattableString.Invariant($"seed {RunSettings.Seed}, rounds x {Rounds}\n"));
+        File.WriteAllText(
+            _report, FormattableString.Invariant($"seed {RunSettings.Current.Seed}, rounds x {Rounds}\n"));
 
     public static int Times(int count) => Math.Max(1, (int)(count * Rounds));
 

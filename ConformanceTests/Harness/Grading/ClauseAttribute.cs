@@ -123,13 +123,13 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                     Delivery = delivery,
                 };
                 RunReport.Add(verdict, clauses);
-                if (RunSettings.OneIsEnough && verdict.IsWrong)
+                if (RunSettings.Current.OneIsEnough && verdict.IsWrong)
                 {
                     Screen.WriteLine($"{Screen.FirstFailure}{verdict.Fixture}.{verdict.Test}");
                 }
             }
 
-            string? why = (RunSettings.OneIsEnough && RunReport.HasFailed ? "one failure is enough" : null)
+            string? why = (RunSettings.Current.OneIsEnough && RunReport.HasFailed ? "one failure is enough" : null)
                 ?? NotForThisRun(fixture, stage, clauses)
                 ?? (WindowsLimits.Lacks(context.CurrentTest.MethodName!) ? "not there on Windows" : null);
             if (why is not null)
@@ -147,16 +147,17 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
                 return context.CurrentResult;
             }
 
-            if (PreviousRun.VerdictToKeep(FixtureOf(context.CurrentTest), name, RunSettings.TimeIsUp) is { } earlier)
+            bool timeIsUp = RunSettings.Current.TimeIsUp;
+            if (PreviousRun.VerdictToKeep(FixtureOf(context.CurrentTest), name, timeIsUp) is { } earlier)
             {
                 Note(earlier.Outcome, earlier.Message);
                 context.CurrentResult.SetResult(ResultState.Ignored, "not asked again");
                 return context.CurrentResult;
             }
 
-            if (RunSettings.TimeIsUp)
+            if (timeIsUp)
             {
-                Note("failed", $"{PreviousRun.NotReached}{RunSettings.Minutes} minutes were over.\n");
+                Note("failed", $"{PreviousRun.NotReached}{RunSettings.Current.Minutes} minutes were over.\n");
                 context.CurrentResult.SetResult(ResultState.Failure, "not reached");
                 return context.CurrentResult;
             }
@@ -171,7 +172,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             {
                 var clause = ProtocolSpecification.Find(failure.Sentence ?? clauses[0].Id);
                 string text = $"\n{clause.Sentence}\n\n{failure.Text().TrimEnd()}\n";
-                bool advice = (failure.IsAdvice || clauses[0].Level < Level.Must) && !RunSettings.Strict;
+                bool advice = (failure.IsAdvice || clauses[0].Level < Level.Must) && !RunSettings.Current.Strict;
                 Note(advice ? "advice" : "failed", text, failure);
                 result.SetResult(advice ? ResultState.Ignored : ResultState.Failure, text);
             }
@@ -190,18 +191,18 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
 
         private static string? NotForThisRun(Type fixture, int stage, Clause[] clauses)
         {
-            if (RunSettings.Stage != 0 && RunSettings.Stage != stage)
+            if (RunSettings.Current.Stage != 0 && RunSettings.Current.Stage != stage)
             {
-                return $"not of stage {RunSettings.Stage}";
+                return $"not of stage {RunSettings.Current.Stage}";
             }
 
-            if (RunSettings.UpToStage != 0 && stage > RunSettings.UpToStage)
+            if (RunSettings.Current.UpToStage != 0 && stage > RunSettings.Current.UpToStage)
             {
-                return $"after stage {RunSettings.UpToStage}";
+                return $"after stage {RunSettings.Current.UpToStage}";
             }
 
             bool client = typeof(ClientFixture).IsAssignableFrom(fixture);
-            if (client ? !RunSettings.TestsClient : !RunSettings.TestsServer)
+            if (client ? !RunSettings.Current.TestsClient : !RunSettings.Current.TestsServer)
             {
                 return "the other half is tested";
             }

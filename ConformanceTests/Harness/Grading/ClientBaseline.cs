@@ -17,7 +17,7 @@ public static class ClientBaseline
 
     public static Failure? FailsEvenTheSimpleCase(TestScope scope)
     {
-        if (RunSettings.Client == "" || scope.ClientExit is null or 0)
+        if (RunSettings.Current.Client == "" || scope.ClientExit is null or 0)
         {
             return null;
         }

@@ -48,7 +48,7 @@ public static class Extensions
     public static string? Missing(string id)
     {
         string? feature = ProtocolSpecification.Find(id).Feature;
-        return RunSettings.Server == "" || feature is null || _offered.Value.GetValueOrDefault(feature, true)
+        return RunSettings.Current.Server == "" || feature is null || _offered.Value.GetValueOrDefault(feature, true)
             ? null
             : $"not offered: {feature}";
     }

@@ -19,7 +19,7 @@ public sealed class GradeCommand : ISuiteCommand
             return 2;
         }
 
-        string report = Path.Combine(RunSettings.ReportFolder, "report.txt");
+        string report = Path.Combine(RunSettings.Current.ReportFolder, "report.txt");
         File.Delete(report);
         File.Delete(Path.ChangeExtension(report, ".html"));
         ITestResult result = SuiteRun.Run(TestSelection.BySettings());
@@ -32,7 +32,7 @@ public sealed class GradeCommand : ISuiteCommand
             return 1;
         }
 
-        if (RunSettings.IsReference || text == "")
+        if (RunSettings.Current.IsReference || text == "")
         {
             return SuiteRun.Show(result);
         }
@@ -47,12 +47,12 @@ public sealed class GradeCommand : ISuiteCommand
             return $"There are no words to write here: {words[0]}";
         }
 
-        if (RunSettings.IsReference && !File.Exists(Path.Combine(RunSettings.Root, "Server.cs")))
+        if (RunSettings.Current.IsReference && !File.Exists(Path.Combine(RunSettings.Root, "Server.cs")))
         {
             return "Whose?  make test SERVER='python3 my_server.py {port} {dir}'";
         }
 
-        string[] unknown = [.. RunSettings.OnlyClauses.Except(ProtocolSpecification.Clauses.Keys)];
+        string[] unknown = [.. RunSettings.Current.OnlyClauses.Except(ProtocolSpecification.Clauses.Keys)];
         return unknown.Length == 0 ? null : $"Protocol.md has no sentence [{unknown[0]}].";
     }
 }

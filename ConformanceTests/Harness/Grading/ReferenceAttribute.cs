@@ -12,7 +12,7 @@ public sealed class ReferenceAttribute : NUnitAttribute, IApplyToTest
 {
     public void ApplyToTest(Test test)
     {
-        if (RunSettings.IsReference)
+        if (RunSettings.Current.IsReference)
         {
             return;
         }

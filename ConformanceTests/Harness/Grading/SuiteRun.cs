@@ -23,7 +23,7 @@ internal static class SuiteRun
         Screen.TurnOn();
         RunReport.ShowStage = line =>
         {
-            if (!RunSettings.OneIsEnough)
+            if (!RunSettings.Current.OneIsEnough)
             {
                 Screen.WriteLine(line);
             }
@@ -73,7 +73,7 @@ internal static class SuiteRun
 
     private static ITest Load(NUnitTestAssemblyRunner runner)
     {
-        int workers = RunSettings.Again ? WorkersForRepeats : Workers;
+        int workers = RunSettings.Current.RepeatFailedOnly ? WorkersForRepeats : Workers;
         return runner.Load(
             typeof(SuiteRun).Assembly,
             new Dictionary<string, object> { [NUnit.FrameworkPackageSettings.NumberOfTestWorkers] = workers });

@@ -14,14 +14,14 @@ public sealed class WholeRun
         RunReport.Begin(Planned(), CommandTemplates.Files());
         try
         {
-            if (RunSettings.TestsServer)
+            if (RunSettings.Current.TestsServer)
             {
                 using (new RunningServer())
                 {
                 }
             }
 
-            if (RunSettings.TestsClient)
+            if (RunSettings.Current.TestsClient)
             {
                 CheckThatTheClientConnects();
             }

@@ -27,7 +27,7 @@ public sealed class ChildProgram : IDisposable
         };
         // Otherwise a .NET program that is killed leaves three files for its debugger in the temporary folder.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
-        if (ProgramSettings.IsReference)
+        if (RunSettings.Current.IsReference)
         {
             start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
         }
@@ -136,7 +136,7 @@ public sealed class ChildProgram : IDisposable
 
     public int WaitForExit(int? milliseconds = null)
     {
-        int patience = milliseconds ?? Waits.Longest * 2;
+        int patience = milliseconds ?? RunSettings.Patience * 2;
         if (!_process.WaitForExit(patience))
         {
             throw new FailedCheck(Wording.Hangs(
@@ -144,8 +144,8 @@ public sealed class ChildProgram : IDisposable
                 serverHasClosed: Scope?.Connections.All(connection => connection.HasEnded) == true));
         }
 
-        _outputEnded.Wait(Waits.Longest);
-        _errorsEnded.Wait(Waits.Longest);
+        _outputEnded.Wait(RunSettings.Patience);
+        _errorsEnded.Wait(RunSettings.Patience);
         // A crash does not count as a refusal, even with an exit code other than 0.
         if (Name == "client" && !_told && Wording.Crash(Output + Errors, _process.ExitCode) is { } crash)
         {
@@ -198,7 +198,7 @@ public sealed class ChildProgram : IDisposable
     // As a server is told to stop, and a person would stop one.
     public void TellToStop(string signal = "TERM")
     {
-        if (ProgramSettings.OnWindows)
+        if (RunSettings.Current.OnWindows)
         {
             throw NotLookedAt.Because("needs signals, which Windows does not have");
         }
@@ -211,7 +211,7 @@ public sealed class ChildProgram : IDisposable
         try
         {
             _process.Kill(entireProcessTree: true);
-            _process.WaitForExit(Waits.Longest);
+            _process.WaitForExit(RunSettings.Patience);
         }
         catch (InvalidOperationException) { }           // it has ended already
     }

@@ -6,13 +6,13 @@ namespace ConformanceTests.Harness.Programs;
 /// </summary>
 public static class CommandTemplates
 {
-    public static string Dll => ProgramSettings.ReferenceDll;
+    public static string Dll => RunSettings.Current.ReferenceDll;
 
     public static string ServerTemplate =>
-        ProgramSettings.Server != "" ? ProgramSettings.Server : ReferenceServer(Dll);
+        RunSettings.Current.Server != "" ? RunSettings.Current.Server : ReferenceServer(Dll);
 
     public static string ClientTemplate =>
-        ProgramSettings.Client != "" ? ProgramSettings.Client : ReferenceClient(Dll);
+        RunSettings.Current.Client != "" ? RunSettings.Current.Client : ReferenceClient(Dll);
 
     public static string ReferenceServer(string dll) => $"dotnet {dll} server {{port}} --dir {{dir}} "
         + "--max-clients={max-clients} --max-size={max-size} --idle={idle} --types={types} {read-only} --key={key}";
@@ -72,7 +72,7 @@ public static class CommandTemplates
                 word = word.Replace($"{{{name}}}", value);
             }
 
-            string here = Path.Combine(ProgramSettings.WorkingFolder, word);
+            string here = Path.Combine(RunSettings.Current.WorkingFolder, word);
             bool mayBeAFile = word.Contains('/')
                 ? !Path.IsPathRooted(word)
                 : words.Count > 0 && !word.StartsWith('{');

@@ -9,7 +9,7 @@ public static class ProcessFigures
     // Bytes, of a process and of all that it has started.  Fields are those of /proc/…/status.
     public static long Sum(int root, params string[] fields)
     {
-        if (!OperatingSystem.IsLinux() || ProgramSettings.OnWindows)
+        if (!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows)
         {
             throw NotLookedAt.Because("needs Linux, which tells what memory a process has");
         }
@@ -32,7 +32,7 @@ public static class ProcessFigures
 
     /// <summary>Returns how many files and sockets a process has open.</summary>
     public static int Descriptors(int process) =>
-        !OperatingSystem.IsLinux() || ProgramSettings.OnWindows
+        !OperatingSystem.IsLinux() || RunSettings.Current.OnWindows
             ? throw NotLookedAt.Because("needs Linux, which tells what descriptors a process has")
             : Directory.GetFileSystemEntries($"/proc/{process}/fd").Length;
 

@@ -29,7 +29,7 @@ public sealed class RunningServer : IDisposable
                     CommandTemplates.ServerTemplate, [("port", $"{Port}"), ("dir", Folder), .. values]),
                 .. CommandTemplates.Words(options),
             ];
-            Program = new ChildProgram("server", command, ProgramSettings.WorkingFolder, drain: drain);
+            Program = new ChildProgram("server", command, RunSettings.Current.WorkingFolder, drain: drain);
             try
             {
                 if (Listens(command, isOldPort: port is not null, mayEnd: again))
@@ -57,7 +57,7 @@ public sealed class RunningServer : IDisposable
     private void LetGoOfTheFirst()
     {
         using var socket = Interlocked.Exchange(ref _first, null)!;
-        socket.ReceiveTimeout = Waits.Longest;
+        socket.ReceiveTimeout = RunSettings.Patience;
         try
         {
             socket.Shutdown(SocketShutdown.Send);
@@ -81,7 +81,7 @@ public sealed class RunningServer : IDisposable
                     + "until they are: set SO_REUSEADDR before bind (§12).",
             });
 
-        int patience = Waits.Scaled(20_000);
+        int patience = RunSettings.Milliseconds(20_000);
         var clock = Stopwatch.StartNew();
         while (true)
         {

@@ -134,7 +134,7 @@ public sealed class TestScope : ISilenceWatcher
     // other, and one that reads until the end, from one that hangs.
     public LateAnswer TryToGetAnAnswer(ProtocolConnection silent)
     {
-        int soon = Waits.Scaled(1500);
+        int soon = RunSettings.Milliseconds(1500);
         if (CloseOthers(silent) && silent.Comes(soon))
         {
             silent.Trace.Note("(the test closed its other connections, and the answer came)");

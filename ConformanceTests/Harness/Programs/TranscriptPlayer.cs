@@ -224,7 +224,7 @@ public static class TranscriptPlayer
     {
         bool Comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);
 
-        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < Waits.Longest * 3;)
+        for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < RunSettings.Patience * 3;)
         {
             if (Comes(20_000))
             {

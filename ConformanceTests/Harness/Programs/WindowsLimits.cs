@@ -20,14 +20,14 @@ public static class WindowsLimits
     public static IEnumerable<string> Tests =>
         _absent.SelectMany(row => Regex.Matches($"{row.What} {row.Why}", @"\w+_\w+").Select(match => match.Value));
 
-    public static bool Lacks(string what) => ProgramSettings.OnWindows && _absent.Any(row => row.What == what);
+    public static bool Lacks(string what) => RunSettings.Current.OnWindows && _absent.Any(row => row.What == what);
 
-    public static string Report() => !ProgramSettings.OnWindows || !ProgramSettings.TestsServer ? ""
+    public static string Report() => !RunSettings.Current.OnWindows || !RunSettings.Current.TestsServer ? ""
         : "\n\nNot there on Windows:" + string.Concat(_absent.Select(row => $"\n- {row.What}: {row.Why}"));
 
     // NAME-4: where the file system folds case (on a Mac as well) what has the other name answers this request.
     private static readonly bool _folds =
-        ProgramSettings.OnWindows || File.Exists(Path.Combine(Repository.Root, "PROTOCOL.MD"));
+        RunSettings.Current.OnWindows || File.Exists(Path.Combine(RunSettings.Root, "PROTOCOL.MD"));
 
     public static Piece[]? Folded(Transcript transcript, byte[] request)
     {

@@ -5,9 +5,6 @@ namespace ConformanceTests.Harness.Specification;
 /// <summary>How bytes are written in transcripts and in failures, and the contents that tests send.</summary>
 public static class Notation
 {
-    /// <summary>What the contents of pictures depend on: a setting of the run.</summary>
-    public static int Seed { get; set; } = 1;
-
     public static byte[] U64(ulong number)
     {
         var bytes = new byte[8];
@@ -19,7 +16,7 @@ public static class Notation
     public static byte[] Bytes(int count)
     {
         var bytes = new byte[Math.Max(count, 8)];
-        new Random(Seed).NextBytes(bytes);
+        new Random(RunSettings.Current.Seed).NextBytes(bytes);
         new byte[] { 0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A }.CopyTo(bytes, 0);
         return bytes[..count];
     }

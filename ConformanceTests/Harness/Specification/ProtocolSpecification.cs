@@ -19,7 +19,7 @@ public sealed partial record Clause(string Id, Level Level, int Line, string Tex
 /// <summary>Protocol.md as data: its clauses and its transcripts.</summary>
 public static partial class ProtocolSpecification
 {
-    public static readonly string[] Lines = File.ReadAllLines(Path.Combine(Repository.Root, "Protocol.md"));
+    public static readonly string[] Lines = File.ReadAllLines(Path.Combine(RunSettings.Root, "Protocol.md"));
     public static readonly List<Transcript> Transcripts = [];
     public static readonly Dictionary<string, Clause> Clauses = [];
     public static readonly List<string> Errors = [];          // in Protocol.md itself

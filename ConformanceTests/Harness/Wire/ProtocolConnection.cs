@@ -23,11 +23,11 @@ public partial class ProtocolConnection : IDisposable
         _self = self;
         _delivery = delivery;
         socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent byte by byte
-        socket.SendTimeout = socket.ReceiveTimeout = Waits.Longest;
+        socket.SendTimeout = socket.ReceiveTimeout = RunSettings.Patience;
     }
 
     // How long one waits for what never comes.
-    public int Patience { get; init; } = Waits.Longest;
+    public int Patience { get; init; } = RunSettings.Patience;
 
     public Socket Socket => _socket;
 

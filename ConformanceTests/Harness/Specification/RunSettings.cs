@@ -1,0 +1,101 @@
+using System.Reflection;
+
+namespace ConformanceTests.Harness.Specification;
+
+/// <summary>
+/// The settings of a run. Grading makes them from the environment variables that the README lists; every layer may
+/// read them.
+/// </summary>
+/// <param name="variable">Returns the value of a variable, or null.</param>
+public sealed class RunSettings(Func<string, string?> variable)
+{
+    /// <summary>The settings of this run.</summary>
+    public static RunSettings Current { get; set; } = new(_ => null);
+
+    /// <summary>The folder of the repository: Protocol.md, and what a run writes by default.</summary>
+    public static readonly string Root = typeof(RunSettings).Assembly
+        .GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(attribute => attribute.Key == "Root").Value!;
+
+    private readonly Stopwatch _clock = Stopwatch.StartNew();
+
+    // ---- what is tested ----
+
+    /// <summary>The command of the server under test; empty is the program of this repository.</summary>
+    public string Server => Text("SERVER");
+
+    /// <summary>The command of the client under test; empty is the program of this repository.</summary>
+    public string Client => Text("CLIENT");
+
+    public bool IsReference => Server == "" && Client == "";
+
+    /// <summary>If only one half is given, only that half is tested.</summary>
+    public bool TestsServer => Server != "" || IsReference;
+
+    public bool TestsClient => Client != "" || IsReference;
+
+    /// <summary>Whether the server sees its folder through Windows: make windows says so.</summary>
+    public bool OnWindows => Flag("ON_WINDOWS") || OperatingSystem.IsWindows();
+
+    /// <summary>Another build of the program of this repository: for mutants.</summary>
+    public string ReferenceDll =>
+        Text("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));
+
+    /// <summary>The folder in which the commands are understood and servers are started: for classes.</summary>
+    public string WorkingFolder => Text("HERE", or: Root);
+
+    // ---- which tests ----
+
+    /// <summary>The only stage that is run; 0 means all.</summary>
+    public int Stage => Number("STAGE", or: 0);
+
+    /// <summary>The last stage that is run; 0 means all.</summary>
+    public int UpToStage => Number("UP_TO_STAGE", or: 0);
+
+    /// <summary>Leaves out the tests that wait long or move much.</summary>
+    public bool Quick => Flag("QUICK");
+
+    /// <summary>The ids of the only paragraphs that are tested.</summary>
+    public string[] OnlyClauses => Text("CLAUSE").Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>A regular expression for the names of the only tests that are run.</summary>
+    public string OnlyTests => Text("TESTS");
+
+    /// <summary>Repeats only what failed before, and keeps the rest of the report: for classes.</summary>
+    public bool RepeatFailedOnly => Flag("AGAIN");
+
+    /// <summary>Stops at the first failure: for mutants.</summary>
+    public bool OneIsEnough => Flag("ONE_IS_ENOUGH");
+
+    // ---- how ----
+
+    /// <summary>How many minutes a run may take; 0 means any. A test that is not reached by then is not run.</summary>
+    public int Minutes => Number("MINUTES", or: 0);
+
+    public bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
+
+    /// <summary>SHOULD counts, too.</summary>
+    public bool Strict => Flag("STRICT");
+
+    /// <summary>What the contents of the pictures depend on.</summary>
+    public int Seed => Number("SEED", or: 1);
+
+    /// <summary>The folder to which the run writes its report.</summary>
+    public string ReportFolder => Text("REPORT", or: Path.Combine(Root, "ConformanceTests"));
+
+    /// <summary>How long the suite waits for what never comes. A wait that works never comes near it.</summary>
+    public static int Patience => Milliseconds(6_000);
+
+    /// <summary>The same time on a slow machine: TIMEOUT_SCALE times as long.</summary>
+    public static int Milliseconds(double unscaled) => (int)(unscaled * Current._scale);
+
+    private readonly double _scale =
+        double.TryParse(variable("TIMEOUT_SCALE"), CultureInfo.InvariantCulture, out double scale) ? scale : 1;
+
+    public int Number(string name, int or) => int.TryParse(Text(name), out int number) ? number : or;
+
+    private bool Flag(string name) => Text(name) == "1";
+
+    private string Text(string name, string or = "") =>
+        variable(name)?.Trim() is { Length: > 0 } value ? value : or;
+}
