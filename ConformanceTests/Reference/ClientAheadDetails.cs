@@ -9,8 +9,7 @@ public sealed class ClientAheadDetails : ClientFixture
     private ProtocolConnection AcceptFirst(string name)
     {
         var wire = Accept();
-        wire.ExpectRequest($"PUT|{name}|ahead\n");
-        wire.Send("OK\n");
+        wire.Answer($"PUT|{name}|ahead\n", "OK\n");
         wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
         wire.Send("OK\n");
         return wire;
@@ -82,12 +81,10 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.Send("ER|unsupported|no\n");
         Assert.That(wire.ReceiveLine(), Does.Match(@"^PUT\|b\.png\|digest=sha256\|" + Time + "$"));
         wire.Send("ER|unsupported|no\n");
-        wire.Expect("PUT|a.png|digest=sha256\n");
-        wire.Send("ER|unsupported|no\n");
+        wire.AnswerExactly("PUT|a.png|digest=sha256\n", "ER|unsupported|no\n");
         foreach (string name in (string[])["b.png", "a.png"])
         {
-            wire.Expect($"PUT|{name}\n");
-            wire.Send("OK\n");
+            wire.AnswerExactly($"PUT|{name}\n", "OK\n");
             wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
             wire.Send("OK\n");
         }
@@ -102,14 +99,11 @@ public sealed class ClientAheadDetails : ClientFixture
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png");
-        wire.ExpectRequest("PUT|a.png|digest=sha256|ahead\n");
-        wire.Send("ER|unsupported|no\n");
-        wire.ExpectRequest("PUT|b.png|digest=sha256\n");
-        wire.Send("ER|unsupported|no\n");
+        wire.Answer("PUT|a.png|digest=sha256|ahead\n", "ER|unsupported|no\n");
+        wire.Answer("PUT|b.png|digest=sha256\n", "ER|unsupported|no\n");
         foreach (string name in (string[])["a.png", "b.png"])
         {
-            wire.Expect($"PUT|{name}|digest=sha256\n");
-            wire.Send("OK\n");
+            wire.AnswerExactly($"PUT|{name}|digest=sha256\n", "OK\n");
             var content = File.ReadAllBytes(PathOf(name));
             wire.ExpectBytes([.. Block(content), .. SHA256.HashData(content)]);
             wire.Send("OK\n");
@@ -129,8 +123,7 @@ public sealed class ClientAheadDetails : ClientFixture
         var wire = AcceptFirst("a.png");
         ExpectAhead(wire, "b.png");
         wire.Send("OK\nOK\n");
-        wire.ExpectRequest("PUT|large.png\n");
-        wire.Send("ER|exists|it is here\n");                            // and costs no bytes
+        wire.Answer("PUT|large.png\n", "ER|exists|it is here\n");         // and costs no bytes
         ExpectAhead(wire, "small.png", "c.png");
         wire.Send("OK\nOK\nOK\nOK\n");
         wire.ExpectEnd();
@@ -168,12 +161,10 @@ public sealed class ClientAheadDetails : ClientFixture
             wire.Send("ER|stopping|good night\n");             // to c.png
         }
 
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
 
         wire = Accept();
-        wire.ExpectRequest("PUT|d.png|ahead\n");                        // and no block: this may be another server
-        wire.Send("OK\n");
+        wire.Answer("PUT|d.png|ahead\n", "OK\n");         // and no block: this may be another server
         wire.ExpectBytes(Block(Notation.Bytes(12)));
         wire.Send("ER|exists|it is here\n");
         ExpectAhead(wire, "e.png");
@@ -192,15 +183,12 @@ public sealed class ClientAheadDetails : ClientFixture
         var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
         var wire = AcceptFirst("a.png");
         ExpectAhead(wire, "b.png", "c.png", "d.png");
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
         wire = Accept();                                                // an older server, that has come in its place
-        wire.ExpectRequest("PUT|c.png|ahead\n");
-        wire.Send("ER|unsupported|no\n");
+        wire.Answer("PUT|c.png|ahead\n", "ER|unsupported|no\n");
         foreach (string name in (string[])["d.png", "c.png"])           // no byte of a block between them
         {
-            wire.ExpectRequest($"PUT|{name}\n");
-            wire.Send("OK\n");
+            wire.Answer($"PUT|{name}\n", "OK\n");
             wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
             wire.Send("OK\n");
         }
@@ -225,8 +213,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.HalfClose();
         wire.ExpectEnd();                                               // and nothing after the 128th
         wire = Accept();          // where the client repeats all but the first of them
-        wire.ExpectRequest("PUT|002.png|ahead\n");
-        wire.Send("OK\n");
+        wire.Answer("PUT|002.png|ahead\n", "OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(100)));
         wire.Send("OK\n");
         int read = 3;
@@ -289,8 +276,7 @@ public sealed class ClientAheadDetails : ClientFixture
     {
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "--no-digest");
-        wire.ExpectRequest("PUT|a.png\n");
-        wire.Send("ER|exists|it is here\n");
+        wire.Answer("PUT|a.png\n", "ER|exists|it is here\n");
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         Assert.That(client.Errors, Does.Not.Contain("files:"), "a summary of one");

@@ -8,22 +8,17 @@ public sealed class ClientBatches : ClientFixture
     {
         Give("dog.png", Notation.Bytes(9));
         var (client, wire) = Connected("GET", "cat.png");
-        wire.Expect("GET|cat.png|digest=sha256|modified\n");
-        wire.Send("ER|unsupported|no\n");
-        wire.Expect("GET|cat.png|digest=sha256\n");
-        wire.Send("ER|unsupported|no\n");
-        wire.Expect("GET|cat.png\n");
-        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
+        wire.AnswerExactly("GET|cat.png|digest=sha256|modified\n", "ER|unsupported|no\n");
+        wire.AnswerExactly("GET|cat.png|digest=sha256\n", "ER|unsupported|no\n");
+        wire.AnswerExactly("GET|cat.png\n", [.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
         Assert.That(client.Errors, Does.Contain("not verified"));
 
         (client, wire) = Connected("PUT", "dog.png");
         Assert.That(wire.ReceiveLine(), Does.StartWith("PUT|dog.png|digest=sha256|modified="));
         wire.Send("ER|unsupported|no\n");
-        wire.Expect("PUT|dog.png|digest=sha256\n");
-        wire.Send("ER|unsupported|no\n");
-        wire.Expect("PUT|dog.png\n");
-        wire.Send("OK\n");
+        wire.AnswerExactly("PUT|dog.png|digest=sha256\n", "ER|unsupported|no\n");
+        wire.AnswerExactly("PUT|dog.png\n", "OK\n");
         wire.ExpectBytes([.. Notation.U64(9), .. Notation.Bytes(9)]);
         wire.Send("OK\n");
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
@@ -34,8 +29,7 @@ public sealed class ClientBatches : ClientFixture
     public void Client_continues_a_batch_after_refusals_and_reconnects_after_a_closing_code()
     {
         var (client, wire) = Connected("GET", "a.png", "b.png c.png --no-digest");
-        wire.ExpectRequest("GET|a.png\nGET|b.png\nGET|c.png\n");
-        wire.Send("ER|tired|a little\n");
+        wire.Answer("GET|a.png\nGET|b.png\nGET|c.png\n", "ER|tired|a little\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
         wire.Send("ER|timeout|too late\n");
         wire.Dispose();
@@ -43,12 +37,10 @@ public sealed class ClientBatches : ClientFixture
         Assert.That(Files(), Is.EqualTo(new[] { "b.png" }));
 
         (client, wire) = Connected("GET", "d.png", "e.png --no-digest");
-        wire.ExpectRequest("GET|d.png\nGET|e.png\n");
-        wire.Send("ER|internal|oops\n");
+        wire.Answer("GET|d.png\nGET|e.png\n", "ER|internal|oops\n");
         wire.Dispose();
         wire = Accept();
-        wire.ExpectRequest("GET|e.png\n");
-        wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
+        wire.Answer("GET|e.png\n", [.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
         Assert.That(Files(), Does.Contain("e.png"));
     }
@@ -62,8 +54,7 @@ public sealed class ClientBatches : ClientFixture
         Give("a.png", one);
         Give("b.png", two);
         var (client, wire) = Connected("PUT", "a.png", "b.png");
-        wire.ExpectRequest("PUT|a.png|digest=sha256|ahead\n");
-        wire.Send("OK\n");
+        wire.Answer("PUT|a.png|digest=sha256|ahead\n", "OK\n");
         wire.ExpectBytes(Block(one, digest: true));
         wire.Send("ER|unsupported|on second thoughts\n");
         wire.ExpectRequest("PUT|b.png|digest=sha256|ahead\n");

@@ -98,8 +98,7 @@ public sealed class FileLimits : ProgramFixture
         wire.ExpectRefusal([.. Notation.U64(1UL << 63)], "too-large", closes: true);
         wire = Connect(server);
         wire.BeginPut("dog.png", long.MaxValue, Notation.Bytes(100));
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
         Assert.That(Connect(server).List(), Has.Length.EqualTo(1));
     }
 

@@ -7,8 +7,7 @@ public sealed class KeptFilesThatChange : ClientFixture
     public void Client_leaves_no_file_if_the_bytes_of_the_download_are_removed()
     {
         var (client, wire) = Connected("GET", "cat.png");
-        wire.ExpectRequest("GET|cat.png|digest=sha256\n");
-        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
+        wire.Answer("GET|cat.png|digest=sha256\n", [.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
         // Its bytes, and not only its name.
         Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 50,
             "nothing is being saved");
@@ -25,8 +24,7 @@ public sealed class KeptFilesThatChange : ClientFixture
 
         const long Kept = 2L << 30;
         var (client, wire) = Connected("GET", "cat.png");
-        wire.ExpectRequest("GET|cat.png|digest=sha256\n");
-        wire.Send([.. "OK\n"u8, .. Notation.U64(1UL << 40), .. Notation.Bytes(50)]);
+        wire.Answer("GET|cat.png|digest=sha256\n", [.. "OK\n"u8, .. Notation.U64(1UL << 40), .. Notation.Bytes(50)]);
         wire.Dispose();
         client.WaitForExit();
         string hidden = PathOf(Files().Single());

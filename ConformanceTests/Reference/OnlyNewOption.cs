@@ -27,8 +27,7 @@ public sealed class OnlyNewOption : ClientFixture
 
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --new --no-digest");
         SendListing(wire, "a.png", "c.png", "z.png");
-        wire.ExpectRequest("PUT|b.png|ahead\n");
-        wire.Send("OK\n");
+        wire.Answer("PUT|b.png|ahead\n", "OK\n");
         wire.ExpectBytes(NineBytes);
         wire.Send("OK\n");
         wire.ExpectEnd();
@@ -56,8 +55,7 @@ public sealed class OnlyNewOption : ClientFixture
 
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --new --no-digest");
         SendListing(wire);
-        wire.ExpectRequest("PUT|a.png|ahead\n");
-        wire.Send("OK\n");
+        wire.Answer("PUT|a.png|ahead\n", "OK\n");
         wire.ExpectBytes(NineBytes);
         wire.Send("ER|exists|since a moment\n");
         foreach (string name in (string[])["b.png", "c.png"])
@@ -80,8 +78,7 @@ public sealed class OnlyNewOption : ClientFixture
         Give("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
         SendListing(wire);
-        wire.ExpectRequest("PUT|a.png\n");
-        wire.Send("ER|exists|since a moment\n");
+        wire.Answer("PUT|a.png\n", "ER|exists|since a moment\n");
         SendListing(wire, "a.png");
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
@@ -93,8 +90,7 @@ public sealed class OnlyNewOption : ClientFixture
         Give("a.png");
         var (client, wire) = Connected("GET", "a.png", "b.png --new --no-digest");
         SendListing(wire, "a.png", "b.png");
-        wire.ExpectRequest("GET|b.png\n");
-        wire.Send([.. "OK\n"u8, .. NineBytes]);
+        wire.Answer("GET|b.png\n", [.. "OK\n"u8, .. NineBytes]);
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
 
@@ -112,8 +108,7 @@ public sealed class OnlyNewOption : ClientFixture
         var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
         wire.Expect("LIST\n");
         wire.Send("ER|storage|not just now\n");
-        wire.ExpectRequest("PUT|a.png\n");
-        wire.Send("OK\n");
+        wire.Answer("PUT|a.png\n", "OK\n");
         wire.ExpectBytes(NineBytes);
         wire.Send("OK\n");
         Assert.That(client.WaitForExit(), Is.EqualTo(1));
@@ -125,8 +120,7 @@ public sealed class OnlyNewOption : ClientFixture
     {
         var (client, wire) = Connected("GET", "*", "--no-digest");
         SendListing(wire, "../x.png", ".bashrc", "a.png", "b.exe", "c\u001b.png", "con.png");
-        wire.ExpectRequest("GET|a.png\n");
-        wire.Send([.. "OK\n"u8, .. NineBytes]);
+        wire.Answer("GET|a.png\n", [.. "OK\n"u8, .. NineBytes]);
         wire.ExpectEnd();
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
         Assert.That(client.Errors, Does.Contain(@"c\x1B.png: bad-name: U+001B at position 2 is not allowed"));

@@ -18,5 +18,25 @@ internal static partial class RequestExpectations
         }
     }
 
+    /// <summary>Expects these requests, and sends an answer.</summary>
+    public static void Answer(this ProtocolConnection wire, string lines, ReadOnlySpan<byte> answer)
+    {
+        wire.ExpectRequest(lines);
+        wire.Send(answer);
+    }
+
+    public static void Answer(this ProtocolConnection wire, string lines, string answer) =>
+        wire.Answer(lines, Encoding.UTF8.GetBytes(answer));
+
+    /// <summary>Expects exactly these bytes, and sends an answer.</summary>
+    public static void AnswerExactly(this ProtocolConnection wire, string lines, ReadOnlySpan<byte> answer)
+    {
+        wire.Expect(lines);
+        wire.Send(answer);
+    }
+
+    public static void AnswerExactly(this ProtocolConnection wire, string lines, string answer) =>
+        wire.AnswerExactly(lines, Encoding.UTF8.GetBytes(answer));
+
     [GeneratedRegex(@"\|modified(=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?$")] private static partial Regex Modified();
 }

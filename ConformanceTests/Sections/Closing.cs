@@ -96,8 +96,7 @@ public sealed class Closing : ServerFixture
             var wire = Connect();
             wire.Ask("PUT|cat.png");
             wire.Send(all.AsSpan(0, cut));
-            wire.HalfClose();
-            wire.ExpectEnd();
+            wire.Finish();
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
                 $"expected  an empty folder after an upload that was cut after {cut} of {all.Length} bytes\n"
                 + "received  something stays in it");
@@ -113,8 +112,7 @@ public sealed class Closing : ServerFixture
         wire.Ask("PUT|cat.png|digest=sha256");
         var digest = SHA256.HashData(Notation.Bytes(20));
         wire.Send([.. Notation.U64(20), .. Notation.Bytes(20), .. digest[..bytes]]);
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
             $"expected  an empty folder after an upload that was cut after {bytes} bytes of its digest\n"
             + "received  something stays in it");
@@ -126,7 +124,6 @@ public sealed class Closing : ServerFixture
         var silent = Connect();
         Repeat(10, () => Connect().List());  // the barrier: the server has had time for it
         Demand(silent.Socket.Available == 0, "nothing before a request", "bytes that belong to no request");
-        silent.HalfClose();
-        silent.ExpectEnd();
+        silent.Finish();
     }
 }

@@ -23,8 +23,7 @@ public sealed class FirstLines : ServerFixture
         var wire = Connect(delivery);
         wire.Send("HELLO\n");
         ExpectReply(wire);
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
     }
 
     [Test, Clause("CONN-1")]
@@ -37,8 +36,7 @@ public sealed class FirstLines : ServerFixture
             ExpectReply(wire);
         }
 
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
     }
 
     [Test, Clause("CONN-1")]
@@ -71,8 +69,7 @@ public sealed class FirstLines : ServerFixture
         var wire = Connect(delivery);
         wire.Send(string.Concat(Enumerable.Range(0, 10).Select(Line)));
         Repeat(10, () => ExpectReply(wire));
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
     }
 
     [Test, Clause("CONN-4")]

@@ -87,8 +87,7 @@ public sealed class Publishing : ServerFixture
         }
         else
         {
-            upload.HalfClose();
-            upload.ExpectEnd();
+            upload.Finish();
         }
 
         Connect().List();

@@ -48,8 +48,7 @@ public sealed class Requests : ServerFixture
         wire.ExpectError("bad-type");
         wire.Expect("OK\n");
         wire.ExpectBytes(Notation.U64(0));
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
     }
 
     [Test, Clause("REPLY-2", "NAME-1")]

@@ -27,6 +27,20 @@ public sealed class SealedClients : ClientFixture
         return wire;
     }
 
+    // Starts the client, and receives its request inside TLS.
+    private (ChildProgram Client, SealedConnection Wire, bool Digest) BeginSealed(string verb)
+    {
+        var client = Start(verb, verb == "LIST" ? null : "cat.png");
+        var wire = LetIn();
+        if (verb == "LIST")
+        {
+            wire.Expect("LIST\n");
+            return (client, wire, false);
+        }
+
+        return (client, wire, TakesWithoutOptions(wire, $"{verb}|cat.png"));
+    }
+
     // Whichever options the client asks for, but the digest: the suite is a server without them.
     private static bool TakesWithoutOptions(ProtocolConnection wire, string request)
     {
@@ -58,9 +72,7 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-2", "SEAL-6")]
     public void Client_prints_a_sealed_listing()
     {
-        var client = Start("LIST");
-        var wire = LetIn();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = BeginSealed("LIST");
         byte[] lines = "cat.png|9|2026-01-31T23:59:59Z\n"u8.ToArray();
         wire.Send([.. "OK\n"u8, .. Block(lines, digest: false)]);
         ExpectLeaving(wire, client);
@@ -70,36 +82,30 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-2", "SEAL-6")]
     public void Client_downloads_a_sealed_file([Values(9, 1 << 14, 300_000)] int size)
     {
-        var client = Start("GET", "cat.png");
-        var wire = LetIn();
-        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        var (client, wire, digest) = BeginSealed("GET");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(size), digest)]);
         ExpectLeaving(wire, client);
-        Same(Notation.Bytes(size), File.ReadAllBytes(PathOf("cat.png")), "cat.png as it was stored");
+        Same(Notation.Bytes(size), LocalFiles.Read(PathOf("cat.png")), "cat.png as it was stored");
     }
 
     [Test, Clause("SEAL-2", "SEAL-6", "CONN-3")]
     public void Client_downloads_a_file_with_one_byte_in_each_record()
     {
-        var client = Start("GET", "cat.png");
-        var wire = LetIn();
-        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        var (client, wire, digest) = BeginSealed("GET");
         foreach (byte value in (byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(40), digest)])
         {
             wire.Send([value]);
         }
 
         ExpectLeaving(wire, client);
-        Same(Notation.Bytes(40), File.ReadAllBytes(PathOf("cat.png")), "cat.png as it was stored");
+        Same(Notation.Bytes(40), LocalFiles.Read(PathOf("cat.png")), "cat.png as it was stored");
     }
 
     [Test, Clause("SEAL-2", "SEAL-6")]
     public void Client_uploads_a_sealed_file([Values(9, 3_000_000)] int size)
     {
-        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(size));
-        var client = Start("PUT", "cat.png");
-        var wire = LetIn();
-        bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
+        Give("cat.png", Notation.Bytes(size));
+        var (client, wire, digest) = BeginSealed("PUT");
         wire.Send("OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(size), digest));
         wire.Send("OK\n");
@@ -176,7 +182,7 @@ public sealed class SealedClients : ClientFixture
     [TestCaseSource(nameof(Strangers)), Clause("SEAL-2")]
     public void Client_rejects_a_server_with(string server)
     {
-        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
+        Give("cat.png", Notation.Bytes(9));
         var client = Start("PUT", "cat.png");
         var wire = Answer();
         try
@@ -221,9 +227,7 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-11", "CLI-5")]
     public void Client_fails_if_a_sealed_listing_is_cut_with_or_without_close_notify([Values] bool closeNotify)
     {
-        var client = Start("LIST");
-        var wire = LetIn();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = BeginSealed("LIST");
         wire.Send([.. "OK\n"u8, .. Notation.U64(62), .. "cat.png|9|2026-01-31T23:59:59Z\n"u8]);
         if (closeNotify)
         {
@@ -270,9 +274,7 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-11", "CLI-4")]
     public void Client_fails_if_a_FIN_comes_inside_a_sealed_file([Values(0, 3, 11, 12, 60)] int bytes)
     {
-        var client = Start("GET", "cat.png");
-        var wire = LetIn();
-        TakesWithoutOptions(wire, "GET|cat.png");
+        var (client, wire, _) = BeginSealed("GET");
         wire.Send(((byte[])[.. "OK\n"u8, .. Block(Notation.Bytes(100), false)]).AsSpan(0, bytes));
         wire.Dispose();
         client.MustFail();
@@ -282,9 +284,7 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-11", "CLI-4")]
     public void Client_fails_if_a_record_is_cut_short([Values] bool hasDigest)
     {
-        var client = Start("GET", "cat.png");
-        var wire = LetIn();
-        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        var (client, wire, digest) = BeginSealed("GET");
         byte[] record = wire.Tls.Record(Tls.Data, [.. "OK\n"u8, .. Block(Notation.Bytes(100), digest && hasDigest)]);
         wire.Tls.Write(record.AsSpan(..^1));
         wire.Dispose();
@@ -295,10 +295,8 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-11", "CLI-8")]
     public void Client_fails_if_a_sealed_upload_is_not_answered([Values] bool saysClose)
     {
-        File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(9));
-        var client = Start("PUT", "cat.png");
-        var wire = LetIn();
-        bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
+        Give("cat.png", Notation.Bytes(9));
+        var (client, wire, digest) = BeginSealed("PUT");
         wire.Send("OK\n");
         wire.Receive(8 + 9 + (digest ? 32 : 0));
         if (saysClose)
@@ -313,9 +311,7 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-11", "CLI-4")]
     public void Client_saves_no_file_if_a_bit_was_flipped([Values(0, 3, 5, 8, 40, 120, -17, -1)] int at)
     {
-        var client = Start("GET", "cat.png");
-        var wire = LetIn();
-        bool digest = TakesWithoutOptions(wire, "GET|cat.png");
+        var (client, wire, digest) = BeginSealed("GET");
         byte[] record = wire.Tls.Record(Tls.Data, [.. "OK\n"u8, .. Block(Notation.Bytes(200), digest)]);
         record[at < 0 ? record.Length + at : at] ^= 1;
         wire.Tls.Write([.. record, .. wire.Tls.Record(Tls.Data, "OK\n"u8)]);

@@ -33,8 +33,7 @@ public sealed class Stopping : ServerFixture
         var server = Start();
         var wire = Connect(server);
         wire.List();
-        wire.HalfClose();
-        wire.ExpectEnd();
+        wire.Finish();
         wire.Dispose();
         server.Program.TellToStop(signal);
         ExpectCleanEnd(server);
@@ -52,8 +51,7 @@ public sealed class Stopping : ServerFixture
         half.Send("LIS");
         var barrier = Connect(server);
         barrier.List();                                 // it has seen the half line
-        barrier.HalfClose();
-        barrier.ExpectEnd();
+        barrier.Finish();
         barrier.Dispose();
         var clock = Stopwatch.StartNew();
         server.Program.TellToStop(signal);

@@ -50,8 +50,7 @@ public static class TranscriptPlayer
 
             if (!hasEnded)                                  // the client leaves, and nothing more may come
             {
-                wire.HalfClose();
-                wire.ExpectEnd();
+                wire.Finish();
             }
 
             Check(transcript.After, Side.Server, server.Folder);

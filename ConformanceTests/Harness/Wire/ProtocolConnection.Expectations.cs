@@ -136,6 +136,13 @@ public partial class ProtocolConnection
         }
     }
 
+    /// <summary>Ends the sending, and expects the end of the connection.</summary>
+    public void Finish()
+    {
+        HalfClose();
+        ExpectEnd();
+    }
+
     // Whatever comes until the end; or, where what came is to be judged first, until nothing more comes.
     public byte[] ReceiveRest(bool orSilence = false)
     {
