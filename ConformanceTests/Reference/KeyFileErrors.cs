@@ -54,16 +54,19 @@ public sealed class KeyFileErrors : SealedFixture
                 (plain, KeyFile, "this server does not use a key; run without --key"),
             ])
         {
+            // A client that waits for a deadline of the server is late each time; on a busy machine, one may be.
+            double soonest = double.MaxValue;
             foreach (string words in (string[])["LIST", "GET cat.png", "STATUS"])
             {
                 var clock = Stopwatch.StartNew();
                 var (exit, output, errors) = Client(server, key, words);
+                soonest = Math.Min(soonest, clock.Elapsed.TotalMilliseconds);
                 Assert.That((exit, output), Is.EqualTo((1, "")), errors);
                 Assert.That(errors, Does.StartWith("imagetransfer: ").And.Contain(says), words);
                 Assert.That(errors.Split('\n'), Has.Length.EqualTo(2), words);
-                long late = RunSettings.Milliseconds(9_000);
-                Assert.That(clock.ElapsedMilliseconds, Is.LessThan(late), $"{says} to {words}, and late");
             }
+
+            Assert.That(soonest, Is.LessThan(RunSettings.Milliseconds(9_000)), $"{says}, and late");
         }
     }
 
