@@ -39,10 +39,11 @@ public sealed class MutantsCommand : ISuiteCommand
             Screen.WriteLine($"{run.KnownToLive} are not caught yet, as the table says.");
         }
 
-        if (part == "")
+        var names = chosen.Select(mutant => mutant.Name).ToHashSet();
+        ITestResult reports = SuiteRun.Run(new TestSelection(test =>
+            test.Method?.TypeInfo.Type == typeof(MutantReports) && names.Contains((string)test.Arguments[0]!)));
+        if (reports.TotalCount > 0)
         {
-            ITestResult reports = SuiteRun.Run(
-                new TestSelection(test => test.Method?.TypeInfo.Type == typeof(MutantReports)));
             SuiteRun.Show(reports);
             passed += reports.PassCount;
             failed += reports.FailCount;

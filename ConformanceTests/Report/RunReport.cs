@@ -142,12 +142,12 @@ public static partial class RunReport
     // That a message came in pieces explains a failure only if the same conversation passed in one.
     public static Verdict[] Settled(IEnumerable<Verdict> verdicts)
     {
-        // If there is no such test: whether messages in one piece work at all.
-        bool any = verdicts.Any(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" });
-        var wholes = verdicts.Where(verdict => verdict.DeliveryRank == 0).ToArray();
-        var known = wholes.Select(verdict => verdict.Conversation).ToHashSet();
-        var whole = wholes.Where(verdict => verdict.Outcome == "passed")
-            .Select(verdict => verdict.Conversation).ToHashSet();
+        var wholes = verdicts.Where(verdict => verdict.DeliveryRank == 0)
+            .ToLookup(verdict => (verdict.Fixture, verdict.Conversation), verdict => verdict.Outcome == "passed");
+        // If there is no such test: whether the same program understands messages in one piece at all.
+        var understands = verdicts
+            .Where(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" })
+            .Select(verdict => verdict.Fixture.StartsWith("Client")).ToHashSet();
         return [.. verdicts.Select(verdict =>
         {
             if (verdict.Failure is not { } failure)
@@ -155,8 +155,9 @@ public static partial class RunReport
                 return verdict;
             }
 
+            bool[] whole = [.. wholes[(verdict.Fixture, verdict.Conversation)]];
             failure = failure.ChooseExplanation(
-                known.Contains(verdict.Conversation) ? whole.Contains(verdict.Conversation) : any);
+                whole is [] ? understands.Contains(verdict.Fixture.StartsWith("Client")) : whole.All(passed => passed));
             var clause = ProtocolSpecification.Find(failure.Sentence ?? verdict.Clause);
             return verdict with
             {

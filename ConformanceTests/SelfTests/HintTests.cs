@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using ConformanceTests.Harness.Diagnosis;
 using ConformanceTests.Harness.Grading;
 using ConformanceTests.Harness.Programs;
@@ -43,6 +44,7 @@ public sealed class HintTests
     private static readonly byte[] _cat = Notation.Bytes(300);
     private static readonly byte[] _ok = Text("OK\n");
     private static readonly byte[] _digest = new byte[32];
+    private static readonly byte[] _realDigest = SHA256.HashData(_cat);
 
     // The conversations, from the client's side.
     private static void Ask(ProtocolConnection wire)
@@ -56,6 +58,13 @@ public sealed class HintTests
         Ask(wire);
         wire.ExpectBytes(Notation.U64(300));
         wire.ExpectBytes(_cat);
+    }
+
+    // As transcripts expect it: the reply, the block and the digest together, and a reply after them.
+    private static void AllTogether(ProtocolConnection wire)
+    {
+        wire.Send("GET|Cat.png|digest=sha256\nLIST\n");
+        wire.Expect(new Octets(Octets(_ok, Notation.U64(300), _cat, _realDigest, _ok, Notation.U64(0))));
     }
 
     private static void TwoInOnePiece(ProtocolConnection wire)
@@ -119,6 +128,13 @@ public sealed class HintTests
         wire.Send("LIST\n");
         wire.Send("LIST\n");
         wire.Expect("OK\nOK\n");
+    }
+
+    private static void Twice(ProtocolConnection wire)
+    {
+        GoAhead(wire);
+        wire.Send("LIST\n");
+        wire.Expect("OK\n");
     }
 
     private static void Exists(ProtocolConnection wire)
@@ -320,7 +336,6 @@ public sealed class HintTests
         ("not refused", Malformed, Delivery.Whole, [_ok]),
         ("digest not compared", Upload(_small, Corrupt, "|digest=sha256"), Delivery.Whole, [_ok, _ok]),
         ("offset not looked at", Beyond, Delivery.Whole, [_ok]),
-        ("requests taken for one", Separately, Delivery.Whole, [_ok, Text("ER|unsupported|x\n")]),
         ("sends nothing", Ask, Delivery.Whole, []),
         ("closes without a word", UnknownVerb, Delivery.Whole, [null]),
 
@@ -332,7 +347,36 @@ public sealed class HintTests
         ("busy though there is room", Ask, Delivery.Whole, [Text("ER|busy|x\n")]),
         ("length cut short", Upload(Notation.U64(1UL << 32), TooLarge), Delivery.Whole, [_ok, Text("ER|empty|x\n")]),
 
+        // where several messages were expected together
+        ("reversed length", AllTogether, Delivery.Whole, [Octets(_ok, [.. Notation.U64(300).Reverse()], _cat)]),
+        ("4-byte length", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300)[4..], _cat)]),
+        ("length as text", AllTogether, Delivery.Whole, [Octets(_ok, Text("300\n"), _cat)]),
+        ("length off by one", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(301), _cat)]),
+        ("length off by the digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(332), _cat)]),
+        ("empty block", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(0))]),
+        ("CR LF", AllTogether, Delivery.Whole, [Octets(Text("OK\r\n"), Notation.U64(300), _cat)]),
+        ("no final LF", AllTogether, Delivery.Whole, [Octets(Text("OK"), Notation.U64(300), _cat)]),
+        ("one send taken for all", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat[..200]), null]),
+        ("no digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat), null]),
+        ("no digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat, _ok, Notation.U64(0))]),
+        ("wrong digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat, _digest)]),
+        ("CR LF", AllTogether, Delivery.Whole,
+            [Octets(_ok, Notation.U64(300), _cat, _realDigest, Text("OK\r\n"), Notation.U64(0))]),
+        ("refused", AllTogether, Delivery.Whole,
+            [Octets(_ok, Notation.U64(300), _cat, _realDigest, Text("ER|unsupported|x\n"))]),
+        ("refused", AllTogether, Delivery.Whole, [Text("ER|unsupported|GET\nER|unsupported|LIST\n")]),
+        ("requests taken for one", AllTogether, Delivery.Whole, [Text("ER|not-found|GET LIST\n")]),
+        ("closes after each request", AllTogether, Delivery.Whole,
+            [Octets(_ok, Notation.U64(300), _cat, _realDigest), null]),
+        ("closes without a word", AllTogether, Delivery.Whole, [null]),
+        ("one receive per request", AllTogether, Delivery.Whole,
+            [Octets(_ok, Notation.U64(300), _cat, _realDigest)]),
+
         // and where an older hint was wrong
+        ("refused", Separately, Delivery.Whole, [_ok, Text("ER|unsupported|x\n")]),     // the first was answered
+        ("closes after each request", Twice, Delivery.Whole, [_ok, null]),
+        ("", Ask, Delivery.Whole, [Text("OK|modified=2026-01-31T23:59:59Z\n")]),         // its LF is there
+        ("", Ask, Delivery.Whole, [Text("OKAY\n")]),
         ("refused", TwoInOnePiece, Delivery.Whole, [Text("ER|unsupported|LIST\nER|unsupported|LIST\n")]),
         ("refused", Together, Delivery.Whole, [Text("ER|unsupported|PUT\nER|unsupported|LIST\n")]),
         ("impossible length", AnyListing, Delivery.Whole, [_ok, [.. Notation.U64(300).Reverse()], _cat]),
@@ -457,6 +501,21 @@ public sealed class HintTests
         Assert.That(FailureOf(pair.Wire.ExpectEnd, clause).HintName, Is.EqualTo(hint));
     }
 
+    [TestCase("GET|cat.png\r\n", "CR LF")]
+    [TestCase("GET|CAT.PNG\n", "name case folded")]
+    [TestCase("GET|dog.png\n", "")]
+    public void A_request_that_is_another(string request, string hint)
+    {
+        using var pair = new Pair(Side.Server);
+        pair.Peer.Send(Text(request));
+        var failure = FailureOf(() =>
+        {
+            string line = pair.Wire.ReceiveLine();
+            throw pair.Wire.WrongLine(null, "GET|cat.png", line);
+        });
+        Assert.That(failure.HintName, Is.EqualTo(hint), failure.Text());
+    }
+
     // ---- pieces ----
 
     [Test]
@@ -470,6 +529,24 @@ public sealed class HintTests
         var settled = RunReport.Settled([whole, pieces]).Single(verdict => verdict.Test == pieces.Test);
         Assert.That(settled.Failure!.HintName, Is.EqualTo(wholePassed ? "one receive is one message" : "refused"));
         Assert.That(settled.Clause, Is.EqualTo(wholePassed ? "CONN-3" : "GET-1"));
+    }
+
+    // The client passes what the server fails, and the other way round.
+    [Test]
+    public void Pieces_are_blamed_for_the_same_program_only()
+    {
+        var failure = Failed(Ask, Delivery.ByteByByte, [Text("ER|unsupported|G\n")]);
+        Verdict Of(string fixture, Delivery delivery, bool passed) =>
+            new(3, "GET-1", $"a, {delivery}", passed ? "passed" : "failed", "")
+            { Fixture = fixture, Delivery = delivery, Failure = passed ? null : failure };
+
+        var settled = RunReport.Settled(
+        [
+            Of("Transcripts", Delivery.Whole, passed: false), Of("Transcripts", Delivery.ByteByByte, passed: false),
+            Of("ClientTranscripts", Delivery.Whole, passed: true),
+        ]);
+        var hints = settled.Where(verdict => verdict.Failure is not null).Select(verdict => verdict.Failure!.HintName);
+        Assert.That(hints, Is.All.EqualTo("refused"));
     }
 
     [Test]

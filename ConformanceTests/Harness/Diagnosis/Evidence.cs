@@ -9,23 +9,17 @@ namespace ConformanceTests.Harness.Diagnosis;
 /// <param name="Clauses">The ids of the clauses that the test is about.</param>
 public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 {
-    // Of several replies that were expected together, the hints look at the one that is another.
-    private readonly int _start = StartOfReply(Mismatch);
+    // Of several messages that were expected together, the hints look at the one that did not come as expected.
+    private readonly ExpectedMessage _message = Mismatch.Expected is null
+        ? default
+        : ExpectedMessage.At(Mismatch.Expected, Mismatch.At + Mismatch.Same);
 
-    private static int StartOfReply(Mismatch mismatch)
-    {
-        var expected = mismatch.Expected.AsSpan();
-        int agreed = mismatch.Expected is null ? 0 : mismatch.At + mismatch.Same;
-        int reply = expected[..agreed].LastIndexOf("\n"u8) + 1;
-        return expected[reply..].StartsWith("OK"u8) || expected[reply..].StartsWith("ER|"u8) ? reply : 0;
-    }
-
-    public byte[]? Expected => Mismatch.Expected?[_start..];
+    public byte[]? Expected => Mismatch.Expected?[_message.Start.._message.End];
 
     // So many bytes of it have come.
-    public int At => Math.Max(Mismatch.At - _start, 0);
+    public int At => Math.Max(Mismatch.At - _message.Start, 0);
 
-    public byte[] Received => Mismatch.Received[Math.Max(_start - Mismatch.At, 0)..];
+    public byte[] Received => Mismatch.Received[Math.Max(_message.Start - Mismatch.At, 0)..];
 
     public string? What => Mismatch.What;
 
@@ -39,13 +33,15 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 
     public bool AnswersAfterOthers => Mismatch.LateAnswer == LateAnswer.WithoutOtherConnections;
 
-    public int RepliesAccepted => Mismatch.RepliesAccepted;
+    public int RepliesAccepted => Mismatch.RepliesAccepted + _message.Replies;
 
     public RequestTracker Asked => Mismatch.Asked;
 
+    /// <summary>The request that has to be answered here, or "" if it may be one of several.</summary>
+    public string Request => Asked.UnansweredRequests > 1 ? "" : Asked.LastRequest;
+
     // The eight bytes of a length, if that is what was to come here.
-    public ulong? Length => Expected is { Length: >= 8 } && Expected[..4].All(value => value == 0)
-        ? BinaryPrimitives.ReadUInt64BigEndian(Expected) : null;
+    public ulong? Length => ExpectedMessage.LengthIn(Expected);
 
     // And the length that came in its place, if that many bytes have come.
     public ulong? LengthReceived => Length is not null && ReceivedSoFar.Length >= 8
@@ -69,7 +65,7 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
     public bool ExpectsBytes => What?.Contains(" bytes") == true || What == ProtocolConnection.PossibleLength;
 
     /// <summary>Whether a reply came before the one that is wrong: otherwise that answers the first request.</summary>
-    public bool HasReplied => RepliesAccepted > 0 || Asked.BytesReceived > 0 || _start > 0;
+    public bool HasReplied => RepliesAccepted > 0 || Asked.BytesReceived > 0;
 
     /// <summary>How many error replies have come in place of what was expected.</summary>
     public int ErrorReplies =>

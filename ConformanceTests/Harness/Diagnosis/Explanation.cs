@@ -24,10 +24,11 @@ public static class Explanation
 
     private static Failure Of(Mismatch mismatch, string[] clauses)
     {
+        var evidence = new Evidence(mismatch, clauses);
         bool hasCaret = mismatch is { Expected: not null, Instead: null, LateText: null, Received.Length: > 0 };
         var failure = new Failure(mismatch.ExpectedText, mismatch.ReceivedText)
         {
-            Notes = [.. Lengths(mismatch)],
+            Notes = [.. Lengths(evidence)],
             GivenUp = mismatch.GivenUp,
             Caret = hasCaret
                 ? mismatch.Prefix.Length
@@ -35,21 +36,22 @@ public static class Explanation
                 : null,
             Talks = [mismatch.Connection],
         };
-        return Hints.WithBestHint(failure, new Evidence(mismatch, clauses));
+        return Hints.WithBestHint(failure, evidence);
     }
 
     // The eight bytes of a length as the number that they are.
-    private static IEnumerable<string> Lengths(Mismatch mismatch)
+    private static IEnumerable<string> Lengths(Evidence evidence)
     {
-        if (mismatch.Expected is not { Length: 8 } expected || expected[..4].Any(value => value != 0))
+        const int LengthBytes = 8;
+        byte[] received = evidence.ReceivedSoFar;
+        bool isInLength = received.AsSpan().CommonPrefixLength(evidence.Expected) < LengthBytes;
+        if (evidence.Length is not { } length || !isInLength)
         {
             yield break;
         }
 
-        string Number(byte[] bytes) => $"<u64:{BinaryPrimitives.ReadUInt64BigEndian(bytes)}>";
-
-        byte[] seen = [.. expected[..mismatch.At], .. mismatch.Received];
-        yield return $"(expected is the length {Number(expected)}"
-            + (seen.Length < 8 ? ")" : $"; received is {Number(seen)})");
+        yield return $"(expected is the length <u64:{length}>"
+            + (received.Length < LengthBytes ? ")"
+                : $"; received is <u64:{BinaryPrimitives.ReadUInt64BigEndian(received)}>)");
     }
 }

@@ -52,7 +52,7 @@ public static class Hints
         new("waits after a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
             "the complete block has been sent, and the server waits for more. The length is eight bytes, most "
             + "significant first, and does not count itself"
-            + (e.Asked.LastRequest.Contains("|digest=") ? " or the digest." : ".")
+            + (e.Request.Contains("|digest=") ? " or the digest." : ".")
             + " Does the first receive of the block read more than the length?") { YieldsToACrash = true },
         new("answers after the end", e => e.AnswersAfterEnd, e =>
             "the answer came after the client had ended its sending: the server reads until the end of the stream. "
@@ -83,14 +83,14 @@ public static class Hints
         new("impossible length", e => e.What == ProtocolConnection.PossibleLength, _ =>
             "the eight bytes after the OK are the length of the block, most significant first. Are they sent in the "
             + "other order, as text, or not at all?"),
-        new("empty listing", e => e.Length > 0 && e.LengthReceived == 0 && e.Asked.LastRequest == "LIST", _ =>
+        new("empty listing", e => e.Length > 0 && e.LengthReceived == 0 && e.Request == "LIST", _ =>
             "the listing is empty, but there is a file in the folder."),
         new("empty block", e => e.Length > 0 && e.LengthReceived == 0, _ =>
             "the block is empty, but the file is not."),
         new("time in another form", e => OtherTime(e) is not null, e =>
             $"the third field of a listing's line is {OtherTime(e)}; it should be a time in UTC, in seconds, such as "
             + "2026-01-31T23:59:59Z.") { Sentence = "LIST-1" },
-        new("length of something else", e => FitsWhatFollows(e) && e.Asked.LastRequest == "LIST", e =>
+        new("length of something else", e => FitsWhatFollows(e) && e.Request == "LIST", e =>
             "the length matches what follows it, but the listing is a different one: "
                 + Notation.Show(e.ReceivedSoFar.AsSpan(8), 200)),
         new("length off by itself", e => e.LengthReceived is { } n && n == e.Length + 8, _ =>
@@ -122,7 +122,7 @@ public static class Hints
             "some requests were answered, but not the ones after them in the same piece. What is left in the receive "
             + "buffer after a request is the next request. One receive is not one message.")
             { Sentence = "CONN-2", YieldsToACrash = true },
-        new("digest not read", e => e.OfServer && e.Asked.WithDigest && e.Asked.LastRequest.StartsWith("PUT|")
+        new("digest not read", e => e.OfServer && e.Asked.WithDigest && e.Request.StartsWith("PUT|")
             && e.Asked.BlockComplete && (IsLeftOver(e) || e.ExpectsReply && (e.Ended || e.Reset)), _ =>
             "after the OK to |digest=sha256, 32 more bytes follow the block. Are they read as a request? A server "
             + "without this feature answers `unsupported` to the option (CONF-1).") { Sentence = "DIGEST-2" },
@@ -159,7 +159,7 @@ public static class Hints
             "did another server, when it started, remove the temporary file of an upload that was running in this one? "
             + "Remove only those of servers that have ended (a lock on the file shows which).") { Sentence = "P13" },
         new("no go-ahead", e => e.OfServer && e.Waited && e.At == 0 && e.Asked.Blocks == 0
-            && e.Asked.LastRequest.StartsWith("PUT|") && e.ExpectsReply, _ =>
+            && e.Request.StartsWith("PUT|") && e.ExpectsReply, _ =>
             "nothing came. A PUT is answered before its block: OK is the go-ahead, and the client waits for it.")
             { Sentence = "PUT-1", YieldsToACrash = true },
 
@@ -184,19 +184,19 @@ public static class Hints
         new("wrong digest", e => e.Expected is { Length: 32 } && e.Asked.WithDigest
             && e.ReceivedSoFar.Length >= 32, e =>
             "the digest is not that of the file: it is 32 raw bytes, SHA-256 over the bytes of the whole file"
-                + (e.Asked.LastRequest.Contains("|offset=") ? ", also of the part that is not sent." : "."))
+                + (e.Request.Contains("|offset=") ? ", also of the part that is not sent." : "."))
             { Sentence = "DIGEST-1" },
-        new("offset passed over", e => e.Asked.LastRequest.Contains("|offset=")
+        new("offset passed over", e => e.Request.Contains("|offset=")
             && e.Length is { } n && e.LengthReceived > n, _ =>
             "the length is larger than the rest of the file after the offset. A server without this feature answers "
             + "`unsupported` to the option (CONF-1); otherwise the length is that of the rest.")
             { Sentence = "OFFSET-1" },
-        new("offset not looked at", e => e.ReceivedStartsWith("OK\n") && e.Asked.LastRequest.Contains("|offset=")
+        new("offset not looked at", e => e.ReceivedStartsWith("OK\n") && e.Request.Contains("|offset=")
             && (e.Expects("ER|bad-offset") || e.Expects("ER|bad-request")), _ =>
             "the offset is beyond the end of the file, or not a number, and the server ignored that. A server without "
             + "this feature answers `unsupported` to the option (CONF-1)."),
         new("option passed over", e => e.Expects("ER|unsupported") && e.ReceivedStartsWith("OK\n")
-            && e.Asked.LastRequest.Contains('|'), _ =>
+            && e.Request.Contains('|'), _ =>
             "a server that does not know an option answers `unsupported`; it must not ignore it.")
             { Sentence = "REQ-1" },
         new("listing in another order", HasSameLines, _ =>
@@ -251,7 +251,7 @@ public static class Hints
             && (e.TestIsAbout("P2") || e.TestIsAbout("PUT-6")), _ =>
             "a running upload does not take its name: of two, the first one that is complete is stored.")
             { Sentence = "PUT-4" },
-        new("long name refused", e => e.OfServer && e.Expects("OK") && e.Asked.LastRequest.Length > 200
+        new("long name refused", e => e.OfServer && e.Expects("OK") && e.Request.Length > 200
             && e.Refused("storage", "internal"), _ =>
             "a name may have 255 bytes. Is the name of the temporary file made from it, and then too long?"),
         new("type refused", e => e.OfServer && e.Expects("OK") && e.Refused("bad-type"), e => e.Asked.Blocks > 0
@@ -339,7 +339,7 @@ public static class Hints
             return Encoding.UTF8.GetString(e.Received).Split('\n')[0];
         }
 
-        if (!FitsWhatFollows(e) || e.Asked.LastRequest != "LIST")
+        if (!FitsWhatFollows(e) || e.Request != "LIST")
         {
             return null;
         }
@@ -368,10 +368,17 @@ public static class Hints
             && !e.Received.AsSpan(0, end - 1).ContainsAnyInRange((byte)0, (byte)31);
     }
 
-    private static bool LacksItsLf(Evidence e) =>
-        e.Line is { } line && e.ReceivedStartsWith(line)
-        && e.ReceivedSoFar is var all
-        && (all.Length == line.Length || all.Length > line.Length && all[line.Length] != '\n');
+    // Nothing comes after the line, or the next message does. With anything else the line is a different one.
+    private static bool LacksItsLf(Evidence e)
+    {
+        if (e.Line is not { } line || !e.ReceivedStartsWith(line))
+        {
+            return false;
+        }
+
+        var next = e.ReceivedSoFar.AsSpan(Encoding.UTF8.GetByteCount(line));
+        return next is [] or [0, ..] || next.StartsWith("OK"u8) || next.StartsWith("ER|"u8);
+    }
 
     // More than one error shows that they were taken apart, and so does a reply that was accepted before.
     private static bool MayTakeRequestsForOne(Evidence e) =>

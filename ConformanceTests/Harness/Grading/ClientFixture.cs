@@ -88,8 +88,9 @@ public abstract class ClientFixture : Fixture
             return false;
         }
 
-        Demand(line == request + "|digest=sha256", $"{request}\\n, with |digest=sha256 or without", $"{line}\\n");
-        return true;
+        return line == request + "|digest=sha256"
+            ? true
+            : throw wire.WrongLine($"{request}\\n, with |digest=sha256 or without", request, line);
     }
 
     private static bool HasOptionThatIsNotKnown(string line) =>

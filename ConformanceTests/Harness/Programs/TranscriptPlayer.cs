@@ -171,8 +171,7 @@ public static class TranscriptPlayer
             throw NotLookedAt.NotOffered("the client does not ask for it");
         }
 
-        string came = Notation.Show(Encoding.UTF8.GetBytes(received));
-        throw new FailedCheck(new Failure($"{expected}\\n", $"{came}\\n") { Talks = [wire.Talk] });
+        throw wire.WrongLine(null, expected, received);
     }
 
     private static FailedCheck GivesUp(string received, string expected, RecordedConnection talk) =>

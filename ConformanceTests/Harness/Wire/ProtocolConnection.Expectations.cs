@@ -58,7 +58,11 @@ public partial class ProtocolConnection
         Take(End());
     }
 
-    public void Expect(string text) => ExpectBytes(Encoding.UTF8.GetBytes(text));
+    public void Expect(string text)
+    {
+        ExpectBytes(Encoding.UTF8.GetBytes(text));
+        _repliesTaken++;
+    }
 
     public void ExpectBytes(byte[] expected)
     {
@@ -95,6 +99,7 @@ public partial class ProtocolConnection
             throw Wrong("a text without control characters", null, Notation.Show(Encoding.UTF8.GetBytes(line)));
         }
 
+        _repliesTaken++;
         if (!closes)
         {
             return;
@@ -106,6 +111,16 @@ public partial class ProtocolConnection
             throw Wrong("the end of the connection", null,
                 "a reset: the server closed while bytes from the client were unread, which can destroy its reply (§7)");
         }
+    }
+
+    /// <summary>The failure where a line has come that was not expected.</summary>
+    /// <param name="what">What was expected, in words, where these say more than the line.</param>
+    /// <param name="expected">The expected line, without its LF.</param>
+    /// <param name="received">The line that <see cref="ReceiveLine"/> has just returned.</param>
+    public MismatchViolation WrongLine(string? what, string expected, string received)
+    {
+        GiveBack(received + "\n");
+        return Wrong(what, Encoding.UTF8.GetBytes(expected + "\n"), null);
     }
 
     private void GiveBack(string line)
