@@ -15,9 +15,6 @@ public sealed class MutantRun
 {
     private const string Separator = " <- ";
 
-    // In the table: the mistake is known to be missed, and a test is still to be written.
-    private const string NotCaughtYet = "(not caught yet)";
-
     // Tests of these mostly wait for a deadline, so many of them fit beside those that work.
     private static readonly Regex _clausesThatWait = new("^(LIMIT-|P8$|P12$|CLI-9$|CLOSE-|SEAL-4$)");
     private const int WaitingAtOnce = 8;
@@ -32,14 +29,11 @@ public sealed class MutantRun
     /// <summary>Finds the tests.</summary>
     public MutantRun() =>
         _testsOfClause = TestSelection.Leaves(SuiteRun.Find())
-            .SelectMany(test => test.Properties["Category"].OfType<string>().Select(id => (Id: id, Test: test)))
+            .SelectMany(test => TestSelection.CategoriesOf(test).Select(id => (Id: id, Test: test)))
             .ToLookup(pair => pair.Id, pair => pair.Test);
 
     /// <summary>How many mutants were caught, and how many tests that caught some pass without a mistake.</summary>
     public int Passed { get; private set; }
-
-    /// <summary>How many mutants live of which the table says that no test catches them yet.</summary>
-    public int KnownToLive { get; private set; }
 
     /// <summary>How many mutants live or cannot be graded, and how many tests fail without a mistake.</summary>
     public int Failed { get; private set; }
@@ -117,8 +111,6 @@ public sealed class MutantRun
         }
     }
 
-    // A mutant that lives is a failure, unless the table says that no test catches it yet. If one of those is caught,
-    // the table changes.
     private void Note(Mutant mutant, string? caughtBy)
     {
         lock (_caughtBy)
@@ -128,13 +120,10 @@ public sealed class MutantRun
                 Passed++;
                 _caughtBy[mutant.Name] = caughtBy;
             }
-            else if (_caughtBy.GetValueOrDefault(mutant.Name) == NotCaughtYet)
-            {
-                KnownToLive++;
-            }
             else
             {
                 Failed++;
+                _caughtBy.Remove(mutant.Name);
             }
         }
     }
@@ -142,6 +131,11 @@ public sealed class MutantRun
     private async Task<string?> FirstFailureAsync(Mutant mutant, GradedMutant graded)
     {
         ITest[] tests = [.. _testsOfClause[mutant.KilledBy]];
+        if (tests is [])
+        {
+            throw new MutantException($"no test is about {mutant.KilledBy}");
+        }
+
         string? before;
         lock (_caughtBy)
         {
@@ -162,7 +156,7 @@ public sealed class MutantRun
     // What fails without a mistake, too, has caught nothing.
     private async Task ControlAsync(IReadOnlyList<Mutant> mutants)
     {
-        foreach (var kind in mutants.Where(IsCaught).GroupBy(one => one.AsReference))
+        foreach (var kind in mutants.Where(mutant => _caughtBy.ContainsKey(mutant.Name)).GroupBy(one => one.AsReference))
         {
             var names = kind.Select(mutant => _caughtBy[mutant.Name]).Distinct().ToArray();
             using var graded = new GradedMutant(null);
@@ -176,8 +170,6 @@ public sealed class MutantRun
             Failed += failed.Length;
         }
     }
-
-    private bool IsCaught(Mutant mutant) => _caughtBy.GetValueOrDefault(mutant.Name, NotCaughtYet) != NotCaughtYet;
 
     private void Tell(Mutant mutant, int count, string fate, string why) =>
         Screen.WriteLine($"{_clock.Elapsed.TotalSeconds,4:0} s {Interlocked.Increment(ref _done),4}/{count} "

@@ -11,12 +11,14 @@ public sealed class MutantsCommand : ISuiteCommand
 {
     public string Name => "mutants";
 
-    public string Help => "tests the suite, with one mistake in the program at a time; words choose among them";
+    public string Help => "tests the suite, with one mistake in the program at a time; words choose some, with | between choices";
 
     public async Task<int> RunAsync(string[] words)
     {
         string part = string.Join(' ', words);
-        Mutant[] chosen = [.. MutantList.All.Where(mutant => $"[{mutant.KilledBy}] {mutant.Name}".Contains(part))];
+        string[] parts = part.Split('|', StringSplitOptions.TrimEntries);
+        Mutant[] chosen =
+            [.. MutantList.All.Where(mutant => parts.Any($"[{mutant.KilledBy}] {mutant.Name}".Contains))];
         if (chosen.Length == 0)
         {
             Console.Error.WriteLine($"There is no mutant with \"{part}\" in its name.");
@@ -32,11 +34,6 @@ public sealed class MutantsCommand : ISuiteCommand
         if (!run.MatchesSnapshot(isComplete: part == ""))
         {
             Screen.WriteLine("The table of who catches what has changed. `make accept` accepts the new one.");
-        }
-
-        if (run.KnownToLive > 0)
-        {
-            Screen.WriteLine($"{run.KnownToLive} are not caught yet, as the table says.");
         }
 
         var names = chosen.Select(mutant => mutant.Name).ToHashSet();

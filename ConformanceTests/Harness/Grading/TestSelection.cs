@@ -24,9 +24,12 @@ public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
         && Regex.IsMatch(NameOf(test), RunSettings.Current.OnlyTests));
 
     /// <summary>Says whether a test, or a suite that it is in, has a category.</summary>
-    public static bool IsOf(ITest? test, string category) =>
-        test is not null
-        && (test.Properties[PropertyNames.Category].Contains(category) || IsOf(test.Parent, category));
+    public static bool IsOf(ITest? test, string category) => CategoriesOf(test).Contains(category);
+
+    /// <summary>The categories of a test, and of the suites that it is in: a method with arguments is a suite.</summary>
+    public static IEnumerable<string> CategoriesOf(ITest? test) =>
+        test is null ? []
+            : test.Properties[PropertyNames.Category].OfType<string>().Concat(CategoriesOf(test.Parent)).Distinct();
 
     /// <summary>The name of a test as it is in report.json: "Get.Asks_twice", for example.</summary>
     public static string NameOf(ITest test) =>
