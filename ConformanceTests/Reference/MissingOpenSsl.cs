@@ -1,0 +1,55 @@
+using ConformanceTests.Harness.Grading;
+using ConformanceTests.Harness.Programs;
+using ConformanceTests.Harness.Specification;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>This program on a machine that lacks OpenSSL, which .NET needs for digests and for TLS.</summary>
+public sealed class MissingOpenSsl : ProgramFixture
+{
+    // Hides the library from one program: in a mount namespace of its own, there is an empty file in its place.
+    private const string WithoutOpenSsl = "unshare -m sh -c '"
+        + "for f in /usr/lib/*/libssl.so.* /usr/lib64/libssl.so.* /usr/lib/libssl.so.*; "
+        + "do test ! -e \"$f\" || mount --bind /dev/null \"$(readlink -f \"$f\")\"; done; exec \"$@\"' sh";
+
+    private void RequireMountNamespaces()
+    {
+        RequireLinux();
+        using var attempt = new ChildProgram("attempt", ["unshare", "-m", "mount", "--bind", "/dev/null", "/dev/null"],
+            NewFolder());
+        if (attempt.WaitForExit() != 0)
+        {
+            Skip.Because("needs the right to make a mount namespace");
+        }
+    }
+
+    [TestCase("server 0 --dir pictures")]
+    [TestCase("server 0 --dir pictures --key new.key")]
+    [TestCase("client 127.0.0.1 {0} GET a.png")]
+    [TestCase("client 127.0.0.1 {0} PUT pictures/b.png")]
+    [TestCase("client 127.0.0.1 {0} LIST --key new.key")]
+    [Clause("CLI-5", "SEAL-1")]
+    public void A_command_that_needs_it_says_so_in_one_line(string words)
+    {
+        RequireMountNamespaces();
+        Server.Has("a.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        Give(folder, "pictures/b.png");
+        Ran ran = Execute(folder, string.Format(words, Server.Port), launcher: WithoutOpenSsl);
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.Output, Is.Empty);
+        Assert.That(ran.Errors, Is.EqualTo("imagetransfer: OpenSSL is missing, which is needed for digests and for "
+            + "--key; install it, for example with apt-get install libssl3\n"));
+        Assert.That(Names(folder), Is.EqualTo(new[] { "pictures" }));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void A_listing_does_not_need_it()
+    {
+        RequireMountNamespaces();
+        Server.Has("a.png", Notation.Bytes(9));
+        Ran ran = Client(NewFolder(), "LIST", launcher: WithoutOpenSsl);
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(ran.Output, Does.StartWith("a.png|9|"));
+    }
+}
