@@ -7,6 +7,7 @@ public sealed class Terminals : ProgramFixture
     public void Client_prints_a_heading_and_a_last_line_of_listings_on_a_terminal()
     {
         string to = $"client 127.0.0.1 {Server.Port}";
+        Server.CloseUnusedConnection();
         Server.Has("cat.png", Notation.Bytes(1_234_567));
         Server.Has("dog.png", Notation.Bytes(9));
         string[] lines = OnTerminal(NewFolder(), 100, $"{to} LIST").Output.Split('\n');
