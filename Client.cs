@@ -99,6 +99,12 @@ internal static class Program
             StandardStreams.WriteErrorLine($"imagetransfer: {e.Message}");
             return e.ExitCode;
         }
+        catch (Exception e) when (FileSystem.IsIoFailure(e.GetBaseException()))
+        {
+            // The system does not let this program start, for example if it may not open any more files.
+            StandardStreams.WriteErrorLine($"imagetransfer: {e.GetBaseException().Message}");
+            return ExitCode.Failed;
+        }
     }
 
     private static int Run(string[] args)
@@ -1187,7 +1193,7 @@ internal sealed partial class Client
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
             SkipBlock(file);
-            _report.Fail(file.Name, e.Message + DescribeKept(file));
+            _report.Fail(file.Name, e, DescribeKept(file));
             return Outcome.Settled;
         }
     }
@@ -1419,7 +1425,7 @@ internal sealed partial class Client
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            _report.Fail(file.Name, e.Message);
+            _report.Fail(file.Name, e);
         }
 
         file.CloseFile();
@@ -1441,7 +1447,7 @@ internal sealed partial class Client
         {
             // The block cannot be completed any more, and only a closed connection tells that to the server (BLOCK-1).
             _server.Close();
-            _report.Fail(file.Name, e.Message);
+            _report.Fail(file.Name, e);
             return BlockResult.FileFailed;
         }
         finally
@@ -1797,20 +1803,23 @@ internal sealed partial class Client
     private const ulong MaxSkippedBytes = 1024 * 1024;
     private const int MaxOpenAttempts = 3;
 
-    private readonly bool _resume;
+    private bool _resume;
+    private bool _noDigest;
 
     // The options that are used. Each of them becomes false when a server does not support it.
-    private bool _useDigest;
+    private bool _useDigest = true;
     private bool _useModified = true;
     private bool _useOffset = true;
 
+    private bool WantsDigest => _useDigest && !_noDigest;
+
     private GetRequest AddOptions(DownloadItem file)
     {
-        bool canResume = _useDigest && _useOffset;
+        bool canResume = WantsDigest && _useOffset;
         return new GetRequest(file.Name)
         {
             Offset = canResume ? (ulong)file.KeptLength : 0,
-            WantsDigest = _useDigest,
+            WantsDigest = WantsDigest,
             WantsModified = _useModified,
         };
     }
@@ -2175,7 +2184,7 @@ internal sealed partial class Client
     {
         return new PutRequest(file.Name)
         {
-            HasDigest = _useDigest,
+            HasDigest = WantsDigest,
             Ahead = _useAhead && file.IsSmall,
             Modified = _useModified ? file.LastWrite : null,
         };
@@ -2207,7 +2216,7 @@ internal sealed partial class Client
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            _report.Fail(file.Name, e.Message);
+            _report.Fail(file.Name, e);
             return false;
         }
         finally
@@ -2407,6 +2416,8 @@ internal sealed class Pipeline(ServerConnection server, Report report)
 
     private Outcome Finish(Transfer file)
     {
+        // Its request may have been sent long before. The time that is reported is that of its own turn.
+        file.Clock.Restart();
         try
         {
             return file.Finish();
@@ -2414,12 +2425,12 @@ internal sealed class Pipeline(ServerConnection server, Report report)
         catch (ConnectionLostException e)
         {
             server.Close();
-            report.Fail(file.Name, e.Message + file.DescribeKept(), canRetry: true);
+            report.Fail(file.Name, e.Message + file.DescribeKept(), canRetry: true, reason: e.Message);
         }
         catch (ProtocolViolationException e)
         {
             server.Close();
-            report.Fail(file.Name, e.Message);
+            report.Fail(file.Name, e.Message, reason: "this is not an ImageTransfer server");
         }
 
         file.Abandon();
@@ -2590,6 +2601,7 @@ internal static class FileNames
 internal sealed class PictureFinder(string[] types, Report report)
 {
     private const string OtherName = "; --as gives it another name";
+    private const string NotUtf8 = "the name of this file is not UTF-8; rename it to send it";
 
     private readonly HashSet<string> _seen = [];
     private readonly List<FoundFile> _found = [];
@@ -2597,7 +2609,7 @@ internal sealed class PictureFinder(string[] types, Report report)
     /// <summary>A file that can be sent, as far as its name and size show.</summary>
     public sealed record FoundFile(string Path, string Name, long Size);
 
-    private readonly record struct Entry(string Name, bool IsFolder);
+    private readonly record struct Entry(string Name, bool IsFolder, bool IsUtf8 = true);
 
     /// <summary>Finds the files that can be sent, and reports everything else that was found.</summary>
     /// <param name="words">Files, folders and patterns.</param>
@@ -2613,7 +2625,7 @@ internal sealed class PictureFinder(string[] types, Report report)
             }
             catch (Exception e) when (FileSystem.IsIoFailure(e))
             {
-                report.Fail(word, e.Message);
+                report.Fail(word, e);
             }
         }
 
@@ -2637,7 +2649,7 @@ internal sealed class PictureFinder(string[] types, Report report)
         }
         else if (!FileSystem.EntryExists(path))
         {
-            report.Fail(word, "there is no such file or folder here");
+            report.Fail(word, path.Contains('\uFFFD') ? NotUtf8 : "there is no such file or folder here");
         }
         else if (IsNew(path))
         {
@@ -2669,6 +2681,12 @@ internal sealed class PictureFinder(string[] types, Report report)
     private bool TryAddEntry(string folder, Entry entry)
     {
         string path = Path.Combine(folder == "." ? "" : folder, entry.Name);
+        if (!entry.IsUtf8 && IsAnyPicture(entry))
+        {
+            report.Fail(entry.Name, NotUtf8);
+            return true;
+        }
+
         if (!IsNew(path))
         {
             return true;
@@ -2721,7 +2739,24 @@ internal sealed class PictureFinder(string[] types, Report report)
         List<Entry> entries = [.. new FileSystemEnumerable<Entry>(folder,
             (ref FileSystemEntry entry) => new Entry(entry.FileName.ToString(), entry.IsDirectory), options)];
         entries.Sort((one, other) => string.CompareOrdinal(one.Name, other.Name));
+        MarkNamesThatAreNotUtf8(folder, entries);
         return entries;
+    }
+
+    // A Linux name may be any bytes. Where they are not UTF-8, .NET shows U+FFFD, and the name that it shows leads to
+    // no file, or to another one. Two such names can look the same here.
+    private static void MarkNamesThatAreNotUtf8(string folder, List<Entry> entries)
+    {
+        for (int i = 0; i < entries.Count; i++)
+        {
+            string name = entries[i].Name;
+            if (name.Contains('\uFFFD'))
+            {
+                bool isRepeated = i > 0 && entries[i - 1].Name == name;
+                bool isUtf8 = !isRepeated && FileSystem.EntryExists(Path.Combine(folder, name));
+                entries[i] = entries[i] with { IsUtf8 = isUtf8 };
+            }
+        }
     }
 
     // Folders in folders are not sent. If there are pictures in one, that is a failure: they are left behind.
@@ -2744,7 +2779,7 @@ internal sealed class PictureFinder(string[] types, Report report)
             problem = $"a folder that cannot be read: {e.Message}";
         }
 
-        report.Fail(name, problem, reason: "folders with pictures, not sent");
+        report.FailFolder(name, problem, reason: "folders with pictures, not sent");
         return true;
     }
 
@@ -2774,9 +2809,13 @@ internal sealed class PictureFinder(string[] types, Report report)
                 report.Fail(shownName, UploadItem.EmptyOrNotAFile);
             }
         }
+        catch (FileNotFoundException) when (FileSystem.EntryExists(path))
+        {
+            report.Fail(shownName, "a link to a file that is not there");
+        }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            report.Fail(shownName, e.Message, reason: "cannot be read");
+            report.Fail(shownName, e);
         }
     }
 
@@ -2803,10 +2842,10 @@ internal sealed class PictureFinder(string[] types, Report report)
 
 internal sealed partial class Client
 {
-    private readonly string[] _types;
-    private readonly bool _onlyNew;
-    private readonly string? _newName;
-    private readonly string? _output;
+    private string[] _types = [];
+    private bool _onlyNew;
+    private string? _newName;
+    private string? _output;
 
     // Uploads whose name was taken on the server, with --new: their sizes decide.
     private readonly List<UploadItem> _toCompare = [];
@@ -3026,7 +3065,7 @@ internal sealed partial class Client
             }
             catch (Exception e) when (FileSystem.IsIoFailure(e))
             {
-                _report.Fail(name, e.Message);
+                _report.Fail(name, e);
             }
         }
     }
@@ -3259,22 +3298,24 @@ internal sealed class Report(bool quiet, bool showProgress)
 {
     private const int MaxNamed = 10;
     private const int NamedOfMany = 3;
+    private const int MaxExtensionsNamed = 10;
 
     // For each reason, the messages about the files that failed for it.
     private readonly Dictionary<string, List<string>> _failures = [];
-    private readonly SortedDictionary<string, int> _ignored = new(StringComparer.Ordinal);
+    private readonly SortedDictionary<string, int> _ignored = new(StringComparer.OrdinalIgnoreCase);
     private readonly Stopwatch _clock = new();
     private int _ignoredFolders;
     private int _done;
     private int _skipped;
     private int _failed;
+    private int _failedFolders;
     private long _bytes;
     private bool _hasFailed;
     private bool _canRetry;
 
     public Progress Progress { get; } = new(showProgress);
 
-    /// <summary>How many files of this command were reported so far.</summary>
+    /// <summary>How many files and folders of this command were reported so far.</summary>
     public int Count => _done + _skipped + _failed;
 
     /// <summary>The exit code for everything that was reported so far.</summary>
@@ -3300,6 +3341,7 @@ internal sealed class Report(bool quiet, bool showProgress)
         _done = 0;
         _skipped = 0;
         _failed = 0;
+        _failedFolders = 0;
         _bytes = 0;
         _clock.Restart();
     }
@@ -3376,6 +3418,25 @@ internal sealed class Report(bool quiet, bool showProgress)
     /// <inheritdoc cref="Fail(string, string, bool, string?)"/>
     public void Fail(string name, string text, string? reason = null) => Fail(name, text, canRetry: false, reason);
 
+    /// <summary>A folder was not transferred. It counts as one failure, whatever is in it.</summary>
+    public void FailFolder(string name, string text, string reason)
+    {
+        _failedFolders++;
+        Fail(name, text, reason);
+    }
+
+    /// <summary>A file could not be read or written on this machine.</summary>
+    /// <param name="name">The file.</param>
+    /// <param name="problem">An exception for which <see cref="FileSystem.IsIoFailure"/> is true.</param>
+    /// <param name="more">What to add to its message.</param>
+    public void Fail(string name, Exception problem, string more = "")
+    {
+        // The messages of .NET name a file, each another one: "No space left on device : '/home/ada/.imagetransfer-…'".
+        string reason = problem is UnauthorizedAccessException ? "access is denied"
+            : problem.Message.Split(" '")[0].TrimEnd(' ', ':');
+        Fail(name, problem.Message + more, reason);
+    }
+
     /// <summary>The server has refused a file.</summary>
     public void Fail(string name, Reply reply) => Fail(name, $"{reply.Code}: {reply.Text}", CanRetry(reply));
 
@@ -3439,19 +3500,40 @@ internal sealed class Report(bool quiet, bool showProgress)
         {
             string there = _skipped == 0 ? ""
                 : $"{_skipped:N0} already there (same name and size; contents not compared), ";
-            Say($"{all:N0} {(all == 1 ? "file" : "files")}: {_done:N0} done, {there}{_failed:N0} failed; "
+            Say($"{DescribeFound()}: {_done:N0} done, {there}{_failed:N0} failed; "
                 + $"{Amounts.Format(_bytes)} in {_clock.Elapsed.TotalSeconds:0.00} s");
         }
     }
 
+    // "3 files", "3 files and 1 folder", "2 folders"
+    private string DescribeFound()
+    {
+        string files = CountOf(Count - _failedFolders, "file");
+        string folders = CountOf(_failedFolders, "folder");
+        if (_failedFolders == 0)
+        {
+            return files;
+        }
+
+        return Count == _failedFolders ? folders : $"{files} and {folders}";
+    }
+
+    private static string CountOf(int count, string what) => $"{count:N0} {what}{(count == 1 ? "" : "s")}";
+
     // "3 .txt, 1 .mov, 1 folder"
     private string DescribeIgnored()
     {
-        IEnumerable<string> parts = _ignored.OrderByDescending(entry => entry.Value)
-            .Select(entry => $"{entry.Value:N0} {entry.Key}");
+        KeyValuePair<string, int>[] byCount = [.. _ignored.OrderByDescending(entry => entry.Value)];
+        IEnumerable<string> parts = byCount.Take(MaxExtensionsNamed).Select(entry => $"{entry.Value:N0} {entry.Key}");
+        if (byCount.Length > MaxExtensionsNamed)
+        {
+            int others = byCount.Skip(MaxExtensionsNamed).Sum(entry => entry.Value);
+            parts = parts.Append($"{others:N0} with other file extensions");
+        }
+
         if (_ignoredFolders > 0)
         {
-            parts = parts.Append($"{_ignoredFolders:N0} {(_ignoredFolders == 1 ? "folder" : "folders")}");
+            parts = parts.Append(CountOf(_ignoredFolders, "folder"));
         }
 
         return string.Join(", ", parts);
@@ -3876,7 +3958,10 @@ internal sealed partial class Client
 
 internal sealed partial class Client
 {
-    private static readonly string[] _commands = ["LIST", "GET", "PUT", "STATUS", "HELP"];
+    private static readonly string[] _commands =
+        ["LIST", "GET", "PUT", "STATUS", "HELP", "DOWNLOAD", "UPLOAD", "SEND", "EXIT", "QUIT"];
+
+    private readonly CommandLineOptions _options;
 
     private Client(CommandLineOptions options, ServerConnection server)
     {
@@ -3884,13 +3969,20 @@ internal sealed partial class Client
         bool showProgress = !quiet && !options.Has("--trace") && !Console.IsErrorRedirected;
         _server = server;
         _report = new Report(quiet, showProgress);
+        _options = options;
+        UseOptions(options);
+    }
+
+    // The options of the next command: those of the command line and, at the prompt, those that are typed after it.
+    private void UseOptions(CommandLineOptions options)
+    {
         _types = options.GetTypes();
         _output = options.GetPath("--output");
         _newName = options.GetString("--as");
         _resume = options.Has("--resume");
         _onlyNew = options.Has("--new");
-        _useDigest = !options.Has("--no-digest");
-        if (_resume && !_useDigest)
+        _noDigest = options.Has("--no-digest");
+        if (_resume && _noDigest)
         {
             throw new CommandLineException("--resume needs the digest, which shows whether the parts belong together; "
                 + "leave out --no-digest");
@@ -3907,8 +3999,14 @@ internal sealed partial class Client
     /// <exception cref="CommandLineException">The command line is wrong, or the server cannot be reached.</exception>
     public static int Run(string[] args)
     {
+        if (CommandLineOptions.AskForHelp(args))
+        {
+            return StandardStreams.Print(Help);
+        }
+
         var options = new CommandLineOptions(args, _optionsWithValue, _optionsWithoutValue);
-        if (options.Has("--help") || options.Positional is [var only] && GetVerb(only) == "HELP")
+        if (options.Positional is [var first, ..] && GetVerb(first) == "HELP"
+            && ServerAddress.IsCommandWithoutHost([.. options.Positional]))
         {
             return StandardStreams.Print(Help);
         }
@@ -3955,9 +4053,15 @@ internal sealed partial class Client
 
     private static CommandLineException NoSuchCommand(string word)
     {
-        string suggestion = Suggestion.For(word, _commands);
-        string help = suggestion == "" ? "; help lists them" : suggestion;
-        return new CommandLineException($"there is no command {Quote(word)[1..^1]}{help}");
+        string help = Suggestion.For(word, _commands);
+        if (help == "")
+        {
+            bool isPicture = HasExtension(word, PictureTypes);
+            help = PromptInput.IsExisting(word) ? "; PUT uploads a file"
+                : isPicture ? "; GET downloads a picture" : "; help lists them";
+        }
+
+        return new CommandLineException($"there is no command {(word == "" ? "''" : Quote(word)[1..^1])}{help}");
     }
 
     private static void RequireFittingOptions(CommandLineOptions options, string? verb)
@@ -3973,7 +4077,7 @@ internal sealed partial class Client
         foreach ((string option, string[] verbs) in rules)
         {
             bool fits = verb is null ? option != "--as" : verbs.Contains(verb);
-            if (options.Has(option) && !fits)
+            if (options.IsGiven(option) && !fits)
             {
                 throw new CommandLineException($"{option} goes with {string.Join(" and ", verbs)}");
             }
@@ -4057,7 +4161,7 @@ internal sealed partial class Client
                 StandardStreams.WriteError("imagetransfer> ");
             }
 
-            if (PromptInput.ReadLine(input) is not { } line)
+            if (ReadLine(input) is not { } line)
             {
                 StandardStreams.WriteError(Console.IsInputRedirected ? "" : Environment.NewLine);
                 return;
@@ -4074,6 +4178,20 @@ internal sealed partial class Client
         }
     }
 
+    /// <returns>Null at the end of the input, or if it cannot be read, which was reported.</returns>
+    private string? ReadLine(TextReader input)
+    {
+        try
+        {
+            return input.ReadLine();
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            _report.FailCommand("imagetransfer", $"cannot read standard input: {e.Message}");
+            return null;
+        }
+    }
+
     /// <returns>False if the line ends the prompt.</returns>
     private bool ExecuteLine(string line)
     {
@@ -4086,27 +4204,52 @@ internal sealed partial class Client
 
         if (GetVerb(first) is { } verb)
         {
-            Execute(verb, verb == "PUT" && PromptInput.IsExisting(rest) ? [rest] : PromptInput.Split(rest));
+            bool isOneFile = verb == "PUT" && PromptInput.IsExisting(rest);
+            ExecuteWords(verb, isOneFile ? ["--", rest] : PromptInput.Split(rest));
         }
         else if (line != "")
         {
-            Execute("GET", [GetNameOnly(line)]);
+            ExecuteWords("GET", GetNameOnly(line));
         }
 
         return true;
     }
 
-    // A line that is only the name of a picture downloads it.
-    private string GetNameOnly(string line)
+    // A line that begins with the name of a picture downloads it. Options may follow.
+    private string[] GetNameOnly(string line)
     {
-        string[] types = [.. _types, .. PictureTypes];
-        string[] words = PromptInput.Split(line);
-        if (words is [var word] && ValidateName(word, types).IsOk)
+        string[] types = [.. _options.GetTypes(), .. PictureTypes];
+        if (ValidateName(line, types).IsOk && !line.Contains(" --"))
         {
-            return word;
+            return ["--", line];
         }
 
-        return ValidateName(line, types).IsOk ? line : throw NoSuchCommand(words is [var first, ..] ? first : line);
+        string[] words = PromptInput.Split(line);
+        bool isName = words is [var name, .. var others] && ValidateName(name, types).IsOk
+            && others is [] or [['-', '-', ..], ..];
+        return isName ? words : throw NoSuchCommand(PromptInput.IsExisting(line) ? line : words[0]);
+    }
+
+    // The words after a command at the prompt: options that apply to this command alone, and names.
+    private void ExecuteWords(string verb, string[] words)
+    {
+        if (words.TakeWhile(word => word != "--").FirstOrDefault(IsOptionOfStart) is { } option)
+        {
+            throw new CommandLineException($"{option} is given at the start: imagetransfer client HOST {option} ...");
+        }
+
+        var options = new CommandLineOptions(
+            words, _promptOptionsWithValue, _promptOptionsWithoutValue, isPrompt: true, defaults: _options);
+        RequireFittingOptions(options, verb);
+        UseOptions(options);
+        Execute(verb, [.. options.Positional]);
+    }
+
+    private static bool IsOptionOfStart(string word)
+    {
+        string name = word.Split('=')[0];
+        return _optionsWithValue.Concat(_optionsWithoutValue).Contains(name)
+            && !_promptOptionsWithValue.Concat(_promptOptionsWithoutValue).Contains(name);
     }
 }
 
@@ -4128,20 +4271,6 @@ internal static class PromptInput
         }
 
         return Console.In;
-    }
-
-    /// <returns>Null at the end of the input, or if it cannot be read.</returns>
-    public static string? ReadLine(TextReader input)
-    {
-        try
-        {
-            return input.ReadLine();
-        }
-        catch (Exception e) when (FileSystem.IsIoFailure(e))
-        {
-            StandardStreams.WriteErrorLine($"imagetransfer: cannot read standard input: {e.Message}");
-            return null;
-        }
     }
 
     /// <summary>Whether all of a text is the path of a file or folder, blanks and quotes in it included.</summary>
@@ -4240,8 +4369,11 @@ internal static class PromptInput
 internal sealed partial class Client
 {
     private const string PromptHelp =
-        "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone downloads it · put quotes around spaces";
+        "LIST · GET NAME... · PUT FILE... · STATUS · exit · a name alone downloads it · put quotes around spaces\n"
+        + "GET: --output PATH, --resume · PUT: --as NAME · both: --new, --no-digest, --types LIST";
 
+    private static readonly string[] _promptOptionsWithValue = ["--output", "--as", "--types"];
+    private static readonly string[] _promptOptionsWithoutValue = ["--resume", "--new", "--no-digest"];
     private static readonly string[] _optionsWithValue = ["--output", "--as", "--key", "--types"];
     private static readonly string[] _optionsWithoutValue =
         ["--resume", "--new", "--no-digest", "--trace", "--quiet", "--help"];
@@ -4293,15 +4425,19 @@ internal sealed record ServerAddress(string Host, int Port)
             throw new CommandLineException("missing HOST, the name or address of the server; see --help");
         }
 
-        bool hasPortNext = others is [[>= '0' and <= '9', ..], ..];
-        bool isFollowedByCommand = hasPortNext || others is [var next, ..] && Client.IsCommand(next);
-        if (Client.IsCommand(first) && !isFollowedByCommand)
+        if (IsCommandWithoutHost(words))
         {
             throw new CommandLineException(
                 $"missing HOST, the name or address of the server: imagetransfer client HOST {Escape(first)} ...");
         }
 
+        bool hasPortNext = others is [[>= '0' and <= '9', ..], ..];
         (string host, string? port) = SplitHost(first);
+        if (host == "")
+        {
+            throw new CommandLineException("missing HOST, the name or address of the server, before the port");
+        }
+
         if (hasPortNext)
         {
             port = port is null ? others[0] : throw new CommandLineException(
@@ -4311,6 +4447,16 @@ internal sealed record ServerAddress(string Host, int Port)
 
         int number = port is null ? DefaultPort : CommandLineOptions.ParsePort(port, min: 1);
         return (new ServerAddress(host, number), others);
+    }
+
+    /// <summary>Whether the first word is a command, and not the name of a server, such as "get". After the name of a
+    /// server there is a command, perhaps with a port before it.</summary>
+    public static bool IsCommandWithoutHost(string[] words)
+    {
+        string[] others = words[1..];
+        bool hasPort = others is [{ Length: > 0 } next, ..] && next.All(char.IsAsciiDigit);
+        return Client.IsCommand(words[0])
+            && !(others.Skip(hasPort ? 1 : 0).FirstOrDefault() is { } command && Client.IsCommand(command));
     }
 
     private static (string Host, string? Port) SplitHost(string word)
@@ -4326,7 +4472,7 @@ internal sealed record ServerAddress(string Host, int Port)
 
         // An address such as fe80::1 has colons of its own.
         string[] parts = word.Split(':');
-        return parts is [{ Length: > 0 } host, var port] ? (host, port) : (word, null);
+        return parts is [var host, var port] ? (host, port) : (word, null);
     }
 }
 
@@ -4464,13 +4610,19 @@ internal sealed class CommandLineOptions
 {
     private readonly Dictionary<string, string> _values = [];
     private readonly List<string> _positional = [];
+    private readonly CommandLineOptions? _defaults;
 
     /// <param name="args">The words of the command line.</param>
     /// <param name="withValue">The options that take a value, as "--name value" or "--name=value".</param>
     /// <param name="withoutValue">The options that stand alone.</param>
+    /// <param name="isPrompt">True at the prompt, where a word with a single "-" before it is a name.</param>
+    /// <param name="defaults">Options that apply as long as these do not say otherwise, or null.</param>
     /// <exception cref="CommandLineException">An option is unknown, repeated, or lacks its value.</exception>
-    public CommandLineOptions(string[] args, string[] withValue, string[] withoutValue)
+    public CommandLineOptions(string[] args, string[] withValue, string[] withoutValue, bool isPrompt = false,
+        CommandLineOptions? defaults = null)
     {
+        _defaults = defaults;
+        string[] known = [.. withValue, .. withoutValue];
         var words = new Queue<string>(args);
         while (words.TryDequeue(out string? word))
         {
@@ -4480,18 +4632,21 @@ internal sealed class CommandLineOptions
                 return;
             }
 
-            if (word is not ['-', _, ..])
+            if (word is not ['-', _, ..] || (isPrompt && word[1] != '-'))
             {
                 _positional.Add(word);
                 continue;
             }
 
             string[] parts = word.Split('=', 2);
-            string name = parts[0] == "-h" ? "--help" : parts[0];
+            string name = parts[0];
             string? value = parts.Length == 2 ? parts[1] : null;
             if (withValue.Contains(name))
             {
-                value ??= words.TryDequeue(out string? next) ? next : throw NeedsValue(name);
+                // In "--key --listen ::" the value was forgotten. A file that is really called "--listen" can be given
+                // as "--key=--listen".
+                bool hasNext = words.TryPeek(out string? next) && !known.Contains(next.Split('=')[0]);
+                value ??= hasNext ? words.Dequeue() : throw NeedsValue(name);
                 AddOption(name, value != "" ? value : throw NeedsValue(name));
             }
             else if (withoutValue.Contains(name))
@@ -4500,11 +4655,26 @@ internal sealed class CommandLineOptions
             }
             else
             {
-                string suggestion = Suggestion.For(name, [.. withValue, .. withoutValue]);
-                string help = suggestion == "" ? "; see --help" : suggestion;
-                throw new CommandLineException($"there is no option {Quote(name)}{help}");
+                throw NoSuchOption(word, name, known);
             }
         }
+    }
+
+    private static CommandLineException NoSuchOption(string word, string name, string[] known)
+    {
+        string help = Suggestion.For(name, known);
+        if (help == "")
+        {
+            help = File.Exists(word) ? "; write -- before a file name that begins with -" : "; see --help";
+        }
+
+        return new CommandLineException($"there is no option {Quote(name)}{help}");
+    }
+
+    /// <summary>Whether a command line asks for help, whatever else is in it.</summary>
+    public static bool AskForHelp(string[] args)
+    {
+        return args.TakeWhile(word => word != "--").Any(word => word is "--help" or "-h");
     }
 
     public static string? Version => typeof(CommandLineOptions).Assembly.GetName().Version?.ToString(3);
@@ -4512,9 +4682,12 @@ internal sealed class CommandLineOptions
     /// <summary>The words that are not options, in their order.</summary>
     public IReadOnlyList<string> Positional => _positional;
 
-    public bool Has(string name) => _values.ContainsKey(name);
+    /// <summary>Whether the option is given here, not only by default.</summary>
+    public bool IsGiven(string name) => _values.ContainsKey(name);
 
-    public string? GetString(string name) => _values.GetValueOrDefault(name);
+    public bool Has(string name) => IsGiven(name) || (_defaults?.Has(name) ?? false);
+
+    public string? GetString(string name) => _values.GetValueOrDefault(name) ?? _defaults?.GetString(name);
 
     /// <summary>A path; a "~" at its beginning is the home folder, also where no shell has replaced it.</summary>
     public string? GetPath(string name) => GetString(name) is { } path ? ExpandHome(path) : null;

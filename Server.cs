@@ -1734,7 +1734,6 @@ internal sealed class ServerSettings
     public ServerSettings(string[] args)
     {
         var options = new CommandLineOptions(args, _withValue, _withoutValue);
-        WantsHelp = options.Has("--help");
         Port = GetPort(options.Positional);
         Address = GetAddress(options.GetString("--listen") ?? "127.0.0.1");
         FolderIsNamed = options.Has("--dir");
@@ -1749,8 +1748,6 @@ internal sealed class ServerSettings
         Quiet = options.Has("--quiet");
         KeyPath = options.GetPath("--key");
     }
-
-    public bool WantsHelp { get; }
 
     public int Port { get; }
 
@@ -1791,9 +1788,9 @@ internal sealed class ServerSettings
                 return DefaultPort;
             case [var word] when word.All(char.IsAsciiDigit):
                 return CommandLineOptions.ParsePort(word, min: 0);
-            case [var word, ..] when Directory.Exists(CommandLineOptions.ExpandHome(word)):
+            case var _ when words.FirstOrDefault(IsFolder) is { } folder:
                 throw new CommandLineException(
-                    $"a folder is named with --dir: imagetransfer server --dir {ShellQuote(word)}");
+                    $"a folder is named with --dir: imagetransfer server --dir {ShellQuote(folder)}");
             case [var word]:
                 throw new CommandLineException(
                     $"a port is a number from 0 to 65535, not {Quote(word)}; a folder is named with --dir");
@@ -1801,6 +1798,8 @@ internal sealed class ServerSettings
                 throw new CommandLineException($"the server takes one PORT; what is {Quote(words[1])}?");
         }
     }
+
+    private static bool IsFolder(string word) => Directory.Exists(CommandLineOptions.ExpandHome(word));
 
     private static IPAddress GetAddress(string text)
     {
@@ -1840,13 +1839,12 @@ internal sealed partial class Server
     /// <exception cref="CommandLineException">The server cannot start.</exception>
     public static int Run(string[] args)
     {
-        var settings = new ServerSettings(args);
-        if (settings.WantsHelp)
+        if (CommandLineOptions.AskForHelp(args) || (args is [var only] && only.ToUpperInvariant() == "HELP"))
         {
             return StandardStreams.Print(Help);
         }
 
-        var server = new Server(settings);
+        var server = new Server(new ServerSettings(args));
         server.AnnounceStart();
         server.Serve();
         server._log.Info("stopped");
@@ -1917,9 +1915,9 @@ internal sealed partial class Server
 
     private static Socket Bind(IPEndPoint endpoint)
     {
-        var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
         try
         {
+            var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
             if (OperatingSystem.IsWindows())
             {
                 socket.ExclusiveAddressUse = true;
@@ -1958,6 +1956,7 @@ internal sealed partial class Server
             SocketError.AddressAlreadyInUse => $"port {endpoint.Port} is in use; choose another one or free it",
             SocketError.AccessDenied => $"port {endpoint.Port} needs administrator rights; choose one from 1024 up",
             SocketError.AddressNotAvailable => $"{endpoint.Address} is not an address of this machine",
+            SocketError.AddressFamilyNotSupported => $"cannot listen on {endpoint.Address}: this machine has no IPv6",
             _ => $"cannot listen on {endpoint}: {e.Message}",
         }, exitCode: 1);
     }
@@ -2009,7 +2008,8 @@ internal sealed partial class Server
             [.. addresses.Select(own => $"on another machine: imagetransfer client {own} {port}{key}")];
         if (_settings.Key is null)
         {
-            notices.Add("warning: without --key, anyone who can reach this port can list, download and upload");
+            string rights = _settings.ReadOnly ? "list and download" : "list, download and upload";
+            notices.Add($"warning: without --key, anyone who can reach this port can {rights}");
         }
 
         return notices;
@@ -2333,7 +2333,7 @@ internal sealed partial class ImageFolder
     public void Prepare()
     {
         bool hasLocks = !_readOnly && ProbeFileSystem();
-        var notServed = new SortedDictionary<string, int>(StringComparer.Ordinal);
+        List<string> notServed = [];
         foreach (string path in Directory.EnumerateFiles(Path, "*", _allEntries))
         {
             string name = System.IO.Path.GetFileName(path);
@@ -2341,31 +2341,54 @@ internal sealed partial class ImageFolder
             {
                 TryDeleteOrphan(path);
             }
-            else if (IsPictureOfAnotherType(name))
+            else if (FileNames.GetKind(name, Types) is not (FileKind.Hidden or FileKind.Other)
+                && !ValidateName(name, Types).IsOk)
             {
-                string type = name[(name.LastIndexOf('.') + 1)..].ToLowerInvariant();
-                notServed[type] = notServed.GetValueOrDefault(type) + 1;
+                notServed.Add(name);
             }
         }
 
         NotePicturesNotServed(notServed);
     }
 
-    private bool IsPictureOfAnotherType(string name)
+    // A client cannot see these pictures. So the person who starts the server has to learn about them.
+    private void NotePicturesNotServed(List<string> names)
     {
-        return FindNameProblem(name) == NameProblem.None
-            && HasExtension(name, PictureTypes)
-            && !HasExtension(name, Types);
+        names.Sort(StringComparer.Ordinal);
+        string[] refused = [.. names.Where(name => FindNameProblem(name) != NameProblem.None)];
+        List<string> others = names.FindAll(name => FindNameProblem(name) == NameProblem.None);
+        string[] raw = [.. others.Where(name => FileNames.GetKind(name, Types) == FileKind.CameraRaw)];
+        string[] pictures = [.. others.Where(name => FileNames.GetKind(name, Types) == FileKind.OtherPicture)];
+        if (pictures.Length > 0)
+        {
+            Notices.Add($"{CountNotServed("picture", pictures)} ({ListTypes(pictures)}); --types images serves "
+                + (pictures.Length == 1 ? "it" : "them"));
+        }
+
+        if (raw.Length > 0)
+        {
+            Notices.Add($"{CountNotServed("camera raw file", raw)} ({ListTypes(raw)}); --types can name "
+                + (ListTypes(raw).Contains(',') ? "these types" : "this type"));
+        }
+
+        if (refused.Length > 0)
+        {
+            string files = refused.Length == 1 ? "1 file is not served because its name is"
+                : $"{refused.Length:N0} files are not served because their names are";
+            Notices.Add($"{files} not allowed: {Quote(refused[0])} ({FileNames.DescribeProblem(refused[0])})"
+                + (refused.Length == 1 ? "" : " and others"));
+        }
     }
 
-    private void NotePicturesNotServed(SortedDictionary<string, int> counts)
+    private static string CountNotServed(string what, string[] names)
     {
-        int total = counts.Values.Sum();
-        if (total > 0)
-        {
-            string pictures = total == 1 ? "1 picture is not served" : $"{total:N0} pictures are not served";
-            Notices.Add($"{pictures} ({string.Join(", ", counts.Keys)}); --types images serves all pictures");
-        }
+        return names.Length == 1 ? $"1 {what} is not served" : $"{names.Length:N0} {what}s are not served";
+    }
+
+    private static string ListTypes(string[] names)
+    {
+        return string.Join(", ", names.Select(name => name[(name.LastIndexOf('.') + 1)..].ToLowerInvariant())
+            .Distinct().Order(StringComparer.Ordinal));
     }
 
     // Returns whether locks work here. Without them, leftovers cannot be told from files that another server is

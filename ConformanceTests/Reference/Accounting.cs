@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace ConformanceTests.Reference;
 
 /// <summary>What PUT of a folder or a pattern, and GET of a pattern, say about everything that they found.</summary>
@@ -62,6 +64,7 @@ public sealed class Accounting : ProgramFixture
         Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
         Assert.That(ran.ErrorLines, Does.Contain("100CANON: a folder with 4 pictures, not sent; name it to send it"));
         Assert.That(ran.ErrorLines, Does.Contain("101CANON: a folder with 1 picture, not sent; name it to send it"));
+        Assert.That(ran.Errors, Does.Contain("\n1 file and 2 folders: 1 done, 2 failed; 9 bytes in "));
         Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "a.png" }));
     }
 
@@ -82,6 +85,103 @@ public sealed class Accounting : ProgramFixture
         Assert.That(ran.ErrorLines,
             Does.Contain("ignored: 3 .txt, 1 .mov, 1 without a file extension, 1 folder"));
         Assert.That(ran.Errors, Does.Contain("1 file: 1 done, 0 failed; 9 bytes in "));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void File_extensions_are_counted_in_any_case_and_not_all_are_named()
+    {
+        string folder = NewFolder();
+        Give(folder, "camera/a.png");
+        foreach (string name in (string[])["1.mov", "2.MOV", "3.Mov", "4.xmp"])
+        {
+            Give(folder, $"camera/{name}");
+        }
+
+        Ran ran = Client(folder, "PUT camera");
+        Assert.That(ran.ErrorLines, Does.Contain("ignored: 3 .mov, 1 .xmp"), ran.ToString());
+
+        for (int i = 0; i < 30; i++)
+        {
+            Give(folder, $"many/backup.{i:D3}");
+        }
+
+        ran = Client(folder, "PUT many");
+        Assert.That(ran.Errors, Does.Contain("ignored: 1 .000, 1 .001, ").And.Contain(
+            ", 1 .009, 20 with other file extensions\n"), ran.ToString());
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Pictures_whose_names_are_not_UTF8_are_failures_each()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        Give(folder, "camera/a.png");
+        Give(folder, "camera/\uFFFD.png");
+        RunIn(folder, "for n in '\\376' '\\377' 'b\\375'; do cp camera/a.png \"camera/$(printf \"$n\").png\"; done");
+        try
+        {
+            Ran ran = Client(folder, "PUT camera");
+            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            const string NotUtf8 = "the name of this file is not UTF-8; rename it to send it";
+            Assert.That(ran.ErrorLines.Count(line => line == $"\uFFFD.png: {NotUtf8}"), Is.EqualTo(2), ran.ToString());
+            Assert.That(ran.ErrorLines, Does.Contain($"b\uFFFD.png: {NotUtf8}"));
+            Assert.That(ran.Errors, Does.Contain("5 files: 2 done, 3 failed; 18 bytes in "));
+            Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "a.png", "\uFFFD.png" }));
+        }
+        finally
+        {
+            // .NET cannot remove them.
+            RunIn(folder, "rm -r camera");
+        }
+    }
+
+    private static void RunIn(string folder, string script)
+    {
+        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", script]) { WorkingDirectory = folder })!;
+        shell.WaitForExit();
+    }
+
+    [Test, Clause("CLI-5")]
+    public void A_link_that_leads_nowhere_says_so()
+    {
+        RequireLinux();
+        string folder = NewFolder();
+        Give(folder, "camera/a.png");
+        File.CreateSymbolicLink(Path.Combine(folder, "camera/b.png"), "gone.png");
+        foreach (string words in (string[])["PUT camera", "PUT camera/b.png"])
+        {
+            Ran ran = Client(folder, words);
+            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            Assert.That(ran.Errors, Does.Contain("b.png: a link to a file that is not there\n"));
+        }
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Failures_of_the_disk_count_as_one_reason_although_each_names_another_file()
+    {
+        RequireLinux();
+        for (int i = 0; i < 12; i++)
+        {
+            Server.Has($"{i:D2}.png", Notation.Bytes(9));
+        }
+
+        string folder = NewFolder();
+        string closed = Directory.CreateDirectory(Path.Combine(folder, "closed")).FullName;
+        string launcher = UnprivilegedUser.Launcher(folder);
+        SetMode(closed, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.OtherRead
+            | UnixFileMode.OtherExecute);
+        try
+        {
+            Ran ran = Client(folder, "GET '*' --output closed", launcher: launcher);
+            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            int named = ran.ErrorLines.Count(line => line.Contains("Access to the path"));
+            Assert.That(named, Is.EqualTo(3), ran.ToString());
+            Assert.That(ran.ErrorLines, Does.Contain("and 9 more: access is denied"));
+        }
+        finally
+        {
+            SetMode(closed, (UnixFileMode)0x1C0);
+        }
     }
 
     [TestCase("PUT nowhere", "nowhere: there is no such file or folder here")]

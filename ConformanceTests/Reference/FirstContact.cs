@@ -62,9 +62,38 @@ public sealed class FirstContact : ProgramFixture
         }
 
         Assert.That(StartMessages("", folder),
-            Does.Contain("3 pictures are not served (heic, webp); --types images serves all pictures\n"));
-        Assert.That(StartMessages("--types png,heic", folder), Does.Contain("1 picture is not served (webp);"));
-        Assert.That(StartMessages("--types images", folder), Does.Not.Contain("not served"));
+            Does.Contain("3 pictures are not served (heic, webp); --types images serves them\n"));
+        Assert.That(StartMessages("--types png,heic", folder),
+            Does.Contain("1 picture is not served (webp); --types images serves it\n"));
+        Assert.That(StartMessages("--types images", folder), Does.Not.Contain("pictures are not served"));
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Server_says_which_pictures_no_set_of_types_or_only_a_named_type_would_serve()
+    {
+        string folder = NewFolder();
+        foreach (string name in (string[])["a.png", "x:y.heic", "b.DNG", "c.raf", "con.txt"])
+        {
+            Give(folder, name);
+        }
+
+        const string Refused = "1 file is not served because its name is not allowed: 'x:y.heic' "
+            + "(U+003A ':' at position 2 is not allowed)\n";
+        string said = StartMessages("", folder);
+        Assert.That(said, Does.Contain(Refused).And.Not.Contain("--types images"));
+        Assert.That(said, Does.Contain("2 camera raw files are not served (dng, raf); --types can name these types\n"));
+        said = StartMessages("--types dng,png", folder);
+        Assert.That(said, Does.Contain("1 camera raw file is not served (raf); --types can name this type\n"));
+        said = StartMessages("--types any", folder);
+        Assert.That(said, Does.Contain("2 files are not served because their names are not allowed: 'con.txt' "
+            + "(this is the name of a device on Windows) and others\n").And.Not.Contain("raw"));
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Server_that_accepts_no_uploads_does_not_warn_of_them()
+    {
+        Assert.That(StartMessages("--listen 0.0.0.0 --read-only"), Does.Contain(
+            "warning: without --key, anyone who can reach this port can list and download\n"));
     }
 
     [Test, Clause("CONN-1")]
@@ -128,22 +157,35 @@ public sealed class FirstContact : ProgramFixture
 
     [TestCase("client LIST", "missing HOST")]
     [TestCase("client PUT x.png", "missing HOST, the name or address of the server: imagetransfer client HOST PUT ...")]
+    [TestCase("client GET 2024.png", "missing HOST, the name or address of the server: imagetransfer client HOST GET")]
+    [TestCase("client LIST 7005", "missing HOST")]
+    [TestCase("client :7005 LIST", "missing HOST")]
     [TestCase("client host:1:2:3 1 2", "there is no command 2")]
     [TestCase("client host:7005 7006 LIST", "the port is given twice")]
     [TestCase("client host:x LIST", "a port is a number from 1 to 65535, not 'x'")]
     [TestCase("client host LSIT", "there is no command LSIT; did you mean LIST?")]
     [TestCase("client host delete a.png", "there is no command delete; help lists them")]
+    [TestCase("client host dwnload a.png", "there is no command dwnload; did you mean DOWNLOAD?")]
+    [TestCase("client host sned a.png", "there is no command sned; did you mean SEND?")]
+    [TestCase("client host a.png", "there is no command a.png; GET downloads a picture")]
+    [TestCase("client host pictures/b.png", "there is no command pictures/b.png; PUT uploads a file")]
+    [TestCase("client host ''", "there is no command ''; help lists them")]
+    [TestCase("client host PUT -c.png", "there is no option '-c.png'; write -- before a file name that begins with -")]
+    [TestCase("client host GET a.png --output --new", "--output needs a value")]
+    [TestCase("server --key --listen ::", "--key needs a value")]
     [TestCase("client host GET a.png --outptu x", "there is no option '--outptu'; did you mean --output?")]
     [TestCase("client host GET a.png --overwrite", "there is no option '--overwrite'; see --help")]
     [TestCase("server --redonly", "there is no option '--redonly'; did you mean --read-only?")]
     [TestCase("client host GET a.png --output -", "--output - is not possible")]
     [TestCase("server pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
+    [TestCase("server 7005 pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
     [TestCase("server nowhere", "a folder is named with --dir")]
     [Clause("CLI-5")]
     public void Server_and_client_answer_a_wrong_command_line_with_one_line_that_helps(string words, string says)
     {
         string folder = NewFolder();
-        Directory.CreateDirectory(Path.Combine(folder, "pictures"));
+        Give(folder, "pictures/b.png");
+        Give(folder, "-c.png");
         Ran ran = Execute(folder, words);
         Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
         Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
@@ -154,7 +196,8 @@ public sealed class FirstContact : ProgramFixture
     public void Client_prints_its_help_in_each_way_of_asking()
     {
         string help = Execute(NewFolder(), "client --help").Output;
-        foreach (string words in (string[])["client help", "client -h", "client localhost help", "client HELP"])
+        foreach (string words in (string[])["client help", "client -h", "client localhost help", "client HELP",
+            "client help me", "client --overwrite --help"])
         {
             Ran ran = Execute(NewFolder(), words);
             Assert.That((ran.Exit, ran.Output), Is.EqualTo((0, help)), words);
@@ -162,6 +205,13 @@ public sealed class FirstContact : ProgramFixture
 
         Assert.That(help, Does.Contain("a|b|c"));
         Assert.That(Execute(NewFolder(), "help").Output, Is.EqualTo(Execute(NewFolder(), "--help").Output));
+
+        help = Execute(NewFolder(), "server --help").Output;
+        foreach (string words in (string[])["server help", "server -h", "server 70000 --help"])
+        {
+            Ran ran = Execute(NewFolder(), words);
+            Assert.That((ran.Exit, ran.Output), Is.EqualTo((0, help)), words);
+        }
     }
 
     [TestCase("127.0.0.1 1", 3,
@@ -249,5 +299,56 @@ public sealed class FirstContact : ProgramFixture
         Ran ran = Client(folder, "", input: string.Format(line, folder) + "\n");
         Assert.That(ran.Exit, Is.Zero, ran.ToString());
         Assert.That(Names(Server.Folder), Is.EqualTo(stored.Split('|')));
+    }
+
+    [Test, Clause("CLI-5", "CLI-12")]
+    public void Options_at_the_prompt_apply_to_their_own_line()
+    {
+        Server.Has("a.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        Give(folder, "b.png");
+        Give(folder, "-c.png");
+        string[] lines =
+        [
+            "PUT b.png --as other.png", "put b.png --as=third.png", "PUT -c.png", "GET a.png --output one/",
+            "a.png --output two.png", "GET a.png --output one/ --new", "GET 'o*' --output three --types png",
+            "GET third.png --no-digest", "GET a.png",
+        ];
+        Ran ran = Client(folder, "", input: string.Concat(lines.Select(line => $"{line}\n")));
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "-c.png", "a.png", "other.png", "third.png" }));
+        Assert.That(Names(folder), Is.EqualTo(
+            new[] { "-c.png", "a.png", "b.png", "one", "third.png", "three", "two.png" }));
+        Assert.That(Names(Path.Combine(folder, "three")), Is.EqualTo(new[] { "other.png" }));
+        Assert.That(ran.ErrorLines.Count(line => line.EndsWith("not verified")), Is.EqualTo(1), ran.ToString());
+    }
+
+    [TestCase("LIST --output x", "--output goes with GET")]
+    [TestCase("PUT b.png --resume", "--resume goes with GET")]
+    [TestCase("PUT b.png b.png --as c.png", "--as gives one file another name, so it needs exactly one file")]
+    [TestCase("GET a.png --key x.key", "--key is given at the start: imagetransfer client HOST --key ...")]
+    [TestCase("a.png --trace", "--trace is given at the start: imagetransfer client HOST --trace ...")]
+    [TestCase("GET a.png --outptu x", "there is no option '--outptu'; did you mean --output?")]
+    [TestCase("GET a.png --resume --no-digest", "--resume needs the digest")]
+    [TestCase("exti", "there is no command exti; did you mean EXIT?")]
+    [Clause("CLI-5")]
+    public void A_wrong_line_at_the_prompt_gets_one_line_that_helps(string line, string says)
+    {
+        string folder = NewFolder();
+        Give(folder, "b.png");
+        Ran ran = Client(folder, "", input: $"{line}\nLIST\n");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Has.Length.EqualTo(3), "the greeting, the line, and the empty listing");
+        Assert.That(ran.ErrorLines[1], Does.StartWith($"imagetransfer: {says}"));
+        Assert.That(Names(Server.Folder), Is.Empty);
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Input_that_cannot_be_read_is_a_failure()
+    {
+        RequireLinux();
+        Ran ran = Client(NewFolder(), "", launcher: "sh -c 'exec \"$@\" </' sh");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines[^1], Is.EqualTo("imagetransfer: cannot read standard input: Is a directory"));
     }
 }

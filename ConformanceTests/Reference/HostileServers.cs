@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace ConformanceTests.Reference;
 
 /// <summary>This client with listings that a server should not send, and with servers that disappear.</summary>
@@ -116,6 +118,31 @@ public sealed class HostileServers : ClientFixture
         wire.Dispose();
         Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
         Assert.That(client.Errors, Does.Match("cat.png: the (connection was reset|server closed the connection)"));
+    }
+
+    [Test, Clause("CONN-2", "CLI-5")]
+    public void Client_reports_for_each_file_the_time_of_its_own_turn()
+    {
+        // All requests were sent at once. The first file takes a while, the others come right after it.
+        var client = Run("GET", "a.png", "b.png c.png");
+        var wire = Accept();
+        string[] requests = [wire.ReceiveLine(), wire.ReceiveLine(), wire.ReceiveLine()];
+        foreach (string request in requests)
+        {
+            int size = request.Contains("a.png") ? 128 << 20 : 9;
+            wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(size), request.Contains("digest"))]);
+        }
+
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        double[] seconds =
+        [
+            .. client.Errors.Split('\n').Where(line => line.Contains(" bytes in "))
+                .Select(line => double.Parse(line.Split(' ')[4], CultureInfo.InvariantCulture)),
+        ];
+        Assert.That(seconds, Has.Length.EqualTo(3), client.Said());
+        Assert.That(seconds[1], Is.LessThan(seconds[0]), client.Said());
+        Assert.That(seconds[2], Is.LessThan(seconds[0]), client.Said());
     }
 
     [TestCase("busy", 3)]
