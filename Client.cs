@@ -438,6 +438,12 @@ internal static partial class Protocol
     // On Windows, opening "con.png" opens the console, in whatever folder that is (NAME-2).
     private static bool IsWindowsDevice(string name)
     {
+        if (!"CPANL".Contains(char.ToUpperInvariant(name[0])))
+        {
+            // No device begins with another letter. Most names are done here.
+            return false;
+        }
+
         string stem = name.Split('.')[0].TrimEnd(' ');
         if (_windowsDevices.Any(device => Ascii.EqualsIgnoreCase(device, stem)))
         {

@@ -2613,6 +2613,9 @@ internal sealed partial class ImageFolder
         private Task<Listing>? _notBegun;
         private List<object> _waiting = [];
 
+        // It is empty between two listings, and keeps its memory for the next one.
+        private readonly PriorityQueue<byte, ListingLine> _heap = new(ListingLine.ByName);
+
         public Task<Listing> RequestAsync(object owner)
         {
             _notBegun ??= BuildAsync(_running);
@@ -2636,8 +2639,7 @@ internal sealed partial class ImageFolder
             _notBegun = null;
             try
             {
-                byte[] lines = await BuildLinesAsync(owner);
-                return new Listing(Reply.Ok, ShareIfEqual(lines));
+                return new Listing(Reply.Ok, await BuildLinesAsync(owner));
             }
             catch (Exception e) when (FileSystem.IsIoFailure(e))
             {
@@ -2653,14 +2655,14 @@ internal sealed partial class ImageFolder
 
         private async Task<byte[]> BuildLinesAsync(object owner)
         {
-            var formatter = new LineFormatter(types);
-            var heap = new PriorityQueue<byte, ListingLine>(ListingLine.ByName);
+            using var formatter = new LineFormatter(types);
+            _heap.Clear();
             int length = 0;
             foreach (ListingLine line in new FileSystemEnumerable<ListingLine>(folder, formatter.Format, _allEntries))
             {
                 if (!line.IsEmpty)
                 {
-                    heap.Enqueue(0, line);
+                    _heap.Enqueue(0, line);
                     length += line.Bytes.Length;
                 }
 
@@ -2670,15 +2672,24 @@ internal sealed partial class ImageFolder
                 }
             }
 
-            return await SortAsync(owner, heap, length);
+            byte[] lines = ArrayPool<byte>.Shared.Rent(length);
+            try
+            {
+                int total = await SortAsync(owner, lines);
+                return ShareIfEqual(lines.AsSpan(0, total));
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(lines);
+            }
         }
 
-        private async Task<byte[]> SortAsync(object owner, PriorityQueue<byte, ListingLine> heap, int length)
+        // Empties the heap. Returns how many bytes it has put into the array.
+        private async Task<int> SortAsync(object owner, byte[] lines)
         {
-            byte[] lines = GC.AllocateUninitializedArray<byte>(length);
             int position = 0;
             ListingLine previous = default;
-            while (heap.TryDequeue(out _, out ListingLine line))
+            while (_heap.TryDequeue(out _, out ListingLine line))
             {
                 // .NET shows names that are not UTF-8 with the replacement character U+FFFD, so two names can look
                 // alike.
@@ -2695,25 +2706,26 @@ internal sealed partial class ImageFolder
                 }
             }
 
-            return position == length ? lines : lines[..position];
+            return position;
         }
 
         // Clients that read slowly keep their listing for a while. While the folder does not change, they all share
         // one.
-        private byte[] ShareIfEqual(byte[] lines)
+        private byte[] ShareIfEqual(ReadOnlySpan<byte> lines)
         {
-            if (_latest.TryGetTarget(out byte[]? latest) && latest.AsSpan().SequenceEqual(lines))
+            if (_latest.TryGetTarget(out byte[]? latest) && lines.SequenceEqual(latest))
             {
                 return latest;
             }
 
-            _latest.SetTarget(lines);
-            return lines;
+            latest = lines.ToArray();
+            _latest.SetTarget(latest);
+            return latest;
         }
     }
 
     /// <summary>One formatted line: a piece of a larger array, of which the name comes first.</summary>
-    private readonly record struct ListingLine(byte[] Chunk, int Start, int NameLength, int Length)
+    private readonly record struct ListingLine(byte[] Chunk, int Start, ushort NameLength, ushort Length)
     {
         public static readonly IComparer<ListingLine> ByName =
             Comparer<ListingLine>.Create((a, b) => a.Name.SequenceCompareTo(b.Name));
@@ -2725,12 +2737,14 @@ internal sealed partial class ImageFolder
         public ReadOnlySpan<byte> Bytes => Chunk.AsSpan(Start, Length);
     }
 
-    /// <summary>Formats the lines of a listing into arrays that grow with their number.</summary>
-    private sealed class LineFormatter(string[] types)
+    /// <summary>Formats the lines of a listing into arrays that grow with their number. They are valid until Dispose:
+    /// then the next listing can use the arrays, and no memory waits for the garbage collector.</summary>
+    private sealed class LineFormatter(string[] types) : IDisposable
     {
         private const int FirstChunkSize = 4 * 1024;
         private const int MaxChunkSize = 256 * 1024;
 
+        private readonly List<byte[]> _chunks = [];
         private byte[] _chunk = [];
         private int _used;
 
@@ -2756,19 +2770,22 @@ internal sealed partial class ImageFolder
             return IsServable(file) ? Format(name, file.Length, ClampedTime.Of(() => file.LastWriteTimeUtc)) : default;
         }
 
+        public void Dispose() => _chunks.ForEach(chunk => ArrayPool<byte>.Shared.Return(chunk));
+
         private ListingLine Format(string name, long size, DateTime modified)
         {
             if (_chunk.Length - _used < MaxLineBytes)
             {
                 int chunkSize = Math.Clamp(_chunk.Length * 4, FirstChunkSize, MaxChunkSize);
-                _chunk = GC.AllocateUninitializedArray<byte>(chunkSize);
+                _chunk = ArrayPool<byte>.Shared.Rent(chunkSize);
+                _chunks.Add(_chunk);
                 _used = 0;
             }
 
             int start = _used;
             Utf8.TryWrite(_chunk.AsSpan(start), $"{name}|{size}|{modified:s}Z\n", out int length);
             _used += length;
-            return new ListingLine(_chunk, start, Encoding.UTF8.GetByteCount(name), length);
+            return new ListingLine(_chunk, start, (ushort)Encoding.UTF8.GetByteCount(name), (ushort)length);
         }
 
         private static DateTime GetModified(ref FileSystemEntry entry)
