@@ -4936,8 +4936,22 @@ internal sealed class KeyFile
     private readonly byte[] _publicKey;
     private readonly SslStreamCertificateContext _context;
 
+    // In the order of preference, or null if the system does not let a program choose. Left to itself, OpenSSL takes
+    // AES with 256 bits, which is slower and adds nothing here: the P-256 key is as strong as 128 bits.
+    private readonly CipherSuitesPolicy? _ciphers;
+
     private KeyFile(X509Certificate2 certificate)
     {
+        if (OperatingSystem.IsLinux())
+        {
+            _ciphers = new CipherSuitesPolicy(
+            [
+                TlsCipherSuite.TLS_AES_128_GCM_SHA256,
+                TlsCipherSuite.TLS_AES_256_GCM_SHA384,
+                TlsCipherSuite.TLS_CHACHA20_POLY1305_SHA256,
+            ]);
+        }
+
         _publicKey = certificate.PublicKey.ExportSubjectPublicKeyInfo();
 
         // Windows cannot use a key that is only in memory, so the certificate takes the way through PKCS #12.
@@ -4957,6 +4971,7 @@ internal sealed class KeyFile
         EnabledSslProtocols = SslProtocols.Tls13,
         AllowTlsResume = false,
         CertificateChainPolicy = NoChain,
+        CipherSuitesPolicy = _ciphers,
     };
 
     public SslClientAuthenticationOptions ClientOptions => new()
@@ -4967,6 +4982,7 @@ internal sealed class KeyFile
         EnabledSslProtocols = SslProtocols.Tls13,
         AllowTlsResume = false,
         CertificateChainPolicy = NoChain,
+        CipherSuitesPolicy = _ciphers,
     };
 
     // Left to itself, .NET would look for issuers of the certificate on the network.
@@ -5121,15 +5137,16 @@ internal sealed partial class ServerConnection
     /// <exception cref="CommandLineException">The server has another key, or none, or the handshake failed.</exception>
     private ClientTlsTransport BeginTls(Socket socket, KeyFile key)
     {
-        var stream = new SslStream(new NetworkStream(socket));
+        var transport = new ClientTlsTransport(socket);
         try
         {
-            stream.AuthenticateAsClient(key.ClientOptions);
-            return new ClientTlsTransport(socket, stream);
+            transport.Handshake(key);
+            return transport;
         }
-        catch (Exception e) when (e is IOException or AuthenticationException or CryptographicException)
+        catch (Exception e) when (e is ConnectionLostException or IOException or AuthenticationException
+            or CryptographicException)
         {
-            socket.Dispose();
+            transport.Dispose();
             throw e switch
             {
                 AuthenticationException when key.PeerHasOtherKey =>
@@ -5137,7 +5154,8 @@ internal sealed partial class ServerConnection
                 AuthenticationException { InnerException: null } => CannotConnect(
                     "this server does not use a key; run without --key, but only if you trust the network: an attacker "
                     + "can fake this answer", ExitCode.Failed),
-                IOException => CannotConnect("the connection was lost in the TLS handshake", ExitCode.TryAgain),
+                ConnectionLostException or IOException =>
+                    CannotConnect("the connection was lost in the TLS handshake", ExitCode.TryAgain),
                 _ => CannotConnect($"the TLS handshake failed: {e.Message}", ExitCode.Failed),
             };
         }
@@ -5145,43 +5163,128 @@ internal sealed partial class ServerConnection
 }
 
 /// <summary>Moves bytes over a socket inside TLS.</summary>
-internal sealed class ClientTlsTransport(Socket socket, SslStream stream) : ClientTransport(socket)
+/// <remarks>SslStream reads and writes a <see cref="TlsPipe"/>; this class moves bytes between the pipe and the socket,
+/// many records with one call.</remarks>
+internal sealed class ClientTlsTransport : ClientTransport
 {
     private const int CloseTimeoutMs = 1_000;
-    private const int PendingBufferBytes = 16 * 1024;
+    private const int MaxBytesPerSend = 128 * 1024;
 
-    private readonly byte[] _pendingBuffer = new byte[PendingBufferBytes];
+    private readonly TlsPipe _pipe = new(isServer: false);
+    private readonly SslStream _tls;
 
-    // A read that was begun to find out whether the server has something to say.
-    private Task<int>? _pendingRead;
-    private int _pendingTimeoutMs;
+    // A read of zero bytes. It completes when TLS has decrypted something, which Read then copies.
+    private Task? _read;
+
+    // Why the socket brings nothing more, or null.
+    private ConnectionLostException? _lost;
     private bool _hasReceived;
     private bool _isBroken;
 
-    /// <summary>True if a read has brought something. Bytes alone do not mean that the server has replied: TLS has
-    /// messages of its own, such as tickets and new keys.</summary>
+    public ClientTlsTransport(Socket socket) : base(socket)
+    {
+        _tls = new SslStream(_pipe);
+    }
+
+    /// <summary>True if TLS has decrypted something, or has ended. Bytes alone do not mean that the server has replied:
+    /// TLS has messages of its own, such as tickets and new keys.</summary>
     public override bool HasInput
     {
         get
         {
-            if (_pendingRead is null)
+            while (!BeginRead().IsCompleted && base.HasInput)
             {
-                // The read waits on another thread for as long as this one sends.
-                _pendingTimeoutMs = ReceiveTimeoutMs;
-                ReceiveTimeoutMs = 0;
-                _pendingRead = Task.Factory.StartNew(
-                    () => stream.Read(_pendingBuffer), TaskCreationOptions.LongRunning);
+                ReceiveCiphertext();
             }
 
-            return _pendingRead.IsCompleted;
+            return BeginRead().IsCompleted;
         }
+    }
+
+    /// <summary>Agrees on the keys of this connection. Each side proves that it has the key file.</summary>
+    public void Handshake(KeyFile key)
+    {
+        Task handshake = _tls.AuthenticateAsClientAsync(key.ClientOptions);
+        while (!handshake.IsCompleted)
+        {
+            SendCiphertext();
+            ReceiveCiphertext();
+        }
+
+        try
+        {
+            SendCiphertext();
+        }
+        catch (ConnectionLostException) when (handshake.IsFaulted)
+        {
+            // The alert about the failure cannot be sent. The failure itself says more than that.
+        }
+
+        handshake.GetAwaiter().GetResult();
     }
 
     public override int Receive(Span<byte> buffer)
     {
+        while (!BeginRead().IsCompleted)
+        {
+            ReceiveCiphertext();
+        }
+
+        // Several records may have arrived. They are returned together, so that a file is written in large pieces.
+        int count = Read(buffer);
+        bool isEnd = count == 0;
+        while (!isEnd && count < buffer.Length && BeginRead().IsCompletedSuccessfully)
+        {
+            int some = Read(buffer[count..]);
+            isEnd = some == 0;
+            count += some;
+        }
+
+        return count;
+    }
+
+    public override void Send(ReadOnlySpan<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            ReadOnlySpan<byte> piece = bytes[..Math.Min(bytes.Length, MaxBytesPerSend)];
+            _pipe.ReserveOutput(piece.Length);
+            Encrypt(piece);
+            SendCiphertext();
+            bytes = bytes[piece.Length..];
+        }
+    }
+
+    // TLS has an end of its own, which says that nothing was cut off (SEAL-6).
+    public override void EndPolitely()
+    {
+        if (_isBroken)
+        {
+            return;
+        }
+
+        Socket.SendTimeout = CloseTimeoutMs;
         try
         {
-            int count = _pendingRead is null ? stream.Read(buffer) : FinishPendingRead(buffer);
+            _tls.ShutdownAsync().Wait();
+            SendCiphertext();
+        }
+        catch (ConnectionLostException)
+        {
+            // The server has closed first, so nothing can be cut off.
+        }
+    }
+
+    private Task BeginRead() => _read ??= _tls.ReadAsync(Memory<byte>.Empty).AsTask();
+
+    // Copies what TLS has decrypted. To be called when BeginRead is complete.
+    private int Read(Span<byte> buffer)
+    {
+        try
+        {
+            _read!.GetAwaiter().GetResult();
+            _read = null;
+            int count = _lost is null ? _tls.Read(buffer) : throw _lost;
             _hasReceived |= count > 0;
             return count;
         }
@@ -5191,12 +5294,36 @@ internal sealed class ClientTlsTransport(Socket socket, SslStream stream) : Clie
         }
     }
 
-    public override void Send(ReadOnlySpan<byte> bytes)
+    // Waits until something arrives, and lets TLS go on with it.
+    private void ReceiveCiphertext()
+    {
+        int count = 0;
+        try
+        {
+            count = base.Receive(_pipe.GetInputBuffer());
+        }
+        catch (ConnectionLostException e)
+        {
+            // It is reported by Read, like every other end of the connection.
+            _lost = e;
+            _isBroken = true;
+        }
+
+        if (count == 0)
+        {
+            _pipe.EndInput();
+        }
+        else
+        {
+            _pipe.AddInput(count);
+        }
+    }
+
+    private void Encrypt(ReadOnlySpan<byte> bytes)
     {
         try
         {
-            stream.Write(bytes);
-            stream.Flush();
+            _tls.Write(bytes);
         }
         catch (Exception e) when (e is IOException or AuthenticationException)
         {
@@ -5204,35 +5331,26 @@ internal sealed class ClientTlsTransport(Socket socket, SslStream stream) : Clie
         }
     }
 
-    // TLS has an end of its own, which says that nothing was cut off (SEAL-6).
-    public override void EndPolitely()
+    private void SendCiphertext()
     {
-        if (!_isBroken)
+        try
         {
-            Task.WaitAny([stream.ShutdownAsync()], CloseTimeoutMs);
+            base.Send(_pipe.Output);
+            _pipe.RemoveOutput(_pipe.Output.Length);
         }
-    }
-
-    private int FinishPendingRead(Span<byte> buffer)
-    {
-        if (Task.WaitAny([_pendingRead!], _pendingTimeoutMs) < 0)
+        catch (ConnectionLostException)
         {
-            throw ConnectionLostException.Because(SocketError.TimedOut, _pendingTimeoutMs);
+            _isBroken = true;
+            throw;
         }
-
-        int count = _pendingRead!.GetAwaiter().GetResult();
-        _pendingRead = null;
-        ReceiveTimeoutMs = _pendingTimeoutMs;
-        _pendingBuffer.AsSpan(0, count).CopyTo(buffer);
-        return count;
     }
 
     private Exception Explain(Exception e)
     {
         _isBroken = true;
-        if (e.GetBaseException() is SocketException problem)
+        if (_lost is not null)
         {
-            return ConnectionLostException.Because(problem.SocketErrorCode, ReceiveTimeoutMs);
+            return _lost;
         }
 
         if (e.InnerException is null)
@@ -5245,5 +5363,236 @@ internal sealed class ClientTlsTransport(Socket socket, SslStream stream) : Clie
             ? new ConnectionLostException($"the bytes were changed on the way, or cut off (TLS: {e.Message})")
             : new CommandLineException("the server has refused this --key, or the connection was tampered with",
                 ExitCode.Failed);
+    }
+}
+
+/// <summary>The stream below SslStream, for client and server: ciphertext on its way in and out, in memory.</summary>
+/// <remarks>It never touches the socket. So many records can be received or sent with one call of the system, and a
+/// read of SslStream that has to wait keeps no thread waiting.</remarks>
+internal sealed class TlsPipe(bool isServer) : Stream
+{
+    private const int InputSize = 128 * 1024;
+    private const int HeaderSize = 5;
+    private const int RecordSize = 16 * 1024;
+    private const int MaxRecordOverhead = 64;
+
+    private byte[] _input = [];
+    private int _inputStart;
+    private int _inputCount;
+    private byte[] _output = [];
+    private int _outputStart;
+    private int _outputCount;
+    private int _leftOfRecord;
+    private TaskCompletionSource? _inputArrived;
+    private bool _isEndOfInput;
+
+    /// <summary>The first byte that the peer has sent.</summary>
+    public byte? FirstByte { get; private set; }
+
+    /// <summary>How many bytes TLS has read.</summary>
+    public long BytesRead { get; private set; }
+
+    /// <summary>How many records TLS has begun to read.</summary>
+    public long RecordsRead { get; private set; }
+
+    public bool HasOutput => _outputCount > 0;
+
+    public ReadOnlySpan<byte> Output => _output.AsSpan(_outputStart, _outputCount);
+
+    public override bool CanRead => true;
+
+    public override bool CanWrite => true;
+
+    public override bool CanSeek => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    /// <summary>Room for ciphertext that arrives. <see cref="AddInput"/> says how much has arrived.</summary>
+    public Span<byte> GetInputBuffer()
+    {
+        if (_input.Length == 0)
+        {
+            _input = ArrayPool<byte>.Shared.Rent(InputSize);
+        }
+
+        _input.AsSpan(_inputStart, _inputCount).CopyTo(_input);
+        _inputStart = 0;
+        return _input.AsSpan(_inputCount);
+    }
+
+    /// <summary>Ciphertext has arrived. If TLS waits for it, TLS goes on here and now.</summary>
+    public void AddInput(int count)
+    {
+        if (count > 0)
+        {
+            FirstByte ??= _input[0];
+            _inputCount += count;
+
+            // In a server, what is not TLS does not reach SslStream, which would answer it with an alert of its own.
+            if (HasReadableInput && (!isServer || FirstByte == TlsHandshakeByte))
+            {
+                ResumeRead();
+            }
+        }
+
+        if (_inputCount == 0)
+        {
+            ReturnInputBuffer();
+        }
+    }
+
+    /// <summary>Nothing will arrive any more. TLS finds out whether it was cut off.</summary>
+    public void EndInput()
+    {
+        _isEndOfInput = true;
+        ResumeRead();
+    }
+
+    /// <summary>Makes room for the ciphertext of so many bytes at once, rather than record by record.</summary>
+    public void ReserveOutput(int plaintextLength)
+    {
+        int records = plaintextLength / RecordSize + 1;
+        EnsureOutput(plaintextLength + records * MaxRecordOverhead);
+    }
+
+    public void RemoveOutput(int count)
+    {
+        _outputStart += count;
+        _outputCount -= count;
+        if (_outputCount == 0)
+        {
+            ReturnOutputBuffer();
+        }
+    }
+
+    public void ReleaseBuffers()
+    {
+        ReturnInputBuffer();
+        ReturnOutputBuffer();
+    }
+
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        return HasReadableInput ? new ValueTask<int>(ReadInput(buffer.Span)) : WaitAndReadAsync(buffer);
+    }
+
+    public override void Write(ReadOnlySpan<byte> buffer)
+    {
+        EnsureOutput(buffer.Length);
+        buffer.CopyTo(_output.AsSpan(_outputStart + _outputCount));
+        _outputCount += buffer.Length;
+    }
+
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        Write(buffer.Span);
+        return ValueTask.CompletedTask;
+    }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override void Flush()
+    {
+    }
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    // Before a record there have to be five bytes, which say how long it is.
+    private bool HasReadableInput => _leftOfRecord > 0 ? _inputCount > 0 : _inputCount >= HeaderSize;
+
+    private async ValueTask<int> WaitAndReadAsync(Memory<byte> buffer)
+    {
+        while (!HasReadableInput && !_isEndOfInput)
+        {
+            _inputArrived ??= new TaskCompletionSource();
+            await _inputArrived.Task;
+        }
+
+        return HasReadableInput ? ReadInput(buffer.Span) : 0;
+    }
+
+    // TLS reads one record at a time. So it has read nothing after a record that it has not asked for. It also reads
+    // zero bytes, only to wait.
+    private int ReadInput(Span<byte> buffer)
+    {
+        if (buffer.IsEmpty)
+        {
+            return 0;
+        }
+
+        if (_leftOfRecord == 0)
+        {
+            ReadOnlySpan<byte> header = _input.AsSpan(_inputStart, HeaderSize);
+            _leftOfRecord = HeaderSize + (header[3] << 8) + header[4];
+            RecordsRead++;
+        }
+
+        int count = Math.Min(Math.Min(buffer.Length, _leftOfRecord), _inputCount);
+        _input.AsSpan(_inputStart, count).CopyTo(buffer);
+        _inputStart += count;
+        _inputCount -= count;
+        _leftOfRecord -= count;
+        BytesRead += count;
+        return count;
+    }
+
+    // TLS goes on here and now, if it waits.
+    private void ResumeRead()
+    {
+        TaskCompletionSource? arrived = _inputArrived;
+        _inputArrived = null;
+        arrived?.SetResult();
+    }
+
+    private void EnsureOutput(int room)
+    {
+        int needed = _outputStart + _outputCount + room;
+        if (needed > _output.Length)
+        {
+            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, 2 * _output.Length));
+            Output.CopyTo(larger);
+            int count = _outputCount;
+            ReturnOutputBuffer();
+            _output = larger;
+            _outputCount = count;
+        }
+    }
+
+    private void ReturnInputBuffer()
+    {
+        byte[] buffer = _input;
+        _input = [];
+        _inputStart = 0;
+        _inputCount = 0;
+        Return(buffer);
+    }
+
+    private void ReturnOutputBuffer()
+    {
+        byte[] buffer = _output;
+        _output = [];
+        _outputStart = 0;
+        _outputCount = 0;
+        Return(buffer);
+    }
+
+    private static void Return(byte[] buffer)
+    {
+        if (buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 }

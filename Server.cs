@@ -3324,15 +3324,17 @@ internal sealed class TraceWriter(Log? log, int id)
 // =====================================================================================================================
 // Appendix: sealed connections, TLS on the event loop (SEAL-2 to SEAL-7)
 //
-// .NET's SslStream encrypts and decrypts, and reads and writes a stream below it. Here that stream is a TlsPipe: two
-// buffers in memory. This class moves bytes between the buffers and the socket, and waits for the socket on the event
-// loop like every other connection. So TLS needs no thread, and SslStream never touches the socket:
+// .NET's SslStream encrypts and decrypts, and reads and writes a stream below it. Here that stream is a TlsPipe (at the
+// end of Client.cs): two buffers in memory. This class moves bytes between the buffers and the socket, and waits for
+// the socket on the event loop like every other connection. So TLS needs no thread, and SslStream never touches the
+// socket:
 //
 //     RequestHandler ─ Connection ─ TlsTransport ─┬─ SslStream ─ TlsPipe
 //                                                 └─ socket      (ciphertext in memory)
 //
 // SslStream.ReadAsync has to wait while a record is not complete. Its task is kept in _read and completes, on our
-// thread, when the rest of the record is put into the pipe.
+// thread, when the rest of the record is put into the pipe. It is a read of zero bytes: SslStream keeps what it has
+// decrypted until Read copies it to where it is needed. So no buffer has to be kept for a read that waits.
 // =====================================================================================================================
 
 /// <summary>A connection inside TLS 1.3. Both sides have to prove that they have the key.</summary>
@@ -3340,19 +3342,18 @@ internal sealed class TlsTransport : Transport
 {
     private const int HandshakeTimeoutMs = 10_000;
     private const int MaxHandshakeBytes = 8 * 1024;
-    private const int MaxRecordSize = 16 * 1024;
     private const int MaxRecordsWithoutData = 1000;
 
     // The alert "unexpected message". Its last byte is an LF, so a client that waits for a line gets one (SEAL-5).
     private static readonly byte[] _plainAlert = [0x15, 3, 3, 0, 2, 2, (byte)'\n'];
 
     private readonly KeyFile _key;
-    private readonly TlsPipe _pipe = new();
+    private readonly TlsPipe _pipe = new(isServer: true);
     private readonly SslStream _tls;
-    private readonly byte[] _decrypted = new byte[MaxRecordSize];
-    private Task<int>? _read;
-    private int _decryptedStart;
-    private int _decryptedCount;
+
+    // Completes when TLS has decrypted a record, or has ended.
+    private Task? _read;
+    private long _recordsBeforeRead;
     private long _dataRecords;
     private bool _isEndOfStream;
     private bool _isPlainClient;
@@ -3401,12 +3402,11 @@ internal sealed class TlsTransport : Transport
     public override int Receive(Span<byte> buffer)
     {
         int count = 0;
-        while (count < buffer.Length && Decrypt())
+        while (count < buffer.Length && !_isEndOfStream && Decrypt())
         {
-            int some = Math.Min(_decryptedCount, buffer.Length - count);
-            _decrypted.AsSpan(_decryptedStart, some).CopyTo(buffer[count..]);
-            _decryptedStart += some;
-            _decryptedCount -= some;
+            int some = _tls.Read(buffer[count..]);
+            _read = null;
+            _isEndOfStream = some == 0;
             count += some;
         }
 
@@ -3431,6 +3431,7 @@ internal sealed class TlsTransport : Transport
         if (piece.Length > 0)
         {
             // This also sends OpenSSL's answers to KeyUpdate.
+            _pipe.ReserveOutput(piece.Length);
             _tls.Write(piece);
             _dataRecords = _pipe.RecordsRead;
             TryFlush();
@@ -3476,7 +3477,8 @@ internal sealed class TlsTransport : Transport
         }
     }
 
-    // Makes sure that there are decrypted bytes. Returns false if there are none without waiting.
+    // Makes sure that there are decrypted bytes, or the end of the stream. Returns false if there is neither without
+    // waiting.
     private bool Decrypt()
     {
         if (_failure is not null)
@@ -3497,41 +3499,39 @@ internal sealed class TlsTransport : Transport
 
     private bool DecryptRecord()
     {
-        while (_decryptedCount == 0 && !_isEndOfStream)
+        if (_read is null)
         {
-            _read ??= ReadRecordAsync();
-            while (!_read.IsCompleted)
-            {
-                RequireData();
-                if (!ReceiveCiphertext())
-                {
-                    return false;
-                }
-            }
-
-            TakeDecrypted(_read);
-            _read = null;
+            _recordsBeforeRead = _pipe.RecordsRead;
+            _read = _tls.ReadAsync(Memory<byte>.Empty).AsTask();
         }
 
-        return _decryptedCount > 0;
+        while (!_read.IsCompleted)
+        {
+            RequireData();
+            if (!ReceiveCiphertext())
+            {
+                return false;
+            }
+        }
+
+        FinishRead(_read);
+        return true;
     }
 
-    private Task<int> ReadRecordAsync() => _tls.ReadAsync(_decrypted).AsTask();
-
-    private void TakeDecrypted(Task<int> read)
+    private void FinishRead(Task read)
     {
         try
         {
-            _decryptedStart = 0;
-            _decryptedCount = read.GetAwaiter().GetResult();
-            _isEndOfStream = _decryptedCount == 0;
-            _dataRecords++;
+            read.GetAwaiter().GetResult();
         }
         catch (Exception e) when (IsTlsFailure(e))
         {
-            _isEndOfStream = true;
             throw new ConnectionAbortedException($"TLS failed: {Escape(InnermostMessage(e))}");
         }
+
+        // If no record was read, TLS still has bytes of the one before.
+        _dataRecords += _pipe.RecordsRead > _recordsBeforeRead ? 1 : 0;
+        _recordsBeforeRead = _pipe.RecordsRead;
     }
 
     // OpenSSL keeps its answer to each KeyUpdate in memory until we send something. A client must not pile them up
@@ -3617,190 +3617,4 @@ internal sealed class TlsTransport : Transport
     }
 
     private static string InnermostMessage(Exception e) => e.GetBaseException().Message;
-}
-
-/// <summary>The stream below TLS: ciphertext on its way in and out, in memory.</summary>
-internal sealed class TlsPipe : Stream
-{
-    private const int InputSize = 128 * 1024;
-    private const int HeaderSize = 5;
-
-    private byte[] _input = [];
-    private int _inputStart;
-    private int _inputCount;
-    private byte[] _output = [];
-    private int _outputStart;
-    private int _outputCount;
-    private int _leftOfRecord;
-    private TaskCompletionSource? _inputArrived;
-
-    /// <summary>The first byte that the client has sent.</summary>
-    public byte? FirstByte { get; private set; }
-
-    /// <summary>How many bytes TLS has read.</summary>
-    public long BytesRead { get; private set; }
-
-    /// <summary>How many records TLS has begun to read.</summary>
-    public long RecordsRead { get; private set; }
-
-    public bool HasOutput => _outputCount > 0;
-
-    public ReadOnlySpan<byte> Output => _output.AsSpan(_outputStart, _outputCount);
-
-    public override bool CanRead => true;
-
-    public override bool CanWrite => true;
-
-    public override bool CanSeek => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
-
-    /// <summary>Room for ciphertext that arrives. <see cref="AddInput"/> says how much has arrived.</summary>
-    public Span<byte> GetInputBuffer()
-    {
-        if (_input.Length == 0)
-        {
-            _input = ArrayPool<byte>.Shared.Rent(InputSize);
-        }
-
-        _input.AsSpan(_inputStart, _inputCount).CopyTo(_input);
-        _inputStart = 0;
-        return _input.AsSpan(_inputCount);
-    }
-
-    /// <summary>Ciphertext has arrived. If TLS waits for it, TLS goes on here and now.</summary>
-    public void AddInput(int count)
-    {
-        if (count > 0)
-        {
-            FirstByte ??= _input[0];
-            _inputCount += count;
-
-            // What is not TLS does not reach SslStream, which would answer it with an alert of its own.
-            if (HasReadableInput && FirstByte == TlsHandshakeByte)
-            {
-                TaskCompletionSource? arrived = _inputArrived;
-                _inputArrived = null;
-                arrived?.SetResult();
-            }
-        }
-
-        if (_inputCount == 0)
-        {
-            ReturnInputBuffer();
-        }
-    }
-
-    public void RemoveOutput(int count)
-    {
-        _outputStart += count;
-        _outputCount -= count;
-        if (_outputCount == 0)
-        {
-            ReturnOutputBuffer();
-        }
-    }
-
-    public void ReleaseBuffers()
-    {
-        ReturnInputBuffer();
-        ReturnOutputBuffer();
-    }
-
-    // TLS reads one record at a time. So it has read nothing after a record that it has not asked for.
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        while (!HasReadableInput)
-        {
-            _inputArrived ??= new TaskCompletionSource();
-            await _inputArrived.Task;
-        }
-
-        if (_leftOfRecord == 0 && !buffer.IsEmpty)
-        {
-            ReadOnlySpan<byte> header = _input.AsSpan(_inputStart, HeaderSize);
-            _leftOfRecord = HeaderSize + (header[3] << 8) + header[4];
-            RecordsRead++;
-        }
-
-        int count = Math.Min(Math.Min(buffer.Length, _leftOfRecord), _inputCount);
-        _input.AsSpan(_inputStart, count).CopyTo(buffer.Span);
-        _inputStart += count;
-        _inputCount -= count;
-        _leftOfRecord -= count;
-        BytesRead += count;
-        return count;
-    }
-
-    public override void Write(ReadOnlySpan<byte> buffer)
-    {
-        int needed = _outputStart + _outputCount + buffer.Length;
-        if (needed > _output.Length)
-        {
-            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, 2 * _output.Length));
-            Output.CopyTo(larger);
-            int count = _outputCount;
-            ReturnOutputBuffer();
-            _output = larger;
-            _outputCount = count;
-        }
-
-        buffer.CopyTo(_output.AsSpan(_outputStart + _outputCount));
-        _outputCount += buffer.Length;
-    }
-
-    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        Write(buffer.Span);
-        return ValueTask.CompletedTask;
-    }
-
-    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override void Flush()
-    {
-    }
-
-    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    // Before a record there have to be five bytes, which say how long it is.
-    private bool HasReadableInput => _leftOfRecord > 0 ? _inputCount > 0 : _inputCount >= HeaderSize;
-
-    private void ReturnInputBuffer()
-    {
-        byte[] buffer = _input;
-        _input = [];
-        _inputStart = 0;
-        _inputCount = 0;
-        Return(buffer);
-    }
-
-    private void ReturnOutputBuffer()
-    {
-        byte[] buffer = _output;
-        _output = [];
-        _outputStart = 0;
-        _outputCount = 0;
-        Return(buffer);
-    }
-
-    private static void Return(byte[] buffer)
-    {
-        if (buffer.Length > 0)
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
 }
