@@ -35,9 +35,9 @@
 //     [1, .. a, .. b]                               [1, *a, *b]
 //     Span<byte>, ReadOnlySpan<byte>                Python's memoryview: a window on bytes, not a copy
 //     Memory<byte>, ReadOnlyMemory<byte>            the same, but it may also be used after an await
-//     a ?? b, a?.F(), a!, a is { } b                a, or b if a is null; nothing if a is null; "a is not null here";
-//                                                   "if a is not null, call it b"
-//     a ??= b                                       a = b, but only if a is null
+//     a ?? b, a ??= b                               a, or b if a is null; a = b, but only if a is null
+//     a?.F(), a!                                    a.F(), but nothing if a is null; "I know that a is not null here"
+//     a is { } b, a is not { } b                    whether a is not null (or is null); if it is not, it is called b
 //     record, x with { A = 1 }, new(1)              a class of values; a copy with another A; the type is known from
 //                                                   the left side
 //     class X(int a), partial class X               the constructor is in the first line; the rest of the class is
@@ -241,8 +241,8 @@ internal static partial class Protocol
     /// <summary>How many bytes of a file are enough to recognise its type (TYPE-1).</summary>
     public const int SignatureSize = 12;
 
-    /// <summary>No verb begins with this byte, but every TLS connection does. A server without a key that receives it
-    /// knows that the client has one (LINE-4).</summary>
+    /// <summary>No verb begins with this byte, but every TLS connection does. If a server without a key receives it,
+    /// the client has a key (LINE-4).</summary>
     public const byte TlsHandshakeByte = 0x16;
 
     private const byte CarriageReturn = (byte)'\r';
@@ -306,6 +306,7 @@ internal static partial class Protocol
             return null;
         }
 
+        // At most three parts: the text may contain a `|`.
         return Encoding.UTF8.GetString(line).Split('|', 3) switch
         {
             ["OK"] => Reply.Ok,
@@ -965,7 +966,8 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 //     AddToDigest, SetModified    do nothing; HasWrongDigest is false, so Discard is not called
 //     PublishUninterrupted        calls PublishAndRemove, below; Publish calls LinkWithoutReplacing
 //     HandleTakenTarget           reports that the name is taken
-//     SkipBlock                   reads the rest of a block that cannot be saved; DescribeKept says what is kept of it
+//     SkipBlock                   reads the rest of a block that cannot be saved, or closes if more than 1 MiB is left
+//     DescribeKept                says how much of the file is kept
 //
 // See it:  imagetransfer client localhost GET cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
@@ -1300,6 +1302,7 @@ internal sealed partial class Client
 //     RememberSupportForAhead     does nothing; IsExplainedOtherwise is false
 //     BeginDigest                 returns null, and SendDigest(null) sends nothing
 //     TryOpen, below              was called before Put; ExpectedSize is what the progress line was told before
+//     PieceBytes                  is 256 KiB
 //
 // See it:  imagetransfer client localhost PUT cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=4
@@ -1483,6 +1486,8 @@ internal sealed partial class Client
             }
 
             _server.CommitSend(count);
+
+            // The last piece goes out after the loop, together with the digest if there is one.
             bool isLastPiece = position == file.Size;
             if (!isLastPiece && (_server.HasInput || !_server.Flush()))
             {

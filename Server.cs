@@ -217,7 +217,7 @@ internal sealed partial class EventLoop
         }
 
         // Socket.Select removes from the lists the sockets that are not ready.
-        Socket.Select(_readable, _writable, null, timeoutMs * 1000);
+        Socket.Select(_readable, _writable, null, microSeconds: timeoutMs * 1000);
         foreach (Socket socket in _readable.Concat(_writable))
         {
             _ready.Add(_waits[socket]);
@@ -239,6 +239,8 @@ internal sealed partial class EventLoop
     private void Resume(Wait wait)
     {
         BeginSlice();
+
+        // Before the conversation goes on: its next await adds a wait for the same socket.
         _waits.Remove(wait.Owner);
 
         // This runs the conversation until its next await.
@@ -302,7 +304,7 @@ internal sealed partial class EventLoop
 // Left open here for the appendices. In the core:
 //     IsSliceOver                 is false; if it is true, this conversation has used its share of the time, and yields
 //     HasUnsentBytes              is false: only TLS keeps bytes back
-//     Forget                      tells the loop that the socket is closed
+//     Forget                      tells the loop that the socket is closed, so that nothing waits for it
 //     Record, Trace               count and print, and change nothing
 //
 // Protocol.md: CONN-2 to CONN-4 (pipelining, a stream has no messages), LINE-1, LINE-2 (lines), BLOCK-1, BLOCK-2
@@ -431,12 +433,15 @@ internal sealed partial class Connection : IDisposable
     /// until the next read.</returns>
     /// <exception cref="TimeoutException">The client was idle for too long, or the line took longer than 10 s.
     /// </exception>
+    /// <exception cref="ConnectionAbortedException">The client has reset the connection, or the server is stopping.
+    /// </exception>
     public async ValueTask<ReadOnlyMemory<byte>> ReadLineAsync()
     {
         int length = FindLine();
         if (length == 0)
         {
-            // The client may be waiting for our replies before it sends more.
+            // The client may be waiting for our replies before it sends more. They are sent now, under the deadline of
+            // an answer, before the deadline of an idle client is set.
             await FlushAsync();
         }
 
@@ -529,8 +534,8 @@ internal sealed partial class Connection : IDisposable
         // If 100 bytes of the block are left, ask for 100 + 1,024, since the next request may have arrived with them.
         // The first 100 go to the writer, and the rest, at most 1,024, into _received. If more is left than the buffer
         // holds, ask for as much as it holds: then all of it belongs to the block.
-        int wanted = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes) + MaxLineBytes;
-        int count = Receive(SharedBuffer.AsSpan(0, wanted));
+        int wantedOfBlock = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes);
+        int count = Receive(SharedBuffer.AsSpan(0, wantedOfBlock + MaxLineBytes));
         if (count <= 0)
         {
             return count == 0 ? throw EndInsideBlock() : Transport.WouldBlock;
@@ -642,8 +647,9 @@ internal sealed partial class Connection : IDisposable
     /// <summary>Sends a block: its length, and then its bytes.</summary>
     /// <param name="length">The number of bytes. Once it is sent, exactly so many have to follow.</param>
     /// <param name="reader">Where the bytes come from.</param>
-    /// <exception cref="ConnectionAbortedException">The client takes too little in time, or the bytes cannot be read.
+    /// <exception cref="ConnectionAbortedException">The client has reset the connection, or the bytes cannot be read.
     /// There is no final reply: the client would take it for a part of the block (GET-3).</exception>
+    /// <exception cref="TimeoutException">The client takes too little in time (LIMIT-4).</exception>
     public async ValueTask SendBlockAsync(long length, BlockReader reader)
     {
         // From the length on, an error line would be taken for a part of the block.
@@ -667,7 +673,7 @@ internal sealed partial class Connection : IDisposable
     }
 
     /// <summary>Waits until all replies are in the kernel's buffer.</summary>
-    /// <exception cref="ConnectionAbortedException">The client takes too little in time.</exception>
+    /// <exception cref="TimeoutException">The client takes too little in time (LIMIT-4).</exception>
     public async ValueTask FlushAsync()
     {
         while (_pendingCount > 0 || _transport.HasUnsentBytes)
@@ -982,6 +988,7 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
 //     _hasHardLinks               is true; some file systems have none
 //     PrepareToPublish            does nothing, and so does FlushNameIfSync
 //     ComesFirstWithAhead         is false
+//     _listings                   makes the lines of LIST, for lesson 8
 //
 // See it:  ls -a images                        during a large upload
 //
@@ -1549,7 +1556,6 @@ internal sealed partial class Server
     private readonly Socket _listener;
 
     // No conversation awaits this task. AcceptClients asks whether it is completed, which means: look for clients now.
-    // It is completed at the start, and it stays so when accept has failed, so that we look again after the pause.
     private Task _listenerIsReadable = Task.CompletedTask;
     private long _acceptResumesAt;
     private long _shutdownDeadline;
@@ -1598,6 +1604,7 @@ internal sealed partial class Server
             // Out of file descriptors. The client stays in the queue, so pause for a moment: the listener would be
             // readable again at once, and the loop would spin.
             _log.Info($"cannot accept connections at the moment: {Escape(e.Message)}");
+            // _listenerIsReadable stays completed, so we look again after the pause.
             _acceptResumesAt = Environment.TickCount64 + AcceptBackoffMs;
             return;
         }

@@ -39,7 +39,7 @@ public sealed class HintTests
 
     internal static byte[] Text(string text) => Encoding.UTF8.GetBytes(text);
 
-    private static byte[] Octets(params byte[][] parts) => [.. parts.SelectMany(part => part)];
+    private static byte[] Joined(params byte[][] parts) => [.. parts.SelectMany(part => part)];
 
     private static readonly byte[] _cat = Notation.Bytes(300);
     private static readonly byte[] _ok = Text("OK\n");
@@ -64,7 +64,7 @@ public sealed class HintTests
     private static void AllTogether(ProtocolConnection wire)
     {
         wire.Send("GET|Cat.png|digest=sha256\nLIST\n");
-        wire.Expect(new Octets(Octets(_ok, Notation.U64(300), _cat, _realDigest, _ok, Notation.U64(0))));
+        wire.Expect(new KnownBytes(Joined(_ok, Notation.U64(300), _cat, _realDigest, _ok, Notation.U64(0))));
     }
 
     private static void TwoInOnePiece(ProtocolConnection wire)
@@ -207,7 +207,7 @@ public sealed class HintTests
         wire.Expect("OK\nOK\n");
     }
 
-    private static readonly byte[] _small = Octets(Notation.U64(9), Notation.Bytes(9));
+    private static readonly byte[] _small = Joined(Notation.U64(9), Notation.Bytes(9));
 
     private static void Stored(ProtocolConnection wire) => wire.Expect("OK\n");
 
@@ -330,7 +330,7 @@ public sealed class HintTests
         ("refused", Ask, Delivery.Whole, [Text("ER|not-found|x\n")]),
         ("taken", Exists, Delivery.Whole, [_ok]),
         ("taken meanwhile", Upload(_small, TakenMeanwhile), Delivery.Whole, [_ok, _ok]),
-        ("line end and blanks taken off", WithBlanks, Delivery.Whole, [Octets(_ok, Notation.U64(0))]),
+        ("line end and blanks taken off", WithBlanks, Delivery.Whole, [Joined(_ok, Notation.U64(0))]),
         ("time in another form", Timed, Delivery.Whole, [Text("2026-01-31 23:59:59+1\n")]),
         ("not there", NotThere, Delivery.Whole, [_ok]),
         ("not refused", Malformed, Delivery.Whole, [_ok]),
@@ -348,29 +348,29 @@ public sealed class HintTests
         ("length cut short", Upload(Notation.U64(1UL << 32), TooLarge), Delivery.Whole, [_ok, Text("ER|empty|x\n")]),
 
         // where several messages were expected together
-        ("reversed length", AllTogether, Delivery.Whole, [Octets(_ok, [.. Notation.U64(300).Reverse()], _cat)]),
-        ("4-byte length", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300)[4..], _cat)]),
-        ("length as text", AllTogether, Delivery.Whole, [Octets(_ok, Text("300\n"), _cat)]),
-        ("length off by one", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(301), _cat)]),
-        ("length off by the digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(332), _cat)]),
-        ("empty block", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(0))]),
-        ("CR LF", AllTogether, Delivery.Whole, [Octets(Text("OK\r\n"), Notation.U64(300), _cat)]),
-        ("no final LF", AllTogether, Delivery.Whole, [Octets(Text("OK"), Notation.U64(300), _cat)]),
-        ("one send taken for all", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat[..200]), null]),
-        ("no digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat), null]),
-        ("no digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat, _ok, Notation.U64(0))]),
-        ("wrong digest", AllTogether, Delivery.Whole, [Octets(_ok, Notation.U64(300), _cat, _digest)]),
+        ("reversed length", AllTogether, Delivery.Whole, [Joined(_ok, [.. Notation.U64(300).Reverse()], _cat)]),
+        ("4-byte length", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(300)[4..], _cat)]),
+        ("length as text", AllTogether, Delivery.Whole, [Joined(_ok, Text("300\n"), _cat)]),
+        ("length off by one", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(301), _cat)]),
+        ("length off by the digest", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(332), _cat)]),
+        ("empty block", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(0))]),
+        ("CR LF", AllTogether, Delivery.Whole, [Joined(Text("OK\r\n"), Notation.U64(300), _cat)]),
+        ("no final LF", AllTogether, Delivery.Whole, [Joined(Text("OK"), Notation.U64(300), _cat)]),
+        ("one send taken for all", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(300), _cat[..200]), null]),
+        ("no digest", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(300), _cat), null]),
+        ("no digest", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(300), _cat, _ok, Notation.U64(0))]),
+        ("wrong digest", AllTogether, Delivery.Whole, [Joined(_ok, Notation.U64(300), _cat, _digest)]),
         ("CR LF", AllTogether, Delivery.Whole,
-            [Octets(_ok, Notation.U64(300), _cat, _realDigest, Text("OK\r\n"), Notation.U64(0))]),
+            [Joined(_ok, Notation.U64(300), _cat, _realDigest, Text("OK\r\n"), Notation.U64(0))]),
         ("refused", AllTogether, Delivery.Whole,
-            [Octets(_ok, Notation.U64(300), _cat, _realDigest, Text("ER|unsupported|x\n"))]),
+            [Joined(_ok, Notation.U64(300), _cat, _realDigest, Text("ER|unsupported|x\n"))]),
         ("refused", AllTogether, Delivery.Whole, [Text("ER|unsupported|GET\nER|unsupported|LIST\n")]),
         ("requests taken for one", AllTogether, Delivery.Whole, [Text("ER|not-found|GET LIST\n")]),
         ("closes after each request", AllTogether, Delivery.Whole,
-            [Octets(_ok, Notation.U64(300), _cat, _realDigest), null]),
+            [Joined(_ok, Notation.U64(300), _cat, _realDigest), null]),
         ("closes without a word", AllTogether, Delivery.Whole, [null]),
         ("one receive per request", AllTogether, Delivery.Whole,
-            [Octets(_ok, Notation.U64(300), _cat, _realDigest)]),
+            [Joined(_ok, Notation.U64(300), _cat, _realDigest)]),
 
         // and where an older hint was wrong
         ("refused", Separately, Delivery.Whole, [_ok, Text("ER|unsupported|x\n")]),     // the first was answered
@@ -382,8 +382,8 @@ public sealed class HintTests
         ("impossible length", AnyListing, Delivery.Whole, [_ok, [.. Notation.U64(300).Reverse()], _cat]),
         ("", AnyLine, Delivery.Whole, [_cat, null]),                         // the CR LF of a PNG ends no line
         ("told to stop", Stopped, Delivery.Whole, [null]),
-        ("not busy", OneTooMany, Delivery.Whole, [Octets(_ok, Notation.U64(0))]),
-        ("refused", Upload(Octets(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), Delivery.Whole,
+        ("not busy", OneTooMany, Delivery.Whole, [Joined(_ok, Notation.U64(0))]),
+        ("refused", Upload(Joined(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), Delivery.Whole,
             [_ok, Text("ER|exists|x\n")]),                       // line ends in a block are no requests
         ("stops", CaseOfName, Delivery.Whole, [Text("Cat."), null]),                // nothing has changed its case
         ("", Listing(Plain), Delivery.Whole, [_ok, Notation.U64(58)]),       // a line too many is not "a little"
@@ -488,7 +488,7 @@ public sealed class HintTests
         pair.Wire.Send("OK\n");
         var failure = FailureOf(pair.Wire.ExpectEnd);
         Assert.That(failure.HintName, Is.EqualTo("client hangs"));
-        pair.Peer.Send(Octets(_small));
+        pair.Peer.Send(Joined(_small));
         failure = FailureOf(pair.Wire.ExpectEnd);
         Assert.That(failure.HintName, Is.EqualTo("client says more"));
     }

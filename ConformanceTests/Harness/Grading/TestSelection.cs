@@ -26,7 +26,8 @@ public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
     /// <summary>Says whether a test, or a suite that it is in, has a category.</summary>
     public static bool IsOf(ITest? test, string category) => CategoriesOf(test).Contains(category);
 
-    /// <summary>The categories of a test, and of the suites that it is in: a method with arguments is a suite.</summary>
+    /// <summary>The categories of a test, and of the suites that it is in: a method with arguments is a
+    /// suite.</summary>
     public static IEnumerable<string> CategoriesOf(ITest? test) =>
         test is null ? []
             : test.Properties[PropertyNames.Category].OfType<string>().Concat(CategoriesOf(test.Parent)).Distinct();
