@@ -38,6 +38,9 @@ internal static class ClientMistakes
         new("an option may be given twice", "REQ-2", "Protocol.AddOptions",
             "names.Distinct().Count() < names.Length ||",
             ""),
+        new("an offset that is not a number is past the end", "OFFSET-3", "Protocol.IsMalformedOffset",
+            "!digits.All(char.IsAsciiDigit)",
+            "false"),
 
         new("ahead is known only after the digest", "AHEAD-1", "Protocol.AddOption",
             "PutRequest put when option == AheadOption",
@@ -187,8 +190,8 @@ internal static class ClientMistakes
             "if (!goAhead.IsOk) { SendBlockUnlessSent(file);"),
 
         new("the client resumes without a digest", "CLI-10", "Client.AddOptions",
-            "WantsDigest = _useDigest,",
-            "WantsDigest = _useDigest && file.KeptLength == 0,"),
+            "WantsDigest = WantsDigest,",
+            "WantsDigest = WantsDigest && file.KeptLength == 0,"),
 
         new("the client takes an unknown code for success", "CLI-3", "Client.HandleRefusal",
             "_report.Fail(file.Name, reply);",
