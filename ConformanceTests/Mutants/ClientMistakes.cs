@@ -185,6 +185,10 @@ internal static class ClientMistakes
             "_server.SendRequest(file.Request);",
             "_server.SendRequest(file.Request); _server.SendLength(5000);"),
 
+        new("the client takes an unknown code after its block for success", "CLI-3", "Client.HandleReply",
+            "if (reply.IsOk)",
+            "if (reply.IsOk || reply.Code == \"x-new-code\")"),
+
         new("the client sends a block after a refusal", "CLI-1", "Client.Put",
             "if (!goAhead.IsOk) {",
             "if (!goAhead.IsOk) { SendBlockUnlessSent(file);"),
@@ -196,6 +200,9 @@ internal static class ClientMistakes
         new("the client takes an unknown code for success", "CLI-3", "Client.HandleRefusal",
             "_report.Fail(file.Name, reply);",
             "if (reply.Code != \"tired\") { _report.Fail(file.Name, reply); }"),
+        new("the client asks again if the text says unsupported", "CLI-3", "Client.HandleRefusal",
+            "bool isUnsupported = reply.Code == Reply.Unsupported.Code; if (file.Request.Offset > 0",
+            "bool isUnsupported = (reply.Code + reply.Text).Contains(\"unsupported\"); if (file.Request.Offset > 0"),
         new("the client does not ask again without the digest", "CLI-13", "Client.HandleRefusal",
             "if (isUnsupported && file.Request.WantsDigest)",
             "if (false)"),
@@ -220,6 +227,13 @@ internal static class ClientMistakes
         new("the client does not compare the digest of a resumed file", "CLI-10", "Client.HasWrongDigest",
             "return !digest.SequenceEqual(file.Hash.GetHashAndReset());",
             "return file.Request.Offset == 0 && !digest.SequenceEqual(file.Hash.GetHashAndReset());"),
+
+        new("the client reads a length of 32 bits", "BLOCK-2", "Client.Get",
+            "file.BytesLeft = _server.ReadLength();",
+            "file.BytesLeft = _server.ReadLength() & uint.MaxValue;"),
+        new("the client reads the length of a listing as a signed number", "BLOCK-2", "Client.ReadLines",
+            "while ((ulong)block.Length < length)",
+            "while (block.Length < (long)length)"),
 
         new("the client compares the digest when the file has its name", "P4", "Client.Get",
             "return HasWrongDigest(file) ? Discard(file) : Save(file, temporary, reply);",

@@ -128,6 +128,24 @@ internal static class ServerMistakes
             "SetDeadline(_receivedCount == 0 ? _idleTimeoutMs",
             "SetDeadline(_receivedCount == 0 ? 1000 * _idleTimeoutMs"),
 
+        new("a client that has asked nothing is never idle", "LIMIT-2", "Connection.ReadLineAsync",
+            "SetDeadline(_receivedCount == 0 ? _idleTimeoutMs",
+            "SetDeadline(_receivedCount == 0 ? (Record.Requests == 0 ? 1000 : 1) * _idleTimeoutMs"),
+        new("a client may be idle for 20 s at most", "LIMIT-2", "Connection.ReadLineAsync",
+            "SetDeadline(_receivedCount == 0 ? _idleTimeoutMs",
+            "SetDeadline(_receivedCount == 0 ? Math.Min(_idleTimeoutMs, 20_000)"),
+        new("the idle time begins with the request", "LIMIT-2", "RequestHandler.ReadRequestAsync",
+            "ForgetRequest();",
+            "if (_requestStarted > 0 && Environment.TickCount64 - _requestStarted > settings.IdleTimeoutMs) "
+            + "{ throw new TimeoutException(); } ForgetRequest();"),
+
+        new("a timeout counts as a request", "STATUS-1", "RequestHandler.RunAsync",
+            "finalReply = Reply.Timeout;",
+            "finalReply = Reply.Timeout; connection.Record.Requests++;"),
+        new("STATUS shows the time of the question as that of the end", "STATUS-1", "ConnectionRecord.ToStatusLine",
+            "Disconnected is { } time ? FormatTime(time)",
+            "Disconnected is not null ? FormatTime(DateTime.UtcNow)"),
+
         new("STATUS does not count bad requests", "STATUS-1", "RequestHandler.NoteRequest",
             "connection.Record.Requests++;",
             "if (request is not InvalidRequest { Error.Code: \"bad-request\" }) { connection.Record.Requests++; }"),
@@ -188,6 +206,10 @@ internal static class ServerMistakes
             + "if (upload.Result.Code == Reply.Storage.Code) "
             + "{ throw new ConnectionAbortedException(\"storage\", upload.Result); } });"),
 
+        new("with options the limit is compared as a signed number", "BLOCK-2",
+            "RequestHandler.HandlePutWithOptionsAsync",
+            "if (length > (ulong)settings.MaxSize)",
+            "if ((long)length > settings.MaxSize)"),
         new("a time in a PUT is ignored", "MODIFIED-1", "RequestHandler.HandlePutWithOptionsAsync",
             "upload.Modified = request.Modified;",
             ""),
@@ -359,6 +381,11 @@ internal static class ServerMistakes
             "return entry.LastWriteTimeUtc.UtcDateTime;",
             "return DateTime.SpecifyKind(entry.LastWriteTimeUtc.LocalDateTime, DateTimeKind.Utc);"),
 
+        new("a file that cannot be read is not listed", "GET-4", "ImageFolder.LineFormatter.Format",
+            "if (IsServable(entry.Attributes, entry.Length))",
+            "if ((File.GetUnixFileMode(entry.ToFullPath()) & UnixFileMode.UserRead) == 0) { return default; } "
+            + "if (IsServable(entry.Attributes, entry.Length))"),
+
         new("of a block that came ahead the first problem counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
             "ReportsFirstInTable && reply.Row < Result.Row",
             "false"),
@@ -403,6 +430,15 @@ internal static class ServerMistakes
             "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
             "bool isFree = !FileSystem.EntryExists(TargetPath); "
             + "if (isFree) { File.Copy(_temporaryPath, TargetPath); } if (isFree)"),
+        new("an empty file takes the name for a moment", "P1", "Upload.Publish",
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "bool isFree = !FileSystem.EntryExists(TargetPath); if (isFree) { File.WriteAllBytes(TargetPath, []); "
+            + "File.Move(_temporaryPath, TargetPath, overwrite: true); } if (isFree)"),
+        new("a small upload is written under its own name", "P1", "Upload.Publish",
+            "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
+            "bool isSmall = _length < 65_536 && !FileSystem.EntryExists(TargetPath); "
+            + "if (isSmall) { File.WriteAllBytes(TargetPath, File.ReadAllBytes(_temporaryPath)); } "
+            + "if (isSmall || FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))"),
         new("OK before the file is there", "P3", "Upload.Publish",
             "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
             "string other = _temporaryPath + \"x\"; FileSystem.LinkWithoutReplacing(_temporaryPath, other); "

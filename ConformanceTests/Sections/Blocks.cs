@@ -62,6 +62,24 @@ public sealed class Blocks : ServerFixture
         Connect().List();
     }
 
+    [Test, Clause("BLOCK-2", "PUT-5", "DIGEST-2")]
+    public void Server_answers_too_large_to_an_upload_with_a_digest(
+        [Values((1UL << 32) + 9, 1UL << 63, ulong.MaxValue)] ulong length) => Refuses("digest=sha256", length);
+
+    [Test, Clause("BLOCK-2", "PUT-5", "AHEAD-1")]
+    public void Server_answers_too_large_to_an_upload_with_ahead(
+        [Values((1UL << 32) + 9, 1UL << 63, ulong.MaxValue)] ulong length) => Refuses("ahead", length);
+
+    private void Refuses(string option, ulong length)
+    {
+        var wire = Connect();
+        wire.Send($"PUT|cat.png|{option}\n");
+        wire.Expect("OK\n");
+        wire.Send([.. Notation.U64(length), .. Notation.Bytes(9)]);
+        wire.ExpectError("too-large", closes: true);
+        Server.MustLack("cat.png");
+    }
+
     [Test, Clause("BLOCK-4", "P7")]
     public void Server_reserves_no_disk_space_for_announced_lengths([Values(1 << 30, 100 << 20, 4 << 20)] int length)
     {

@@ -15,6 +15,19 @@ public sealed class ClientList : ClientFixture
         client.MustFail();
     }
 
+    // As a signed number such a length is negative, or with 32 bits it is that of the line.
+    [Test, Clause("BLOCK-2", "LIST-1", "CLI-5")]
+    public void Client_fails_if_a_listing_ends_long_before_its_length(
+        [Values(1UL << 63, ulong.MaxValue, (1UL << 63) + 30, (1UL << 32) + 30)] ulong length)
+    {
+        var client = Run("LIST");
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. "cat.png|8|2026-01-31T23:59:59Z\n"u8]);
+        wire.HalfClose();
+        client.MustFail();
+    }
+
     [Test, Clause("CLI-3", "CLI-13")]
     public void Client_gives_up_if_the_plain_request_is_unsupported_too()
     {

@@ -229,6 +229,22 @@ public sealed class ClientPut : ClientFixture
         client.MustSucceed();
     }
 
+    [Test, Clause("CLI-3", "PUT-2", "CLI-5")]
+    public void Client_fails_if_the_reply_after_its_block_is_an_error(
+        [Values("ER|exists|OK", "ER|storage|", "ER|bad-type|it is stored", "ER|tired|OK", "ER|x-new-code|done")]
+        string reply)
+    {
+        Give("cat.png", Notation.Bytes(9));
+        var client = Run("PUT", "cat.png");
+        var wire = Accept();
+        bool digest = Takes(wire, "PUT|cat.png");
+        wire.Send("OK\n");
+        wire.ExpectOctets(Block(Notation.Bytes(9), digest));
+        wire.Send(reply + "\n");
+        wire.ExpectEnd();
+        client.MustFail();
+    }
+
     [Test, Clause("CLI-7", "DIGEST-2")]
     public void Client_fails_if_the_server_answers_corrupt()
     {

@@ -144,6 +144,43 @@ public sealed class Deadlines : ServerFixture
         busy.List();
     }
 
+    // However long a transfer takes, the idle time begins when it is complete.
+    [Category(TestSelection.Slow)]
+    [Test, Clause("LIMIT-2", "GET-1", "PUT-2")]
+    public void Server_starts_the_idle_time_at_the_end_of_a_transfer([Values("GET", "PUT")] string verb)
+    {
+        var server = Start(with: "idle=2");
+        var picture = Notation.Bytes(16 << 20);
+        server.Has("big.png", picture);
+        ProtocolConnection wire = ConnectSlow(server);
+        wire.Send(verb == "GET" ? "GET|big.png\n" : "PUT|cat.png\n");
+        wire.Expect("OK\n");
+        var clock = Stopwatch.StartNew();
+        if (verb == "GET")
+        {
+            wire.RestsFor(3_000);
+            Same(picture, wire.ReceiveBlock(), "what GET of big.png brought");
+        }
+        else
+        {
+            wire.Send([.. Notation.U64(9), .. Notation.Bytes(9).AsSpan(0, 8)]);
+            wire.RestsFor(3_000);
+            clock.Restart();
+            wire.Send(Notation.Bytes(9).AsSpan(8));
+            wire.Expect("OK\n");
+        }
+
+        double transfer = verb == "GET" ? 3 : 0;
+        wire.RestsFor(500);
+        wire.Send("LIST\n");
+        if (clock.Elapsed.TotalSeconds - transfer > 1.5)
+        {
+            Skip.Because(MachinePaused);
+        }
+
+        wire.Expect("OK\n");
+    }
+
     // Longer than the other deadlines: neither 10 s nor 20 s end it.
     [Test, Slow, Clause("LIMIT-2", "LIST-1")]
     public void Server_keeps_an_idle_connection_for_its_idle_time_and_no_longer()

@@ -71,6 +71,25 @@ public sealed class Statuses : ServerFixture
         }
     }
 
+    [Category(TestSelection.Slow)]
+    [Test, Clause("STATUS-1", "LIMIT-1", "LIMIT-2")]
+    public void Server_does_not_count_a_timeout_as_a_request()
+    {
+        var server = Start(with: "idle=1");
+        ProtocolConnection idle = Connect(server);
+        ProtocolConnection half = Connect(server);
+        half.Send("LIST\nLIS");
+        half.Expect("OK\n");
+        half.ReceiveBlock();
+        idle.Socket.Poll(RunSettings.Milliseconds(14_000) * 1000, SelectMode.SelectRead);
+        idle.ExpectError("timeout", closes: true);
+        half.Socket.Poll(RunSettings.Milliseconds(22_000) * 1000, SelectMode.SelectRead);
+        half.ExpectError("timeout", closes: true);
+        var lines = Ask(Connect(server)).ToDictionary(fields => fields[2], fields => $"{fields[3]}|{fields[4]}");
+        string[] came = [lines[$"{idle.Socket.LocalEndPoint}"], lines[$"{half.Socket.LocalEndPoint}"]];
+        Same(["0|0", "1|8"], came, "requests and bytes received, of a client that was idle and of half a line");
+    }
+
     [Test, Clause("STATUS-1")]
     public void Server_shows_the_last_1000_connections()
     {
