@@ -239,7 +239,7 @@ public sealed class ClientPut : ClientFixture
         var wire = Accept();
         bool digest = Takes(wire, "PUT|cat.png");
         wire.Send("OK\n");
-        wire.ExpectOctets(Block(Notation.Bytes(9), digest));
+        wire.ExpectBytes(Block(Notation.Bytes(9), digest));
         wire.Send(reply + "\n");
         wire.ExpectEnd();
         client.MustFail();
