@@ -3278,7 +3278,7 @@ internal sealed partial class Client
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            _report.FailCommand("imagetransfer", $"cannot write to standard output: {e.Message}");
+            _report.FailCommand("imagetransfer", StandardStreams.DescribeOutputProblem(e));
         }
     }
 }
@@ -4392,7 +4392,8 @@ internal sealed partial class Client
     private const string Help = """
         usage: imagetransfer client HOST[:PORT] [PORT] [COMMAND [FILE...]] [OPTION...]
 
-        Without COMMAND there is a prompt that takes the same commands. PORT is 7005 unless given.
+        Without COMMAND there is a prompt that takes the same commands, and the options of GET and PUT after them.
+        PORT is 7005 unless given.
 
           LIST                what the server has                           (also: ls)
           GET NAME...         download pictures; '*.png' is all that match  (also: download)
@@ -4861,9 +4862,16 @@ internal static partial class StandardStreams
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            WriteErrorLine($"imagetransfer: cannot write to standard output: {e.Message}");
+            WriteErrorLine($"imagetransfer: {DescribeOutputProblem(e)}");
             return 1;
         }
+    }
+
+    /// <summary>Why nothing could be written to standard output. If it was closed, it leads to a file for reading now:
+    /// see <see cref="OccupyClosedDescriptors"/>.</summary>
+    public static string DescribeOutputProblem(Exception e)
+    {
+        return $"cannot write to standard output: {(e is UnauthorizedAccessException ? "it is closed" : e.Message)}";
     }
 
     /// <summary>Writes a line to standard error. If that is closed or full, the line is lost: there is no other place
