@@ -4667,17 +4667,17 @@ internal sealed class CommandLineOptions
             }
             else
             {
-                throw NoSuchOption(word, name, known);
+                throw NoSuchOption(name, known, isFile: isPrompt || File.Exists(word));
             }
         }
     }
 
-    private static CommandLineException NoSuchOption(string word, string name, string[] known)
+    private static CommandLineException NoSuchOption(string name, string[] known, bool isFile)
     {
         string help = Suggestion.For(name, known);
         if (help == "")
         {
-            help = File.Exists(word) ? "; write -- before a file name that begins with -" : "; see --help";
+            help = isFile ? "; write -- before a file name that begins with -" : "; see --help";
         }
 
         return new CommandLineException($"there is no option {Quote(name)}{help}");

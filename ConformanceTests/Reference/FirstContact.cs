@@ -330,6 +330,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("a.png --trace", "--trace is given at the start: imagetransfer client HOST --trace ...")]
     [TestCase("GET a.png --outptu x", "there is no option '--outptu'; did you mean --output?")]
     [TestCase("GET a.png --resume --no-digest", "--resume needs the digest")]
+    [TestCase("GET --a-long-name.png", "there is no option '--a-long-name.png'; write -- before a file name")]
     [TestCase("exti", "there is no command exti; did you mean EXIT?")]
     [Clause("CLI-5")]
     public void A_wrong_line_at_the_prompt_gets_one_line_that_helps(string line, string says)
