@@ -1815,22 +1815,22 @@ internal sealed partial class Client
     private const int MaxOpenAttempts = 3;
 
     private bool _resume;
-    private bool _noDigest;
 
     // The options that are used. Each of them becomes false when a server does not support it.
-    private bool _useDigest = true;
+    private bool _useDigest;
     private bool _useModified = true;
     private bool _useOffset = true;
 
-    private bool WantsDigest => _useDigest && !_noDigest;
+    // One command at the prompt may do without the digest, and the next one may use it again.
+    private bool _supportsDigest = true;
 
     private GetRequest AddOptions(DownloadItem file)
     {
-        bool canResume = WantsDigest && _useOffset;
+        bool canResume = _useDigest && _useOffset;
         return new GetRequest(file.Name)
         {
             Offset = canResume ? (ulong)file.KeptLength : 0,
-            WantsDigest = WantsDigest,
+            WantsDigest = _useDigest,
             WantsModified = _useModified,
         };
     }
@@ -1855,6 +1855,7 @@ internal sealed partial class Client
         if (isUnsupported && file.Request.WantsDigest)
         {
             _useDigest = false;
+            _supportsDigest = false;
             return Outcome.AskAgain;
         }
 
@@ -2195,7 +2196,7 @@ internal sealed partial class Client
     {
         return new PutRequest(file.Name)
         {
-            HasDigest = WantsDigest,
+            HasDigest = _useDigest,
             Ahead = _useAhead && file.IsSmall,
             Modified = _useModified ? file.LastWrite : null,
         };
@@ -2284,6 +2285,7 @@ internal sealed partial class Client
         else if (request.HasDigest)
         {
             _useDigest = false;
+            _supportsDigest = false;
         }
         else
         {
@@ -3992,8 +3994,9 @@ internal sealed partial class Client
         _newName = options.GetString("--as");
         _resume = options.Has("--resume");
         _onlyNew = options.Has("--new");
-        _noDigest = options.Has("--no-digest");
-        if (_resume && _noDigest)
+        bool noDigest = options.Has("--no-digest");
+        _useDigest = _supportsDigest && !noDigest;
+        if (_resume && noDigest)
         {
             throw new CommandLineException("--resume needs the digest, which shows whether the parts belong together; "
                 + "leave out --no-digest");
