@@ -2606,6 +2606,14 @@ internal sealed record Listing(Reply Result, byte[] Lines);
 
 internal sealed partial class ImageFolder
 {
+    // The directory itself says which of its entries are folders or links. FileSystemEntry.Attributes would say so,
+    // too, but it also finds out whether this user may write each file, which takes longer.
+    private static readonly EnumerationOptions _regularFiles = new()
+    {
+        AttributesToSkip = FileAttributes.Directory | FileAttributes.ReparsePoint,
+        IgnoreInaccessible = false,
+    };
+
     private readonly ListingBuilder _listings;
 
     /// <summary>Makes a listing of this moment or a later one.</summary>
@@ -2665,7 +2673,7 @@ internal sealed partial class ImageFolder
             using var formatter = new LineFormatter(types);
             _heap.Clear();
             int length = 0;
-            foreach (ListingLine line in new FileSystemEnumerable<ListingLine>(folder, formatter.Format, _allEntries))
+            foreach (ListingLine line in new FileSystemEnumerable<ListingLine>(folder, formatter.Format, _regularFiles))
             {
                 if (!line.IsEmpty)
                 {
@@ -2767,9 +2775,10 @@ internal sealed partial class ImageFolder
                 return default;
             }
 
-            if (IsServable(entry.Attributes, entry.Length))
+            long size = entry.Length;
+            if (size > 0)
             {
-                return Format(name, entry.Length, GetModified(ref entry));
+                return Format(name, size, GetModified(ref entry));
             }
 
             // FileSystemEntry shows a file whose status cannot be read as an empty one. FileInfo throws in that case.
