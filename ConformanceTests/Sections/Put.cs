@@ -42,22 +42,6 @@ public sealed class Puts : ServerFixture
         Same(picture, wire.Get("cat.png"), "what GET of cat.png brought");
     }
 
-    [Test, Clause("PUT-4", "P10")]
-    public void Server_never_replaces_any_kind_of_entry()
-    {
-        string outside = NewFolder();
-        HostileFolder.Fill(Server.Folder, outside);
-        var before = HostileFolder.Look(Server.Folder, outside);
-        var wire = Connect();
-        foreach (string name in HostileFolder.Names)
-        {
-            wire.ExpectRefusal($"PUT|{name}", "exists");
-        }
-
-        wire.List();
-        Same(before, HostileFolder.Look(Server.Folder, outside), "what was in the folders before");
-    }
-
     [Test, Clause("PUT-5", NotBefore = Stages.ManyClients)]
     public void Server_accepts_1_GiB_and_answers_too_large_to_one_byte_more()
     {
@@ -74,17 +58,6 @@ public sealed class Puts : ServerFixture
         Demand(!at.HasMore, "a block of exactly 1 GiB to be waited for", "something comes before its end");
     }
 
-    [Test, Clause("PUT-5")]
-    public void Server_accepts_its_configured_limit_and_answers_too_large_to_one_byte_more()
-    {
-        var server = Start(with: "max-size=10240");
-        var wire = Connect(server);
-        wire.Put("a.png", Notation.Bytes(10 << 10));
-        wire.Ask("PUT|b.png");
-        wire.ExpectRefusal(Notation.U64((10 << 10) + 1), "too-large", closes: true);
-        server.MustLack("b.png");
-    }
-
     [Test, Clause("PUT-9", "ERR-2")]
     public void Server_answers_empty_to_a_length_of_0([Values] Delivery delivery)
     {
@@ -99,17 +72,6 @@ public sealed class Puts : ServerFixture
         }
 
         wire.Put("cat.png", Notation.Bytes(9));         // the name is still free
-    }
-
-    [Test, Clause("PUT-6", "PUT-2", NotBefore = Stages.ManyClients)]
-    public void Server_answers_exists_if_the_name_is_taken_during_the_upload()
-    {
-        Connect(out var slow, out var fast);
-        slow.BeginPut("cat.png", 30, Notation.Bytes(20));
-        fast.Put("cat.png", Notation.Bytes(12));
-        slow.Send(Notation.Bytes(30).AsSpan(20));
-        slow.ExpectError("exists");
-        Same(Notation.Bytes(12), slow.Get("cat.png"), "what GET of cat.png brought");
     }
 
     private void Connect(out ProtocolConnection one, out ProtocolConnection two) => (one, two) = (Connect(), Connect());

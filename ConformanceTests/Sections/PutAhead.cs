@@ -202,21 +202,6 @@ public sealed class Aheads : ServerFixture
         Server.MustLack("cat.png");
     }
 
-    [Test, Clause("AHEAD-1", "P2")]
-    public void Server_answers_exists_if_the_name_is_taken_during_an_ahead_upload()
-    {
-        ProtocolConnection slow = Connect();
-        ProtocolConnection fast = Connect();
-        slow.Send(Request("cat.png", Digest.Right));
-        slow.Expect("OK\n");
-        var block = Block(Cat, Digest.Right);
-        slow.Send(block.AsSpan(0, 200));
-        fast.Put("cat.png", Notation.Bytes(12));
-        slow.Send(block.AsSpan(200));
-        slow.ExpectError("exists");
-        Same(Notation.Bytes(12), slow.Get("cat.png"), "what GET of cat.png brought");
-    }
-
     [Test, Clause("AHEAD-2", "P4")]
     public void Server_checks_last_whether_the_name_was_taken_during_the_upload()
     {
@@ -324,23 +309,6 @@ public sealed class Aheads : ServerFixture
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder).Length == 10, "what was cut is left behind");
     }
 
-    [Test, Clause("AHEAD-1", "PUT-4", "P10")]
-    public void Server_never_replaces_any_kind_of_entry_with_ahead()
-    {
-        string outside = NewFolder();
-        HostileFolder.Fill(Server.Folder, outside);
-        var before = HostileFolder.Look(Server.Folder, outside);
-        var wire = Connect();
-        foreach (string name in HostileFolder.Names)
-        {
-            wire.Send([.. Request(name, Digest.None), .. Block(Cat, Digest.None)]);
-            ExpectOutcome(wire, "exists");
-        }
-
-        wire.List();
-        Same(before, HostileFolder.Look(Server.Folder, outside), "what was in the folders before");
-    }
-
     private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereReadOnly =
     [
         ("dog.png",   Cat,  Digest.Right, "denied"),
@@ -366,16 +334,5 @@ public sealed class Aheads : ServerFixture
         }
 
         ListHas(wire, 1);
-    }
-
-    [Test, Clause("AHEAD-1", "PUT-5")]
-    public void Server_accepts_its_configured_limit_with_ahead_and_no_byte_more()
-    {
-        var wire = Connect(Start(with: "max-size=10240"));
-        wire.Send([.. Request("a.png", Digest.None), .. Block(Notation.Bytes(10 << 10), Digest.None)]);
-        ExpectOutcome(wire, "");
-        wire.Send([.. Request("b.png", Digest.None), .. Notation.U64((10 << 10) + 1)]);
-        wire.Expect("OK\n");
-        wire.ExpectError("too-large", closes: true);
     }
 }

@@ -59,19 +59,22 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
         return Stages.Of(ClausesOf(test, attribute.Ids), test.Arguments, attribute.NotBefore);
     }
 
-    /// <summary>The clauses of a test. Inside TLS it is about SEAL-7 first: the same, as in the open.</summary>
+    /// <summary>The clauses of a test. In the second mode of a fixture, the one about that mode comes first.</summary>
     private static Clause[] ClausesOf(ITest test, string[] ids)
     {
         var clauses = ClausesOf(ids, test.Arguments.OfType<Transcript>().FirstOrDefault());
-        return IsSealed(test) ? [ProtocolSpecification.Find("SEAL-7"), .. clauses] : clauses;
+        string? mode = ModeOf(test) switch { Channel.Sealed => "SEAL-7", Uploads.Ahead => "AHEAD-1", _ => null };
+        return mode is null ? clauses : [ProtocolSpecification.Find(mode), .. clauses];
     }
 
-    private static bool IsSealed(ITest? test) =>
-        test is not null && (test.Arguments.Contains(Channel.Sealed) || IsSealed(test.Parent));
+    // The second mode of a fixture that runs in two, or null.
+    private static object? ModeOf(ITest? test) =>
+        test is null ? null
+        : test.Arguments.FirstOrDefault(argument => argument is Channel.Sealed or Uploads.Ahead) ?? ModeOf(test.Parent);
 
-    /// <summary>The name of the fixture of a test; where it runs twice, with its mode.</summary>
+    /// <summary>The name of the fixture of a test, with its second mode.</summary>
     public static string FixtureOf(ITest test) =>
-        $"{test.Method?.TypeInfo.Type.Name}{(IsSealed(test) ? "(Sealed)" : "")}";
+        $"{test.Method?.TypeInfo.Type.Name}{(ModeOf(test) is { } mode ? $"({mode})" : "")}";
 
     // NUnit keeps its text alone.
     private sealed class KeepsWhatIsThrown(TestCommand inner) : DelegatingTestCommand(inner)
