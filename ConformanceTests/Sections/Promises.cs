@@ -32,8 +32,7 @@ public sealed class Promises : ServerFixture
         whole.Put("whole.png", Notation.Bytes(5000));
         cut.BeginPut("cut.png", 2 << 20, Notation.Bytes((2 << 20) - 1));
         Connect(server).List();                         // it has had time to write them
-        server.Program.Signal("KILL");
-        server.Program.WaitForExit();
+        server.Program.SignalAndWait("KILL");
 
         var next = Start(folder: folder);
         ListIs(Connect(next), "whole.png");
@@ -69,8 +68,7 @@ public sealed class Promises : ServerFixture
         upload.Send(block.AsSpan(0, sent));
         ListIs(Connect(server));
         Demand(!server.Shows("cut.png"), $"no cut.png {moment}", "it is there");
-        server.Program.Signal("KILL");
-        server.Program.WaitForExit();
+        server.Program.SignalAndWait("KILL");
         Demand(!server.Shows("cut.png"), $"no cut.png when the server was killed {moment}", "it is there");
         ListIs(Connect(Start(folder: folder)));
         Demand(Directory.GetFileSystemEntries(folder) is [], "an empty folder, once the next server runs",

@@ -80,8 +80,7 @@ public sealed class Kills : TortureFixture
                     acknowledged[name] = true;
                 }
 
-                server.Program.Signal("KILL");
-                server.Program.WaitForExit();
+                server.Program.SignalAndWait("KILL");
                 if (!whole)
                 {
                     Assert.That(server.Shows(name), Is.False, $"{bytes} of {length} bytes came");

@@ -289,8 +289,7 @@ public sealed class LargeFolders : TortureFixture
 
             Eventually(Writes, "it puts nothing on the disk");
             Thread.Sleep(100 + 300 * kill / kills);         // the write is what is delayed, and it has begun now
-            server.Program.Signal("KILL");
-            server.Program.WaitForExit();
+            server.Program.SignalAndWait("KILL");
             Assert.That(Directory.GetFileSystemEntries(temporary), Is.Empty);
         }
 

@@ -195,6 +195,13 @@ public sealed class ChildProgram : IDisposable
         }
     }
 
+    /// <summary>Sends a signal that ends the program, and waits for the end.</summary>
+    public void SignalAndWait(string name)
+    {
+        Signal(name);
+        WaitForExit();
+    }
+
     // As a server is told to stop, and a person would stop one.
     public void TellToStop(string signal = "TERM")
     {
