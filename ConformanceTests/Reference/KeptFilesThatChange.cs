@@ -28,13 +28,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         wire.Dispose();
         client.WaitForExit();
         string hidden = PathOf(Files().Single());
-        void SetLength(long length)
-        {
-            using var file = File.OpenWrite(hidden);
-            file.SetLength(length);
-        }
-
-        SetLength(Kept);                                // more than can be read before it is cut
+        LocalFiles.SetLength(hidden, Kept);             // more than can be read before it is cut
 
         client = Run("GET", "cat.png", "--resume");
         bool Reads() => Directory.GetFiles($"/proc/{client.Id}/fd")

@@ -107,23 +107,17 @@ public sealed class Gets : ServerFixture
 /// <summary>GET of a file that changes while it is sent.</summary>
 public sealed class ServedFilesThatChange : ServerFixture
 {
-    private static void Truncate(string path, long length)
-    {
-        using var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite);
-        file.SetLength(length);
-    }
-
     [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
     public void Server_sends_one_answer_if_the_file_shrinks_before_it()
     {
         // All of it is hashed before its last ten bytes are sent, and that takes longer than another's listing.
         const long Size = 1L << 29;
-        Truncate(Server.PathOf("big.png"), Size);
+        LocalFiles.SetLength(Server.PathOf("big.png"), Size);
         ProtocolConnection wire = Connect();
         ProtocolConnection other = Connect();
         wire.Send($"GET|big.png|offset={Size - 10}|digest=sha256\n");
         other.List();
-        Truncate(Server.PathOf("big.png"), 1 << 20);
+        LocalFiles.SetLength(Server.PathOf("big.png"), 1 << 20);
 
         string answer = wire.ReceiveLine();
         if (answer != "OK")

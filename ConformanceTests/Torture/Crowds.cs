@@ -17,10 +17,7 @@ public sealed class Crowds : TortureFixture
             server.Has($"{i}.png", Notation.Bytes(100));
         }
 
-        using (var file = File.Create(server.PathOf("big.png")))
-        {
-            file.SetLength(64 << 20);
-        }
+        LocalFiles.SetLength(server.PathOf("big.png"), 64 << 20);
 
         var probe = Connect(server);
         Repeat(100, () => probe.List());
@@ -81,10 +78,7 @@ public sealed class Crowds : TortureFixture
     public void Server_ends_clients_that_never_read_or_write_in_time_and_at_little_cost()
     {
         var server = Start("--max-clients 1000");
-        using (var file = File.Create(server.PathOf("big.png")))
-        {
-            file.SetLength(64 << 20);
-        }
+        LocalFiles.SetLength(server.PathOf("big.png"), 64 << 20);
 
         var probe = Connect(server);
         for (int i = 0; i < 50; i++)

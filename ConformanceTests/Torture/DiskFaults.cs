@@ -36,7 +36,7 @@ public sealed class DiskFaults : TortureFixture
 
             if (i % 3 == 0)
             {
-                Truncate(server.PathOf("cat.png"), random.Next(Size));
+                LocalFiles.SetLength(server.PathOf("cat.png"), random.Next(Size));
             }
 
             wire.HalfClose();
@@ -51,12 +51,6 @@ public sealed class DiskFaults : TortureFixture
 
         Say("P4", $"{runs} downloads of a file that is cut, deleted or replaced while it is sent: "
             + $"{runs - cut} right, {cut} short, none wrong");
-    }
-
-    private static void Truncate(string path, int length)
-    {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
-        file.SetLength(length);
     }
 
     // ---- the disk ----

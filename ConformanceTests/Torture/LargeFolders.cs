@@ -127,10 +127,7 @@ public sealed class LargeFolders : TortureFixture
         const int Head = 3 + 8;
         var rests = Enumerable.Range(0, 20).Select(i => (8 + i * 64) << 10).ToArray();
         var server = Start();
-        using (var file = File.Create(server.PathOf("huge.png")))
-        {
-            file.SetLength(64 << 20);
-        }
+        LocalFiles.SetLength(server.PathOf("huge.png"), 64 << 20);
 
         var probe = Connect(server);
         long held = 0;

@@ -26,8 +26,7 @@ public sealed class SlowClients : ClientFixture
         wire.Dispose();
         client.WaitForExit();
         string hidden = Directory.GetFiles(Folder, ".imagetransfer-*.down").Single();
-        using var file = File.OpenWrite(hidden);
-        file.SetLength(length);
+        LocalFiles.SetLength(hidden, length);
         return hidden;                              // zeros from its first byte to its last
     }
 

@@ -16,10 +16,10 @@ public static class LocalFiles
         return bytes.ToArray();
     }
 
-    // In one call, and without a lock.
+    /// <summary>Gives a file this length, without a lock, and creates it if it is not there.</summary>
     public static void SetLength(string path, long length)
     {
-        using var file = Open(path, FileAccess.Write);
+        using var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite);
         file.SetLength(length);
     }
 
