@@ -52,7 +52,7 @@ public partial class ProtocolConnection : IDisposable
     public void Send(ReadOnlySpan<byte> bytes)
     {
         _trace.Add(_self, bytes);
-        Asked.Sends(bytes);
+        Asked.AddSent(bytes);
         int size = _delivery switch { Delivery.ByteByByte => 1, Delivery.ThreeBytes => 3, _ => bytes.Length };
         try
         {
@@ -211,7 +211,7 @@ public partial class ProtocolConnection : IDisposable
         _start += size;
         _count -= size;
         _trace.Add(Other, bytes);
-        Asked.Hears(bytes);
+        Asked.AddReceived(bytes);
         return bytes;
     }
 

@@ -23,7 +23,7 @@ public sealed class RequestTracker
 
     public bool WithDigest { get; private set; }        // asked for with any request
 
-    private bool _heardSince = true;
+    private bool _hasReceivedSince = true;
 
     public bool PiecesSplitMessages { get; private set; }    // a piece ended inside a request, or held more than it
 
@@ -40,7 +40,7 @@ public sealed class RequestTracker
         }
     }
 
-    public void Sends(ReadOnlySpan<byte> bytes)
+    public void AddSent(ReadOnlySpan<byte> bytes)
     {
         lock (_lock)
         {
@@ -89,8 +89,8 @@ public sealed class RequestTracker
 
         if (requests > 0)
         {
-            UnansweredRequests = _heardSince ? requests : UnansweredRequests + requests;
-            _heardSince = false;
+            UnansweredRequests = _hasReceivedSince ? requests : UnansweredRequests + requests;
+            _hasReceivedSince = false;
         }
 
         var left = all.AsSpan(used);
@@ -119,12 +119,12 @@ public sealed class RequestTracker
         || !bytes.IsEmpty && bytes[0] is >= (byte)'A' and <= (byte)'Z'
             && (!LastRequest.StartsWith("PUT|") || !InsideBlock && _blockBytes >= 0);
 
-    public void Hears(ReadOnlySpan<byte> bytes)
+    public void AddReceived(ReadOnlySpan<byte> bytes)
     {
         lock (_lock)
         {
             BytesReceived += bytes.Length;
-            _heardSince = true;
+            _hasReceivedSince = true;
         }
     }
 

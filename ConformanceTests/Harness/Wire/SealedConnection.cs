@@ -22,10 +22,10 @@ public sealed class SealedConnection : ProtocolConnection
     protected override int ReceiveSome(byte[] into, int at, int most, out SocketError error)
     {
         int received = Tls.Receive(into.AsSpan(at, most), out error);
-        if (received == 0 && error == SocketError.Success && Tls.Heard != Tls.CloseNotify && !MayBeCut)
+        if (received == 0 && error == SocketError.Success && Tls.AlertReceived != Tls.CloseNotify && !MayBeCut)
         {
             throw new Violation("expected  close_notify before the FIN (SEAL-6)\nreceived  "
-                + (Tls.Heard is { } what ? $"the alert {what}" : "the FIN alone") + $"\nso far\n{SoFar()}");
+                + (Tls.AlertReceived is { } what ? $"the alert {what}" : "the FIN alone") + $"\nso far\n{SoFar()}");
         }
 
         return received;

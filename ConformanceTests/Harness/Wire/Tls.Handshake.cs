@@ -28,7 +28,7 @@ public sealed partial class Tls
         ReadServerMessages();
     }
 
-    public void SendHello() => Say(ClientHello, HelloBody());
+    public void SendHello() => SendMessage(ClientHello, HelloBody());
 
     // A ClientHello's record, for those who send it where it does not belong.
     public static byte[] HelloRecord()
@@ -54,20 +54,21 @@ public sealed partial class Tls
     // key.  From here on both directions are sealed; who the client is, the server does not know yet.
     public void ReadServerMessages()
     {
-        var hello = Hear(ServerHello).AsSpan();
+        var hello = ReceiveMessage(ServerHello).AsSpan();
         var extensions = hello[(2 + 32 + 1 + hello[34] + 2 + 1 + 2)..];
         TakeHandshakeKeys(Find(extensions, KeyShare)[4..]);
-        Hear(Extensions);
-        if (Hear(CertificateRequest) is not [0, ..])
+        ReceiveMessage(Extensions);
+        if (ReceiveMessage(CertificateRequest) is not [0, ..])
         {
             throw new Violation("expected  a CertificateRequest without context\nreceived  one with it");
         }
 
-        TakeCertificate(Hear(Certificate));
+        TakeCertificate(ReceiveMessage(Certificate));
         TakeProof("server");
         TakeFinished(_serverSecret);
         _master = Hkdf(Derive(_handshake, "derived", SHA256.HashData([])), new byte[Size]);
-        var (client, server) = (Derive(_master, "c ap traffic", Said), Derive(_master, "s ap traffic", Said));
+        var client = Derive(_master, "c ap traffic", TranscriptHash);
+        var server = Derive(_master, "s ap traffic", TranscriptHash);
         _next = new Keys(client);
         _receiving = new Keys(server);
     }
@@ -103,44 +104,45 @@ public sealed partial class Tls
     {
         string who = self == Side.Client ? "client" : "server";
         byte[] secret = self == Side.Client ? _clientSecret : _serverSecret;
-        yield return Heed(Message(Certificate, me is null ? [0, 0, 0, 0]
+        yield return AddToTranscript(Message(Certificate, me is null ? [0, 0, 0, 0]
             : [0, .. Longer([.. Longer(me.Certificate), 0, 0])]));
         if (me is not null)
         {
-            yield return Heed(Message(CertificateVerify, [.. _signature, .. Long(me.Key.SignData(Signed(who),
+            yield return AddToTranscript(Message(CertificateVerify, [.. _signature, .. Long(me.Key.SignData(Signed(who),
                 HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence))]));
         }
 
-        yield return Heed(Message(Finished, HMACSHA256.HashData(Expand(secret, "finished", [], Size), Said)));
+        byte[] finished = HMACSHA256.HashData(Expand(secret, "finished", [], Size), TranscriptHash);
+        yield return AddToTranscript(Message(Finished, finished));
     }
 
     // The other side of it.  A client that offers a key of another group first is asked for one of ours [4.1.4].
     public void AsServer(KeyAndCertificate me)
     {
-        byte[] hello = Hear(ClientHello);
+        byte[] hello = ReceiveMessage(ClientHello);
         if (TheirShare(hello).Length == 0)
         {
-            byte[] first = Said;
+            byte[] first = TranscriptHash;
             _transcript = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            Heed(Message(MessageHash, first));
-            Say(ServerHello, ServerHelloBody(hello, SHA256.HashData("HelloRetryRequest"u8), _group));
-            hello = Hear(ClientHello);
+            AddToTranscript(Message(MessageHash, first));
+            SendMessage(ServerHello, ServerHelloBody(hello, SHA256.HashData("HelloRetryRequest"u8), _group));
+            hello = ReceiveMessage(ClientHello);
         }
 
         byte[] share = [.. _group, .. Long(Point())];
-        Say(ServerHello, ServerHelloBody(hello, RandomNumberGenerator.GetBytes(32), share));
+        SendMessage(ServerHello, ServerHelloBody(hello, RandomNumberGenerator.GetBytes(32), share));
         TakeHandshakeKeys(TheirShare(hello));
-        Say(Extensions, [0, 0]);
-        Say(CertificateRequest, [0, .. Long(Extension(Signatures, Long(_signature)))]);
+        SendMessage(Extensions, [0, 0]);
+        SendMessage(CertificateRequest, [0, .. Long(Extension(Signatures, Long(_signature)))]);
         foreach (byte[] message in Proof(me))
         {
             Write(Record(Handshake, message));
         }
 
         _master = Hkdf(Derive(_handshake, "derived", SHA256.HashData([])), new byte[Size]);
-        var client = Derive(_master, "c ap traffic", Said);
-        _sending = new Keys(Derive(_master, "s ap traffic", Said));
-        TakeCertificate(Hear(Certificate));
+        var client = Derive(_master, "c ap traffic", TranscriptHash);
+        _sending = new Keys(Derive(_master, "s ap traffic", TranscriptHash));
+        TakeCertificate(ReceiveMessage(Certificate));
         if (PeersCertificate.Length > 0)
         {
             TakeProof("client");
@@ -178,16 +180,16 @@ public sealed partial class Tls
 
     // ---- what a handshake is made of ----
 
-    private byte[] Said => _transcript.GetCurrentHash();
+    private byte[] TranscriptHash => _transcript.GetCurrentHash();
 
-    private byte[] Heed(byte[] message)
+    private byte[] AddToTranscript(byte[] message)
     {
         _transcript.AppendData(message);
         return message;
     }
 
     // The body of the next message, which is to be this one.
-    private byte[] Hear(byte type)
+    private byte[] ReceiveMessage(byte type)
     {
         int Length() => _messages.Count < 4 ? 4 : 4 + (_messages[1] << 16 | _messages[2] << 8 | _messages[3]);
 
@@ -199,7 +201,7 @@ public sealed partial class Tls
                     _messages.AddRange(bytes);
                     break;
                 case (Alert, [_, var what]):
-                    Heard = what;
+                    AlertReceived = what;
                     throw new Violation($"expected  the handshake to continue\n"
                                         + $"received  the alert {what}");
                 case var record:
@@ -215,8 +217,8 @@ public sealed partial class Tls
             throw new Violation($"expected  the message {type} of a handshake\nreceived  the message {message[0]}");
         }
 
-        _before = Said;
-        Heed(message);
+        _before = TranscriptHash;
+        AddToTranscript(message);
         return message[4..];
     }
 
@@ -231,7 +233,7 @@ public sealed partial class Tls
     // [4.4.3] A side that signs what both have sent in this handshake holds the key.
     private void TakeProof(string who)
     {
-        byte[] body = Hear(CertificateVerify);
+        byte[] body = ReceiveMessage(CertificateVerify);
         using var certificate = X509CertificateLoader.LoadCertificate(PeersCertificate);
         using var key = certificate.GetECDsaPublicKey();
         bool holds = key is not null && body.AsSpan().StartsWith(_signature)
@@ -243,7 +245,7 @@ public sealed partial class Tls
         }
     }
 
-    private byte[] Signed(string who) => SignedWith(who, Said);
+    private byte[] Signed(string who) => SignedWith(who, TranscriptHash);
 
     private static byte[] SignedWith(string who, byte[] said)
     {
@@ -253,7 +255,7 @@ public sealed partial class Tls
 
     private void TakeFinished(byte[] secret)
     {
-        byte[] body = Hear(Finished);
+        byte[] body = ReceiveMessage(Finished);
         if (!body.AsSpan().SequenceEqual(HMACSHA256.HashData(Expand(secret, "finished", [], Size), _before)))
         {
             throw new Violation("expected  the Finished of this handshake\nreceived  another");
@@ -270,7 +272,7 @@ public sealed partial class Tls
         byte[] early = Hkdf(new byte[Size], new byte[Size]);
         _handshake = Hkdf(Derive(early, "derived", SHA256.HashData([])), shared);
         (_clientSecret, _serverSecret) =
-            (Derive(_handshake, "c hs traffic", Said), Derive(_handshake, "s hs traffic", Said));
+            (Derive(_handshake, "c hs traffic", TranscriptHash), Derive(_handshake, "s hs traffic", TranscriptHash));
         var (client, server) = (new Keys(_clientSecret), new Keys(_serverSecret));
         (_sending, _receiving) = self == Side.Client ? (client, server) : (server, client);
     }

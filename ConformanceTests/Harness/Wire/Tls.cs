@@ -45,7 +45,7 @@ public sealed partial class Tls(Socket socket, Side self)
     // All that it has sent, for those who say it once more; and the alert that ended the other side's sending.
     public readonly MemoryStream Sent = new();
 
-    public byte? Heard { get; private set; }
+    public byte? AlertReceived { get; private set; }
 
     public byte[] PeersCertificate { get; private set; } = [];
 
@@ -140,13 +140,13 @@ public sealed partial class Tls(Socket socket, Side self)
         }
     }
 
-    // Bytes of the conversation.  0: there will be no more; `Heard` is CloseNotify if the other side has said so.
+    // Bytes of the conversation; 0 at its end, where AlertReceived is CloseNotify if the other side has sent that.
     public int Receive(Span<byte> into, out SocketError error)
     {
         error = SocketError.Success;
         while (_data.IsEmpty)
         {
-            if (Heard is not null && self == Side.Server)
+            if (AlertReceived is not null && self == Side.Server)
             {
                 return 0;
             }
@@ -156,7 +156,7 @@ public sealed partial class Tls(Socket socket, Side self)
                 return 0;
             }
 
-            if (Heard is not null)
+            if (AlertReceived is not null)
             {
                 throw new Violation("expected  nothing after an alert but the FIN\n"
                 + $"received  a record of type {type}, {bytes.Length} bytes");
@@ -164,7 +164,7 @@ public sealed partial class Tls(Socket socket, Side self)
 
             if (type == Alert && bytes is [_, var what])
             {
-                Heard = what;
+                AlertReceived = what;
             }
             else if (type == Data)
             {
@@ -188,7 +188,7 @@ public sealed partial class Tls(Socket socket, Side self)
 
     private static byte[] Message(byte type, byte[] body) => [type, .. Longer(body)];
 
-    private void Say(byte type, byte[] body) => Write(Record(Handshake, Heed(Message(type, body))));
+    private void SendMessage(byte type, byte[] body) => Write(Record(Handshake, AddToTranscript(Message(type, body))));
 
     private static byte[] Expand(byte[] secret, string label, byte[] context, int length)
     {
