@@ -15,7 +15,7 @@ public sealed record Student(string Name, string Folder)
 
     public const string File = "imagetransfer.txt";
 
-    // The lines SERVER=…, CLIENT=… and BUILD=… of the folder's imagetransfer.txt; without one, what make was told.
+    // The lines SERVER=…, CLIENT=… and BUILD=… of the folder's imagetransfer.txt; without one, those of the make line.
     public static Student In(string name, string folder)
     {
         var student = new Student(name, folder);

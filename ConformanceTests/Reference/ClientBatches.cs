@@ -48,7 +48,7 @@ public sealed class ClientBatches : ClientFixture
     [Test, Clause("CLI-1", "CLI-3"), Reference]
     public void Client_does_not_resend_a_block_as_another_file_after_unsupported()
     {
-        // An odd server: it has taken the option, and the block.
+        // An odd server: it has accepted the option and the block.
         byte[] one = Notation.Bytes(9);
         byte[] two = Notation.Bytes(12);
         Give("a.png", one);
@@ -80,7 +80,7 @@ public sealed class ClientBatches : ClientFixture
     [Test, Clause("CLI-5"), Reference]
     public void Client_refuses_impossible_commands_without_connecting()
     {
-        Listener.Dispose();                             // a connection would be refused, and said to be
+        Listener.Dispose();                             // a connection would be refused, and the message would say so
         Give("text.png", "no picture"u8.ToArray());
         Give("note.txt", "no picture"u8.ToArray());
         Give("empty.png", []);

@@ -8,7 +8,7 @@ namespace ConformanceTests.Reference;
 [Reference]
 public sealed partial class OutputSnapshots : ServerFixture
 {
-    // Runs the program as typed, and shows what it said.
+    // Runs the program as typed, and returns what it printed.
     private static string Session(string folder, params string[] commands)
     {
         var text = new StringBuilder();

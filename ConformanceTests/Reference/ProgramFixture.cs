@@ -19,7 +19,7 @@ public abstract class ProgramFixture : ServerFixture
     }
 
     /// <param name="folder">The current folder of the program.</param>
-    /// <param name="words">The command line after "imagetransfer", as a shell would take it apart.</param>
+    /// <param name="words">The command line after "imagetransfer", as a shell would split it.</param>
     /// <param name="input">What is typed, or null.</param>
     /// <param name="launcher">A program that starts the program, or nothing.</param>
     protected static Ran Execute(string folder, string words, string? input = null, string launcher = "")

@@ -102,7 +102,7 @@ public sealed class ServerDetails : ServerFixture
         var wires = new List<ProtocolConnection>();
         Repeat(150, () => wires.Add(Connect(server)));
         Eventually(() => server.Program.Errors.Contains("cannot accept"), "the descriptors do not run out");
-        for (int i = 0; ; i++)                          // each upload that may begin takes one more
+        for (int i = 0; ; i++)                          // each upload needs one more
         {
             wires[i].Send($"PUT|{i}.png\n");
             string answer = wires[i].ReceiveLine();

@@ -1,13 +1,13 @@
 namespace ConformanceTests.Report;
 
-/// <summary>What the run before this one said about the same implementation.</summary>
+/// <summary>What the run before this one found in the same implementation.</summary>
 public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed, bool Unchanged)
 {
     /// <summary>How the message of a test begins that the time did not suffice for.</summary>
     public const string NotReached = "\nNot reached: ";
 
     /// <param name="implementation">What is tested now.</param>
-    /// <param name="files">Its files: whether they are older than the report is told.</param>
+    /// <param name="files">Its files, which may be older than the report.</param>
     public static PreviousRun Read(string implementation, IEnumerable<string> files)
     {
         if (ReportFile.Read() is not { } report || report.Implementation != implementation)

@@ -122,7 +122,7 @@ public static partial class RunReport
         return $"make test{(stage == 0 ? "" : $" STAGE={stage}")}{server}{client}";
     }
 
-    // ---- equal failures are said once ----
+    // ---- equal failures are reported once ----
 
     public sealed record Group(Verdict First, Verdict[] Deliveries, Verdict[] Same);
 

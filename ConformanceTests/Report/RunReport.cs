@@ -12,7 +12,7 @@ public static partial class RunReport
 
     // ---- during the run ----
 
-    /// <summary>Is told the line of each stage when the last of its tests has ended.</summary>
+    /// <summary>Is called with the line of each stage when the last of its tests has ended.</summary>
     public static Action<string> ShowStage { get; set; } = _ => { };
 
     /// <summary>Begins a run.</summary>

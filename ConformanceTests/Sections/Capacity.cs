@@ -352,7 +352,7 @@ public sealed class Capacity : ServerFixture
                 answer);
         }
 
-        foreach (var wire in wires.Take(Many / 2))      // those who are in leave, and the others come in
+        foreach (var wire in wires.Take(Many / 2))      // the accepted clients leave, and the others are accepted
         {
             wire.ExpectError("bad-type");
             wire.Dispose();

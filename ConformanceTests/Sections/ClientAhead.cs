@@ -3,7 +3,7 @@ namespace ConformanceTests.Sections;
 /// <summary>AHEAD-3: a client that sends blocks right after their requests.</summary>
 public sealed class ClientAhead : ClientFixture
 {
-    // ---- any client that takes several files and uses the option ----
+    // ---- any client that accepts several files and uses the option ----
 
     internal sealed record Upload(string Name, string[] Options);
 

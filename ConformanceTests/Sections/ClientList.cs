@@ -96,7 +96,7 @@ public sealed class ClientList : ClientFixture
         client.MustSucceed();
     }
 
-    // Only for a client that takes several files.
+    // Only for a client that accepts several files.
     [Test, Clause("CLI-3", "PUT-2")]
     public void Client_continues_with_the_next_file_after_an_unknown_code([Values("tired", "x-new-code")] string code)
     {

@@ -3,7 +3,7 @@ namespace ConformanceTests.Sections;
 /// <summary>CLI: uploads of a client.</summary>
 public sealed class ClientPut : ClientFixture
 {
-    // ---- failures that a client must not take for success ----
+    // ---- failures that a client must report ----
 
     [Test, Clause("CLI-5", "PUT-2")]
     public void Client_fails_if_an_upload_gets_no_last_reply([Values(0, 1, 2, 3)] int stage)
@@ -47,7 +47,7 @@ public sealed class ClientPut : ClientFixture
     {
         var picture = Notation.Bytes(size);
         Give("cat.png", picture);
-        Listener.ReceiveBufferSize = 1 << 16;           // one send does not take it all
+        Listener.ReceiveBufferSize = 1 << 16;           // one send does not accept all of it
         var (client, wire, digest) = Begin("PUT");
         wire.Send("OK\n");
         if (size > 40 << 20)
@@ -108,8 +108,8 @@ public sealed class ClientPut : ClientFixture
         client.WaitForExit();
     }
 
-    // One receive is not one message.  Each piece is there for a while before the next one comes: a client that takes
-    // what one receive brings for all of it has nothing else to take.
+    // One receive is not one message.  The next piece comes later: a client that treats
+    // the bytes of one receive as the message has too few of them.
     [Test, Clause("CONN-3", "CLI-5")]
     public void Client_accepts_messages_in_pieces([Values("LIST", "GET", "PUT")] string verb)
     {

@@ -10,7 +10,7 @@ public sealed class Connections : ServerFixture
     public void Server_answers_whichever_connection_sends_first()
     {
         // A server that handles one connection after the other would answer the first accepted first:
-        // so the last speaks first.
+        // so the last one sends first.
         var wires = Enumerable.Range(0, 5).Select(_ => Connect()).ToArray();
         foreach (var wire in wires.Reverse())
         {

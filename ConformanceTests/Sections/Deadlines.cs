@@ -240,7 +240,7 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
     public void Server_does_not_close_active_connections_as_idle()
     {
-        // Half a line, an upload and a download that rest, each with a deadline of its own; and who asks now and then.
+        // Half a line, an upload and a download that pause, each with its own deadline; and a client that asks often.
         var server = Start(with: "idle=3");
         var picture = Notation.Bytes(24 << 20);
         server.Has("big.png", picture);

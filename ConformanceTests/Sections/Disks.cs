@@ -3,7 +3,7 @@ namespace ConformanceTests.Sections;
 /// <summary>A disk that is full, a file that changes while it is sent, rights that are missing.</summary>
 public sealed class Disks : ServerFixture
 {
-    // A folder on a file system of its own, with as much room as that is told to have.
+    // A folder on a small file system of its own.
     private string SmallFolder(string room)
     {
         Skip.If(!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows, "needs a small tmpfs");

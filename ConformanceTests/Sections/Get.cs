@@ -76,7 +76,7 @@ public sealed class Gets : ServerFixture
         try
         {
             using var file = LocalFiles.Open(Server.PathOf("big.png"), FileAccess.Write);
-            file.Seek(offset, SeekOrigin.Begin);        // what lies between takes no room
+            file.Seek(offset, SeekOrigin.Begin);        // the hole needs no space
             file.Write(end);
         }
         catch (IOException)
@@ -110,7 +110,7 @@ public sealed class ServedFilesThatChange : ServerFixture
     [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
     public void Server_sends_one_answer_if_the_file_shrinks_before_it()
     {
-        // All of it is hashed before its last ten bytes are sent, and that takes longer than another's listing.
+        // The server hashes all of it before it sends the last ten bytes, which takes longer than a listing.
         const long Size = 1L << 29;
         LocalFiles.SetLength(Server.PathOf("big.png"), Size);
         ProtocolConnection wire = Connect();

@@ -44,7 +44,7 @@ public sealed class Lists : ServerFixture
     [Test, Clause("LIST-1", "P7", NotBefore = Stages.ManyClients)]
     public void Server_sends_whole_listings_to_a_slow_reader()
     {
-        // One of them is more than a kernel takes in one send, all of them more than kernels keep.
+        // One listing is more than a kernel accepts in one send, all of them more than kernels buffer.
         const int Files = 10_000;
         const int Times = 6;
         for (int i = 0; i < Files; i++)
@@ -113,7 +113,7 @@ public sealed class Listings : ServerFixture
             ProtocolConnection leaving = Connect();
             if (i % 2 == 0)
             {
-                other.Send("LIST\n");       // it shares the listing of the one who leaves, or comes after
+                other.Send("LIST\n");       // it shares the listing of the client that leaves, or gets the next one
             }
 
             leaving.Send("LIST\n");

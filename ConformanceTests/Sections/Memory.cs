@@ -15,7 +15,7 @@ public sealed class Memory : ServerFixture
         Demand(grown < Most, $"less than {Most / MiB} MiB more in memory for {whatFor}",
             $"{grown / MiB} MiB more: read a piece, write it, forget it");
 
-    // As many as the kernel takes; false: it is closed.
+    // Sends all of it. Returns false if the connection is closed.
     private static bool Send(ProtocolConnection wire, byte[] bytes)
     {
         try

@@ -40,7 +40,7 @@ public sealed class Publishing : ServerFixture
         Same(picture, Server.Stored("big.png"), "big.png as it was stored");
     }
 
-    // A claim that is taken first, an empty file, say, or a small file that is written under its name at once: both are
+    // A claim such as an empty file, or a small file that is written under its final name: both are
     // seen only for a moment. Rights and time may change afterwards.
     [Test, Clause("P1", "PUT-2")]
     public void Server_publishes_small_files_in_one_step(
@@ -193,7 +193,7 @@ public sealed class Publishing : ServerFixture
     // ---- P2, two servers on one folder ----
 
     // The second one's last byte is sent so much later that now this one wins and now that one: then both are in the
-    // middle of it at the same time, again and again, and who looks first and renames then is found out.
+    // middle of it at the same time, again and again, and a server that looks first and renames then is detected.
     [Test, Clause("P2")]
     public void Servers_that_store_one_name_at_the_same_moment_send_one_OK()
     {

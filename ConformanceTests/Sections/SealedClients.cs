@@ -11,7 +11,7 @@ public sealed class SealedClients : ClientFixture
     private ChildProgram Start(string command, string? file = null, string? key = null) =>
         Own(TranscriptPlayer.StartClient(Folder, Port, command, file, key: key ?? SealedFixture.KeyFile));
 
-    // The client's connection, before anything is said on it.
+    // The client's connection, before its handshake.
     private SealedConnection Answer()
     {
         var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)).Socket;

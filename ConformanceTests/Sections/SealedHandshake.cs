@@ -7,7 +7,7 @@ namespace ConformanceTests.Sections;
 /// <summary>SEAL: which clients a server accepts, and which it does not.</summary>
 public sealed class SealedHandshake : SealedFixture
 {
-    // ---- who is let in, and who is not ----
+    // ---- which clients are accepted ----
 
     private static readonly KeyAndCertificate _stranger = KeyAndCertificate.New("CN=another");
 
@@ -141,7 +141,7 @@ public sealed class SealedHandshake : SealedFixture
         }
     }
 
-    // ---- who does not speak TLS at all ----
+    // ---- clients without TLS ----
 
     private static readonly string[] _plain =
     [

@@ -1,6 +1,6 @@
 namespace ConformanceTests.Sections;
 
-/// <summary>CLOSE-4, P12: a server that is told to stop, and what it leaves for the next start.</summary>
+/// <summary>CLOSE-4, P12: a server that is stopped, and what it leaves for the next start.</summary>
 public sealed class Stopping : ServerFixture
 {
     private const int Large = 32 << 20;                         // more than kernels buffer

@@ -19,7 +19,7 @@ public sealed class Kills : TortureFixture
         string folder = NewFolder();
         string slowName = $"slow-{(kills + 1) * Step}.png";
 
-        // Beside it a server on the same folder lives on, and takes one long upload: that temporary is not to be swept.
+        // Another server on the same folder keeps running with one long upload: its temporary file must stay.
         var slow = Connect(Start(folder: folder));
         slow.Ask($"PUT|{slowName}");
         slow.Send(Notation.U64((ulong)Picture(slowName).Length));

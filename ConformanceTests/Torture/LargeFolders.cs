@@ -200,7 +200,7 @@ public sealed class LargeFolders : TortureFixture
         return long.Parse(line.Split('|')[^1]);
     }
 
-    // ---- calls that take long ----
+    // ---- slow system calls ----
 
     // Delays each such call of the server from now on. Returns false if the server may not be traced.
     private bool Delay(RunningServer server, string call, int milliseconds, string promises)
@@ -245,7 +245,7 @@ public sealed class LargeFolders : TortureFixture
 
         wire.Send("PUT|cat.png\n");
         Eventually(() => Hidden(folder).Length == 1, "it makes no temporary file");
-        var second = Start(folder: folder);                 // takes it for what a dead server left, and so it looks
+        var second = Start(folder: folder);                 // could take it for the file of a dead server
         Connect(second).List();
         bool answered = wire.Socket.Poll(RunSettings.Milliseconds(Long * 5) * 1000, SelectMode.SelectRead);
         Assert.That(answered, "it does not answer");
@@ -263,7 +263,7 @@ public sealed class LargeFolders : TortureFixture
         int kills = Times(5);
         for (int kill = 0; kill < kills; kill++)
         {
-            // .NET keeps a socket of its own there unless told otherwise.
+            // .NET creates a socket of its own there by default.
             string temporary = NewFolder("tmp");
             var server = Start(launcher: $"env TMPDIR={temporary} DOTNET_EnableDiagnostics=0");
             for (int i = 0; i < 1000; i++)

@@ -245,7 +245,7 @@ public sealed class SealedFuzzing : SealedFixture
 
     private static byte[] Cut(byte[] bytes) => bytes[..Math.Min(bytes.Length, 1 << 14)];
 
-    // Bytes changed, left out, put in, or said twice.
+    // Bytes changed, removed, inserted, or repeated.
     private static byte[] Mutated(byte[] bytes, Random random)
     {
         for (int times = random.Next(1, 4); times > 0; times--)

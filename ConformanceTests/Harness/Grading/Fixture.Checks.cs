@@ -1,6 +1,6 @@
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Checks with words of their own, and with a hint where the mistake can be told.</summary>
+/// <summary>Checks with their own messages, and with a hint where the mistake is known.</summary>
 public abstract partial class Fixture
 {
     private const int MostNames = 20;

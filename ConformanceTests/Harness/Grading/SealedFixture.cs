@@ -25,7 +25,7 @@ public abstract class SealedFixture : ServerFixture
         }
     }
 
-    // A connection on which nothing has been said yet.
+    // A connection before its handshake.
     protected SealedConnection Dial(RunningServer? server = null, Delivery delivery = Delivery.Whole)
     {
         int piece = delivery switch { Delivery.ByteByByte => 1, Delivery.ThreeBytes => 3, _ => 0 };
@@ -33,7 +33,7 @@ public abstract class SealedFixture : ServerFixture
         return Own(new SealedConnection(socket, Side.Client, new Tls(socket, Side.Client) { Piece = piece }, delivery));
     }
 
-    // One that is let in.
+    // A connection whose handshake has succeeded.
     protected SealedConnection Enter(RunningServer? server = null, Delivery delivery = Delivery.Whole)
     {
         var wire = Dial(server, delivery);

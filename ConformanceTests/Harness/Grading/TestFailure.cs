@@ -2,7 +2,7 @@ using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>The failure of a test, from what it has thrown and what its programs have said.</summary>
+/// <summary>The failure of a test, from what it has thrown and what its programs have printed.</summary>
 public static class TestFailure
 {
     public static Failure Of(TestResult result, TestScope scope)

@@ -202,7 +202,7 @@ public sealed class ChildProgram : IDisposable
         WaitForExit();
     }
 
-    // As a server is told to stop, and a person would stop one.
+    // As a person stops a server.
     public void TellToStop(string signal = "TERM")
     {
         if (RunSettings.Current.OnWindows)

@@ -1,6 +1,6 @@
 namespace ConformanceTests.Harness.Programs;
 
-/// <summary>A folder with one picture, and with everything that must not be taken for one.</summary>
+/// <summary>A folder with one picture, and with all kinds of entries that are not pictures.</summary>
 public static class HostileFolder
 {
     public static readonly string[] Names =

@@ -82,7 +82,7 @@ public sealed class TestScope : ISilenceWatcher
 
     /// <param name="program">The program.</param>
     /// <param name="isNew">
-    /// Whether all that it says is said during this test. Of another one it is what it says from here on.
+    /// Whether the program was started for this test. Of another one, only the output from here on counts.
     /// </param>
     public void Add(ChildProgram program, bool isNew = true)
     {
@@ -107,7 +107,7 @@ public sealed class TestScope : ISilenceWatcher
         Add(server.Program, isNew);
     }
 
-    /// <summary>What is said from here on is said of what the test does to the program when it ends.</summary>
+    /// <summary>Output from here on does not count: it comes from the end of the test.</summary>
     public void FreezeOutput()
     {
         for (int i = 0; i < 5 && ProgramOutput() == ""; i++)

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Harness.Wire;
 
 /// <summary>
-/// One end of a connection. It sends exactly what it is told to, in the pieces it is told to, and receives
+/// One end of a connection. It sends exactly the given bytes, in the given pieces, and receives
 /// exactly the bytes that it expects. How many bytes one receive returned does not matter.
 /// </summary>
 public partial class ProtocolConnection : IDisposable
@@ -83,7 +83,7 @@ public partial class ProtocolConnection : IDisposable
         {
             EndSending();
         }
-        catch (SocketException) { }                     // reset by the peer: what it said can still be read
+        catch (SocketException) { }                     // reset by the peer: what it has sent can still be read
     }
 
     public void Reset()
@@ -312,7 +312,7 @@ public partial class ProtocolConnection : IDisposable
         _givenUp = Watcher?.HasCrashed != true;
     }
 
-    /// <summary>Who is asked when nothing comes in time.</summary>
+    /// <summary>Decides what a silence means.</summary>
     public ISilenceWatcher? Watcher { get; set; }
 
     public Side Self => _self;
@@ -351,10 +351,10 @@ public partial class ProtocolConnection : IDisposable
     private LateAnswer _lateAnswer;
 }
 
-/// <summary>Who is asked when nothing comes on a connection in time.</summary>
+/// <summary>Decides what it means that nothing comes on a connection in time.</summary>
 public interface ISilenceWatcher
 {
-    /// <summary>Whether the program has said by now that it crashed.</summary>
+    /// <summary>Whether the output of the program shows a crash by now.</summary>
     public bool HasCrashed { get; }
 
     /// <summary>Tries what may be holding the answer back.</summary>

@@ -5,11 +5,11 @@ namespace ConformanceTests.Harness.Wire;
 /// <summary>The handshake: messages, proofs and keys.</summary>
 public sealed partial class Tls
 {
-    // ---- the handshake [4], in the steps in which the two sides take turns ----
+    // ---- the handshake [4], step by step ----
 
     private IncrementalHash _transcript = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly ECDiffieHellman _ours = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
-    private readonly List<byte> _messages = [];                                  // received and not taken yet
+    private readonly List<byte> _messages = [];                                  // received and not read yet
     private byte[] _handshake = [];
     private byte[] _master = [];
     private byte[] _clientSecret = [];
@@ -30,7 +30,7 @@ public sealed partial class Tls
 
     public void SendHello() => SendMessage(ClientHello, HelloBody());
 
-    // A ClientHello's record, for those who send it where it does not belong.
+    // The record of a ClientHello, for tests that send it at a wrong moment.
     public static byte[] HelloRecord()
     {
         using var none = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -51,7 +51,7 @@ public sealed partial class Tls
     ];
 
     // Everything from its hello to its Finished: it is asked for a certificate, shows its own, and proves to hold its
-    // key.  From here on both directions are sealed; who the client is, the server does not know yet.
+    // key.  From here on both directions are encrypted; the server does not know the client yet.
     public void ReadServerMessages()
     {
         var hello = ReceiveMessage(ServerHello).AsSpan();
@@ -222,7 +222,7 @@ public sealed partial class Tls
         return message[4..];
     }
 
-    private byte[] _before = [];                         // what was said up to the message that was heard last
+    private byte[] _before = [];                         // the transcript up to the last message that was received
 
     private void TakeCertificate(byte[] body)
     {

@@ -29,7 +29,7 @@ public sealed partial class Tls(Socket socket, Side self)
     private const int Tag = 16;
     private const int Size = 32;
 
-    // [B] the numbers of what this file can do, and of the extensions that say so
+    // [B] the numbers of the algorithms of this file, and of the extensions that name them
     private static readonly byte[] _suite = [0x13, 0x01];
     private static readonly byte[] _group = [0, 23];
     private static readonly byte[] _signature = [4, 3];
@@ -42,7 +42,7 @@ public sealed partial class Tls(Socket socket, Side self)
     // How many bytes are handed to TCP at a time; 0 means all.
     public int Piece { get; init; }
 
-    // All that it has sent, for those who say it once more; and the alert that ended the other side's sending.
+    // Everything that was sent, for tests that replay it; and the alert that ended the other side's sending.
     public readonly MemoryStream Sent = new();
 
     public byte? AlertReceived { get; private set; }
@@ -55,7 +55,7 @@ public sealed partial class Tls(Socket socket, Side self)
     private Keys? _receiving;                   // null: in the clear
     private readonly byte[] _raw = new byte[Header + MostInRecord + 256];
     private int _count;
-    private ReadOnlyMemory<byte> _data;                  // received and not taken yet
+    private ReadOnlyMemory<byte> _data;                  // received and not read yet
 
     // The bytes of a record, which are then to be sent, in this order and whole.
     public byte[] Record(byte type, ReadOnlySpan<byte> bytes) =>

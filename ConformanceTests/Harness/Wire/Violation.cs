@@ -73,7 +73,7 @@ public sealed record Mismatch
         : Reset ? "  (a reset)"
         : "  (the end of the connection)";
 
-    /// <summary>What is said where the right thing came, and too late.</summary>
+    /// <summary>The message if the right bytes came, but too late.</summary>
     public string? LateText => LateAnswer == LateAnswer.None || Same != Math.Min(Rest.Length, Received.Length)
         ? null
         : $"nothing for {Seconds}; then, when "
