@@ -194,8 +194,8 @@ internal static class ClientMistakes
             "if (!goAhead.IsOk) { SendBlockUnlessSent(file);"),
 
         new("the client resumes without a digest", "CLI-10", "Client.AddOptions",
-            "WantsDigest = WantsDigest,",
-            "WantsDigest = WantsDigest && file.KeptLength == 0,"),
+            "WantsDigest = _useDigest,",
+            "WantsDigest = _useDigest && file.KeptLength == 0,"),
 
         new("the client takes an unknown code for success", "CLI-3", "Client.HandleRefusal",
             "_report.Fail(file.Name, reply);",

@@ -382,9 +382,9 @@ internal static class ServerMistakes
             "return DateTime.SpecifyKind(entry.LastWriteTimeUtc.LocalDateTime, DateTimeKind.Utc);"),
 
         new("a file that cannot be read is not listed", "GET-4", "ImageFolder.LineFormatter.Format",
-            "if (IsServable(entry.Attributes, entry.Length))",
+            "long size = entry.Length;",
             "if ((File.GetUnixFileMode(entry.ToFullPath()) & UnixFileMode.UserRead) == 0) { return default; } "
-            + "if (IsServable(entry.Attributes, entry.Length))"),
+            + "long size = entry.Length;"),
 
         new("of a block that came ahead the first problem counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
             "ReportsFirstInTable && reply.Row < Result.Row",
