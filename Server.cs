@@ -152,9 +152,10 @@ internal sealed partial class EventLoop
     public void RunOnce(int maxWaitMs = MaxSelectTimeoutMs)
     {
         List<Wait> polled = SelectPollSet(isFullScan: maxWaitMs == 0);
-        Poll(polled, Math.Min(maxWaitMs, LongestWaitMs(polled)));
+        long now = Environment.TickCount64;
+        Poll(polled, now, Math.Min(maxWaitMs, LongestWaitMs(polled)));
         ResumeReady();
-        EndOverdue(polled);
+        EndOverdue(polled, now);
     }
 
     private Task AddWait(object owner, WaitReason reason, long deadline)
@@ -176,9 +177,8 @@ internal sealed partial class EventLoop
     }
 
     // Asks the kernel which of these sockets are ready, and collects their waits in _ready.
-    private void Poll(List<Wait> waits, int maxWaitMs)
+    private void Poll(List<Wait> waits, long now, int maxWaitMs)
     {
-        long now = Environment.TickCount64;
         long timeout = maxWaitMs;
         _readable.Clear();
         _writable.Clear();
@@ -248,9 +248,10 @@ internal sealed partial class EventLoop
         EndSlice(wait);
     }
 
-    private void EndOverdue(List<Wait> polled)
+    // Ends the waits that were late before select was called, and that select has not found ready. Those that have
+    // become late since then get one more look: their bytes may have arrived while other conversations were running.
+    private void EndOverdue(List<Wait> polled, long now)
     {
-        long now = Environment.TickCount64;
         foreach (Wait wait in polled)
         {
             // A conversation that is ready, but has not had its turn yet, is not late. The server made it wait, not its
@@ -494,7 +495,7 @@ internal sealed partial class Connection : IDisposable
         {
             if (!await ReceiveMoreAsync())
             {
-                throw EndInsideBlock();
+                await EndInsideBlockAsync();
             }
         }
 
@@ -515,13 +516,18 @@ internal sealed partial class Connection : IDisposable
             {
                 await WaitForBytesAsync();
             }
+            else if (count == 0)
+            {
+                await EndInsideBlockAsync();
+            }
 
             remaining -= Math.Max(count, 0);
             await YieldIfSliceIsOverAsync();
         }
     }
 
-    // Returns the number of bytes that it has handed to the writer, or WouldBlock.
+    // Returns the number of bytes that it has handed to the writer, 0 if the client has ended its sending, or
+    // WouldBlock.
     private int ReceivePiece(long maxBytes, BlockWriter writer)
     {
         if (_receivedCount > 0)
@@ -538,7 +544,7 @@ internal sealed partial class Connection : IDisposable
         int count = Receive(SharedBuffer.AsSpan(0, wantedOfBlock + MaxLineBytes));
         if (count <= 0)
         {
-            return count == 0 ? throw EndInsideBlock() : Transport.WouldBlock;
+            return count;
         }
 
         int blockBytes = (int)Math.Min(count, maxBytes);
@@ -609,9 +615,11 @@ internal sealed partial class Connection : IDisposable
         return count;
     }
 
-    private static ConnectionAbortedException EndInsideBlock()
+    // The replies to earlier requests are still due (CONN-4), and this one gets none (CLOSE-5).
+    private async ValueTask EndInsideBlockAsync()
     {
-        return new ConnectionAbortedException("the client closed the connection inside a block");
+        await FlushAsync();
+        throw new ConnectionAbortedException("the client closed the connection inside a block");
     }
 
     // ---- sending ----
@@ -928,9 +936,9 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
         {
             Socket.Shutdown(SocketShutdown.Send);
         }
-        catch (SocketException)
+        catch (SocketException e)
         {
-            throw new ConnectionAbortedException("the client has reset the connection");
+            throw Broken(e.SocketErrorCode);
         }
 
         return Task.CompletedTask;
@@ -952,15 +960,22 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
         {
             SocketError.Success => count,
             SocketError.WouldBlock => WouldBlock,
-            _ => throw new ConnectionAbortedException("the client has reset the connection"),
+            _ => throw Broken(error),
         };
     }
 
     protected int SendToSocket(ReadOnlySpan<byte> bytes)
     {
         int count = Socket.Send(bytes, SocketFlags.None, out SocketError error);
-        return error is SocketError.Success or SocketError.WouldBlock ? count
-            : throw new ConnectionAbortedException("the client has reset the connection");
+        return error is SocketError.Success or SocketError.WouldBlock ? count : throw Broken(error);
+    }
+
+    private static ConnectionAbortedException Broken(SocketError error)
+    {
+        bool isReset = error is SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.Shutdown
+            or SocketError.NotConnected;
+        return new ConnectionAbortedException(isReset ? "the client has reset the connection"
+            : $"the connection broke: {new SocketException((int)error).Message}");
     }
 }
 
