@@ -95,6 +95,8 @@ public static partial class RunReport
 
     private static string Or(string template) => template == "" ? "the reference" : template;
 
+    private static bool _cannotStart;
+
     /// <summary>Ends a run.</summary>
     /// <param name="limits">What could not be tested where it ran, or nothing.</param>
     public static void Write(string limits)
@@ -107,10 +109,10 @@ public static partial class RunReport
 
         if (verdicts.Length == 0)
         {
-            if (RunSettings.Current.Stage > 0)
+            if (RunSettings.Current.Stage > 0 && !_cannotStart)
             {
-                CannotStart($"Stage {RunSettings.Current.Stage} asks nothing of it: there is none of that number, or a "
-                    + "client is meant, and this stage is about servers.\nA client begins with STAGE=2.");
+                CannotStart($"There are no tests for this program in stage {RunSettings.Current.Stage}. The stages are "
+                    + "1 to 14; stage 1 is only for servers, so a client begins with STAGE=2.");
             }
 
             return;
@@ -131,6 +133,7 @@ public static partial class RunReport
 
     public static void CannotStart(string why)
     {
+        _cannotStart = true;
         lock (_verdicts)
         {
             _verdicts.Clear();

@@ -44,15 +44,15 @@ public sealed class GradeCommand : ISuiteCommand
     {
         if (words.Length > 0)
         {
-            return $"There are no words to write here: {words[0]}";
+            return $"`test` takes settings such as STAGE=3, and no other words: {words[0]} is not understood.";
         }
 
         if (RunSettings.Current.IsReference && !File.Exists(Path.Combine(RunSettings.Root, "Server.cs")))
         {
-            return "Whose?  make test SERVER='python3 my_server.py {port} {dir}'";
+            return "Which program is to be tested?  For example: make test SERVER='python3 my_server.py {port} {dir}'";
         }
 
         string[] unknown = [.. RunSettings.Current.OnlyClauses.Except(ProtocolSpecification.Clauses.Keys)];
-        return unknown.Length == 0 ? null : $"Protocol.md has no sentence [{unknown[0]}].";
+        return unknown.Length > 0 ? $"Protocol.md has no paragraph [{unknown[0]}]." : CommandTemplates.FindMistake();
     }
 }

@@ -28,6 +28,31 @@ public static class CommandTemplates
     /// <summary>The files that the commands name.</summary>
     public static IEnumerable<string> Files() => Words($"{ServerTemplate} {ClientTemplate}").Where(File.Exists);
 
+    /// <summary>Says what is wrong with the placeholders of SERVER or CLIENT; null if nothing is.</summary>
+    public static string? FindMistake()
+    {
+        string[] forServer = [.. _optional.Except(["resume"])];
+        return FindMistake("SERVER", RunSettings.Current.Server, ["port", "dir"], forServer)
+            ?? FindMistake("CLIENT", RunSettings.Current.Client, ["port", "command", "file"],
+                ["host", "resume", "key"]);
+    }
+
+    private static string? FindMistake(string setting, string template, string[] required, string[] optional)
+    {
+        if (template == "")
+        {
+            return null;
+        }
+
+        string[] found = [.. Regex.Matches(template, @"\{([A-Za-z-]+)\}").Select(match => match.Groups[1].Value)];
+        string[] unknown = [.. found.Except(required).Except(optional)];
+        string[] missing = [.. required.Except(found)];
+        string all = string.Join(' ', required.Concat(optional).Select(name => $"{{{name}}}"));
+        return unknown.Length > 0 ? $"{setting} has an unknown placeholder, {{{unknown[0]}}}. There are: {all}"
+            : missing.Length > 0 ? $"{setting} needs the placeholder {{{missing[0]}}}. There are: {all}"
+            : null;
+    }
+
     private static bool IsFlag(string name) => name is "read-only" or "resume";
 
     // "max-clients=2 read-only", as the values of those placeholders; all the others have none.
