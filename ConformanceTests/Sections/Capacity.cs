@@ -152,7 +152,7 @@ public sealed class Capacity : ServerFixture
         var wires = Fill(server, limit);
         wires[0].ExpectRefusal("LIST\r", "bad-request", closes: true);      // and stays: the server waits for its end
         Demand(IsServedSoon(server),
-            "a place for the next client, since one has had its last word (CLOSE-1) and counts no more",
+            "a place for the next client, since one has received its closing reply (CLOSE-1)",
             "busy: a connection that is being closed is counted");
     }
 
@@ -163,15 +163,15 @@ public sealed class Capacity : ServerFixture
         var wires = Fill(server, limit);
         for (int i = 0; i < 5; i++)
         {
-            var turnedAway = Connect(server);
-            turnedAway.ExpectRefusal("LIST", "busy", closes: true);       // and stays, as above
+            var rejected = Connect(server);
+            rejected.ExpectRefusal("LIST", "busy", closes: true);       // and stays, as above
         }
 
         wires[0].HalfClose();
         wires[0].ExpectEnd();
         Demand(IsServedSoon(server),
-            $"a place for the next client, since one of {limit} has left; those that were told busy have none",
-            "busy: those turned away are counted while they are being closed");
+            $"a place for the next client, since one of {limit} has left; a client that got busy has none",
+            "busy: rejected clients are counted while they are being closed");
     }
 
     [Test, Clause("P9", "P6")]
@@ -398,11 +398,11 @@ public sealed class Capacity : ServerFixture
         var wires = Fill(server, limit);
         for (int i = 0; i < 3; i++)
         {
-            var turnedAway = Connect(server);
-            turnedAway.ExpectRefusal("LIST", "busy", closes: true);
+            var rejected = Connect(server);
+            rejected.ExpectRefusal("LIST", "busy", closes: true);
         }
 
         int lines = wires[0].AskForBlock("STATUS").Count(value => value == '\n');
-        Demand(lines == limit, $"{limit} lines, one for each client", $"{lines}: three of them were turned away");
+        Demand(lines == limit, $"{limit} lines, one for each client", $"{lines}: three of them were rejected");
     }
 }

@@ -55,7 +55,7 @@ public sealed class Puts : ServerFixture
         beyond.ExpectRefusal(Notation.U64((ulong)Limits.UploadBytes + 1), "too-large", closes: true);
         at.Send([.. Notation.U64((ulong)Limits.UploadBytes), .. Notation.Bytes(100)]);
         Connect(server).List();
-        Demand(!at.HasMore, "a block of exactly 1 GiB to be waited for", "something comes before its end");
+        Demand(!at.HasMore, "the server to wait for a block of exactly 1 GiB", "something comes before its end");
     }
 
     [Test, Clause("PUT-9", "ERR-2")]
