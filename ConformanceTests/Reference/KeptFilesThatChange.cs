@@ -17,7 +17,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         Assert.That(Files(), Is.Empty);
     }
 
-    [Test, Clause("CLI-10", "CLI-4"), Reference]
+    [Test, Slow, Clause("CLI-10", "CLI-4"), Reference]
     public void Client_does_not_resume_if_the_kept_file_shrinks_while_it_is_read()
     {
         Skip.If(!OperatingSystem.IsLinux(), "needs /proc");

@@ -107,7 +107,7 @@ public sealed class Gets : ServerFixture
 /// <summary>GET of a file that changes while it is sent.</summary>
 public sealed class ServedFilesThatChange : ServerFixture
 {
-    [Test, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
+    [Test, Slow, Clause("REPLY-1", "GET-3", "OFFSET-1", "DIGEST-1", NotBefore = Stages.ManyClients)]
     public void Server_sends_one_answer_if_the_file_shrinks_before_it()
     {
         // The server hashes all of it before it sends the last ten bytes, which takes longer than a listing.

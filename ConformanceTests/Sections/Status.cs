@@ -146,7 +146,7 @@ public sealed class Statuses : ServerFixture
             "5006 bytes taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
     }
 
-    [Test, Clause("STATUS-1")]
+    [Test, Slow, Clause("STATUS-1")]
     public void Server_shows_connections_in_the_order_in_which_it_accepted_them()
     {
         var server = Start();
