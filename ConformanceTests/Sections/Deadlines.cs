@@ -237,7 +237,7 @@ public sealed class Deadlines : ServerFixture
         half.ExpectError("timeout", closes: true);
     }
 
-    [Test, Slow, Slow, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
+    [Test, Slow, Clause("LIMIT-2", "LIMIT-1", "LIMIT-3")]
     public void Server_does_not_close_active_connections_as_idle()
     {
         // Half a line, an upload and a download that pause, each with its own deadline; and a client that asks often.
