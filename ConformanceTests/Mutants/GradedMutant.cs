@@ -1,7 +1,4 @@
-using System.Diagnostics;
 using System.Text.Json;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
 
 namespace ConformanceTests.Mutants;
 

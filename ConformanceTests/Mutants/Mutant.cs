@@ -1,4 +1,3 @@
-
 namespace ConformanceTests.Mutants;
 
 /// <summary>The program with one mistake, which the suite has to catch.</summary>

@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Mutants;
 
 /// <summary>Checks the list of mutants without a run of the suite.</summary>

@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
 using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.Mutants;

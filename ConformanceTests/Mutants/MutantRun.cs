@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.SelfTests;
 using NUnit.Framework.Interfaces;
 
@@ -156,7 +153,8 @@ public sealed class MutantRun
     // What fails without a mistake, too, has caught nothing.
     private async Task ControlAsync(IReadOnlyList<Mutant> mutants)
     {
-        foreach (var kind in mutants.Where(mutant => _caughtBy.ContainsKey(mutant.Name)).GroupBy(one => one.AsReference))
+        var known = mutants.Where(mutant => _caughtBy.ContainsKey(mutant.Name));
+        foreach (var kind in known.GroupBy(one => one.AsReference))
         {
             var names = kind.Select(mutant => _caughtBy[mutant.Name]).Distinct().ToArray();
             using var graded = new GradedMutant(null);

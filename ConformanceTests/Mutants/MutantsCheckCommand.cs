@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Mutants;
 
 /// <summary>`make mutants-check`: whether each mutant still applies and compiles, without a run.</summary>

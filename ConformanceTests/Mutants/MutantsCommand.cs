@@ -1,4 +1,3 @@
-using ConformanceTests.Harness.Grading;
 using NUnit.Framework.Interfaces;
 
 namespace ConformanceTests.Mutants;
@@ -11,7 +10,8 @@ public sealed class MutantsCommand : ISuiteCommand
 {
     public string Name => "mutants";
 
-    public string Help => "tests the suite, with one mistake in the program at a time; words choose some, with | between choices";
+    public string Help =>
+        "tests the suite, with one mistake in the program at a time; words choose some, with | between choices";
 
     public async Task<int> RunAsync(string[] words)
     {

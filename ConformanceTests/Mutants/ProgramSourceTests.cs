@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Grading;
-
 namespace ConformanceTests.Mutants;
 
 /// <summary>Tests how a mutant's place in the program is found.</summary>

@@ -1,4 +1,3 @@
-
 namespace ConformanceTests.Mutants;
 
 /// <summary>The mistakes that are put into Server.cs, grouped by the member that they are in.</summary>

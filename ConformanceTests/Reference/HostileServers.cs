@@ -110,8 +110,7 @@ public sealed class HostileServers : ClientFixture
     {
         // More than the kernels hold, so the client is waiting inside a send when the connection is reset.
         File.WriteAllBytes(PathOf("cat.png"), Notation.Bytes(64 << 20));
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
+        var (client, wire) = Connected("PUT", "cat.png");
         wire.ReceiveLine();
         wire.Send("OK\n");
         wire.Receive(1 << 20);
@@ -124,8 +123,7 @@ public sealed class HostileServers : ClientFixture
     public void Client_reports_for_each_file_the_time_of_its_own_turn()
     {
         // All requests were sent at once. The first file takes a while, the others come right after it.
-        var client = Run("GET", "a.png", "b.png c.png");
-        var wire = Accept();
+        var (client, wire) = Connected("GET", "a.png", "b.png c.png");
         string[] requests = [wire.ReceiveLine(), wire.ReceiveLine(), wire.ReceiveLine()];
         foreach (string request in requests)
         {

@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>This program on a machine that lacks OpenSSL, which .NET needs for digests and for TLS.</summary>
@@ -17,10 +13,7 @@ public sealed class MissingOpenSsl : ProgramFixture
         RequireLinux();
         using var attempt = new ChildProgram("attempt", ["unshare", "-m", "mount", "--bind", "/dev/null", "/dev/null"],
             NewFolder());
-        if (attempt.WaitForExit() != 0)
-        {
-            Skip.Because("needs the right to make a mount namespace");
-        }
+        Skip.If(attempt.WaitForExit() != 0, "needs the right to make a mount namespace");
     }
 
     [TestCase("server 0 --dir pictures")]

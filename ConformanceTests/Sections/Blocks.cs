@@ -73,9 +73,7 @@ public sealed class Blocks : ServerFixture
     private void Refuses(string option, ulong length)
     {
         var wire = Connect();
-        wire.Send($"PUT|cat.png|{option}\n");
-        wire.Expect("OK\n");
-        wire.Send([.. Notation.U64(length), .. Notation.Bytes(9)]);
+        wire.BeginPut($"cat.png|{option}", (long)length, Notation.Bytes(9));
         wire.ExpectError("too-large", closes: true);
         Server.MustLack("cat.png");
     }

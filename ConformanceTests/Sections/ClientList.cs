@@ -20,9 +20,7 @@ public sealed class ClientList : ClientFixture
     public void Client_fails_if_a_listing_ends_long_before_its_length(
         [Values(1UL << 63, ulong.MaxValue, (1UL << 63) + 30, (1UL << 32) + 30)] ulong length)
     {
-        var client = Run("LIST");
-        var wire = Accept();
-        wire.Expect("LIST\n");
+        var (client, wire, _) = Begin("LIST");
         wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. "cat.png|8|2026-01-31T23:59:59Z\n"u8]);
         wire.HalfClose();
         client.MustFail();

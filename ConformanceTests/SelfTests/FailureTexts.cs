@@ -1,8 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
 using NUnit.Framework.Internal;
 using static VerifyNUnit.Verifier;
 
@@ -203,6 +198,6 @@ public sealed partial class FailureTexts : ClientFixture
 
     private static string Neutral(string text) => Waits().Replace(text, "for 1 s");
 
-    [System.Text.RegularExpressions.GeneratedRegex(@"\bfor \d+(\.\d)? s\b")]
-    private static partial System.Text.RegularExpressions.Regex Waits();
+    [GeneratedRegex(@"\bfor \d+(\.\d)? s\b")]
+    private static partial Regex Waits();
 }

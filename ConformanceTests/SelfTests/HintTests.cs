@@ -1,11 +1,3 @@
-using System.Security.Cryptography;
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-using ConformanceTests.Report;
-
 namespace ConformanceTests.SelfTests;
 
 /// <summary>Each hint, from the bytes that a program with that mistake sends.</summary>

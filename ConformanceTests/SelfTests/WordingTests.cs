@@ -1,7 +1,3 @@
-using ConformanceTests.Harness.Diagnosis;
-using ConformanceTests.Harness.Grading;
-using ConformanceTests.Harness.Programs;
-using ConformanceTests.Report;
 using NUnit.Framework.Internal;
 
 namespace ConformanceTests.SelfTests;

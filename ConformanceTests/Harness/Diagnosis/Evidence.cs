@@ -1,7 +1,3 @@
-using System.Buffers.Binary;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>What the hints look at: a check that failed on a connection, and what its test is about.</summary>

@@ -1,7 +1,3 @@
-using System.Buffers.Binary;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>A check that failed and explains itself.</summary>

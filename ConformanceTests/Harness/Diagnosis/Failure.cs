@@ -1,5 +1,3 @@
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>

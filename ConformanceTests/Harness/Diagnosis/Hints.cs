@@ -1,6 +1,3 @@
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Diagnosis;
 
 // YieldsToACrash: it is drawn from silence or an end, which an error in the program explains better.
@@ -332,7 +329,7 @@ public static class Hints
     private static string? OtherTime(Evidence e)
     {
         bool IsTime(string field) => DateTime.TryParseExact(
-            field, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, System.Globalization.DateTimeStyles.None, out _);
+            field, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, DateTimeStyles.None, out _);
 
         if (e.What?.StartsWith("a time such as") == true)
         {

@@ -1,8 +1,3 @@
-using System.Globalization;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Specification;
-using ConformanceTests.Harness.Wire;
-
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>
