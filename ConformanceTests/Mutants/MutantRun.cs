@@ -1,3 +1,6 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using ConformanceTests.Harness.Grading;
 using ConformanceTests.SelfTests;
 using NUnit.Framework.Interfaces;
 
@@ -153,8 +156,8 @@ public sealed class MutantRun
     // What fails without a mistake, too, has caught nothing.
     private async Task ControlAsync(IReadOnlyList<Mutant> mutants)
     {
-        var known = mutants.Where(mutant => _caughtBy.ContainsKey(mutant.Name));
-        foreach (var kind in known.GroupBy(one => one.AsReference))
+        var caught = mutants.Where(mutant => _caughtBy.ContainsKey(mutant.Name));
+        foreach (var kind in caught.GroupBy(mutant => mutant.AsReference))
         {
             var names = kind.Select(mutant => _caughtBy[mutant.Name]).Distinct().ToArray();
             using var graded = new GradedMutant(null);

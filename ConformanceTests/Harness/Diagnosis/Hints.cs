@@ -38,9 +38,9 @@ public static class Hints
             "compare the length with the limit (1 GiB, or the configured one: §9.1) as soon as it has come, as "
             + "unsigned numbers. Do not wait for the block."),
         new("waits after pieces", e => SplitsMessages(e) && (e.Waited || e.Ended), _ =>
-            "the pieces that were sent end inside a message, or hold more than one. One receive is not one message: "
-            + "collect bytes until the LF, or until the counted bytes are there, and keep the rest.")
-            { Sentence = "CONN-3" },
+            "the pieces that were sent end inside a message, or hold more than one, and no answer came. Does the "
+            + "server take one receive for one message? Collect bytes until the LF, or until the counted bytes are "
+            + "there, and keep the rest.") { Sentence = "CONN-3", YieldsToACrash = true },
         new("pieces that end anywhere", e =>
             SplitsMessages(e) && e.Expects("OK") && e.ReceivedStartsWith("ER|") && e.ErrorReplies == 1, _ =>
             "the pieces that were sent end inside a message, or hold more than one. Does the server take one receive "
@@ -78,8 +78,8 @@ public static class Hints
             $"the length should be {e.Length}, and {e.LengthReceived} was sent. A character that is not ASCII takes "
             + "more than one byte: encode first, then count."),
         new("impossible length", e => e.What == ProtocolConnection.PossibleLength, _ =>
-            "the eight bytes after the OK are the length of the block, most significant first. Are they sent in the "
-            + "other order, as text, or not at all?"),
+            "the eight bytes after the OK are the length of the block, most significant first. Are there fewer than "
+            + "eight? Are they sent in the other order, as text, or not at all?"),
         new("empty listing", e => e.Length > 0 && e.LengthReceived == 0 && e.Request == "LIST", _ =>
             "the listing is empty, but there is a file in the folder."),
         new("empty block", e => e.Length > 0 && e.LengthReceived == 0, _ =>
@@ -116,8 +116,8 @@ public static class Hints
         new("one receive per request",
             e => e.OfServer && e.Asked.UnansweredRequests > 1 && e.RepliesAccepted > 0 && e.Waited && e.ExpectsReply
                 && e.At == 0, _ =>
-            "some requests were answered, but not the ones after them in the same piece. What is left in the receive "
-            + "buffer after a request is the next request. One receive is not one message.")
+            "some requests were answered, but not the ones after them in the same piece. Is what is left in the "
+            + "receive buffer after a request kept as the start of the next one? One receive is not one message.")
             { Sentence = "CONN-2", YieldsToACrash = true },
         new("digest not read", e => e.OfServer && e.Asked.WithDigest && e.Request.StartsWith("PUT|")
             && e.Asked.BlockComplete && (IsLeftOver(e) || e.ExpectsReply && (e.Ended || e.Reset)), _ =>
@@ -198,9 +198,11 @@ public static class Hints
             { Sentence = "REQ-1" },
         new("listing in another order", HasSameLines, _ =>
             "these are the same lines in another order: sort by the bytes of the names in UTF-8."),
-        new("one send taken for all", e => IsInsideABlock(e) && (e.Ended || e.Waited), _ =>
-            "the block stops before its length is reached. A send may accept fewer bytes than it was given, and "
-            + "returns how many: send the rest, and close only after that.") { YieldsToACrash = true },
+        new("one send taken for all", e => IsInsideABlock(e) && (e.Ended || e.Waited), e =>
+            "the block stops before its length is reached. "
+            + (e.ExpectsBytes ? "Is the length right? If it is: a" : "A")
+            + " send may accept fewer bytes than it was given, and returns how many: send the rest, and close only "
+            + "after that.") { YieldsToACrash = true },
         new("stops", e => e.At > 0 && (e.Ended || e.Waited) && e.Expected is not null, e =>
             $"it stops after {e.At} of {e.Expected!.Length} bytes: "
                 + $"{Notation.Show(e.Expected.AsSpan(e.At), 60)} is missing.")

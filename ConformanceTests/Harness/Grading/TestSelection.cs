@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -19,22 +20,23 @@ public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
     public static TestSelection BySettings() => new(test =>
         !IsOf(test, Torture)
         && !IsExplicit(test)
-        && !(RunSettings.Current.Quick && IsOf(test, Slow))
-        && (RunSettings.Current.OnlyClauses.Length == 0 || RunSettings.Current.OnlyClauses.Any(id => IsOf(test, id)))
-        && Regex.IsMatch(NameOf(test), RunSettings.Current.OnlyTests));
+        && !(RunSettings.Quick && IsOf(test, Slow))
+        && (RunSettings.OnlyClauses.Length == 0 || RunSettings.OnlyClauses.Any(id => IsOf(test, id)))
+        && Regex.IsMatch(NameOf(test), RunSettings.OnlyTests));
 
     /// <summary>Says whether a test, or a suite that it is in, has a category.</summary>
     public static bool IsOf(ITest? test, string category) => CategoriesOf(test).Contains(category);
 
-    /// <summary>The categories of a test, and of the suites that it is in: a method with arguments is a
-    /// suite.</summary>
+    /// <summary>
+    /// The categories of a test, and of the suites that it is in. A method with arguments is a suite.
+    /// </summary>
     public static IEnumerable<string> CategoriesOf(ITest? test) =>
         test is null ? []
             : test.Properties[PropertyNames.Category].OfType<string>().Concat(CategoriesOf(test.Parent)).Distinct();
 
     /// <summary>The name of a test as it is in report.json: "Get.Asks_twice", for example.</summary>
     public static string NameOf(ITest test) =>
-        $"{ClauseAttribute.FixtureOf(test)}.{ClauseAttribute.NameInReport(test)}";
+        $"{test.Method?.TypeInfo.Type.Name}.{ClauseAttribute.NameInReport(test)}";
 
     /// <summary>All single tests of a suite.</summary>
     public static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
