@@ -15,7 +15,7 @@ public sealed class MutantRun
 {
     private const string Separator = " <- ";
 
-    // Tests of these mostly wait for a deadline, so many of them fit beside those that work.
+    // Tests of these mostly wait for a deadline, and slow tests do. So many of them fit beside those that work.
     private static readonly Regex _clausesThatWait = new("^(LIMIT-|P8$|P12$|CLI-9$|CLOSE-|SEAL-4$)");
     private const int WaitingAtOnce = 8;
 
@@ -82,7 +82,18 @@ public sealed class MutantRun
         return false;
     }
 
-    private static bool Waits(Mutant mutant) => _clausesThatWait.IsMatch(mutant.KilledBy);
+    private bool Waits(Mutant mutant) =>
+        _clausesThatWait.IsMatch(mutant.KilledBy) || TestSelection.IsOf(KnownTest(mutant), TestSelection.Slow);
+
+    // The test that caught it the last time, if there still is one of that name.
+    private ITest? KnownTest(Mutant mutant)
+    {
+        lock (_caughtBy)
+        {
+            string? name = _caughtBy.GetValueOrDefault(mutant.Name);
+            return _testsOfClause[mutant.KilledBy].FirstOrDefault(test => TestSelection.NameOf(test) == name);
+        }
+    }
 
     private static Halves HalfOf(ITest test) =>
         typeof(ClientFixture).IsAssignableFrom(test.Method!.TypeInfo.Type) ? Halves.Client : Halves.Server;
@@ -136,17 +147,14 @@ public sealed class MutantRun
             throw new MutantException($"no test is about {mutant.KilledBy}");
         }
 
-        string? before;
-        lock (_caughtBy)
+        if (KnownTest(mutant) is { } known)
         {
-            before = _caughtBy.GetValueOrDefault(mutant.Name);
-        }
-
-        ITest? known = tests.FirstOrDefault(test => TestSelection.NameOf(test) == before);
-        if (known is not null
-            && await graded.FirstFailureAsync(mutant.KilledBy, Only(before!), HalfOf(known)) is { } caughtBy)
-        {
-            return caughtBy;
+            string only = Only(TestSelection.NameOf(known));
+            string? caughtBy = await graded.FirstFailureAsync(mutant.KilledBy, only, HalfOf(known));
+            if (caughtBy is not null)
+            {
+                return caughtBy;
+            }
         }
 
         Halves halves = tests.Aggregate((Halves)0, (all, test) => all | HalfOf(test));

@@ -11,12 +11,12 @@ public sealed class MutantsCommand : ISuiteCommand
     public string Name => "mutants";
 
     public string Help =>
-        "tests the suite, with one mistake in the program at a time; words choose some, with | between choices";
+        "tests the suite, with one mistake in the program at a time; words choose some: P1 or P2";
 
     public async Task<int> RunAsync(string[] words)
     {
         string part = string.Join(' ', words);
-        string[] parts = part.Split('|', StringSplitOptions.TrimEntries);
+        string[] parts = part.Split(" or ");
         Mutant[] chosen =
             [.. MutantList.All.Where(mutant => parts.Any($"[{mutant.KilledBy}] {mutant.Name}".Contains))];
         if (chosen.Length == 0)
