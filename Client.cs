@@ -113,15 +113,24 @@ internal static class Program
         {
             ["server", .. var rest] => Server.Run(rest),
             ["client", .. var rest] => Client.Run(rest),
-            ["--help" or "-h" or "help"] => StandardStreams.Print(Usage),
+            ["--help" or "-h" or "help", "server", ..] => Server.Run(["--help"]),
+            ["--help" or "-h" or "help", "client", ..] => Client.Run(["--help"]),
+            ["--help" or "-h" or "help", ..] => StandardStreams.Print(Usage),
             ["--version"] => StandardStreams.Print($"imagetransfer {CommandLineOptions.Version}"),
             [] => throw new CommandLineException("say `server` or `client`; see --help"),
-            _ => throw UnknownMode(args[0]),
+            _ => throw UnknownMode(args),
         };
     }
 
-    private static CommandLineException UnknownMode(string word)
+    private static CommandLineException UnknownMode(string[] args)
     {
+        string word = args[0];
+        if (Client.IsCommand(word))
+        {
+            string words = Escape(string.Join(' ', args[1..].Select(ShellQuote).Prepend(word.ToUpperInvariant())));
+            return new CommandLineException($"a command needs `client` and HOST: imagetransfer client HOST {words}");
+        }
+
         string suggestion = Suggestion.For(word, ["server", "client", "help"]);
         string advice = suggestion != "" ? suggestion : "; see --help";
         return new CommandLineException($"there is no mode {Quote(word)}{advice}");
@@ -347,7 +356,7 @@ internal static partial class Protocol
         }
 
         return HasExtension(name, types) ? Reply.Ok
-            : Reply.BadType with { Text = $"this file type is not accepted ({string.Join(", ", types)})" };
+            : Reply.BadType with { Text = $"the server accepts only {string.Join(", ", types)}" };
     }
 
     /// <summary>What is wrong with a name (NAME-1, NAME-2).</summary>
@@ -692,8 +701,6 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 {
     private const int BufferSize = 1024 * 1024;
     private const int ReplyAfterFailedSendMs = 2_000;
-    private const int MaxShownBytes = 60;
-
     // Null while there is no connection.
     private ClientTransport? _transport;
 
@@ -837,8 +844,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         Reply? reply = ParseReply(line);
         if (reply is null || HasUnwantedOption(reply, request))
         {
-            string shown = Escape(line[..Math.Min(line.Length, MaxShownBytes)]);
-            throw new ProtocolViolationException($"it answered {shown}");
+            throw new ProtocolViolationException($"it answered {ShowAnswer(line)}");
         }
 
         return reply;
@@ -967,7 +973,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 //     PublishUninterrupted        calls PublishAndRemove, below; Publish calls LinkWithoutReplacing
 //     HandleTakenTarget           reports that the name is taken
 //     SkipBlock                   reads the rest of a block that cannot be saved, or closes if more than 1 MiB is left
-//     DescribeKept                says how much of the file is kept
+//     FileSystem.Explain          returns the message of the exception; DescribeKept says how much of the file is kept
 //
 // See it:  imagetransfer client localhost GET cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=3
@@ -1201,7 +1207,8 @@ internal sealed partial class Client
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
             SkipBlock(file);
-            _report.Fail(file.Name, e, DescribeKept(file));
+            var problem = new IOException(FileSystem.Explain(e, file.TemporaryPath), e);
+            _report.Fail(file.Name, problem, DescribeKept(file));
             return Outcome.Settled;
         }
     }
@@ -1303,6 +1310,7 @@ internal sealed partial class Client
 //     BeginDigest                 returns null, and SendDigest(null) sends nothing
 //     TryOpen, below              was called before Put; ExpectedSize is what the progress line was told before
 //     PieceBytes                  is 256 KiB
+//     DescribeNoContent           says why a file without content is not sent: it is empty, or a pipe or a device
 //
 // See it:  imagetransfer client localhost PUT cat.png --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=4
@@ -1326,9 +1334,6 @@ internal enum BlockResult
 /// <summary>A file to upload.</summary>
 internal sealed partial class UploadItem(Client client, string path, string name) : Transfer(name)
 {
-    /// <summary>Why a file without content is not sent. A pipe and a device look the same.</summary>
-    public const string EmptyOrNotAFile = "empty, or a pipe or a device: not a picture";
-
     /// <summary>Where the file is.</summary>
     public string Path { get; } = path;
 
@@ -1351,7 +1356,7 @@ internal sealed partial class UploadItem(Client client, string path, string name
         // Look before opening: to open a pipe would wait for its other end.
         if (FileSystem.GetLength(Path) == 0)
         {
-            throw new IOException(EmptyOrNotAFile);
+            throw new IOException(FileSystem.DescribeNoContent(Path));
         }
 
         Handle = File.OpenHandle(Path, share: FileShare.ReadWrite | FileShare.Delete);
@@ -1744,6 +1749,29 @@ internal static partial class FileSystem
         }
     }
 
+    /// <summary>Why a temporary file could not be used, for people, who do not know its name.</summary>
+    public static string Explain(Exception e, string temporary)
+    {
+        const int WouldBlock = 11;
+        const int WouldBlockOnMac = 35;
+        const int SharingViolationOnWindows = unchecked((int)0x80070020);
+        string folder = Path.GetDirectoryName(Path.GetFullPath(temporary))!;
+        if (e is UnauthorizedAccessException)
+        {
+            return File.Exists(temporary) ? $"you may not use what an earlier attempt has left in {folder}"
+                : $"you may not write into {folder}";
+        }
+
+        if (e.HResult is WouldBlock or WouldBlockOnMac or SharingViolationOnWindows)
+        {
+            return $"another program is saving the same file into {folder}";
+        }
+
+        // .NET writes "No space left on device : '/home/ada/.imagetransfer-….down'".
+        string message = e.Message.Replace($" : '{temporary}'", "");
+        return message == e.Message ? message.Replace(temporary, folder) : $"cannot write into {folder}: {message}";
+    }
+
     private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
     private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
 }
@@ -1893,7 +1921,13 @@ internal sealed partial class Client
             throw new IOException("what was kept of this file has changed");
         }
 
-        RandomAccess.SetLength(temporary, offset);
+        // Not if it has this length already: the file system ext4 writes a file that was cut to 0 bytes to the disk when
+        // it is closed, and a program that has just said "verified" would wait for that.
+        if (RandomAccess.GetLength(temporary) > offset)
+        {
+            RandomAccess.SetLength(temporary, offset);
+        }
+
         file.Position = offset;
         BeginDigest(file);
         _currentDownload = file;
@@ -2018,6 +2052,18 @@ internal sealed partial class Client
     // What an earlier run has left is read before anything is asked: the server would not wait for it (CLI-9).
     private void ReadKept(DownloadItem file)
     {
+        try
+        {
+            HashKept(file);
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            throw new IOException(FileSystem.Explain(e, file.TemporaryPath), e);
+        }
+    }
+
+    private void HashKept(DownloadItem file)
+    {
         file.KeptHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using SafeFileHandle temporary = OpenLocked(file.TemporaryPath, FileMode.Open);
         _report.Progress.BeginBatch(1, 0);
@@ -2111,6 +2157,12 @@ internal abstract partial class Transfer
     /// <summary>Does what is left: reads the reply and transfers the file.</summary>
     public abstract Outcome Finish();
 
+    /// <summary>How many bytes of the file earlier attempts have transferred.</summary>
+    public virtual long BytesBefore => 0;
+
+    /// <summary>What to add to the message that the file was transferred.</summary>
+    public virtual string DescribeResult() => "";
+
     /// <summary>What to add to a message about a lost connection.</summary>
     public virtual string DescribeKept() => "";
 
@@ -2138,6 +2190,13 @@ internal sealed partial class DownloadItem
     }
 
     public override Outcome Finish() => client.Get(this);
+
+    public override long BytesBefore => (long)Request.Offset;
+
+    public override string DescribeResult()
+    {
+        return Path.GetFileName(Target) == Name ? "" : $", saved as {client.ShowTarget(this)}";
+    }
 
     public override string DescribeKept() => Client.DescribeKept(this);
 }
@@ -2372,6 +2431,8 @@ internal sealed class Pipeline(ServerConnection server, Report report)
             _current = TakeNext();
             if (_current is not null)
             {
+                // If its request was sent early, it has waited for the files before it. That is not its own time.
+                _current.Clock.Restart();
                 Settle(_current, Finish(_current));
                 _current = null;
             }
@@ -2562,9 +2623,11 @@ internal static class FileNames
     /// <summary>True for a pattern. No name of a picture has one of these two characters (NAME-1).</summary>
     public static bool HasWildcard(string word) => word.AsSpan().IndexOfAny('*', '?') >= 0;
 
+    /// <summary>Whether a name matches a pattern. Upper and lower case are the same, as in file extensions: people who
+    /// say *.jpg want IMG_1.JPG, too.</summary>
     public static bool Matches(string pattern, string name)
     {
-        return FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: OperatingSystem.IsWindows());
+        return FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: true);
     }
 
     /// <summary>Why a file of this kind is not transferred.</summary>
@@ -2573,6 +2636,13 @@ internal static class FileNames
         return kind == FileKind.CameraRaw
             ? "this type is not transferred (camera raw); --types can name it, here and on the server"
             : "this type is not transferred; --types images takes all pictures";
+    }
+
+    /// <summary>Why a file is not transferred whose type is neither one of --types nor that of a picture.</summary>
+    public static string WhyNotAmong(string[] types, string name)
+    {
+        return name.Contains('.') ? $"not among your --types ({string.Join(", ", types)})"
+            : "a name without a file extension, so not that of a picture; a name with spaces needs quotes";
     }
 
     /// <summary>Which part of the rule for names a name breaks, and where, for the person who gave it.</summary>
@@ -2606,7 +2676,8 @@ internal static class FileNames
 
         bool isVisible = Escape(rune.ToString()) is [not '\\', ..] or @"\\" or @"\<";
         string shown = isVisible ? $" '{rune}'" : "";
-        return $"U+{rune.Value:X4}{shown} at position {position} is not allowed";
+        string why = rune.Value is '/' or '\\' ? $": a name must not contain '{rune}'" : "";
+        return $"U+{rune.Value:X4}{shown} at position {position} is not allowed{why}";
     }
 }
 
@@ -2615,6 +2686,7 @@ internal sealed class PictureFinder(string[] types, Report report)
 {
     private const string OtherName = "; --as gives it another name";
     private const string NotUtf8 = "the name of this file is not UTF-8; rename it to send it";
+    private const string OnlyLastPart = "only the last part of a path may have * or ?, and not the name of a folder";
 
     private readonly HashSet<string> _seen = [];
     private readonly List<FoundFile> _found = [];
@@ -2629,6 +2701,13 @@ internal sealed class PictureFinder(string[] types, Report report)
     /// <param name="newName">The name of a single file on the server, or null for its own.</param>
     public List<FoundFile> Find(string[] words, string? newName)
     {
+        string joined = string.Join(' ', words);
+        if (words.Length > 1 && !words.Any(Path.Exists) && Path.Exists(joined))
+        {
+            report.Fail(joined, $"a name with spaces needs quotes: {ShellQuote(joined)}");
+            return _found;
+        }
+
         foreach (string word in words)
         {
             string path = CommandLineOptions.ExpandHome(word);
@@ -2662,7 +2741,10 @@ internal sealed class PictureFinder(string[] types, Report report)
         }
         else if (!FileSystem.EntryExists(path))
         {
-            report.Fail(word, path.Contains('\uFFFD') ? NotUtf8 : "there is no such file or folder here");
+            bool isPattern = FileNames.HasWildcard(Path.GetDirectoryName(path) ?? "");
+            report.Fail(word, isPattern ? OnlyLastPart
+                : path.Contains('\uFFFD') ? NotUtf8
+                : "there is no such file or folder here");
         }
         else if (IsNew(path))
         {
@@ -2674,7 +2756,7 @@ internal sealed class PictureFinder(string[] types, Report report)
     {
         if (!Directory.Exists(folder))
         {
-            report.FailCommand(word, $"there is no folder {folder}");
+            report.FailCommand(word, FileNames.HasWildcard(folder) ? OnlyLastPart : $"there is no folder {folder}");
             return;
         }
 
@@ -2806,7 +2888,8 @@ internal sealed class PictureFinder(string[] types, Report report)
         string name = newName ?? Path.GetFileName(path);
         if (DescribeRefusal(name, isRenamed: newName is not null) is { } refusal)
         {
-            report.Fail(shownName, refusal.Text, refusal.Reason);
+            // The name is refused, not the file: with --as it is another one.
+            report.Fail(newName ?? shownName, refusal.Text, refusal.Reason);
             return;
         }
 
@@ -2819,7 +2902,7 @@ internal sealed class PictureFinder(string[] types, Report report)
             }
             else
             {
-                report.Fail(shownName, UploadItem.EmptyOrNotAFile);
+                report.Fail(shownName, FileSystem.DescribeNoContent(path));
             }
         }
         catch (FileNotFoundException) when (FileSystem.EntryExists(path))
@@ -2848,9 +2931,58 @@ internal sealed class PictureFinder(string[] types, Report report)
             return ($"bad-name: {FileNames.DescribeProblem(name)}{hint}", "names that are not allowed");
         }
 
-        string message = $"{reply.Code}: {reply.Text}; see --types";
-        return reply.IsOk ? null : (message, message);
+        string why = FileNames.WhyNotAmong(types, name);
+        return reply.IsOk ? null : ($"{reply.Code}: {why}", why);
     }
+}
+
+internal static partial class FileSystem
+{
+    /// <summary>Why a file without content is not sent. To .NET, pipes and devices look like empty files.</summary>
+    public static string DescribeNoContent(string path)
+    {
+        const string Empty = "the file is empty";
+        const string NotAFile = "a pipe or a device, not a file";
+        if (OperatingSystem.IsWindows())
+        {
+            return Empty;
+        }
+
+        return IsRegularFile(path) switch
+        {
+            true => Empty,
+            false => NotAFile,
+            null => $"{Empty}, or {NotAFile}",
+        };
+    }
+
+    // Returns null if it cannot be found out.
+    private static bool? IsRegularFile(string path)
+    {
+        // On Linux, the structure that statx fills has 256 bytes. The type of the file is in the 16 bits at byte 28.
+        const int CurrentFolder = -100;
+        const uint TypeOnly = 1;
+        const int TypeMask = 0xF000;
+        const int RegularFile = 0x8000;
+        Span<byte> result = stackalloc byte[256];
+        try
+        {
+            if (!OperatingSystem.IsLinux() || Statx(CurrentFolder, path, flags: 0, TypeOnly, result) != 0)
+            {
+                return null;
+            }
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // An old library has no statx.
+            return null;
+        }
+
+        return (BitConverter.ToUInt16(result[28..]) & TypeMask) == RegularFile;
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, Span<byte> result);
 }
 
 internal sealed partial class Client
@@ -3068,7 +3200,8 @@ internal sealed partial class Client
         }
         else if (!reply.IsOk)
         {
-            _report.Fail(name, $"{reply.Code}: this file type is not accepted; see --types");
+            string why = FileNames.WhyNotAmong(_types, name);
+            _report.Fail(name, $"{reply.Code}: {why}", reason: why);
         }
         else
         {
@@ -3097,7 +3230,7 @@ internal sealed partial class Client
         }
         else if (!Directory.Exists(folder) && !(isFolder && Directory.Exists(Path.GetDirectoryName(folder))))
         {
-            _report.Fail(name, $"there is no folder {folder} to put it in");
+            _report.Fail(name, DescribeMissingFolder(isFolder ? _output! : Path.GetDirectoryName(_output!)!));
         }
         else
         {
@@ -3108,6 +3241,20 @@ internal sealed partial class Client
 
             files.Add(file);
         }
+    }
+
+    // Names the first folder of the path that is missing.
+    private static string DescribeMissingFolder(string folder)
+    {
+        string missing = Path.TrimEndingDirectorySeparator(folder);
+        string create = ShellQuote(missing);
+        while (Path.GetDirectoryName(missing) is { Length: > 0 } parent && !Directory.Exists(parent))
+        {
+            missing = parent;
+        }
+
+        return FileSystem.EntryExists(missing) ? $"{missing} is not a folder"
+            : $"there is no folder {missing}; mkdir -p {create} creates it";
     }
 
     private bool IsHere(string name, bool isFolder)
@@ -3132,13 +3279,24 @@ internal sealed partial class Client
         }
         else
         {
-            _report.Fail(file.Name, "there is a file with this name here already; files are never overwritten");
+            string what = Directory.Exists(file.Target) ? "folder" : "file";
+            string taken = _output is null ? $"there is a {what} with this name here already"
+                : $"there is a {what} {ShowTarget(file)} already";
+            _report.Fail(file.Name, $"{taken}; files are never overwritten");
         }
     }
 
     private string GetTarget(string name, bool isFolder)
     {
         return Path.GetFullPath(isFolder ? Path.Combine(_output ?? "", name) : _output!);
+    }
+
+    /// <summary>Where a file is to be saved, as the person has written it.</summary>
+    public string ShowTarget(DownloadItem file)
+    {
+        string output = _output ?? "";
+        bool isFile = output != "" && Path.GetFullPath(output) == file.Target;
+        return isFile ? output : Path.Combine(output, file.Name);
     }
 
     /// <summary>Whether --output names a folder: several files need one, and so does a slash at its end.</summary>
@@ -3223,6 +3381,7 @@ internal sealed partial class Client
     {
         // The sizes may be any numbers, so the sum needs more than 64 bits.
         UInt128 total = 0;
+        bool isAllPictures = true;
         List<string> rows = ["           SIZE  MODIFIED (UTC)        NAME"];
         foreach (byte[] line in lines)
         {
@@ -3231,6 +3390,7 @@ internal sealed partial class Client
             {
                 rows.Add($"{bytes,15:N0}  {time,-20}  {name}");
                 total += bytes;
+                isAllPictures &= HasExtension(name, PictureTypes);
             }
             else
             {
@@ -3238,8 +3398,8 @@ internal sealed partial class Client
             }
         }
 
-        string pictures = lines.Count == 1 ? "picture" : "pictures";
-        rows.Add($"{lines.Count:N0} {pictures}, {Amounts.Format((double)total)}");
+        string what = isAllPictures ? "picture" : "file";
+        rows.Add($"{lines.Count:N0} {what}{(lines.Count == 1 ? "" : "s")}, {Amounts.Format((double)total)}");
         return rows;
     }
 
@@ -3377,8 +3537,12 @@ internal sealed class Report(bool quiet, bool showProgress)
         _done++;
         _bytes += bytes;
         Progress.EndFile(bytes);
-        Say($"{file.Name}: {Amounts.FormatBytes(bytes)} in {file.Clock.Elapsed.TotalSeconds:0.00} s, "
-            + (isVerified ? "verified" : "not verified"));
+        bool isRest = file.BytesBefore > 0;
+        string amount = isRest ? $"the remaining {Amounts.FormatBytes(bytes)}" : Amounts.FormatBytes(bytes);
+        string verified = isVerified ? "verified" : "not verified";
+        string inAll = isRest ? $"; {file.BytesBefore + bytes:N0} in all" : "";
+        Say($"{file.Name}: {amount} in {file.Clock.Elapsed.TotalSeconds:0.00} s, {verified}{file.DescribeResult()}"
+            + inAll);
     }
 
     /// <summary>With --new: the name is taken. Files of the same size are assumed to be the same picture.</summary>
@@ -3727,7 +3891,8 @@ internal sealed partial class Progress(bool isVisible)
         lock (_lock)
         {
             long now = Environment.TickCount64;
-            if (!_isActive || now - _started < FirstDrawMs)
+            bool isFinished = _finishedFiles >= _files;
+            if (!_isActive || isFinished || now - _started < FirstDrawMs)
             {
                 return;
             }
@@ -4018,7 +4183,8 @@ internal sealed partial class Client
             return StandardStreams.Print(Help);
         }
 
-        var options = new CommandLineOptions(args, _optionsWithValue, _optionsWithoutValue);
+        var options = new CommandLineOptions(args, _optionsWithValue, _optionsWithoutValue,
+            portAdvice: "the port comes after HOST (HOST:PORT)");
         if (options.Positional is [var first, ..] && GetVerb(first) == "HELP"
             && ServerAddress.IsCommandWithoutHost([.. options.Positional]))
         {
@@ -4414,6 +4580,7 @@ internal sealed partial class Client
           --quiet             print errors only
           --help              this text
 
+        '*.jpg' matches IMG_1.JPG, too. Names with spaces need quotes.
         On a terminal LIST and STATUS print columns; into a file or a pipe they print a|b|c. 1 MB is a million bytes.
 
         Exit code: 0 done, 1 something was refused or failed, 2 the command line is wrong, 3 try again (the server did
@@ -4440,7 +4607,8 @@ internal sealed record ServerAddress(string Host, int Port)
             throw new CommandLineException("missing HOST, the name or address of the server; see --help");
         }
 
-        if (IsCommandWithoutHost(words))
+        RequireNoPrefix(first);
+        if (first.All(char.IsAsciiDigit) || IsCommandWithoutHost(words))
         {
             throw new CommandLineException(
                 $"missing HOST, the name or address of the server: imagetransfer client HOST {Escape(first)} ...");
@@ -4474,6 +4642,19 @@ internal sealed record ServerAddress(string Host, int Port)
             && !(others.Skip(hasPort ? 1 : 0).FirstOrDefault() is { } command && Client.IsCommand(command));
     }
 
+    // Other programs take http://host or user@host.
+    private static void RequireNoPrefix(string word)
+    {
+        int scheme = word.IndexOf("://", StringComparison.Ordinal);
+        int start = Math.Max(scheme < 0 ? 0 : scheme + 3, word.LastIndexOf('@') + 1);
+        if (start > 0)
+        {
+            string host = Escape(word[start..].TrimEnd('/'));
+            throw new CommandLineException(
+                $"leave out {Quote(word[..start])} before HOST: imagetransfer client {host} ...");
+        }
+    }
+
     private static (string Host, string? Port) SplitHost(string word)
     {
         if (word is ['[', ..] && word.IndexOf(']') is var end and > 1)
@@ -4494,6 +4675,15 @@ internal sealed record ServerAddress(string Host, int Port)
 internal sealed partial class ServerConnection
 {
     private const int ConnectTimeoutMs = 10_000;
+    private const int MaxShownBytes = 60;
+
+    // Lines of other protocols end with CR LF, and their CR says nothing, unless it is all that is wrong with a reply.
+    private static string ShowAnswer(ReadOnlySpan<byte> line)
+    {
+        ReadOnlySpan<byte> text = line.TrimEnd((byte)'\r');
+        ReadOnlySpan<byte> shown = ParseReply(text) is null ? text : line;
+        return Escape(shown[..Math.Min(shown.Length, MaxShownBytes)]);
+    }
 
     /// <exception cref="CommandLineException">No address answers, or the server has another key.</exception>
     private ClientTransport ConnectToAnyAddress()
@@ -4630,11 +4820,12 @@ internal sealed class CommandLineOptions
     /// <param name="args">The words of the command line.</param>
     /// <param name="withValue">The options that take a value, as "--name value" or "--name=value".</param>
     /// <param name="withoutValue">The options that stand alone.</param>
+    /// <param name="portAdvice">Where the port is given, for people who look for an option; "" for none.</param>
     /// <param name="isPrompt">True at the prompt, where a word with a single "-" before it is a name.</param>
     /// <param name="defaults">Options that apply as long as these do not say otherwise, or null.</param>
     /// <exception cref="CommandLineException">An option is unknown, repeated, or lacks its value.</exception>
-    public CommandLineOptions(string[] args, string[] withValue, string[] withoutValue, bool isPrompt = false,
-        CommandLineOptions? defaults = null)
+    public CommandLineOptions(string[] args, string[] withValue, string[] withoutValue, string portAdvice = "",
+        bool isPrompt = false, CommandLineOptions? defaults = null)
     {
         _defaults = defaults;
         string[] known = [.. withValue, .. withoutValue];
@@ -4670,7 +4861,9 @@ internal sealed class CommandLineOptions
             }
             else
             {
-                throw NoSuchOption(name, known, isFile: isPrompt || File.Exists(word));
+                throw portAdvice != "" && name is ("--port" or "-p" or "-P")
+                    ? new CommandLineException($"there is no option {Quote(name)}; {portAdvice}")
+                    : NoSuchOption(name, known, isFile: isPrompt || File.Exists(word));
             }
         }
     }
@@ -4732,8 +4925,7 @@ internal sealed class CommandLineOptions
         int shift = 10 * ("KMG".IndexOf(char.ToUpperInvariant(text[^1])) + 1);
         string digits = shift > 0 ? text[..^1] : text;
         return TryParseNumber(digits, out long number) && number >= 1 && number <= max >> shift ? number << shift
-            : throw new CommandLineException(
-                $"{name} takes a number of bytes from 1 to {max}, such as 500M or 1G, not {Quote(text)}");
+            : throw new CommandLineException($"{name} takes a number of bytes, such as 500M or 1G, not {Quote(text)}");
     }
 
     /// <summary>The file extensions of --types, in lower case. "images" stands for those of all pictures.</summary>
@@ -5032,6 +5224,16 @@ internal sealed class KeyFile
 
             return Parse(ReadText(path), path);
         }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new CommandLineException(createIfMissing
+                ? $"the key file {Quote(path)} is a link that leads nowhere"
+                : $"there is no key file {Quote(path)}; copy it from the server", exitCode: 1);
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new CommandLineException($"you may not read the key file {Quote(path)}", exitCode: 1);
+        }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
             throw new CommandLineException($"cannot use the key file {Quote(path)}: {e.Message}", exitCode: 1);
@@ -5054,6 +5256,11 @@ internal sealed class KeyFile
 
     private static string ReadText(string path)
     {
+        if (Directory.Exists(path))
+        {
+            throw new CommandLineException($"{Quote(path)} is a folder, not a key file", exitCode: 1);
+        }
+
         // An empty file has no key. A pipe looks like one, too, and opening a pipe would wait.
         if (new FileInfo(path).Length == 0)
         {
@@ -5103,6 +5310,13 @@ internal sealed class KeyFile
     private static void Create(string path)
     {
         string temporary = $"{path}.{Random.Shared.NextInt64():x16}";
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (!Directory.Exists(folder))
+        {
+            throw new CommandLineException($"cannot create the key file {Quote(path)}: there is no folder "
+                + $"{Quote(folder)}", exitCode: 1);
+        }
+
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows())
         {
@@ -5119,9 +5333,14 @@ internal sealed class KeyFile
 
             if (FileSystem.LinkWithoutReplacing(temporary, path))
             {
-                StandardStreams.WriteErrorLine(
-                    $"created the key file {Quote(path)}: copy it to the other machine and keep it secret");
+                StandardStreams.WriteErrorLine($"created the key file {Quote(Path.GetFullPath(path))}: "
+                    + "copy it to the other machine and keep it secret");
             }
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            throw new CommandLineException($"cannot create the key file {Quote(path)}: "
+                + Escape(FileSystem.Explain(e, temporary)), exitCode: 1);
         }
         finally
         {

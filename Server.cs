@@ -998,6 +998,7 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
 // of killed servers), GET-2, GET-4, PUT-4, PUT-6 to PUT-8.
 //
 // Left open here for the appendices. In the core:
+//     FileSystem.Explain          returns the message of the exception
 //     CreateLockedFile            creates the temporary file at _temporaryPath and locks it: its server is alive
 //     HasItsOwnName               is true, and IsImpossibleName is false; both are about file systems that differ
 //     _hasHardLinks               is true; some file systems have none
@@ -1211,7 +1212,7 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            Refuse(Reply.Storage.WithCause(e));
+            Refuse(Reply.Storage.WithCause(FileSystem.Explain(e, _temporaryPath)));
         }
     }
 
@@ -1301,7 +1302,7 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
 // ConnectionAbortedException.
 //
 // Left open here for the appendices. In the core:
-//     HasOptions                  is false
+//     HasOptions                  is false; TooLarge is Reply.TooLarge
 //     GetListingAsync             makes the lines of LIST, sorted; SendTextBlockAsync sends them as a block
 //     NoteRequest, NoteBlock      write the log, and so do ForgetRequest and the methods that begin with Log
 //
@@ -1467,7 +1468,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         if (length > (ulong)settings.MaxSize)
         {
             // Compared as an unsigned number: as a signed one, 2^64-1 would be -1, which is smaller than any limit.
-            return await connection.SendReplyAsync(Reply.TooLarge);
+            return await connection.SendReplyAsync(TooLarge);
         }
 
         await ReceiveFileAsync(request.Name, upload, (long)length, upload.Write);
@@ -1755,7 +1756,8 @@ internal sealed class ServerSettings
     /// <exception cref="CommandLineException">The command line is wrong.</exception>
     public ServerSettings(string[] args)
     {
-        var options = new CommandLineOptions(args, _withValue, _withoutValue);
+        var options = new CommandLineOptions(args, _withValue, _withoutValue,
+            portAdvice: "the port is the first word (imagetransfer server PORT)");
         Port = GetPort(options.Positional);
         Address = GetAddress(options.GetString("--listen") ?? "127.0.0.1");
         FolderIsNamed = options.Has("--dir");
@@ -1817,7 +1819,8 @@ internal sealed class ServerSettings
                 throw new CommandLineException(
                     $"a port is a number from 0 to 65535, not {Quote(word)}; a folder is named with --dir");
             default:
-                throw new CommandLineException($"the server takes one PORT; what is {Quote(words[1])}?");
+                string other = words.FirstOrDefault(word => !word.All(char.IsAsciiDigit)) ?? words[1];
+                throw new CommandLineException($"the server takes one PORT; what is {Quote(other)}?");
         }
     }
 
@@ -1825,6 +1828,11 @@ internal sealed class ServerSettings
 
     private static IPAddress GetAddress(string text)
     {
+        if (text.Equals("localhost", StringComparison.OrdinalIgnoreCase))
+        {
+            return IPAddress.Loopback;
+        }
+
         return IPAddress.TryParse(text, out IPAddress? address) ? address : throw new CommandLineException(
             $"--listen takes an address such as 127.0.0.1, 0.0.0.0 or ::, not {Quote(text)}");
     }
@@ -1985,22 +1993,41 @@ internal sealed partial class Server
 
     private ImageFolder OpenFolder()
     {
+        CreateFolderIfMissing();
         try
         {
-            if (!Directory.Exists(_settings.Folder))
-            {
-                Directory.CreateDirectory(_settings.Folder);
-                _log.Notice($"created the folder {Path.GetFullPath(_settings.Folder)}");
-            }
-
             var folder = new ImageFolder(_settings.Folder, _settings, _loop);
             folder.Prepare();
             return folder;
         }
+        catch (UnauthorizedAccessException)
+        {
+            throw new CommandLineException($"you may not read the folder {Quote(_settings.Folder)}", exitCode: 1);
+        }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
-            string advice = _settings.ReadOnly ? "" : " (with --read-only the server does not need to write)";
-            throw new CommandLineException($"cannot use the folder {Quote(_settings.Folder)}: {e.Message}{advice}",
+            throw new CommandLineException($"cannot use the folder {Quote(_settings.Folder)}: {Escape(e.Message)}",
+                exitCode: 1);
+        }
+    }
+
+    private void CreateFolderIfMissing()
+    {
+        if (Directory.Exists(_settings.Folder))
+        {
+            return;
+        }
+
+        string path = Path.GetFullPath(_settings.Folder);
+        try
+        {
+            Directory.CreateDirectory(path);
+            _log.Notice($"created the folder {path}");
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            throw new CommandLineException(
+                $"cannot create the folder {Quote(_settings.Folder)}: {Escape(FileSystem.Explain(e, path))}",
                 exitCode: 1);
         }
     }
@@ -2449,7 +2476,8 @@ internal sealed partial class ImageFolder
     {
         var probe = new Upload(Path, Upload.TemporaryName($"{Random.Shared.NextInt64():x16}"), sync: false);
         probe.CreateFile();
-        return probe.Result.IsOk ? probe : throw new IOException(probe.Result.Cause);
+        return probe.Result.IsOk ? probe : throw new IOException(
+            $"{probe.Result.Cause} (with --read-only the server does not need to write)");
     }
 
     // Returns true if the file was left over, and is deleted now. A running server holds a lock on its temporary files,
@@ -3058,6 +3086,8 @@ internal sealed partial class RequestHandler
         };
     }
 
+    private Reply TooLarge => Reply.TooLarge with { Text = $"{Reply.TooLarge.Text} ({settings.MaxSize:N0} bytes)" };
+
     /// <summary>PUT with a digest, the time of the file, or `ahead`.</summary>
     private async Task<Reply> HandlePutWithOptionsAsync(PutRequest request)
     {
@@ -3075,7 +3105,7 @@ internal sealed partial class RequestHandler
         ulong length = await ReadLengthAsync();
         if (length > (ulong)settings.MaxSize)
         {
-            return await connection.SendReplyAsync(Reply.TooLarge);
+            return await connection.SendReplyAsync(TooLarge);
         }
 
         await ReceiveFileAsync(request.Name, upload, (long)length, WriterTo(upload, hash));
@@ -3305,8 +3335,14 @@ internal sealed partial class RequestHandler
 
     private static string Summarize(Request request, string line)
     {
-        return request is InvalidRequest ? $"? {line[..Math.Min(line.Length, MaxShownChars)]}"
-            : string.Join(' ', line.Split('|').Take(2));
+        if (request is not InvalidRequest)
+        {
+            return string.Join(' ', line.Split('|').Take(2));
+        }
+
+        // The first bytes of a TLS handshake, to a server without a key (LINE-4).
+        bool isTls = line.StartsWith(Escape([TlsHandshakeByte]));
+        return isTls ? "a client with --key" : $"? {line[..Math.Min(line.Length, MaxShownChars)]}";
     }
 
     private void NoteBlock(long length) => _blockLength = length;
