@@ -1762,6 +1762,11 @@ internal static partial class FileSystem
                 : $"you may not write into {folder}";
         }
 
+        if (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return Directory.Exists(folder) ? $"cannot create a file in {folder}" : $"there is no folder {folder}";
+        }
+
         if (e.HResult is WouldBlock or WouldBlockOnMac or SharingViolationOnWindows)
         {
             return $"another program is saving the same file into {folder}";
@@ -2642,7 +2647,7 @@ internal static class FileNames
     public static string WhyNotAmong(string[] types, string name)
     {
         return name.Contains('.') ? $"not among your --types ({string.Join(", ", types)})"
-            : "a name without a file extension, so not that of a picture; a name with spaces needs quotes";
+            : "this name has no file extension, such as .jpg";
     }
 
     /// <summary>Which part of the rule for names a name breaks, and where, for the person who gave it.</summary>
@@ -3200,7 +3205,8 @@ internal sealed partial class Client
         }
         else if (!reply.IsOk)
         {
-            string why = FileNames.WhyNotAmong(_types, name);
+            string hint = name.Contains('.') ? "" : "; a name with spaces needs quotes";
+            string why = FileNames.WhyNotAmong(_types, name) + hint;
             _report.Fail(name, $"{reply.Code}: {why}", reason: why);
         }
         else
