@@ -1758,8 +1758,9 @@ internal static partial class FileSystem
         string folder = Path.GetDirectoryName(Path.GetFullPath(temporary))!;
         if (e is UnauthorizedAccessException)
         {
-            return File.Exists(temporary) ? $"you may not use what an earlier attempt has left in {folder}"
-                : $"you may not write into {folder}";
+            return File.Exists(temporary)
+                ? $"you may not use what an earlier attempt has left in {folder} (access is denied)"
+                : $"you may not write into {folder} (access is denied)";
         }
 
         if (e is FileNotFoundException or DirectoryNotFoundException)
@@ -5238,7 +5239,8 @@ internal sealed class KeyFile
         }
         catch (UnauthorizedAccessException)
         {
-            throw new CommandLineException($"you may not read the key file {Quote(path)}", exitCode: 1);
+            throw new CommandLineException(
+                $"you may not read the key file {Quote(path)} (access is denied)", exitCode: 1);
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {

@@ -2002,7 +2002,8 @@ internal sealed partial class Server
         }
         catch (UnauthorizedAccessException)
         {
-            throw new CommandLineException($"you may not read the folder {Quote(_settings.Folder)}", exitCode: 1);
+            throw new CommandLineException(
+                $"you may not read the folder {Quote(_settings.Folder)} (access is denied)", exitCode: 1);
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {

@@ -1,0 +1,286 @@
+using System.Text.RegularExpressions;
+
+namespace ConformanceTests.Reference;
+
+/// <summary>What this program says to a person: what was wrong, and what to do about it.</summary>
+public sealed class Messages : ProgramFixture
+{
+    private string FolderWithFiles()
+    {
+        string folder = NewFolder();
+        foreach (string name in (string[])["cat.png", "my dog.png", "a:b.png", "one/inside.png", "README"])
+        {
+            Give(folder, name);
+        }
+
+        return folder;
+    }
+
+    // ---- where a file is saved ----
+
+    [TestCase("--output dl3", "a.png: 9 bytes in 0.00 s, verified, saved as dl3")]
+    [TestCase("--output one/b.png", "a.png: 9 bytes in 0.00 s, verified, saved as one/b.png")]
+    [TestCase("--output one", "a.png: 9 bytes in 0.00 s, verified")]
+    [TestCase("", "a.png: 9 bytes in 0.00 s, verified")]
+    [Clause("CLI-5")]
+    public void GET_says_where_it_has_saved_a_file_under_another_name(string options, string says)
+    {
+        Server.Has("a.png", Notation.Bytes(9));
+        Ran ran = Client(FolderWithFiles(), $"GET a.png {options}");
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(Regex.Replace(ran.Errors, @"\d+\.\d\d s", "0.00 s"), Is.EqualTo(says + "\n"));
+    }
+
+    [TestCase("cat.png", "cat.png: there is a file with this name here already; files are never overwritten")]
+    [TestCase("cat.png --output README", "cat.png: there is a file README already; files are never overwritten")]
+    [TestCase("inside.png --output one",
+        "inside.png: there is a file one/inside.png already; files are never overwritten")]
+    [TestCase("cat.png --output new/deep/", "cat.png: there is no folder new; mkdir -p new/deep creates it")]
+    [TestCase("cat.png --output one/two/three/x.png",
+        "cat.png: there is no folder one/two; mkdir -p one/two/three creates it")]
+    [TestCase("cat.png --output README/deep/", "cat.png: README is not a folder")]
+    [TestCase("my dog.png", "my: bad-type: this name has no file extension, such as .jpg; a name with spaces needs quotes")]
+    [TestCase("notes.txt", "notes.txt: bad-type: not among your --types (jpg, jpeg, png)")]
+    [TestCase("one/cat.png", "one/cat.png: bad-name: U+002F '/' at position 4 is not allowed: "
+        + "a name must not contain '/'")]
+    [Clause("CLI-5", "CLI-6")]
+    public void GET_says_why_a_file_is_not_downloaded(string words, string says)
+    {
+        foreach (string name in (string[])["cat.png", "inside.png"])
+        {
+            Server.Has(name, Notation.Bytes(9));
+        }
+
+        string folder = FolderWithFiles();
+        string[] before = Names(folder);
+        Ran ran = Client(folder, $"GET {words}");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Does.Contain(says));
+        Assert.That(Names(folder), Is.EqualTo(before));
+    }
+
+    [TestCase("README", "README: bad-type: this name has no file extension, such as .jpg")]
+    [TestCase("my dog.png", "my dog.png: a name with spaces needs quotes: 'my dog.png'")]
+    [TestCase("cat.png --as a:b.png", "a:b.png: bad-name: U+003A ':' at position 2 is not allowed")]
+    [TestCase("cat.png --as dir/b.png",
+        "dir/b.png: bad-name: U+002F '/' at position 4 is not allowed: a name must not contain '/'")]
+    [TestCase("cat.png --as cat.txt", "cat.txt: bad-type: not among your --types (jpg, jpeg, png)")]
+    [TestCase("'*/inside.png'",
+        "*/inside.png: only the last part of a path may have * or ?, and not the name of a folder")]
+    [TestCase("'?ne/*.png'",
+        "?ne/*.png: only the last part of a path may have * or ?, and not the name of a folder")]
+    [TestCase("/dev/null --as null.png", "/dev/null: a pipe or a device, not a file")]
+    [Clause("CLI-5", "CLI-12")]
+    public void PUT_says_why_a_file_is_not_sent(string words, string says)
+    {
+        RequireLinux();
+        Ran ran = Client(FolderWithFiles(), $"PUT {words}");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines, Does.Contain(says));
+        Assert.That(Names(Server.Folder), Is.Empty);
+    }
+
+    [TestCase("PUT '*.jpg'"), TestCase("GET '*.jpg'"), TestCase("GET 'img_?.*'")]
+    [Clause("CLI-12")]
+    public void A_pattern_matches_in_upper_and_lower_case(string words)
+    {
+        string folder = NewFolder();
+        string from = words.StartsWith("PUT") ? folder : Server.Folder;
+        string to = words.StartsWith("PUT") ? Server.Folder : folder;
+        Give(from, "IMG_1.JPG");
+        Give(from, "img_2.jpg");
+        Ran ran = Client(folder, words);
+        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        Assert.That(Names(to), Is.EquivalentTo(new[] { "IMG_1.JPG", "img_2.jpg" }));
+    }
+
+    // ---- rights ----
+
+    [Test, Clause("CLI-5")]
+    public void Messages_about_rights_name_the_folder_and_no_temporary_file()
+    {
+        RequireLinux();
+        Server.Has("a.png", Notation.Bytes(9));
+        string folder = NewFolder();
+        string closed = Directory.CreateDirectory(Path.Combine(folder, "closed")).FullName;
+        string launcher = UnprivilegedUser.Launcher(folder, closed);
+        SetMode(closed, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        string denied = $"you may not write into {closed} (access is denied)";
+        string to = $"client 127.0.0.1 {Server.Port}";
+        foreach ((string words, string says) in ((string, string)[])
+            [
+                ($"{to} GET a.png --output closed", $"a.png: {denied}\n"),
+                ("server 0 --dir closed", $"imagetransfer: cannot use the folder 'closed': {denied} "
+                    + "(with --read-only the server does not need to write)\n"),
+                ("server 0 --key closed/new.key",
+                    $"imagetransfer: cannot create the key file 'closed/new.key': {denied}\n"),
+            ])
+        {
+            Ran ran = Execute(folder, words, launcher: launcher);
+            Assert.That((ran.Exit, ran.Errors), Is.EqualTo((1, says)), words);
+        }
+
+        Ran inside = Execute(closed, "server 0", launcher: launcher);
+        Assert.That((inside.Exit, inside.Errors),
+            Is.EqualTo((1, $"imagetransfer: cannot create the folder 'images': {denied}\n")));
+
+        SetMode(closed, UnixFileMode.None);
+        Ran unreadable = Execute(folder, "server 0 --dir closed --read-only", launcher: launcher);
+        Assert.That((unreadable.Exit, unreadable.Errors),
+            Is.EqualTo((1, "imagetransfer: you may not read the folder 'closed' (access is denied)\n")));
+    }
+
+    // ---- key files ----
+
+    [TestCase("client 127.0.0.1 1 LIST --key nokey.key", "there is no key file 'nokey.key'; copy it from the server")]
+    [TestCase("client 127.0.0.1 1 LIST --key no/nokey.key",
+        "there is no key file 'no/nokey.key'; copy it from the server")]
+    [TestCase("client 127.0.0.1 1 LIST --key one", "'one' is a folder, not a key file")]
+    [TestCase("server 0 --dir one --key one", "'one' is a folder, not a key file")]
+    [TestCase("server 0 --dir one --key no/new.key",
+        "cannot create the key file 'no/new.key': there is no folder '{0}/no'")]
+    [TestCase("server 0 --dir one --key link.key", "the key file 'link.key' is a link that leads nowhere")]
+    [Clause("SEAL-1")]
+    public void A_key_file_that_cannot_be_used_is_named_with_the_reason(string words, string says)
+    {
+        string folder = FolderWithFiles();
+        File.CreateSymbolicLink(Path.Combine(folder, "link.key"), "nowhere");
+        Ran ran = Execute(folder, words);
+        Assert.That((ran.Exit, ran.Errors),
+            Is.EqualTo((1, $"imagetransfer: {string.Format(says, folder)}\n")));
+    }
+
+    [Test, Clause("SEAL-1")]
+    public void The_whole_path_of_a_new_key_file_is_printed()
+    {
+        string folder = FolderWithFiles();
+        string[] command = ["dotnet", CommandTemplates.Dll, "server", "0", "--dir", "one", "--key", "new.key"];
+        using var server = new ChildProgram("server", command, folder);
+        Eventually(() => server.Output.Contains("listening"), () => server.Said());
+        Assert.That(server.Errors, Does.StartWith($"created the key file '{folder}/new.key': copy it to the other "));
+    }
+
+    // ---- what the server says ----
+
+    [Test, Clause("REPLY-2")]
+    public void Server_names_its_own_types_and_its_own_limit()
+    {
+        var wire = Connect(Start("--types png,pdf --max-size 1000000"));
+        wire.Send("GET|rome.jpg\n");
+        Assert.That(wire.ReceiveLine(), Is.EqualTo("ER|bad-type|the server accepts only png, pdf"));
+        foreach (string options in (string[])["", "|digest=sha256", "|ahead"])
+        {
+            wire = Connect(Start("--max-size 1000000"));
+            wire.Send($"PUT|cat.png{options}\n");
+            wire.Expect("OK\n");
+            wire.Send(Notation.U64(1_000_001));
+            Assert.That(wire.ReceiveLine(),
+                Is.EqualTo("ER|too-large|the file is larger than this server accepts (1,000,000 bytes)"), options);
+        }
+    }
+
+    [Test, Clause("LINE-4")]
+    public void Log_says_that_a_client_has_a_key_and_the_server_has_none()
+    {
+        var server = Start();
+        string key = Path.Combine(NewFolder("key"), "new.key");
+        Start(key: key);
+        Ran ran = Execute(NewFolder(), $"client 127.0.0.1 {server.Port} LIST --key {key}");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Eventually(() => server.Program.Errors.Contains("a client with --key, 0 bytes, "), () => server.Program.Said());
+        Assert.That(server.Program.Errors, Does.Not.Contain(@"\x16"));
+    }
+
+    [TestCase("HTTP/1.1 400 Bad Request\r\n", "it answered HTTP/1.1 400 Bad Request")]
+    [TestCase("SSH-2.0-OpenSSH_9.2\r\n", "it answered SSH-2.0-OpenSSH_9.2")]
+    [TestCase("OK\r\n", @"it answered OK\r")]
+    [Clause("CLI-2")]
+    public void Client_shows_the_line_of_another_protocol_without_its_CR(string line, string says)
+    {
+        int port = Answering(line);
+        Ran ran = Execute(NewFolder(), $"client 127.0.0.1 {port} LIST");
+        Assert.That((ran.Exit, ran.Errors),
+            Is.EqualTo((1, $"LIST: this is not an ImageTransfer server: {says}\n")));
+    }
+
+    // A server that answers whatever it reads with this line.
+    private int Answering(string line)
+    {
+        var listener = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(1);
+        _ = Task.Run(() =>
+        {
+            using Socket socket = listener.Accept();
+            socket.Receive(new byte[1000]);
+            socket.Send(Encoding.UTF8.GetBytes(line));
+            while (socket.Receive(new byte[1000]) > 0)
+            {
+            }
+        });
+        return ((IPEndPoint)listener.LocalEndPoint!).Port;
+    }
+
+    // ---- the command line ----
+
+    [TestCase("client 7200 LIST", "missing HOST")]
+    [TestCase("client 7200", "missing HOST")]
+    [TestCase("client ada@localhost LIST", "leave out 'ada@' before HOST: imagetransfer client localhost ...")]
+    [TestCase("client http://localhost:7005/ LIST",
+        "leave out 'http://' before HOST: imagetransfer client localhost:7005 ...")]
+    [TestCase("client localhost --port 7200 LIST", "there is no option '--port'; the port comes after HOST (HOST:PORT)")]
+    [TestCase("client localhost -p 7200 LIST", "there is no option '-p'; the port comes after HOST (HOST:PORT)")]
+    [TestCase("server --port=7200",
+        "there is no option '--port'; the port is the first word (imagetransfer server PORT)")]
+    [TestCase("server nosuch 7210", "the server takes one PORT; what is 'nosuch'?")]
+    [TestCase("server 7210 nosuch", "the server takes one PORT; what is 'nosuch'?")]
+    [TestCase("server 7210 7211", "the server takes one PORT; what is '7211'?")]
+    [TestCase("server --max-size 1T", "--max-size takes a number of bytes, such as 500M or 1G, not '1T'")]
+    [TestCase("put 'my dog.png'", "a command needs `client` and HOST: imagetransfer client HOST PUT 'my dog.png'")]
+    [TestCase("list", "a command needs `client` and HOST: imagetransfer client HOST LIST")]
+    [Clause("CLI-5")]
+    public void A_wrong_command_line_is_answered_with_what_to_type(string words, string says)
+    {
+        Ran ran = Execute(NewFolder(), words);
+        Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
+        Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
+        Assert.That(ran.Errors, Does.StartWith($"imagetransfer: {says}"));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Help_client_and_help_server_print_what_help_of_each_prints()
+    {
+        foreach (string mode in (string[])["client", "server"])
+        {
+            Ran ran = Execute(NewFolder(), $"help {mode}");
+            Assert.That((ran.Exit, ran.Output), Is.EqualTo((0, Execute(NewFolder(), $"{mode} --help").Output)));
+        }
+    }
+
+    [Test, Clause("CONN-1")]
+    public void Server_listens_on_localhost_as_on_127_0_0_1()
+    {
+        var server = Start("--listen localhost");
+        Assert.That(server.Program.Output, Does.StartWith("listening on 127.0.0.1:"));
+        Connect(server).List();
+    }
+
+    // ---- many files ----
+
+    [TestCase(7, 7), TestCase(200, 3), Clause("CLI-5")]
+    public void Of_many_files_without_a_connection_the_first_three_are_named(int files, int named)
+    {
+        string folder = NewFolder();
+        for (int i = 0; i < files; i++)
+        {
+            Give(folder, $"camera/{i:D3}.png");
+        }
+
+        Ran ran = Execute(folder, "client 127.0.0.1 1 PUT camera");
+        Assert.That(ran.Exit, Is.EqualTo(3), ran.ToString());
+        const string Reason = "not transferred: there is no connection";
+        Assert.That(ran.ErrorLines.Count(line => line.Contains($".png: {Reason}")), Is.EqualTo(named));
+        Assert.That(ran.ErrorLines.Contains($"and {files - 3} more: {Reason}"), Is.EqualTo(files > 10), ran.ToString());
+        Assert.That(ran.Errors, Does.Contain($"{files} files: 0 done, {files} failed"));
+    }
+}
