@@ -41,11 +41,8 @@ public sealed class Accounting : ProgramFixture
         Tool.Run("mkfifo", Path.Combine(folder, "pictures/pipe.png"));
         Ran ran = Client(folder, "PUT pictures");
         Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        foreach (string name in (string[])["empty.png", "pipe.png"])
-        {
-            Assert.That(ran.ErrorLines, Does.Contain($"{name}: empty, or a pipe or a device: not a picture"));
-        }
-
+        Assert.That(ran.ErrorLines, Does.Contain("empty.png: the file is empty"));
+        Assert.That(ran.ErrorLines, Does.Contain("pipe.png: a pipe or a device, not a file"));
         Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 2 failed; 9 bytes in "));
     }
 
@@ -174,9 +171,10 @@ public sealed class Accounting : ProgramFixture
         {
             Ran ran = Client(folder, "GET '*' --output closed", launcher: launcher);
             Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-            int named = ran.ErrorLines.Count(line => line.Contains("Access to the path"));
+            string why = $"you may not write into {closed} (access is denied)";
+            int named = ran.ErrorLines.Count(line => line.EndsWith($".png: {why}"));
             Assert.That(named, Is.EqualTo(3), ran.ToString());
-            Assert.That(ran.ErrorLines, Does.Contain("and 9 more: access is denied"));
+            Assert.That(ran.ErrorLines, Does.Contain($"and 9 more: {why}"));
         }
         finally
         {
@@ -264,7 +262,7 @@ public sealed class Accounting : ProgramFixture
         Assert.That(ran.Exit, Is.Zero, ran.ToString());
         ran = Execute(down, $"{to} GET notes.txt");
         Assert.That((ran.Exit, ran.Errors),
-            Is.EqualTo((1, "notes.txt: bad-type: this file type is not accepted; see --types\n")));
+            Is.EqualTo((1, "notes.txt: bad-type: not among your --types (jpg, jpeg, png)\n")));
     }
 
     [Test, Clause("CLI-5")]
@@ -312,7 +310,7 @@ public sealed class Accounting : ProgramFixture
 
         ran = Client(folder, "PUT b.png --as a:b.png");
         Assert.That((ran.Exit, ran.Errors),
-            Is.EqualTo((1, "b.png: bad-name: U+003A ':' at position 2 is not allowed\n")));
+            Is.EqualTo((1, "a:b.png: bad-name: U+003A ':' at position 2 is not allowed\n")));
         foreach (string words in (string[])["PUT b.png 12:30.png --as c.png", "PUT . --as c.png"])
         {
             ran = Client(folder, words);

@@ -180,8 +180,9 @@ public sealed class FileLimits : ProgramFixture
         File.CreateSymbolicLink(Path.Combine(folder, "lost.png"), "nowhere.png");
         Ran ran = Client(folder, "PUT pipe.png link.png lost.png");
         Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.Errors, Does.Contain("pipe.png: empty, or a pipe or a device")
-            .And.Contain("link.png: empty, or a pipe or a device").And.Contain("lost.png: "));
+        const string Why = "a pipe or a device, not a file";
+        Assert.That(ran.Errors, Does.Contain($"pipe.png: {Why}")
+            .And.Contain($"link.png: {Why}").And.Contain("lost.png: "));
         Assert.That(Names(Server.Folder), Is.Empty);
     }
 }

@@ -213,6 +213,7 @@ public sealed class HostileServers : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. all[40..],
             .. SHA256.HashData(all)]);
         Assert.That(resumed.WaitForExit(), Is.Zero, resumed.Said());
+        Assert.That(resumed.Errors, Does.Match(@"^cat\.png: the remaining 60 bytes in .* s, verified; 100 in all\n$"));
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
     }
 

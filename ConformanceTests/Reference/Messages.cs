@@ -261,8 +261,8 @@ public sealed class Messages : ProgramFixture
     public void Server_listens_on_localhost_as_on_127_0_0_1()
     {
         var server = Start("--listen localhost");
-        Assert.That(server.Program.Output, Does.StartWith("listening on 127.0.0.1:"));
-        Connect(server).List();
+        Eventually(() => server.Program.Output.StartsWith("listening on 127.0.0.1:"), () => server.Program.Said());
+        Assert.That(Connect(server).List(), Is.Empty);
     }
 
     // ---- many files ----

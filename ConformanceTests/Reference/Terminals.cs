@@ -22,6 +22,21 @@ public sealed class Terminals : ProgramFixture
         Assert.That(Client(NewFolder(), "LIST").Output, Does.StartWith("cat.png|1234567|"), "plain in a pipe");
     }
 
+    [TestCase("a.png", "1 picture, 9 bytes"), TestCase("notes.txt", "1 file, 9 bytes")]
+    [TestCase("a.png b.jpg", "2 pictures, 18 bytes"), TestCase("a.png b.pdf", "2 files, 18 bytes")]
+    [Clause("LIST-1")]
+    public void Listing_counts_files_if_not_all_of_them_are_pictures(string names, string says)
+    {
+        var server = Start("--types any");
+        foreach (string name in names.Split(' '))
+        {
+            server.Has(name, Notation.Bytes(9));
+        }
+
+        string[] lines = OnTerminal(NewFolder(), 100, $"client 127.0.0.1 {server.Port} LIST").Output.Split('\n');
+        Assert.That(lines[^2], Is.EqualTo(says));
+    }
+
     // The progress line, as it was drawn again and again: what stands between two carriage returns.
     private static string[] Drawn(string output) =>
         [.. output.Split('\r', '\n').Where(part => part.Contains(" MB") || part.Contains("stalled"))];
