@@ -177,7 +177,7 @@ internal sealed record InvalidRequest(Reply Error) : Request;
 
 /// <summary>A reply: OK, or an error with a code for programs and a text for people.</summary>
 /// <param name="Code">"OK", or the code of a row in the table of errors.</param>
-/// <param name="Text">For people. A client acts on the code alone (REPLY-2).</param>
+/// <param name="Text">For people. A client acts on the code alone (CLI-3).</param>
 /// <param name="ClosesConnection">True if the server closes the connection after this reply.</param>
 internal sealed partial record Reply(string Code, string Text, bool ClosesConnection = false)
 {
@@ -1096,7 +1096,7 @@ internal enum Outcome
     /// <summary>The file was transferred, or skipped, or it failed for good.</summary>
     Settled,
 
-    /// <summary>The server does not support an option of the request. Ask again without it (CLI-7).</summary>
+    /// <summary>The server does not support an option of the request. Ask again without it (CLI-13).</summary>
     AskAgain,
 }
 
@@ -1685,7 +1685,7 @@ internal static partial class Protocol
 // on with a download that was cut, and `modified` lets a picture keep its date. If a server answers `unsupported`, the
 // client asks again with fewer options, and remembers that for the rest of the run.
 //
-// Protocol.md: DIGEST-1, DIGEST-2, OFFSET-1, MODIFIED-1, CLI-7, CLI-9, CLI-10, P4.
+// Protocol.md: DIGEST-1, DIGEST-2, OFFSET-1, MODIFIED-5, MODIFIED-6, CLI-7, CLI-9, CLI-10, CLI-13, P4.
 //
 // See it:  make test CLIENT='… {resume}' STAGE=9         then 10
 // =====================================================================================================================
@@ -1786,7 +1786,7 @@ internal sealed partial class ServerConnection
 {
     private const ulong BytesPerExtraTimeout = 100 * 1024 * 1024;
 
-    // A date is sent only to a client that has asked for it (MODIFIED-1).
+    // A date is sent only to a client that has asked for it (MODIFIED-6).
     private static bool HasUnwantedOption(Reply reply, Request request)
     {
         return reply.Modified is not null && request is not GetRequest { WantsModified: true };
@@ -1836,6 +1836,15 @@ internal sealed partial class DownloadItem
 
     public bool IsDigestRead { get; set; }
 
+    /// <summary>Releases what the digests need, which is memory outside of .NET's own.</summary>
+    public void DisposeHashes()
+    {
+        KeptHash?.Dispose();
+        KeptHash = null;
+        Hash?.Dispose();
+        Hash = null;
+    }
+
     private static string MakeId(string target, string name)
     {
         byte[] text = Encoding.UTF8.GetBytes($"{Path.GetFileName(target)}|{name}");
@@ -1869,7 +1878,7 @@ internal sealed partial class Client
         };
     }
 
-    // The order in which options are given up is that of CLI-7: offset, modified, digest.
+    // The order in which options are given up is that of CLI-13: offset, modified, digest.
     private Outcome HandleRefusal(DownloadItem file, Reply reply)
     {
         bool isUnsupported = reply.Code == Reply.Unsupported.Code;
@@ -1920,30 +1929,44 @@ internal sealed partial class Client
     {
         CreateOutputFolder(file);
         SafeFileHandle temporary = OpenLocked(file.TemporaryPath, FileMode.OpenOrCreate);
-        long offset = (long)file.Request.Offset;
-        if (RandomAccess.GetLength(temporary) < offset)
+        try
+        {
+            CutToOffset(file, temporary);
+        }
+        catch (Exception)
         {
             temporary.Dispose();
-            throw new IOException("what was kept of this file has changed");
+            throw;
         }
 
-        // Not if it has this length already: the file system ext4 writes a file that was cut to 0 bytes to the disk when
-        // it is closed, and a program that has just said "verified" would wait for that.
-        if (RandomAccess.GetLength(temporary) > offset)
-        {
-            RandomAccess.SetLength(temporary, offset);
-        }
-
-        file.Position = offset;
         BeginDigest(file);
         _currentDownload = file;
         return temporary;
     }
 
+    private static void CutToOffset(DownloadItem file, SafeFileHandle temporary)
+    {
+        long offset = (long)file.Request.Offset;
+        long length = RandomAccess.GetLength(temporary);
+        if (length < offset)
+        {
+            throw new IOException("what was kept of this file has changed");
+        }
+
+        // Not if it has this length already: the file system ext4 writes a file that was cut to 0 bytes to the disk when
+        // it is closed, and a program that has just said "verified" would wait for that.
+        if (length > offset)
+        {
+            RandomAccess.SetLength(temporary, offset);
+        }
+
+        file.KeptLength = offset;
+        file.Position = offset;
+    }
+
     // The digest is that of the whole file. So the bytes that were kept count, too.
     private static void BeginDigest(DownloadItem file)
     {
-        file.IsDigestRead = false;
         file.Hash = file.Request.Offset > 0 ? file.KeptHash : null;
         if (file.Request.WantsDigest)
         {
@@ -1959,17 +1982,33 @@ internal sealed partial class Client
         for (int attempt = 1; attempt <= MaxOpenAttempts; attempt++)
         {
             SafeFileHandle handle = File.OpenHandle(path, mode, FileAccess.ReadWrite, share);
-            var entry = new FileInfo(path);
-            if (entry.Exists && entry.Length == RandomAccess.GetLength(handle)
-                && entry.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle))
+            bool isSame = false;
+            try
+            {
+                isSame = LeadsTo(path, handle);
+            }
+            finally
+            {
+                if (!isSame)
+                {
+                    handle.Dispose();
+                }
+            }
+
+            if (isSame)
             {
                 return handle;
             }
-
-            handle.Dispose();
         }
 
         throw new IOException("another process is using the temporary file");
+    }
+
+    private static bool LeadsTo(string path, SafeFileHandle handle)
+    {
+        var entry = new FileInfo(path);
+        return entry.Exists && entry.Length == RandomAccess.GetLength(handle)
+            && entry.LastWriteTimeUtc == File.GetLastWriteTimeUtc(handle);
     }
 
     private static void AddToDigest(DownloadItem file, ReadOnlySpan<byte> bytes) => file.Hash?.AppendData(bytes);
@@ -1991,6 +2030,7 @@ internal sealed partial class Client
     {
         bool wasResumed = file.Request.Offset > 0;
         StartOver(file);
+        File.Delete(file.TemporaryPath);
         if (wasResumed)
         {
             _report.Say($"{file.Name}: what was kept does not match the file on the server; starting over");
@@ -2001,14 +2041,15 @@ internal sealed partial class Client
         return Outcome.Settled;
     }
 
+    // The next request is for the whole file. The kept bytes stay until its block comes: OpenTemporary drops them then.
     private void StartOver(DownloadItem file)
     {
         lock (_saving)
         {
-            File.Delete(file.TemporaryPath);
             file.KeptLength = 0;
-            file.KeptHash = null;
             file.Position = 0;
+            file.IsDigestRead = false;
+            file.DisposeHashes();
             _currentDownload = null;
         }
     }
@@ -2024,8 +2065,12 @@ internal sealed partial class Client
     /// <summary>The end of a message about a download that was cut: what is kept of it.</summary>
     public static string DescribeKept(DownloadItem file)
     {
-        long kept = file.Position > 0 ? file.Position : file.KeptLength;
-        return kept == 0 ? "" : $"; {kept:N0} bytes are kept, and --resume goes on from there";
+        return DescribeKept(file.Position > 0 ? file.Position : file.KeptLength);
+    }
+
+    private static string DescribeKept(long bytes)
+    {
+        return bytes == 0 ? "" : $"; {bytes:N0} bytes are kept, and --resume goes on from there";
     }
 
     // After a failure on this machine, the connection is still good. A small rest of the block is read and dropped.
@@ -2135,7 +2180,7 @@ internal sealed partial class Client
 //                                         <--        OK, OK        go ahead with b, which comes late; b is stored
 //                                         <--        OK, OK        the same for c
 //
-// Protocol.md: CONN-2, AHEAD-1 to AHEAD-5, CLI-7, CLI-8.
+// Protocol.md: CONN-2, AHEAD-1 to AHEAD-5, CLI-8, CLI-13.
 //
 // See it:  imagetransfer client localhost PUT a.png b.png c.png --trace
 //          make test CLIENT='…' STAGE=12
@@ -2195,7 +2240,7 @@ internal sealed partial class DownloadItem
         return true;
     }
 
-    public override Outcome Finish() => client.Get(this);
+    public override Outcome Finish() => client.GetAndRelease(this);
 
     public override long BytesBefore => (long)Request.Offset;
 
@@ -2205,11 +2250,13 @@ internal sealed partial class DownloadItem
     }
 
     public override string DescribeKept() => Client.DescribeKept(this);
+
+    public override void Abandon() => DisposeHashes();
 }
 
 internal sealed partial class UploadItem
 {
-    /// <summary>Larger files ask for their go-ahead first, so that a refusal does not cost much (AHEAD-3).</summary>
+    /// <summary>Larger files ask for their go-ahead first, so that a refusal does not cost much (AHEAD-4).</summary>
     private const long MaxAheadBytes = 256 * 1024;
 
     /// <summary>True if the file may be sent with `ahead`.</summary>
@@ -2320,7 +2367,7 @@ internal sealed partial class Client
         return size;
     }
 
-    // The order in which options are given up is that of CLI-7: ahead, modified, digest.
+    // The order in which options are given up is that of CLI-13: ahead, modified, digest.
     private Outcome HandleRefusal(UploadItem file, Reply reply)
     {
         if (file.IsBlockSent)
@@ -2388,7 +2435,7 @@ internal sealed partial class Client
 internal sealed class Pipeline(ServerConnection server, Report report)
 {
     // 128 requests and their replies fit into the buffers of any kernel. With more, client and server could both wait
-    // in a send, each for the other to receive (AHEAD-3).
+    // in a send, each for the other to receive (AHEAD-5).
     private const int MaxOutstanding = 128;
 
     // New requests are sent in groups: this takes fewer sends than one for each reply.
@@ -2422,6 +2469,24 @@ internal sealed class Pipeline(ServerConnection server, Report report)
         {
             NameWhatIsLeft(e);
         }
+        finally
+        {
+            foreach (Transfer file in files)
+            {
+                file.Abandon();
+            }
+        }
+    }
+
+    /// <summary>Reports that none of these files can be transferred, because there is no connection.</summary>
+    public void FailAll(IEnumerable<Transfer> files, CommandLineException problem)
+    {
+        foreach (Transfer file in files)
+        {
+            _waiting.AddLast(file);
+        }
+
+        NameWhatIsLeft(problem);
     }
 
     private void RunAll()
@@ -2556,7 +2621,6 @@ internal sealed class Pipeline(ServerConnection server, Report report)
 
         foreach (Transfer file in _waiting)
         {
-            file.Abandon();
             report.Fail(file.Name, "not transferred: there is no connection", canRetry);
         }
     }
@@ -3012,12 +3076,21 @@ internal sealed partial class Client
 
         files.ForEach(file => file.IsInBatch = files.Count > 1);
         _report.ReportHeldBack();
-        if (_onlyNew && files.Count > 0 && TryReadNames(isForPattern: false) is { } there)
+        var pipeline = new Pipeline(_server, _report);
+        try
         {
-            files = RemoveTaken(files, there);
+            if (_onlyNew && files.Count > 0 && TryReadNames(isForPattern: false) is { } there)
+            {
+                files = RemoveTaken(files, there);
+            }
+        }
+        catch (CommandLineException e) when (files.Count + _report.Count > 1)
+        {
+            pipeline.FailAll(files, e);
+            return;
         }
 
-        new Pipeline(_server, _report).Run(files);
+        pipeline.Run(files);
         CompareWithListing();
     }
 
@@ -3047,7 +3120,17 @@ internal sealed partial class Client
             return;
         }
 
-        Dictionary<string, ulong>? there = TryReadNames(isForPattern: false);
+        Dictionary<string, ulong>? there = null;
+        try
+        {
+            there = TryReadNames(isForPattern: false);
+        }
+        catch (CommandLineException e)
+        {
+            // The server cannot be reached any more. Each of these files still has to be in the account.
+            _report.FailCommand("imagetransfer", e.Message, e.ExitCode == ExitCode.TryAgain);
+        }
+
         foreach (UploadItem file in _toCompare)
         {
             if (there is not null && there.TryGetValue(file.Name, out ulong size))
@@ -3480,6 +3563,9 @@ internal sealed class Report(bool quiet, bool showProgress)
     private const int NamedOfMany = 3;
     private const int MaxExtensionsNamed = 10;
 
+    // Ctrl-C reports from a thread of its own, while the transfer still goes on.
+    private readonly Lock _lock = new();
+
     // For each reason, the messages about the files that failed for it.
     private readonly Dictionary<string, List<string>> _failures = [];
     private readonly SortedDictionary<string, int> _ignored = new(StringComparer.OrdinalIgnoreCase);
@@ -3503,27 +3589,37 @@ internal sealed class Report(bool quiet, bool showProgress)
     {
         get
         {
-            // Try again comes first: if a part can be had, another attempt is worthwhile whatever else has failed.
-            if (_canRetry)
+            lock (_lock)
             {
-                return ExitCode.TryAgain;
-            }
+                // Try again comes first: if a part can be had, another attempt is worthwhile whatever else has failed.
+                if (_canRetry)
+                {
+                    return ExitCode.TryAgain;
+                }
 
-            return _hasFailed ? ExitCode.Failed : ExitCode.Done;
+                return _hasFailed ? ExitCode.Failed : ExitCode.Done;
+            }
         }
     }
 
+    /// <summary>Lets only the calling thread report from now on. Another thread that reports, or asks for the exit
+    /// code, waits until the program ends.</summary>
+    public void ReserveForThisThread() => _lock.Enter();
+
     public void BeginCommand()
     {
-        _failures.Clear();
-        _ignored.Clear();
-        _ignoredFolders = 0;
-        _done = 0;
-        _skipped = 0;
-        _failed = 0;
-        _failedFolders = 0;
-        _bytes = 0;
-        _clock.Restart();
+        lock (_lock)
+        {
+            _failures.Clear();
+            _ignored.Clear();
+            _ignoredFolders = 0;
+            _done = 0;
+            _skipped = 0;
+            _failed = 0;
+            _failedFolders = 0;
+            _bytes = 0;
+            _clock.Restart();
+        }
     }
 
     /// <summary>Prints a message, unless --quiet asks for errors only.</summary>
@@ -3531,7 +3627,10 @@ internal sealed class Report(bool quiet, bool showProgress)
     {
         if (!quiet)
         {
-            Progress.WriteLine(MakePrintable(text));
+            lock (_lock)
+            {
+                Progress.WriteLine(MakePrintable(text));
+            }
         }
     }
 
@@ -3541,15 +3640,18 @@ internal sealed class Report(bool quiet, bool showProgress)
     /// <param name="isVerified">Whether its digest was compared.</param>
     public void FileDone(Transfer file, long bytes, bool isVerified)
     {
-        _done++;
-        _bytes += bytes;
-        Progress.EndFile(bytes);
         bool isRest = file.BytesBefore > 0;
         string amount = isRest ? $"the remaining {Amounts.FormatBytes(bytes)}" : Amounts.FormatBytes(bytes);
         string verified = isVerified ? "verified" : "not verified";
         string inAll = isRest ? $"; {file.BytesBefore + bytes:N0} in all" : "";
-        Say($"{file.Name}: {amount} in {file.Clock.Elapsed.TotalSeconds:0.00} s, {verified}{file.DescribeResult()}"
-            + inAll);
+        lock (_lock)
+        {
+            _done++;
+            _bytes += bytes;
+            Progress.EndFile(bytes);
+            Say($"{file.Name}: {amount} in {file.Clock.Elapsed.TotalSeconds:0.00} s, "
+                + $"{verified}{file.DescribeResult()}{inAll}");
+        }
     }
 
     /// <summary>With --new: the name is taken. Files of the same size are assumed to be the same picture.</summary>
@@ -3561,9 +3663,12 @@ internal sealed class Report(bool quiet, bool showProgress)
     {
         if (size == sizeOfOther)
         {
-            _skipped++;
-            Progress.EndFile(0);
-            return;
+            lock (_lock)
+            {
+                _skipped++;
+                Progress.EndFile(0);
+                return;
+            }
         }
 
         string text = isHere
@@ -3580,22 +3685,25 @@ internal sealed class Report(bool quiet, bool showProgress)
     /// </param>
     public void Fail(string name, string text, bool canRetry, string? reason = null)
     {
-        _failed++;
-        _hasFailed = true;
-        _canRetry |= canRetry;
-        Progress.EndFile(0);
         name = name == "" ? "''" : name;
         reason ??= text;
-        if (!_failures.TryGetValue(reason, out List<string>? messages))
+        lock (_lock)
         {
-            messages = [];
-            _failures.Add(reason, messages);
-        }
+            _failed++;
+            _hasFailed = true;
+            _canRetry |= canRetry;
+            Progress.EndFile(0);
+            if (!_failures.TryGetValue(reason, out List<string>? messages))
+            {
+                messages = [];
+                _failures.Add(reason, messages);
+            }
 
-        messages.Add(MakePrintable($"{name}: {text}"));
-        if (messages.Count <= NamedOfMany)
-        {
-            Progress.WriteLine(messages[^1]);
+            messages.Add(MakePrintable($"{name}: {text}"));
+            if (messages.Count <= NamedOfMany)
+            {
+                Progress.WriteLine(messages[^1]);
+            }
         }
     }
 
@@ -3605,8 +3713,11 @@ internal sealed class Report(bool quiet, bool showProgress)
     /// <summary>A folder was not transferred. It counts as one failure, whatever is in it.</summary>
     public void FailFolder(string name, string text, string reason)
     {
-        _failedFolders++;
-        Fail(name, text, reason);
+        lock (_lock)
+        {
+            _failedFolders++;
+            Fail(name, text, reason);
+        }
     }
 
     /// <summary>A file could not be read or written on this machine.</summary>
@@ -3627,9 +3738,12 @@ internal sealed class Report(bool quiet, bool showProgress)
     /// <summary>Something else than a file has failed, such as a LIST.</summary>
     public void FailCommand(string what, string text, bool canRetry = false)
     {
-        _hasFailed = true;
-        _canRetry |= canRetry;
-        Progress.WriteLine(MakePrintable($"{what}: {text}"));
+        lock (_lock)
+        {
+            _hasFailed = true;
+            _canRetry |= canRetry;
+            Progress.WriteLine(MakePrintable($"{what}: {text}"));
+        }
     }
 
     /// <inheritdoc cref="FailCommand(string, string, bool)"/>
@@ -3643,7 +3757,10 @@ internal sealed class Report(bool quiet, bool showProgress)
     {
         string extension = Path.GetExtension(name);
         string kind = extension == "" ? "without a file extension" : extension;
-        _ignored[kind] = _ignored.GetValueOrDefault(kind) + 1;
+        lock (_lock)
+        {
+            _ignored[kind] = _ignored.GetValueOrDefault(kind) + 1;
+        }
     }
 
     public void IgnoreFolder() => _ignoredFolders++;
@@ -3651,41 +3768,46 @@ internal sealed class Report(bool quiet, bool showProgress)
     /// <summary>Prints the failures that were held back until it was known how many there are for a reason.</summary>
     public void ReportHeldBack()
     {
-        foreach ((string reason, List<string> messages) in _failures)
+        lock (_lock)
         {
-            if (messages.Count > MaxNamed)
+            foreach ((string reason, List<string> messages) in _failures)
             {
-                Progress.WriteLine(MakePrintable($"and {messages.Count - NamedOfMany:N0} more: {reason}"));
-                continue;
+                if (messages.Count > MaxNamed)
+                {
+                    Progress.WriteLine(MakePrintable($"and {messages.Count - NamedOfMany:N0} more: {reason}"));
+                    continue;
+                }
+
+                foreach (string message in messages.Skip(NamedOfMany))
+                {
+                    Progress.WriteLine(message);
+                }
             }
 
-            foreach (string message in messages.Skip(NamedOfMany))
-            {
-                Progress.WriteLine(message);
-            }
+            _failures.Clear();
         }
-
-        _failures.Clear();
     }
 
     /// <summary>Ends a command: removes the progress line and prints the summary.</summary>
     public void EndCommand()
     {
-        Progress.EndBatch();
-        ReportHeldBack();
-        int ignored = _ignored.Values.Sum() + _ignoredFolders;
-        if (ignored > 0)
+        lock (_lock)
         {
-            Say($"ignored: {DescribeIgnored()}");
-        }
+            Progress.EndBatch();
+            ReportHeldBack();
+            int ignored = _ignored.Values.Sum() + _ignoredFolders;
+            if (ignored > 0)
+            {
+                Say($"ignored: {DescribeIgnored()}");
+            }
 
-        int all = Count;
-        if (all + ignored > 1 || _skipped > 0)
-        {
-            string there = _skipped == 0 ? ""
-                : $"{_skipped:N0} already there (same name and size; contents not compared), ";
-            Say($"{DescribeFound()}: {_done:N0} done, {there}{_failed:N0} failed; "
-                + $"{Amounts.Format(_bytes)} in {_clock.Elapsed.TotalSeconds:0.00} s");
+            if (Count + ignored > 1 || _skipped > 0)
+            {
+                string there = _skipped == 0 ? ""
+                    : $"{_skipped:N0} already there (same name and size; contents not compared), ";
+                Say($"{DescribeFound()}: {_done:N0} done, {there}{_failed:N0} failed; "
+                    + $"{Amounts.Format(_bytes)} in {_clock.Elapsed.TotalSeconds:0.00} s");
+            }
         }
     }
 
@@ -4084,8 +4206,34 @@ internal sealed partial class Client
 {
     // Held while a download gets its name. Ctrl-C takes this lock and keeps it, so that what it prints stays true.
     private readonly Lock _saving = new();
+
+    // The download that writes to its temporary file, or null.
     private DownloadItem? _currentDownload;
     private int _interruptions;
+
+    /// <summary>Downloads a file as <see cref="Get"/> does, and releases what is needed only until then.</summary>
+    public Outcome GetAndRelease(DownloadItem file)
+    {
+        var outcome = Outcome.Settled;
+        try
+        {
+            outcome = Get(file);
+            return outcome;
+        }
+        finally
+        {
+            lock (_saving)
+            {
+                // Ctrl-C reports the download that is running, and not one that has failed before.
+                _currentDownload = null;
+            }
+
+            if (outcome == Outcome.Settled)
+            {
+                file.DisposeHashes();
+            }
+        }
+    }
 
     private bool PublishUninterrupted(DownloadItem file)
     {
@@ -4104,6 +4252,7 @@ internal sealed partial class Client
         if (Interlocked.Increment(ref _interruptions) == 1)
         {
             _saving.Enter();
+            _report.ReserveForThisThread();
             _report.Progress.EndBatch();
             _report.ReportHeldBack();
             ReportInterruption(_currentDownload);
@@ -4120,16 +4269,26 @@ internal sealed partial class Client
             return;
         }
 
+        // The transfer goes on meanwhile. What is removed and what is said follow from one look at the position.
+        long kept = file.Position;
+        if (kept == 0)
+        {
+            RemoveTemporary(file);
+        }
+
+        _report.FailCommand(file.Name, $"interrupted{DescribeKept(kept)}");
+    }
+
+    private void RemoveTemporary(DownloadItem file)
+    {
         try
         {
-            RemoveIfEmpty(file);
+            File.Delete(file.TemporaryPath);
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
             _report.Say($"{file.Name}: {e.Message}");
         }
-
-        _report.FailCommand(file.Name, $"interrupted{DescribeKept(file)}");
     }
 }
 
@@ -4275,7 +4434,6 @@ internal sealed partial class Client
     {
         RequireWords(verb, words);
         _report.BeginCommand();
-        _currentDownload = null;
         try
         {
             switch (verb)
@@ -5282,9 +5440,11 @@ internal sealed class KeyFile
                 $"other users can read the key file {Quote(path)}; chmod 600 it", exitCode: 1);
         }
 
-        var bytes = new byte[MaxFileBytes];
+        // One byte more than is allowed shows that the file is too large.
+        var bytes = new byte[MaxFileBytes + 1];
         int count = RandomAccess.Read(file, bytes, fileOffset: 0);
-        return Encoding.ASCII.GetString(bytes, 0, count);
+        return count <= MaxFileBytes ? Encoding.ASCII.GetString(bytes, 0, count) : throw new CommandLineException(
+            $"cannot use the key file {Quote(path)}: it is larger than {MaxFileBytes / 1024} KiB", exitCode: 1);
     }
 
     private static KeyFile Parse(string text, string path)
@@ -5496,6 +5656,13 @@ internal sealed class ClientTlsTransport : ClientTransport
             SendCiphertext();
             bytes = bytes[piece.Length..];
         }
+    }
+
+    public override void Dispose()
+    {
+        _tls.Dispose();
+        _pipe.ReleaseBuffers();
+        base.Dispose();
     }
 
     // TLS has an end of its own, which says that nothing was cut off (SEAL-6).
