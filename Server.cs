@@ -26,7 +26,6 @@ using System.Net.NetworkInformation;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Numerics;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Security.Authentication;
 using System.Security.Cryptography;
@@ -403,7 +402,8 @@ internal sealed partial class Connection : IDisposable
 
     public TraceWriter Trace { get; }
 
-    /// <summary>Whether the connection waits for a request: idle, or in the middle of a request line.</summary>
+    /// <summary>Whether the connection waits for a request: idle, in the middle of a request line, or before that, in
+    /// its TLS handshake.</summary>
     public bool IsAwaitingRequest { get; private set; }
 
     /// <summary>Whether the last reply is decided, so that only the end of the connection is left.</summary>
@@ -422,10 +422,11 @@ internal sealed partial class Connection : IDisposable
 
     /// <summary>Lets the client prove that it has the key, if the server has one.</summary>
     /// <exception cref="ConnectionAbortedException">The client has another key, or none.</exception>
-    public Task HandshakeAsync()
+    public async Task HandshakeAsync()
     {
         IsAwaitingRequest = true;
-        return _transport.HandshakeAsync();
+        await _transport.HandshakeAsync();
+        IsAwaitingRequest = false;
     }
 
     /// <summary>Reads a request line, with its LF.</summary>
@@ -818,6 +819,7 @@ internal sealed partial class Connection : IDisposable
     /// (P9). </summary>
     public void BeginDraining()
     {
+        IsAwaitingRequest = false;
         if (!IsDraining)
         {
             IsDraining = true;
@@ -887,7 +889,7 @@ internal sealed partial class Connection : IDisposable
             else
             {
                 discarded += count;
-                Record.Received += count;
+                Record.Received += _transport.IsEncrypted ? 0 : count;
             }
         }
     }
@@ -905,6 +907,10 @@ internal class Transport(EventLoop loop, Socket socket) : IDisposable
 
     /// <summary>Whether the peer has proved that it may talk to us. Without a key, everyone may.</summary>
     public virtual bool IsAuthenticated => true;
+
+    /// <summary>Whether the bytes on the wire are not those of the conversation, so that STATUS does not count
+    /// them.</summary>
+    public virtual bool IsEncrypted => false;
 
     /// <summary>Whether bytes that <see cref="Send"/> has accepted still wait to be given to the kernel.</summary>
     public virtual bool HasUnsentBytes => false;
@@ -1710,7 +1716,7 @@ internal sealed partial class Server
             connection.BeginStopping();
         }
 
-        AbortWhere(connection => connection.IsAwaitingRequest && !connection.IsDraining, Reply.Stopping);
+        AbortWhere(connection => connection.IsAwaitingRequest, Reply.Stopping);
     }
 
     private void AbortWhere(Func<Connection, bool> condition, Reply? finalReply)
@@ -1945,9 +1951,10 @@ internal sealed partial class Server
 
     private static Socket Bind(IPEndPoint endpoint)
     {
+        Socket? socket = null;
         try
         {
-            var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
+            socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
             if (OperatingSystem.IsWindows())
             {
                 socket.ExclusiveAddressUse = true;
@@ -1963,6 +1970,7 @@ internal sealed partial class Server
         }
         catch (SocketException e)
         {
+            socket?.Dispose();
             throw CannotListen(e, endpoint);
         }
     }
@@ -2088,8 +2096,9 @@ internal sealed partial class Server
 // =====================================================================================================================
 // Appendix: fairness
 //
-// P6 says that no client delays another by more than one bounded iteration. What is bounded is time, because hashing,
-// flushing to the disk and TLS handshakes cost time and move no bytes. There are two rules:
+// P6 says that no client delays another by more than one bounded iteration. What is bounded is time, because hashing
+// and TLS handshakes cost time and move no bytes. (With --sync there is an exception: the flush of a file to the disk is
+// one call, and the loop waits for as long as the disk takes.) There are two rules:
 //
 // 1. An iteration lasts 4 ms. Each conversation that is ready gets a slice of it, and yields when the slice is over
 //    (Connection.YieldIfSliceIsOverAsync). What did not get its turn goes on in the next iteration.
@@ -2164,7 +2173,7 @@ internal sealed partial class EventLoop
         }
 
         // The time begins after the sorting, so that at least one conversation goes on, however many there are.
-        HasBacklog = false;
+        HasBacklog = inOrder.Length < ready.Count;
         _iterationEnd = Stopwatch.GetTimestamp() + _iterationTicks;
         _sliceTicks = Math.Max(_iterationTicks / Math.Max(ready.Count, 1), _minSliceTicks);
         return inOrder;
@@ -2190,7 +2199,8 @@ internal sealed partial class EventLoop
         {
             long used = Math.Min(Stopwatch.GetTimestamp() - _sliceStart, _iterationTicks);
 
-            // Who waits for its client now has left the rest of its slice to the others, and pays a quarter.
+            // If the conversation now waits for its client, it gave up the rest of its slice. It is charged only a
+            // quarter of its time, so that short conversations go first.
             bool hasMoreToDo = next.Reason == WaitReason.NextIteration;
             HasBacklog |= hasMoreToDo;
             _timeUsed[wait.Owner] = wait.VirtualStart + (hasMoreToDo ? used : used / 4);
@@ -2523,8 +2533,8 @@ internal sealed partial class Upload
     private const int MaxCreateAttempts = 5;
 
     // EAGAIN on Linux and on macOS: another process has the lock.
-    private const int IsLocked = 11;
-    private const int IsLockedOnMac = 35;
+    private const int ErrnoAgain = 11;
+    private const int ErrnoAgainOnMac = 35;
 
     // The lock ends with this process, so a later start can tell that a file without a lock is left over (P13). A
     // server that is just starting may find the new file before it is locked, and remove it. Then another name will
@@ -2548,17 +2558,18 @@ internal sealed partial class Upload
         try
         {
             const FileShare OthersMayReadAndDelete = FileShare.Read | FileShare.Delete;
-            SafeFileHandle file = File.OpenHandle(_temporaryPath, FileMode.CreateNew, FileAccess.ReadWrite,
-                OthersMayReadAndDelete);
+            // From here on, Dispose removes the file: also if it cannot be found out whether it is still there.
+            _file = File.OpenHandle(_temporaryPath, FileMode.CreateNew, FileAccess.ReadWrite, OthersMayReadAndDelete);
             if (FileSystem.EntryExists(_temporaryPath))
             {
-                return file;
+                return _file;
             }
 
-            file.Dispose();
+            _file.Dispose();
+            _file = null;
             return null;
         }
-        catch (IOException e) when (e.HResult is IsLocked or IsLockedOnMac)
+        catch (IOException e) when (e.HResult is ErrnoAgain or ErrnoAgainOnMac)
         {
             return null;
         }
@@ -2660,7 +2671,7 @@ internal sealed partial class ImageFolder
 
     private readonly ListingBuilder _listings;
 
-    /// <summary>Makes a listing of this moment or a later one.</summary>
+    /// <summary>Makes a listing that begins after this call.</summary>
     /// <param name="owner">Whose wait is signalled when the listing is complete.</param>
     public Task<Listing> ListAsync(object owner) => _listings.RequestAsync(owner);
 
@@ -3013,14 +3024,31 @@ internal sealed partial class RequestHandler
             result = await HashPrefixAsync(file, (long)request.Offset, hash);
         }
 
-        if (!result.IsOk)
+        if (result.IsOk)
         {
-            return await connection.SendReplyAsync(result);
+            result = MakeOk(request, file);
         }
 
-        await connection.SendReplyAsync(Reply.Ok with { Modified = request.WantsModified ? file.Modified : null });
-        await SendRestAsync(request, file, hash);
-        return Reply.Ok;
+        await connection.SendReplyAsync(result);
+        if (result.IsOk)
+        {
+            await SendRestAsync(request, file, hash);
+        }
+
+        return result;
+    }
+
+    // OK, with the time if the client has asked for it; `storage` if the time cannot be read.
+    private static Reply MakeOk(GetRequest request, ImageFile file)
+    {
+        try
+        {
+            return Reply.Ok with { Modified = request.WantsModified ? file.Modified : null };
+        }
+        catch (Exception e) when (FileSystem.IsIoFailure(e))
+        {
+            return Reply.Storage.WithCause(e);
+        }
     }
 
     private async Task SendRestAsync(GetRequest request, ImageFile file, IncrementalHash? hash)
@@ -3432,7 +3460,7 @@ internal sealed class TraceWriter(Log? log, int id)
 }
 
 // =====================================================================================================================
-// Appendix: sealed connections, TLS on the event loop (SEAL-2 to SEAL-7)
+// Appendix: sealed connections, TLS on the event loop (SEAL-2 to SEAL-11)
 //
 // .NET's SslStream encrypts and decrypts, and reads and writes a stream below it. Here that stream is a TlsPipe (at the
 // end of Client.cs): two buffers in memory. This class moves bytes between the buffers and the socket, and waits for
@@ -3479,6 +3507,8 @@ internal sealed class TlsTransport : Transport
     }
 
     public override bool IsAuthenticated => _tls.IsAuthenticated;
+
+    public override bool IsEncrypted => true;
 
     public override bool HasUnsentBytes => _pipe.HasOutput;
 
@@ -3542,7 +3572,7 @@ internal sealed class TlsTransport : Transport
         {
             // This also sends OpenSSL's answers to KeyUpdate.
             _pipe.ReserveOutput(piece.Length);
-            _tls.Write(piece);
+            Encrypt(piece);
             _dataRecords = _pipe.RecordsRead;
             TryFlush();
         }
@@ -3563,7 +3593,7 @@ internal sealed class TlsTransport : Transport
     {
         if (IsAuthenticated)
         {
-            await _tls.ShutdownAsync();
+            await SendCloseNotifyAsync();
         }
         else if (_isPlainClient)
         {
@@ -3587,8 +3617,32 @@ internal sealed class TlsTransport : Transport
         }
     }
 
-    // Makes sure that there are decrypted bytes, or the end of the stream. Returns false if there is neither without
-    // waiting.
+    private void Encrypt(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            _tls.Write(bytes);
+        }
+        catch (Exception e) when (IsTlsFailure(e))
+        {
+            throw CannotGoOn(e);
+        }
+    }
+
+    private async Task SendCloseNotifyAsync()
+    {
+        try
+        {
+            await _tls.ShutdownAsync();
+        }
+        catch (Exception e) when (IsTlsFailure(e))
+        {
+            throw CannotGoOn(e);
+        }
+    }
+
+    // Makes sure that there are decrypted bytes, or the end of the stream. Returns false if more ciphertext has to
+    // arrive first.
     private bool Decrypt()
     {
         if (_failure is not null)
@@ -3636,7 +3690,7 @@ internal sealed class TlsTransport : Transport
         }
         catch (Exception e) when (IsTlsFailure(e))
         {
-            throw new ConnectionAbortedException($"TLS failed: {Escape(InnermostMessage(e))}");
+            throw CannotGoOn(e);
         }
 
         // If no record was read, TLS still has bytes of the one before.
@@ -3661,7 +3715,7 @@ internal sealed class TlsTransport : Transport
         if (count == 0)
         {
             // TLS says by itself that it ends (close_notify). A FIN without it: somebody has cut the connection
-            // (SEAL-6).
+            // (SEAL-11).
             throw new ConnectionAbortedException("the connection ended without TLS's close_notify");
         }
 
@@ -3724,6 +3778,11 @@ internal sealed class TlsTransport : Transport
     private static bool IsTlsFailure(Exception e)
     {
         return e is AuthenticationException or IOException or CryptographicException;
+    }
+
+    private static ConnectionAbortedException CannotGoOn(Exception e)
+    {
+        return new ConnectionAbortedException($"TLS failed: {Escape(InnermostMessage(e))}");
     }
 
     private static string InnermostMessage(Exception e) => e.GetBaseException().Message;

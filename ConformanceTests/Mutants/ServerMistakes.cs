@@ -237,7 +237,7 @@ internal static class ServerMistakes
             "Reply result = file.Result;",
             "var entry = new FileInfo(Path.Combine(folder.Path, request.Name)); Reply result = "
             + "entry.Exists && request.Offset > (ulong)entry.Length ? Reply.BadOffset : file.Result;"),
-        new("a time that a client asked for is not sent", "MODIFIED-2", "RequestHandler.HandleGetWithOptionsAsync",
+        new("a time that a client asked for is not sent", "MODIFIED-2", "RequestHandler.MakeOk",
             "request.WantsModified ? file.Modified : null",
             "null"),
 
