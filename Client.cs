@@ -1953,8 +1953,8 @@ internal sealed partial class Client
             throw new IOException("what was kept of this file has changed");
         }
 
-        // Not if it has this length already: the file system ext4 writes a file that was cut to 0 bytes to the disk when
-        // it is closed, and a program that has just said "verified" would wait for that.
+        // Not if it has this length already: the file system ext4 writes a file that was cut to 0 bytes to the disk
+        // when it is closed, and a program that has just said "verified" would wait for that.
         if (length > offset)
         {
             RandomAccess.SetLength(temporary, offset);

@@ -318,7 +318,7 @@ internal static class ServerMistakes
         new("a plain client gets no alert", "SEAL-5", "TlsTransport.ShutdownSendAsync",
             "_pipe.Write(_plainAlert);",
             ""),
-        new("the server closes without close_notify", "SEAL-6", "TlsTransport.ShutdownSendAsync",
+        new("the server closes without close_notify", "SEAL-6", "TlsTransport.SendCloseNotifyAsync",
             "await _tls.ShutdownAsync();",
             ""),
 

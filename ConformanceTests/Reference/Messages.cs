@@ -39,7 +39,8 @@ public sealed class Messages : ProgramFixture
     [TestCase("cat.png --output one/two/three/x.png",
         "cat.png: there is no folder one/two; mkdir -p one/two/three creates it")]
     [TestCase("cat.png --output README/deep/", "cat.png: README is not a folder")]
-    [TestCase("my dog.png", "my: bad-type: this name has no file extension, such as .jpg; a name with spaces needs quotes")]
+    [TestCase("my dog.png",
+        "my: bad-type: this name has no file extension, such as .jpg; a name with spaces needs quotes")]
     [TestCase("notes.txt", "notes.txt: bad-type: not among your --types (jpg, jpeg, png)")]
     [TestCase("one/cat.png", "one/cat.png: bad-name: U+002F '/' at position 4 is not allowed: "
         + "a name must not contain '/'")]
@@ -228,7 +229,8 @@ public sealed class Messages : ProgramFixture
     [TestCase("client ada@localhost LIST", "leave out 'ada@' before HOST: imagetransfer client localhost ...")]
     [TestCase("client http://localhost:7005/ LIST",
         "leave out 'http://' before HOST: imagetransfer client localhost:7005 ...")]
-    [TestCase("client localhost --port 7200 LIST", "there is no option '--port'; the port comes after HOST (HOST:PORT)")]
+    [TestCase("client localhost --port 7200 LIST",
+        "there is no option '--port'; the port comes after HOST (HOST:PORT)")]
     [TestCase("client localhost -p 7200 LIST", "there is no option '-p'; the port comes after HOST (HOST:PORT)")]
     [TestCase("server --port=7200",
         "there is no option '--port'; the port is the first word (imagetransfer server PORT)")]

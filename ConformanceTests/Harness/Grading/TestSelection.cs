@@ -20,9 +20,9 @@ public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
     public static TestSelection BySettings() => new(test =>
         !IsOf(test, Torture)
         && !IsExplicit(test)
-        && !(RunSettings.Quick && IsOf(test, Slow))
-        && (RunSettings.OnlyClauses.Length == 0 || RunSettings.OnlyClauses.Any(id => IsOf(test, id)))
-        && Regex.IsMatch(NameOf(test), RunSettings.OnlyTests));
+        && !(RunSettings.Current.Quick && IsOf(test, Slow))
+        && (RunSettings.Current.OnlyClauses.Length == 0 || RunSettings.Current.OnlyClauses.Any(id => IsOf(test, id)))
+        && Regex.IsMatch(NameOf(test), RunSettings.Current.OnlyTests));
 
     /// <summary>Says whether a test, or a suite that it is in, has a category.</summary>
     public static bool IsOf(ITest? test, string category) => CategoriesOf(test).Contains(category);
