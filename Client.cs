@@ -593,6 +593,7 @@ internal static partial class Protocol
 //     ConnectToAnyAddress         makes the socket and connects it, to each address of the host until one answers
 //     StopIfServerWantsTls        does nothing; HasUnwantedOption is false
 //     KeyFile                     the key is null
+//     ShowAnswer                  shows the first bytes of a line that is not a reply
 //
 // See it:  imagetransfer client localhost LIST --trace
 //          make test CLIENT='… client {host} {port} {command} {file}' STAGE=2

@@ -3531,8 +3531,12 @@ internal sealed class TlsTransport : Transport
         }
         catch (Exception e) when (IsTlsFailure(e))
         {
+            // Before the await: other handshakes compare with the same key object.
+            bool hasOtherKey = e is AuthenticationException && _key.PeerHasOtherKey;
+            string reason = hasOtherKey ? "the client has another key"
+                : $"handshake failed: {Escape(InnermostMessage(e))}";
             await FlushAsync(deadline);
-            throw new ConnectionAbortedException($"handshake failed: {Escape(InnermostMessage(e))}", Reply.BadRequest);
+            throw new ConnectionAbortedException(reason, Reply.BadRequest);
         }
 
         Loop.SetAuthenticated(Socket, true);
