@@ -62,7 +62,7 @@ public static partial class RunReport
     // The next step for the reader.
     private static string Advice(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
-        : first.Outcome == "advice" ? $"\nThe rest is advice: it need not be so, but should.\n{WhatNext(verdicts)}"
+        : first.Outcome == "advice" ? $"\nWhat did not pass is advice (SHOULD), which does not count.\n{WhatNext(verdicts)}"
         : RunSettings.Current.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
         : $"\nFix this next. To read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
@@ -80,7 +80,8 @@ public static partial class RunReport
         if (judged.Length > 0)
         {
             text.Append(RunSettings.Current.Stage == 0
-                ? "\nAll of it is green.\n" : $"\nStage {RunSettings.Current.Stage} is green.\n");
+                ? "\nEverything that counts has passed.\n"
+                : $"\nStage {RunSettings.Current.Stage} has passed.\n");
         }
 
         foreach (var stage in verdicts.Where(verdict => verdict.Outcome == "not offered")
@@ -97,8 +98,8 @@ public static partial class RunReport
 
         if (RunSettings.Current.Stage == 8)
         {
-            text.Append($"\nThat was the core: all of what is asked of a server. All at once: {Command(0)}\n"
-                + "What follows are extensions.\n");
+            text.Append($"\nThat was the last stage that every server has to pass. All stages at once: {Command(0)}\n"
+                + "The stages that follow are optional features.\n");
         }
 
         if (RunSettings.Current.Stage > 0 && Stages.After(RunSettings.Current.Stage) is { } next)
@@ -240,6 +241,6 @@ public static partial class RunReport
 
         string options = missing.Length == 0 ? ""
             : $"  {string.Join(", ", missing)}: needs a feature that your program does not have, or a placeholder\n";
-        return $"\nNot looked at in yours:\n{options}{string.Concat(reasons)}";
+        return $"\nNot tested in your program:\n{options}{string.Concat(reasons)}";
     }
 }
