@@ -62,7 +62,8 @@ public static partial class RunReport
     // The next step for the reader.
     private static string Advice(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
-        : first.Outcome == "advice" ? $"\nWhat did not pass is advice (SHOULD), which does not count.\n{WhatNext(verdicts)}"
+        : first.Outcome == "advice"
+            ? $"\nWhat did not pass is advice (SHOULD), which does not count.\n{WhatNext(verdicts)}"
         : RunSettings.Current.Stage > 0 ? $"To read: {ToRead(first)} of Protocol.md\n"
         : $"\nFix this next. To read: {ToRead(first)} of Protocol.md. The whole stage:\n"
             + $"{Command(first.Stage)}\n";
