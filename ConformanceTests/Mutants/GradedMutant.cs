@@ -41,7 +41,7 @@ public sealed class GradedMutant : IDisposable
         }
 
         Interlocked.Increment(ref _folders);
-        _folder = CommandTemplates.NewFolder("mutant");
+        _folder = TestFolders.New("mutant");
         _mutant = mutant;
         Directory.CreateDirectory(TemporaryFolder);
         if (!OperatingSystem.IsWindows())

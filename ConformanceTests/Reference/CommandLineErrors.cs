@@ -143,7 +143,7 @@ public sealed class CommandLineErrors : ServerFixture
         Skip.If(OperatingSystem.IsWindows() || !File.Exists(program), "needs a program that can be removed");
 
         string folder = NewFolder();
-        string copies = Directory.CreateTempSubdirectory("imagetransfer-test-program-").FullName;
+        string copies = TestFolders.New("program");
         foreach (string part in Directory.GetFiles(Path.GetDirectoryName(program)!, "ImageTransfer*"))
         {
             File.Copy(part, Path.Combine(copies, Path.GetFileName(part)));

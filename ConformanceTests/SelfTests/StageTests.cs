@@ -57,7 +57,7 @@ public sealed class StageTests
     private static Verdict[] Grade(string half, string template, int upTo)
     {
         _twoAtATime.Wait();
-        string folder = CommandTemplates.NewFolder("stages");
+        string folder = TestFolders.New("stages");
         try
         {
             string suite = typeof(StageTests).Assembly.Location;
@@ -108,7 +108,7 @@ public sealed class StageTests
 
     private static string Compile()
     {
-        string folder = CommandTemplates.NewFolder("programs");
+        string folder = TestFolders.New("programs");
         string sources = Path.Combine(RunSettings.Root, "ConformanceTests", "SelfTests", "StagePrograms");
         foreach (string name in (string[])["StageServer", "StageClient"])
         {

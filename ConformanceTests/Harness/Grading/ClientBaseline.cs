@@ -42,7 +42,7 @@ public static class ClientBaseline
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         listener.Listen(8);
-        string folder = CommandTemplates.NewFolder("client");
+        string folder = TestFolders.New("client");
         var transcript = ProtocolSpecification.Transcripts.Single(one => one.Name == name);
         try
         {

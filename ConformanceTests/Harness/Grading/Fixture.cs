@@ -63,7 +63,7 @@ public abstract partial class Fixture
 
     protected string NewFolder(string kind = "files")
     {
-        string folder = CommandTemplates.NewFolder(kind);
+        string folder = TestFolders.New(kind);
         Own(new Cleanup(() => Directory.Delete(folder, true)));
         return folder;
     }

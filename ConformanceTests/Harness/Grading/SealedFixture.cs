@@ -5,7 +5,7 @@ public abstract class SealedFixture : ServerFixture
 {
     public static readonly KeyAndCertificate Ours = KeyAndCertificate.New();
     private static readonly Lazy<string> _keyFile =
-        new(() => Ours.WriteTo(Path.Combine(CommandTemplates.NewFolder("key"), "pictures.key")));
+        new(() => Ours.WriteTo(Path.Combine(TestFolders.New("key"), "pictures.key")));
 
     public static string KeyFile => _keyFile.Value;
 

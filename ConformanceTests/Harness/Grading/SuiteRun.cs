@@ -79,10 +79,5 @@ internal static class SuiteRun
             new Dictionary<string, object> { [NUnit.FrameworkPackageSettings.NumberOfTestWorkers] = workers });
     }
 
-    private static void EndPrograms()
-    {
-        ServerFixture.EndIdleServers();
-        SealedFixture.EndSealedServers();
-        ChildProgram.KillAll();
-    }
+    private static void EndPrograms() => ChildProgram.KillAll(forGood: true);
 }

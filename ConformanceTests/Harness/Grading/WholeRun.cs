@@ -10,7 +10,7 @@ public sealed class WholeRun
     [OneTimeSetUp]
     public void CheckThePlug()
     {
-        SmallDisk.RemoveLeftOvers();
+        TestFolders.RemoveLeftOvers();
         RunReport.Begin(Planned(), CommandTemplates.Files());
         try
         {

@@ -55,9 +55,17 @@ public sealed class ChildProgram : IDisposable
         }
 
         _process.StandardInput.Close();
+        bool isOver;
         lock (_running)
         {
+            isOver = _isOver;
             _running.Add(this);
+        }
+
+        if (isOver)
+        {
+            Dispose();
+            throw new Violation("the run was interrupted");
         }
     }
 
@@ -243,11 +251,16 @@ public sealed class ChildProgram : IDisposable
 
     private static readonly HashSet<ChildProgram> _running = [];
 
-    public static void KillAll()
+    private static bool _isOver;
+
+    /// <summary>Ends all programs.</summary>
+    /// <param name="forGood">No program is started afterwards.</param>
+    public static void KillAll(bool forGood = false)
     {
         ChildProgram[] left;
         lock (_running)
         {
+            _isOver |= forGood;
             left = [.. _running];
         }
 

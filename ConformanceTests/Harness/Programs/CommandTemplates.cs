@@ -145,7 +145,4 @@ public static class CommandTemplates
             }
         }
     }
-
-    public static string NewFolder(string kind) =>
-        Directory.CreateTempSubdirectory($"imagetransfer-test-{kind}-").FullName;
 }

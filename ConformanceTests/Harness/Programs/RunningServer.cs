@@ -17,7 +17,7 @@ public sealed class RunningServer : IDisposable
         string with = "", string? key = null)
     {
         var values = CommandTemplates.Values(CommandTemplates.ServerTemplate, key is null ? with : $"{with} key={key}");
-        _ownFolder = folder is null ? CommandTemplates.NewFolder("server") : null;
+        _ownFolder = folder is null ? TestFolders.New("server") : null;
         Folder = folder ?? _ownFolder!;
         for (bool again = port is null; ; again = false)
         {

@@ -7,15 +7,12 @@ public sealed class SmallDisk : IDisposable
 
     public string Folder { get; }
 
-    // With the number of this process in it, so that RemoveLeftOvers can tell whose it is.
-    private static string Kind => $"small-{Environment.ProcessId}";
-
     /// <summary>Mounts a tmpfs.</summary>
     /// <param name="options">Its mount options, for example size=2m.</param>
     /// <returns>The disk, or null if this process must not mount one.</returns>
     public static SmallDisk? TryMount(string options)
     {
-        string folder = CommandTemplates.NewFolder(Kind);
+        string folder = TestFolders.New("small");
         if (Execute("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder) != 0)
         {
             Directory.Delete(folder);
@@ -25,35 +22,14 @@ public sealed class SmallDisk : IDisposable
         return new SmallDisk(folder);
     }
 
-    /// <summary>
-    /// Unmounts what runs have left that were killed while they had a disk. What belongs to a process that is alive
-    /// stays.
-    /// </summary>
-    public static void RemoveLeftOvers()
-    {
-        const string Mounts = "/proc/self/mounts";
-        if (!File.Exists(Mounts))
-        {
-            return;
-        }
-
-        string start = Path.Combine(Path.GetTempPath(), "imagetransfer-test-small-");
-        foreach (string line in File.ReadLines(Mounts))
-        {
-            string folder = line.Split(' ')[1];
-            if (folder.StartsWith(start) && !Directory.Exists($"/proc/{folder[start.Length..].Split('-')[0]}"))
-            {
-                new SmallDisk(folder).Dispose();
-            }
-        }
-    }
-
     public void Dispose()
     {
-        // Lazily, because a server may have a file in it open for another moment.
-        Execute("umount", "-l", Folder);
+        Unmount(Folder);
         Directory.Delete(Folder);
     }
+
+    // Lazily, because a server may have a file in it open for another moment.
+    internal static void Unmount(string folder) => Execute("umount", "-l", folder);
 
     private static int Execute(string program, params string[] words)
     {

@@ -1,0 +1,105 @@
+namespace ConformanceTests.Harness.Programs;
+
+/// <summary>
+/// The folders of the tests. All of them are in one folder of this process, which is removed when the process ends,
+/// however it ends; one that was killed leaves it to the next run.
+/// </summary>
+public static class TestFolders
+{
+    private const string Prefix = "imagetransfer-test-";
+    private const string Mounts = "/proc/self/mounts";
+    private static readonly Lock _lock = new();
+    private static string? _root;
+    private static bool _isOver;
+
+    /// <summary>Returns a new empty folder.</summary>
+    /// <param name="kind">A word for its name.</param>
+    public static string New(string kind)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_isOver, typeof(TestFolders));
+            string path = Path.Combine(_root ??= CreateRoot(), $"{kind}-{Path.GetRandomFileName()}");
+            return CreatePrivate(path);
+        }
+    }
+
+    /// <summary>Removes what killed runs have left. What belongs to a process that is alive stays.</summary>
+    public static void RemoveLeftOvers()
+    {
+        if (!File.Exists(Mounts))
+        {
+            return;
+        }
+
+        foreach (string folder in Directory.GetDirectories(Path.GetTempPath(), $"{Prefix}*"))
+        {
+            string process = Path.GetFileName(folder)[Prefix.Length..].Split('-')[0];
+            if (int.TryParse(process, out _) && !Directory.Exists($"/proc/{process}"))
+            {
+                Remove(folder);
+            }
+        }
+    }
+
+    private static string CreateRoot()
+    {
+        string root = Directory.CreateTempSubdirectory($"{Prefix}{Environment.ProcessId}-").FullName;
+        if (!OperatingSystem.IsWindows())
+        {
+            // A server that runs as another user has to get to its folder.
+            const UnixFileMode Enter = UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+            File.SetUnixFileMode(root, File.GetUnixFileMode(root) | Enter);
+        }
+
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => RemoveAll();
+        return root;
+    }
+
+    private static string CreatePrivate(string path) =>
+        OperatingSystem.IsWindows()
+            ? Directory.CreateDirectory(path).FullName
+            : Directory.CreateDirectory(
+                path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute).FullName;
+
+    private static void RemoveAll()
+    {
+        lock (_lock)
+        {
+            _isOver = true;
+            if (_root is not null)
+            {
+                Remove(_root);
+            }
+        }
+    }
+
+    private static void Remove(string root)
+    {
+        string[] mounted = File.Exists(Mounts) ? File.ReadAllLines(Mounts) : [];
+        foreach (string folder in mounted.Select(line => line.Split(' ')[1]).Where(path => path.StartsWith($"{root}/")))
+        {
+            SmallDisk.Unmount(folder);
+        }
+
+        // A test that was interrupted may still write a file.
+        const int Tries = 20;
+        for (int i = 1; Directory.Exists(root); i++)
+        {
+            try
+            {
+                Directory.Delete(root, true);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                if (i == Tries)
+                {
+                    Console.Error.WriteLine($"cannot remove {root}: {e.Message}");
+                    return;
+                }
+
+                Thread.Sleep(50);
+            }
+        }
+    }
+}
