@@ -9,7 +9,7 @@ public sealed class ClientAndServer : ServerFixture
         string reference = $"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Server.Port}";
         string[] words = [.. CommandTemplates.Words(reference), .. CommandTemplates.Words(options)];
         using var client = new ChildProgram("client", words, folder, input);
-        return (client.WaitForExit(), client.Output, client.Errors);
+        return (client.WaitForExit(RunSettings.Milliseconds(60_000)), client.Output, client.Errors);
     }
 
     [Test, Clause("P4", "CONN-1")]

@@ -109,7 +109,7 @@ public sealed class ClientBatches : ClientFixture
         Assert.That(wire.SendingFailed, Is.False, "it does not receive what the user has not read yet");
         wire.Dispose();
         client.Drain();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.WaitForExit(RunSettings.Milliseconds(60_000)), Is.Zero, client.Said());
         Assert.That(client.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).SequenceEqual(lines));
     }
 

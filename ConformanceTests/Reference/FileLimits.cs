@@ -152,7 +152,7 @@ public sealed class FileLimits : ProgramFixture
         Assert.That(Server.Stored("link.png"), Has.Length.EqualTo(300_008));
     }
 
-    [Test, Clause("CLI-5", "P7")]
+    [Test, Slow, Clause("CLI-5", "P7")]
     public void Client_does_not_read_linked_large_files_into_memory()
     {
         RequireLinux();

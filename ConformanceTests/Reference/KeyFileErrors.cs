@@ -39,7 +39,7 @@ public sealed class KeyFileErrors : SealedFixture
         string command = $"dotnet {CommandTemplates.Dll} client 127.0.0.1 {server.Port} {words}";
         using var client = new ChildProgram("client",
             [.. CommandTemplates.Words(command), .. key is null ? [] : (string[])["--key", key]], NewFolder());
-        return (client.WaitForExit(), client.Output, client.Errors);
+        return (client.WaitForExit(RunSettings.Milliseconds(60_000)), client.Output, client.Errors);
     }
 
     [Test, Clause("SEAL-5"), Reference]

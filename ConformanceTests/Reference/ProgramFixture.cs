@@ -29,7 +29,7 @@ public abstract class ProgramFixture : ServerFixture
             .. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll, .. CommandTemplates.Words(words),
         ];
         using var program = new ChildProgram("client", command, folder, input);
-        int exit = program.WaitForExit();
+        int exit = program.WaitForExit(RunSettings.Milliseconds(60_000));       // some move much
         return new Ran(exit, program.Output, program.Errors);
     }
 
