@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>What this program says to a person: what was wrong, and what to do about it.</summary>
@@ -172,8 +170,7 @@ public sealed class Messages : ProgramFixture
         foreach (string options in (string[])["", "|digest=sha256", "|ahead"])
         {
             wire = Connect(Start("--max-size 1000000"));
-            wire.Send($"PUT|cat.png{options}\n");
-            wire.Expect("OK\n");
+            wire.Ask($"PUT|cat.png{options}");
             wire.Send(Notation.U64(1_000_001));
             Assert.That(wire.ReceiveLine(),
                 Is.EqualTo("ER|too-large|the file is larger than this server accepts (1,000,000 bytes)"), options);

@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
