@@ -237,6 +237,100 @@ public sealed class HostileServers : ClientFixture
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
     }
 
+    // ---- what is kept ----
+
+    // A download of 100 bytes that was cut after 40.
+    private string Cut(string name)
+    {
+        string[] before = Files();
+        var (client, wire) = Connected("GET", name);
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        wire.Dispose();
+        client.WaitForExit();
+        return PathOf(Files().Except(before).Single());
+    }
+
+    [Test, Clause("CLI-10", "CLI-13")]
+    public void Client_starts_over_where_it_may_not_remove_what_was_kept(
+        [Values("unsupported", "bad-offset")] string code)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Ignore("needs Unix rights");
+            return;
+        }
+
+        string kept = Cut("cat.png");
+        string launcher = UnprivilegedUser.Launcher(Folder, kept);
+        try
+        {
+            File.SetUnixFileMode(Folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            string[] words = ["dotnet", CommandTemplates.Dll, "client", $"127.0.0.1:{Port}", "GET", "cat.png", "--resume"];
+            var client = Own(new ChildProgram("client", [.. CommandTemplates.Words(launcher), .. words], Folder));
+            var wire = Accept();
+            Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
+            wire.Send($"ER|{code}|not from there\n");
+            Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Not.Contain("offset"));
+            Assert.That(new FileInfo(kept).Length, Is.EqualTo(40), "before another attempt has begun");
+            wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(100), digest: true)]);
+            Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+            Assert.That(client.Errors, Does.StartWith("cat.png: ").And.Not.Contain("   at "));
+            Assert.That(client.Errors.Split('\n'), Has.Length.EqualTo(2), client.Errors);
+        }
+        finally
+        {
+            File.SetUnixFileMode(Folder, (UnixFileMode)0x1C0);
+        }
+    }
+
+    [Test, Clause("CLI-10", "CONN-3")]
+    public void Client_reads_the_digest_of_a_block_that_it_cannot_save_after_it_started_over()
+    {
+        string kept = Cut("cat.png");
+        var (client, wire) = Connected("", null, input: "GET cat.png --resume\nGET dog.png\n");
+        Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
+        wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. new byte[60], .. new byte[32]]);
+        Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Not.Contain("offset"));
+        Directory.CreateDirectory(kept);
+        wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(100), digest: true)]);
+        AnswerGet(wire, "dog.png");                     // on the same connection
+        wire.ExpectEnd();
+        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        Assert.That(File.Exists(PathOf("dog.png")), client.Said());
+    }
+
+    [Test, Clause("CLI-10", "CLI-5")]
+    public void Client_does_not_say_that_bytes_are_kept_which_it_has_dropped()
+    {
+        Cut("cat.png");
+        Cut("dog.png");
+        var (client, wire) = Connected("", null, input: "GET cat.png --resume\nGET dog.png --resume\n");
+        wire.ReceiveLine();
+        wire.Send("ER|unsupported|offset\n");
+        AnswerGet(wire, "cat.png");
+        Assert.That(wire.ReceiveLine(), Does.StartWith("GET|dog.png|").And.Not.Contain("offset"));
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100)]);
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        Assert.That(client.Errors, Does.Contain("dog.png: ").And.Not.Contain("are kept"));
+        Assert.That(Files(), Is.EqualTo(new[] { "cat.png" }));
+    }
+
+    [Test, Clause("CLI-10")]
+    public void Client_that_is_interrupted_does_not_name_a_download_that_failed_before()
+    {
+        var (client, wire) = Connected("GET", "a.png", "b.png");
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        wire.Dispose();
+        wire = Accept();
+        wire.ReceiveLine();                             // for b.png
+        client.Signal("INT");
+        Assert.That(client.WaitForExit(), Is.EqualTo(130));
+        Assert.That(client.Errors, Does.Contain("interrupted").And.Not.Contain("a.png: interrupted"));
+    }
+
     // ---- a file that changes while it is sent ----
 
     [Test, Clause("BLOCK-1", "CLI-5")]

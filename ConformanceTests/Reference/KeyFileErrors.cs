@@ -100,7 +100,7 @@ public sealed class KeyFileErrors : SealedFixture
         [
             ("empty", ""),
             ("garbage", "this is no key\n"),
-            ("zeros", new string('\0', 20_000)),
+            ("zeros", new string('\0', 8_000)),
             ("RSA", rsa.ExportPkcs8PrivateKeyPem()),
             ("P-384", p384.ExportPkcs8PrivateKeyPem()),
             ("a curve spelled out", SpelledOut()),
@@ -154,6 +154,22 @@ public sealed class KeyFileErrors : SealedFixture
 
             Assert.That(File.ReadAllText(path), Is.EqualTo(text), $"{name}: it was overwritten");
         }
+    }
+
+    [Test, Clause("SEAL-1"), Reference]
+    public void Server_and_client_refuse_a_key_file_of_more_than_8_KiB()
+    {
+        string folder = NewFolder();
+        string path = Ours.WriteTo(Path.Combine(folder, "large.key"));
+        string key = File.ReadAllText(path);
+        foreach (string half in (string[])["server", "client"])
+        {
+            File.WriteAllText(path, key.PadRight(8 * 1024 + 1, '\n'));
+            AssertRefused(folder, half, path, "it is larger than 8 KiB", [1]);
+        }
+
+        File.WriteAllText(path, key.PadRight(8 * 1024, '\n'));
+        Enter(Start(key: path)).List();
     }
 
     [Test, Clause("SEAL-1"), Reference]

@@ -84,6 +84,40 @@ public sealed class OnlyNewOption : ClientFixture
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
     }
 
+    [Test, Clause("CLI-5")]
+    public void Client_that_cannot_reconnect_names_the_files_that_it_could_not_compare()
+    {
+        Give("a.png");
+        Give("b.png");
+        var (client, wire) = Connected("PUT", "a.png", "b.png --new --no-digest");
+        SendListing(wire);
+        wire.Answer("PUT|a.png|ahead\n", "OK\n");
+        wire.ExpectBytes(NineBytes);
+        wire.Send("ER|exists|since a moment\n");
+        wire.ExpectRequest("PUT|b.png|ahead\n");
+        wire.ExpectBytes(NineBytes);
+        Listener.Dispose();
+        wire.Send("OK\nER|timeout|too slow\n");
+        wire.Dispose();
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        Assert.That(client.Errors, Does.Contain("a.png: exists").And.Contain("b.png: timeout"));
+        Assert.That(client.Errors, Does.Contain("cannot connect"));
+        Assert.That(client.Errors, Does.Contain("2 files: 0 done, 2 failed"));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_that_cannot_connect_names_all_files_with_new()
+    {
+        Give("a.png");
+        Give("b.png");
+        Listener.Dispose();
+        var client = Run("PUT", "a.png", "b.png --new");
+        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        Assert.That(client.Errors, Does.Contain("a.png: not transferred").And.Contain("b.png: not transferred"));
+        Assert.That(client.Errors.Split("cannot connect"), Has.Length.EqualTo(2), client.Errors);
+        Assert.That(client.Errors, Does.Contain("2 files: 0 done, 2 failed"));
+    }
+
     [Test, Clause("CLI-5", "CLI-6")]
     public void Client_does_not_download_what_is_here()
     {
