@@ -985,7 +985,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 /// <summary>What client and server need of a file system, beyond .NET's own <see cref="File"/>.</summary>
 internal static partial class FileSystem
 {
-    private const int FileExists = 17;      // EEXIST, on Linux, macOS and BSD
+    private const int ErrnoExist = 17;      // EEXIST, on Linux, macOS and BSD
     private const FileAttributes NoEntry = (FileAttributes)(-1);    // what .NET says where there is nothing
 
     /// <summary>Whether an exception is one that using a file can end in: a full disk, missing rights, and so on.
@@ -1042,7 +1042,7 @@ internal static partial class FileSystem
             return true;
         }
 
-        return Marshal.GetLastPInvokeError() == FileExists ? false
+        return Marshal.GetLastPInvokeError() == ErrnoExist ? false
             : throw new IOException($"cannot create a hard link: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
@@ -1069,8 +1069,8 @@ internal static partial class FileSystem
         }
         catch (ArgumentOutOfRangeException)
         {
-            // Some file systems hold times after the year 9999, and .NET does not.
-            return DateTime.MaxValue;
+            // Some file systems hold times before the year 1 and after 9999, and .NET does not.
+            return GetNearestTime((int)file.DangerousGetHandle(), "");
         }
     }
 
@@ -1635,11 +1635,12 @@ internal static partial class Protocol
         {
             GetRequest get when option == DigestOption => get with { WantsDigest = true },
             GetRequest get when option == ModifiedOption => get with { WantsModified = true },
-            GetRequest get when option.StartsWith(OffsetOption + "=") => get with { Offset = ParseOffset(value) },
+            GetRequest get when option.StartsWith(OffsetOption + "=", StringComparison.Ordinal) =>
+                get with { Offset = ParseOffset(value) },
             PutRequest put when option == DigestOption => put with { HasDigest = true },
             PutRequest put when option == AheadOption => put with { Ahead = true },
-            PutRequest put when option.StartsWith(ModifiedOption + "=") && TryParseTime(value, out DateTime time) =>
-                put with { Modified = time },
+            PutRequest put when option.StartsWith(ModifiedOption + "=", StringComparison.Ordinal)
+                && TryParseTime(value, out DateTime time) => put with { Modified = time },
             InvalidRequest => request,
             _ => new InvalidRequest(Reply.Unsupported),
         };
@@ -1778,6 +1779,25 @@ internal static partial class FileSystem
         string message = e.Message.Replace($" : '{temporary}'", "");
         return message == e.Message ? message.Replace(temporary, folder) : $"cannot write into {folder}: {message}";
     }
+
+    /// <summary>The first or the last time that .NET can hold, for a file whose time it cannot hold (LIST-1).</summary>
+    /// <param name="path">The file. If it is a link, the time is that of the link.</param>
+    public static DateTime GetNearestTime(string path) => GetNearestTime(CurrentFolder, path);
+
+    // Only Linux is asked. The file systems of other systems hold no times before the year 1.
+    private static DateTime GetNearestTime(int descriptor, string path)
+    {
+        const int OfDescriptorOrLink = 0x1000 | 0x100;      // AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
+        const uint ModifiedTime = 0x40;                     // STATX_MTIME
+        const int SecondsOffset = 112;                      // stx_mtime.tv_sec in struct statx
+        var status = new byte[256];
+        bool isEarly = OperatingSystem.IsLinux()
+            && Statx(descriptor, path, OfDescriptorOrLink, ModifiedTime, status) == 0
+            && BitConverter.ToInt64(status, SecondsOffset) < 0;
+        return isEarly ? DateTime.MinValue : DateTime.MaxValue;
+    }
+
+    private const int CurrentFolder = -100;                 // AT_FDCWD
 
     private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
     private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
@@ -1925,6 +1945,7 @@ internal sealed partial class Client
         return reply;
     }
 
+    /// <summary>Opens the temporary file, locks it, and cuts it to what the request goes on from.</summary>
     /// <exception cref="IOException">It cannot be opened, or another process uses it.</exception>
     private SafeFileHandle OpenTemporary(DownloadItem file)
     {
@@ -3031,7 +3052,6 @@ internal static partial class FileSystem
     private static bool? IsRegularFile(string path)
     {
         // On Linux, the structure that statx fills has 256 bytes. The type of the file is in the 16 bits at byte 28.
-        const int CurrentFolder = -100;
         const uint TypeOnly = 1;
         const int TypeMask = 0xF000;
         const int RegularFile = 0x8000;
@@ -3936,6 +3956,7 @@ internal sealed partial class Progress(bool isVisible)
 
     public void NoteActivity() => Volatile.Write(ref _lastMoved, Environment.TickCount64);
 
+    /// <summary>Begins to show a command or a part of it.</summary>
     /// <param name="files">How many files there are.</param>
     /// <param name="total">How many bytes they have, or 0 if that is not known.</param>
     public void BeginBatch(int files, long total)
@@ -3969,6 +3990,7 @@ internal sealed partial class Progress(bool isVisible)
         }
     }
 
+    /// <summary>Shows this file from now on.</summary>
     /// <param name="name">The file.</param>
     /// <param name="position">How many of its bytes are there already.</param>
     /// <param name="end">Its size in bytes.</param>
@@ -3983,6 +4005,7 @@ internal sealed partial class Progress(bool isVisible)
         }
     }
 
+    /// <summary>Counts the current file as finished.</summary>
     /// <param name="bytes">How many bytes of the file were transferred.</param>
     public void EndFile(long bytes)
     {
@@ -4524,6 +4547,7 @@ internal sealed partial class Client
         }
     }
 
+    /// <summary>Reads a line that is typed at the prompt.</summary>
     /// <returns>Null at the end of the input, or if it cannot be read, which was reported.</returns>
     private string? ReadLine(TextReader input)
     {
@@ -4538,6 +4562,7 @@ internal sealed partial class Client
         }
     }
 
+    /// <summary>Does what a line says that was typed at the prompt.</summary>
     /// <returns>False if the line ends the prompt.</returns>
     private bool ExecuteLine(string line)
     {
@@ -4702,7 +4727,7 @@ internal static class PromptInput
         }
 
         string path = word[FileUrl.Length..];
-        if (path.StartsWith("localhost/"))
+        if (path.StartsWith("localhost/", StringComparison.Ordinal))
         {
             path = path["localhost".Length..];
         }
@@ -4851,6 +4876,7 @@ internal sealed partial class ServerConnection
         return Escape(shown[..Math.Min(shown.Length, MaxShownBytes)]);
     }
 
+    /// <summary>Connects to the first address of the host that answers.</summary>
     /// <exception cref="CommandLineException">No address answers, or the server has another key.</exception>
     private ClientTransport ConnectToAnyAddress()
     {
@@ -4983,6 +5009,7 @@ internal sealed class CommandLineOptions
     private readonly List<string> _positional = [];
     private readonly CommandLineOptions? _defaults;
 
+    /// <summary>Takes a command line apart.</summary>
     /// <param name="args">The words of the command line.</param>
     /// <param name="withValue">The options that take a value, as "--name value" or "--name=value".</param>
     /// <param name="withoutValue">The options that stand alone.</param>
@@ -5113,6 +5140,7 @@ internal sealed class CommandLineOptions
         return [.. types.SelectMany(type => type == "images" ? PictureTypes : [type]).Distinct()];
     }
 
+    /// <summary>Reads a port number.</summary>
     /// <exception cref="CommandLineException">The text is not a port number from <paramref name="min"/> on.</exception>
     public static int ParsePort(string text, int min)
     {
@@ -5122,7 +5150,7 @@ internal sealed class CommandLineOptions
 
     public static string ExpandHome(string path)
     {
-        bool isInHome = path == "~" || path.StartsWith("~/") || (OperatingSystem.IsWindows() && path.StartsWith(@"~\"));
+        bool isInHome = path is "~" or ['~', '/', ..] || (OperatingSystem.IsWindows() && path is ['~', '\\', ..]);
         return isInHome ? Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) + path[1..] : path;
     }
 
@@ -5183,7 +5211,7 @@ internal static partial class StandardStreams
 {
     private const int SigHup = 1;
     private const int SigXfsz = 25;
-    private const nint Ignore = 1;
+    private const nint SigIgnore = 1;       // SIG_IGN
 
     /// <summary>To be called first, before any other file is opened.</summary>
     public static void Prepare()
@@ -5197,19 +5225,19 @@ internal static partial class StandardStreams
         OccupyClosedDescriptors();
 
         // A write beyond the limit of `ulimit -f` is to fail like a write to a full disk, and not to end the program.
-        SetSignalAction(SigXfsz, Ignore);
+        SetSignalAction(SigXfsz, SigIgnore);
     }
 
     /// <summary>Whether this process was started so that SIGHUP does not end it, as `nohup` does.</summary>
     public static bool IsHangupIgnored()
     {
-        nint previous = SetSignalAction(SigHup, Ignore);
-        if (previous != Ignore)
+        nint previous = SetSignalAction(SigHup, SigIgnore);
+        if (previous != SigIgnore)
         {
             SetSignalAction(SigHup, previous);
         }
 
-        return previous == Ignore;
+        return previous == SigIgnore;
     }
 
     /// <summary>Writes a text to standard output.</summary>
@@ -5538,6 +5566,7 @@ internal sealed partial class ServerConnection
         }
     }
 
+    /// <summary>Begins TLS on a new connection.</summary>
     /// <exception cref="CommandLineException">The server has another key, or none, or the handshake failed.</exception>
     private ClientTlsTransport BeginTls(Socket socket, KeyFile key)
     {

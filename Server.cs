@@ -816,7 +816,7 @@ internal sealed partial class Connection : IDisposable
     }
 
     /// <summary>The last reply is decided, or there is none. From now on, this connection does not count as a client
-    /// (P9). </summary>
+    /// (P9).</summary>
     public void BeginDraining()
     {
         IsAwaitingRequest = false;
@@ -1759,6 +1759,7 @@ internal sealed class ServerSettings
 
     private static readonly string[] _withoutValue = ["--sync", "--read-only", "--trace", "--quiet", "--help"];
 
+    /// <summary>Takes the settings from a command line.</summary>
     /// <exception cref="CommandLineException">The command line is wrong.</exception>
     public ServerSettings(string[] args)
     {
@@ -2139,7 +2140,7 @@ internal sealed partial class EventLoop
 
     /// <summary>A client that has not proved yet that it has the key. Of these, one goes on in each iteration, chosen
     /// at random, after all the others: a few bytes of a stranger can cost a handshake's worth of arithmetic
-    /// (SEAL-4). </summary>
+    /// (SEAL-4).</summary>
     public void SetAuthenticated(object owner, bool isAuthenticated)
     {
         if (isAuthenticated)
@@ -2880,7 +2881,7 @@ internal sealed partial class ImageFolder
 
             // FileSystemEntry shows a file whose status cannot be read as an empty one. FileInfo throws in that case.
             var file = new FileInfo(entry.ToFullPath());
-            return IsServable(file) ? Format(name, file.Length, ClampedTime.Of(() => file.LastWriteTimeUtc)) : default;
+            return IsServable(file) ? Format(name, file.Length, GetTime(file)) : default;
         }
 
         public void Dispose() => _chunks.ForEach(chunk => ArrayPool<byte>.Shared.Return(chunk));
@@ -2909,26 +2910,20 @@ internal sealed partial class ImageFolder
             }
             catch (ArgumentOutOfRangeException)
             {
-                return ClampedTime.Latest;
+                return FileSystem.GetNearestTime(entry.ToFullPath());
             }
         }
-    }
-}
 
-/// <summary>Times of files. A date that .NET cannot hold becomes the last one that it can (LIST-1).</summary>
-internal static class ClampedTime
-{
-    public static readonly DateTime Latest = DateTime.SpecifyKind(DateTime.MaxValue, DateTimeKind.Utc);
-
-    public static DateTime Of(Func<DateTime> getTime)
-    {
-        try
+        private static DateTime GetTime(FileInfo file)
         {
-            return getTime();
-        }
-        catch (ArgumentOutOfRangeException)
-        {
-            return Latest;
+            try
+            {
+                return file.LastWriteTimeUtc;
+            }
+            catch (ArgumentOutOfRangeException)
+            {
+                return FileSystem.GetNearestTime(file.FullName);
+            }
         }
     }
 }
@@ -3171,7 +3166,7 @@ internal sealed partial class RequestHandler
 internal sealed partial class ImageFile
 {
     /// <summary>When the file was last modified, in UTC.</summary>
-    public DateTime Modified => ClampedTime.Of(() => File.GetLastWriteTimeUtc(_handle!));
+    public DateTime Modified => FileSystem.GetModified(_handle!);
 }
 
 internal sealed partial class Upload

@@ -187,20 +187,25 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("LIST-1"), Reference]
-    public void Server_shows_a_date_beyond_four_digits_as_the_last_one_with_four()
+    public void Server_shows_a_date_outside_the_years_1_to_9999_as_the_nearest_one()
     {
         Skip.If(!Directory.Exists("/dev/shm"), "needs a file system that takes any date, such as /dev/shm");
 
         string folder = Directory.CreateDirectory($"/dev/shm/{Path.GetRandomFileName()}").FullName;
         try
         {
-            (string Name, string Seconds)[] files =
+            const string First = "0001-01-01T00:00:00Z";
+            const string Last = "9999-12-31T23:59:59Z";
+            (string Name, string Seconds, string Shown)[] files =
             [
-                ("a.png", "253402300799"),              // the last second of 9999,
-                ("b.png", "253402300800"),              // and the next
-                ("c.png", "4000000000000"),
+                ("a.png", "253402300799", Last),        // the last second of 9999,
+                ("b.png", "253402300800", Last),        // and the next
+                ("c.png", "4000000000000", Last),
+                ("d.png", "-62135596800", First),       // the first second of the year 1,
+                ("e.png", "-62135596801", First),       // and the one before
+                ("f.png", "-4000000000000", First),
             ];
-            foreach (var (name, seconds) in files)
+            foreach (var (name, seconds, _) in files)
             {
                 File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
                 Tool.Run("touch", "-d", $"@{seconds}", Path.Combine(folder, name));
@@ -208,9 +213,11 @@ public sealed class ServerDetails : ServerFixture
 
             using var server = new RunningServer(folder: folder);
             using var wire = server.Connect();
-            string[] lines = [.. files.Select(file => $"{file.Name}|9|9999-12-31T23:59:59Z")];
+            string[] lines = [.. files.Select(file => $"{file.Name}|9|{file.Shown}")];
             Assert.That(wire.List(), Is.EqualTo(lines));
             Assert.That(wire.Get("b.png"), Is.EqualTo(Notation.Bytes(9)));
+            wire.Send("GET|e.png|modified\n");
+            wire.Expect($"OK|{First}\n");
         }
         finally
         {
