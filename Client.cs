@@ -1307,7 +1307,7 @@ internal sealed partial class Client
 //     AddOptions                  adds none
 //     IsBlockSent                 is false, so SendBlockUnlessSent sends the block
 //     HandleRefusal               closes the file and does what HandleReply does
-//     RememberSupportForAhead     does nothing; IsExplainedOtherwise is false
+//     RememberSupportForAhead     does nothing; TryExplain returns false
 //     BeginDigest                 returns null, and SendDigest(null) sends nothing
 //     TryOpen, below              was called before Put; ExpectedSize is what the progress line was told before
 //     PieceBytes                  is 256 KiB
@@ -1527,7 +1527,7 @@ internal sealed partial class Client
         {
             _report.FileDone(file, file.Size, isVerified: file.Request.HasDigest);
         }
-        else if (!IsExplainedOtherwise(file, reply))
+        else if (!TryExplain(file, reply))
         {
             _report.Fail(file.Name, reply);
         }
@@ -2430,7 +2430,8 @@ internal sealed partial class Client
     }
 
     // `exists` can mean that this client has stored the file itself, on a connection that was lost before the reply.
-    private bool IsExplainedOtherwise(UploadItem file, Reply reply)
+    // Returns false if the reply is still to be reported as it is.
+    private bool TryExplain(UploadItem file, Reply reply)
     {
         if (reply.Code != Reply.Exists.Code)
         {
@@ -2513,7 +2514,7 @@ internal sealed class Pipeline(ServerConnection server, Report report)
 
     private void RunAll()
     {
-        while (_outstanding.Count > 0 || PeekNext() is not null)
+        while (_outstanding.Count > 0 || PrepareNext() is not null)
         {
             if (_outstanding.Count == 0)
             {
@@ -2532,8 +2533,8 @@ internal sealed class Pipeline(ServerConnection server, Report report)
         }
     }
 
-    // The next file that can be transferred. Those that cannot have been reported, and are left out.
-    private Transfer? PeekNext()
+    // Prepares the next file that can be transferred. Those that cannot are reported, and left out.
+    private Transfer? PrepareNext()
     {
         while (_waiting.First is { } first)
         {
@@ -2555,7 +2556,7 @@ internal sealed class Pipeline(ServerConnection server, Report report)
             return file;
         }
 
-        file = PeekNext();
+        file = PrepareNext();
         if (file is not null)
         {
             _waiting.RemoveFirst();
@@ -2571,7 +2572,7 @@ internal sealed class Pipeline(ServerConnection server, Report report)
             return;
         }
 
-        while (_outstanding.Count < MaxOutstanding && PeekNext() is { CanBeSentEarly: true } next)
+        while (_outstanding.Count < MaxOutstanding && PrepareNext() is { CanBeSentEarly: true } next)
         {
             _waiting.RemoveFirst();
             if (next.TrySendEarly())
@@ -5229,7 +5230,7 @@ internal static partial class StandardStreams
     }
 
     /// <summary>Whether this process was started so that SIGHUP does not end it, as `nohup` does.</summary>
-    public static bool IsHangupIgnored()
+    public static bool FindOutIfHangupIsIgnored()
     {
         nint previous = SetSignalAction(SigHup, SigIgnore);
         if (previous != SigIgnore)

@@ -1910,7 +1910,7 @@ internal sealed partial class Server
     private void RegisterSignals()
     {
         List<PosixSignal> signals = [PosixSignal.SIGINT, PosixSignal.SIGTERM];
-        if (OperatingSystem.IsWindows() || !StandardStreams.IsHangupIgnored())
+        if (OperatingSystem.IsWindows() || !StandardStreams.FindOutIfHangupIsIgnored())
         {
             signals.Add(PosixSignal.SIGHUP);
         }
@@ -2098,8 +2098,8 @@ internal sealed partial class Server
 // Appendix: fairness
 //
 // P6 says that no client delays another by more than one bounded iteration. What is bounded is time, because hashing
-// and TLS handshakes cost time and move no bytes. (With --sync there is an exception: the flush of a file to the disk
-// is one call, and the loop waits for as long as the disk takes.) There are two rules:
+// and TLS handshakes cost time and move no bytes. With --sync there is an exception: the flush of a file to the disk
+// is one call, and the loop waits for as long as the disk takes. There are two rules:
 //
 // 1. An iteration lasts 4 ms. Each conversation that is ready gets a slice of it, and yields when the slice is over
 //    (Connection.YieldIfSliceIsOverAsync). What did not get its turn goes on in the next iteration.

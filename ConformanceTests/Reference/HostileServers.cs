@@ -266,9 +266,12 @@ public sealed class HostileServers : ClientFixture
         try
         {
             File.SetUnixFileMode(Folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-            string[] words =
-                ["dotnet", CommandTemplates.Dll, "client", $"127.0.0.1:{Port}", "GET", "cat.png", "--resume"];
-            var client = Own(new ChildProgram("client", [.. CommandTemplates.Words(launcher), .. words], Folder));
+            string[] command =
+            [
+                .. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll,
+                "client", $"127.0.0.1:{Port}", "GET", "cat.png", "--resume",
+            ];
+            var client = Own(new ChildProgram("client", command, Folder));
             var wire = Accept();
             Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
             wire.Send($"ER|{code}|not from there\n");
