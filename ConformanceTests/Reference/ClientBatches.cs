@@ -69,7 +69,7 @@ public sealed class ClientBatches : ClientFixture
         ("PUT", "text.png", "bad-type"),
         ("PUT", "empty.png", "empty"),
         ("PUT", "folder.png", "folder"),
-        ("PUT", "pipe.png", "empty"),
+        ("PUT", "pipe.png", "a pipe or a device"),
         ("PUT", "note.txt", "bad-type"),
         ("GET", "there.png", "here already"),
         ("GET", "../x.png", "bad-name"),

@@ -45,7 +45,9 @@ public sealed class KeptFilesThatChange : ClientFixture
             return true;
         }, "the kept file is not read"));
         wire = Accept();
-        Skip.If(wire.ReceiveLine().Contains($"|offset={Kept}|"), MachinePaused);        // it was read before it was cut
+
+        // With an offset, the client has read the file before it was cut, or has begun to read it after that.
+        Skip.If(wire.ReceiveLine().Contains("|offset="), MachinePaused);
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8), .. new byte[32]]);
         shrinking.Wait(RunSettings.Patience);
         Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());

@@ -126,4 +126,19 @@ public sealed class Closing : ServerFixture
         Demand(silent.Socket.Available == 0, "nothing before a request", "bytes that belong to no request");
         silent.Finish();
     }
+
+    [Test, Clause("CLOSE-5", "CONN-4")]
+    public void Server_sends_all_earlier_answers_if_the_client_ends_its_sending_after_a_PUT()
+    {
+        var big = Notation.Bytes(16 << 20);
+        Server.Has("big.png", big);
+        var wire = ConnectSlow();
+        wire.Send("GET|big.png\nGET|dog.png\nGET|cow.png\nPUT|cat.png\n");
+        wire.HalfClose();
+        Same(big, wire.ReceiveAnswer(), "the block");
+        wire.ExpectError("not-found");
+        wire.ExpectError("not-found");
+        wire.Expect("OK\n");
+        wire.ExpectEnd();
+    }
 }
