@@ -88,4 +88,5 @@ public sealed class Connections : ServerFixture
 
         Same(big, wire.ReceiveAnswer(), "the block");
         wire.ExpectEnd();
-    }}
+    }
+}
