@@ -37,7 +37,8 @@
 //     Memory<byte>, ReadOnlyMemory<byte>            the same, but it may also be used after an await
 //     a ?? b, a ??= b                               a, or b if a is null; a = b, but only if a is null
 //     a?.F(), a!                                    a.F(), but nothing if a is null; "I know that a is not null here"
-//     a is { } b, a is not { } b                    whether a is not null (or is null); if it is not, it is called b
+//     a is { } b                                    true if a is not null; then b is its value
+//     a is not { } b                                true if a is null; where it is not, b is its value
 //     record, x with { A = 1 }, new(1)              a class of values; a copy with another A; the type is known from
 //                                                   the left side
 //     class X(int a), partial class X               the constructor is in the first line; the rest of the class is
@@ -147,7 +148,7 @@ internal static class Program
 // NAME-4 (names), TYPE-1 and TYPE-2 (file types), and the table of errors.
 //
 // Left open here for the appendices. In the core:
-//     AddOptions                  knows no option: every option is answered `unsupported`
+//     AddOptions                  answers `bad-request` to an option given twice, and `unsupported` to any other
 //     FormatOptions               writes none
 //     FormatModified              writes nothing
 //     ParseOkWithTime             returns null: `OK|` and something is no reply
@@ -344,7 +345,8 @@ internal static partial class Protocol
     /// <summary>The number in these eight bytes. It comes from the other side, so check it before you use it.</summary>
     public static ulong DecodeLength(ReadOnlySpan<byte> bytes) => BinaryPrimitives.ReadUInt64BigEndian(bytes);
 
-    /// <summary>Applies the rule for names, the same one for requests, listings and saved files.</summary>
+    /// <summary>Applies the rule for names, the same one for requests, for the files that LIST shows, and for saved
+    /// files.</summary>
     /// <param name="name">The name, which may come from anyone.</param>
     /// <param name="types">The accepted file extensions in lower case. "any" accepts all of them.</param>
     /// <returns><see cref="Reply.Ok"/>, <see cref="Reply.BadName"/> or <see cref="Reply.BadType"/>.</returns>
@@ -686,7 +688,8 @@ internal class ClientTransport(Socket socket) : IDisposable
         }
     }
 
-    /// <summary>Ends the conversation between two requests, so that nothing is cut off (CONN-4).</summary>
+    /// <summary>Called between two requests, just before the program ends, so that nothing is cut off (CONN-4).
+    /// </summary>
     public virtual void EndPolitely()
     {
         // There is nothing to do here: the program ends next, and the operating system then closes the socket. (To
@@ -924,7 +927,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         }
         catch (ConnectionLostException e) when (e.IsTimeout && _sendFailure is not null)
         {
-            // No reply says why the sending has failed, so its own reason is all that there is.
+            // No reply came within the 2 s that Flush has set. So the reason of the failed send is all that there is.
             throw _sendFailure;
         }
 
@@ -974,6 +977,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 //     PublishUninterrupted        calls PublishAndRemove, below; Publish calls LinkWithoutReplacing
 //     HandleTakenTarget           reports that the name is taken
 //     SkipBlock                   reads the rest of a block that cannot be saved, or closes if more than 1 MiB is left
+//     GetNearestTime              is the year 1 or 9999: .NET holds no other times
 //     FileSystem.Explain          returns the message of the exception; DescribeKept says how much of the file is kept
 //
 // See it:  imagetransfer client localhost GET cat.png --trace
@@ -1222,9 +1226,9 @@ internal sealed partial class Client
         _server.SendRequest(file.Request);
     }
 
-    // No file has 2^63 bytes, and none is empty: a server lists no empty files. In the core the offset is 0. When a
-    // download goes on where it was cut, the block is the rest of the file, and may have 0 bytes. (The sum of the two
-    // numbers could be too large for 64 bits, so the offset is subtracted from the limit.)
+    // No file has 2^63 bytes, and none is empty: a server lists no empty files. In the core the offset is 0. If a
+    // download goes on at an offset, the block is the rest of the file, and may have 0 bytes. (BytesLeft + Offset could
+    // be too large for 64 bits, so the Offset is subtracted from the maximum.)
     private static void RequirePossibleLength(DownloadItem file)
     {
         if (file.BytesLeft > long.MaxValue - file.Request.Offset || file.BytesLeft + file.Request.Offset == 0)
@@ -1309,7 +1313,7 @@ internal sealed partial class Client
 //     HandleRefusal               closes the file and does what HandleReply does
 //     RememberSupportForAhead     does nothing; TryExplain returns false
 //     BeginDigest                 returns null, and SendDigest(null) sends nothing
-//     TryOpen, below              was called before Put; ExpectedSize is what the progress line was told before
+//     ExpectedSize                is the size that the progress line was told before the file was opened
 //     PieceBytes                  is 256 KiB
 //     DescribeNoContent           says why a file without content is not sent: it is empty, or a pipe or a device
 //
@@ -1419,8 +1423,8 @@ internal sealed partial class Client
         _server.SendRequest(file.Request);
     }
 
-    /// <summary>Opens a file and checks its first bytes, so that a file that cannot be stored costs no request.
-    /// </summary>
+    /// <summary>Opens a file and checks its first bytes, so that a file that cannot be stored costs no request. The
+    /// commands call it before Put.</summary>
     /// <returns>False if it cannot be sent, which was reported.</returns>
     public bool TryOpen(UploadItem file)
     {

@@ -263,7 +263,7 @@ internal sealed partial class EventLoop
         }
     }
 
-    // False if the wait has ended since select was called: another conversation may have aborted it.
+    // False if the wait has ended since select was called: it was resumed, or another conversation has aborted it.
     private bool IsStillWaiting(Wait wait) => _waits.TryGetValue(wait.Owner, out Wait? current) && current == wait;
 }
 
@@ -330,7 +330,7 @@ internal delegate void BlockWriter(ReadOnlySpan<byte> bytes);
 /// <returns>The number of bytes; 0 if the source has become too short.</returns>
 internal delegate int BlockReader(Span<byte> buffer, long position);
 
-/// <summary>How many connections of this server are being drained at the moment.</summary>
+/// <summary>How many connections of this server are ending at the moment, drained or not.</summary>
 internal sealed class DrainingConnections
 {
     /// <summary>Further connections are closed without draining (CLOSE-1).</summary>
@@ -541,8 +541,8 @@ internal sealed partial class Connection : IDisposable
         // If 100 bytes of the block are left, ask for 100 + 1,024, since the next request may have arrived with them.
         // The first 100 go to the writer, and the rest, at most 1,024, into _received. If more is left than the buffer
         // holds, ask for as much as it holds: then all of it belongs to the block.
-        int wantedOfBlock = (int)Math.Min(SharedBuffer.Length - MaxLineBytes, maxBytes);
-        int count = Receive(SharedBuffer.AsSpan(0, wantedOfBlock + MaxLineBytes));
+        int wanted = (int)Math.Min(maxBytes + MaxLineBytes, SharedBuffer.Length);
+        int count = Receive(SharedBuffer.AsSpan(0, wanted));
         if (count <= 0)
         {
             return count;
@@ -616,7 +616,7 @@ internal sealed partial class Connection : IDisposable
         return count;
     }
 
-    // The replies to earlier requests are still due (CONN-4), and this one gets none (CLOSE-5).
+    // Always throws. The replies to earlier requests are still due (CONN-4), and this one gets none (CLOSE-5).
     private async ValueTask EndInsideBlockAsync()
     {
         await FlushAsync();
@@ -1300,7 +1300,7 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
 //
 // What it teaches: with the classes of the lessons before, each request is one short method that reads like its
 // paragraph of Protocol.md: check, answer, send or receive a block. Each method sends exactly one reply before it
-// returns (PUT sends two: the go-ahead, and the result).
+// returns; PUT sends two, the go-ahead and the result.
 //
 // The path of a timeout: the event loop ends a wait that is late; TimeoutException passes through ReadLineAsync, or
 // through a handler and its `using`s, which remove the temporary file; RunAsync catches it, sends ER|timeout, and
@@ -1332,7 +1332,8 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         // the client has ended its sending             null            false
         // the last reply was sent already              null            true
         // a timeout, or a mistake in this program      that error      true
-        // a reset, or an end inside a block            null            false
+        // a reset, or an end inside a block (of        null            false
+        //   the client's or of ours)
         // the server is stopping, or too full          that reply      true
         Reply? finalReply = rejection;
         bool mustDrain = true;
@@ -1454,7 +1455,8 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         return Reply.Ok;
     }
 
-    /// <summary>PUT: the go-ahead, a block from the client, and then the result (PUT-1 to PUT-10).</summary>
+    /// <summary>PUT: the go-ahead, a block from the client, and then the result (PUT-1 to PUT-7, PUT-9,
+    /// PUT-10).</summary>
     private async Task<Reply> HandlePutAsync(PutRequest request)
     {
         if (HasOptions(request))
@@ -1578,6 +1580,7 @@ internal sealed partial class Server
     private readonly Socket _listener;
 
     // No conversation awaits this task. AcceptClients asks whether it is completed, which means: look for clients now.
+    // At the start it is, so the first iteration looks for clients.
     private Task _listenerIsReadable = Task.CompletedTask;
     private long _acceptResumesAt;
     private long _shutdownDeadline;

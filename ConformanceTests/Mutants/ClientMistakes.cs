@@ -137,8 +137,10 @@ internal static class ClientMistakes
             "shown?.Subject != \"CN=imagetransfer\""),
 
         new("TLS 1.2 is accepted", "SEAL-3", "KeyFile.ServerOptions",
-            "EnabledSslProtocols = SslProtocols.Tls13",
-            "EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13"),
+            "EnabledSslProtocols = SslProtocols.Tls13, AllowTlsResume = false, CertificateChainPolicy = NoChain, "
+            + "CipherSuitesPolicy = _ciphers,",
+            "EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13, AllowTlsResume = false, "
+            + "CertificateChainPolicy = NoChain,"),
 
         new("the client accepts any server", "SEAL-2", "KeyFile.ClientOptions",
             "RemoteCertificateValidationCallback = HasSameKey",

@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using System.Text.RegularExpressions;
-using ConformanceTests.Harness.Grading;
 using ConformanceTests.SelfTests;
 using NUnit.Framework.Interfaces;
 

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>What PUT of a folder or a pattern, and GET of a pattern, say about everything that they found.</summary>

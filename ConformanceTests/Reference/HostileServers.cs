@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ConformanceTests.Reference;
 
 /// <summary>This client with listings that a server should not send, and with servers that disappear.</summary>

@@ -234,10 +234,7 @@ public sealed class ClientPut : ClientFixture
         [Values("ER|exists|OK", "ER|storage|", "ER|bad-type|it is stored", "ER|tired|OK", "ER|x-new-code|done")]
         string reply)
     {
-        Give("cat.png", Notation.Bytes(9));
-        var client = Run("PUT", "cat.png");
-        var wire = Accept();
-        bool digest = Takes(wire, "PUT|cat.png");
+        var (client, wire, digest) = BeginPut(Notation.Bytes(9));
         wire.Send("OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(9), digest));
         wire.Send(reply + "\n");
