@@ -42,7 +42,7 @@ handout:           ## make a folder for students, DIR=…: the specification and
 	@sed '/^# ---- the program ----/,$$d' Makefile > "$(DIR)/Makefile"; cp ConformanceTests/Handout.md "$(DIR)/README.md"
 	@echo "$(DIR) is ready: give it to your students."
 
-mutants:           ## test the suite: build the program with one mistake at a time; the suite has to find each; ONLY='a word' chooses some
+mutants:           ## test the suite: build the program with one mistake at a time; the suite has to find each; ONLY='a word or another' chooses some
 	@$(SUITE) mutants $(ONLY)
 
 mutants-check:     ## check that each of these mistakes can still be made and compiles, without running it
