@@ -151,7 +151,7 @@ internal static class Program
 //     AddOptions                  answers `bad-request` to an option given twice, and `unsupported` to any other
 //     FormatOptions               writes none
 //     FormatModified              writes nothing
-//     ParseOkWithTime             returns null: `OK|` and something is no reply
+//     ParseOkWithTime             returns null: `OK|` and something is not a reply
 //
 // See it:  make test STAGE=5                   the suite sends every kind of wrong line to the server
 //
@@ -989,7 +989,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 /// <summary>What client and server need of a file system, beyond .NET's own <see cref="File"/>.</summary>
 internal static partial class FileSystem
 {
-    private const int ErrnoExist = 17;      // EEXIST, on Linux, macOS and BSD
+    private const int ErrnoExist = 17;          // EEXIST, on Linux, macOS and BSD
     private const FileAttributes NoEntry = (FileAttributes)(-1);    // what .NET says where there is nothing
 
     /// <summary>Whether an exception is one that using a file can end in: a full disk, missing rights, and so on.
@@ -1738,6 +1738,18 @@ internal sealed partial class Client
 
 internal static partial class FileSystem
 {
+    /// <summary>EAGAIN, the error of a lock that another program holds.</summary>
+    public const int ErrnoAgain = 11;
+
+    /// <inheritdoc cref="ErrnoAgain"/>
+    public const int ErrnoAgainOnMac = 35;
+
+    private const int StatxSize = 256;
+    private const int CurrentFolder = -100;                 // AT_FDCWD
+
+    private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
+    private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
+
     /// <summary>Sets the time of the last change, in UTC. A time that the file system cannot hold becomes the nearest
     /// one that it can (MODIFIED-4, MODIFIED-5).</summary>
     /// <exception cref="IOException">The file system does not let this program set any time.</exception>
@@ -1758,8 +1770,6 @@ internal static partial class FileSystem
     /// <summary>Why a temporary file could not be used, for people, who do not know its name.</summary>
     public static string Explain(Exception e, string temporary)
     {
-        const int WouldBlock = 11;
-        const int WouldBlockOnMac = 35;
         const int SharingViolationOnWindows = unchecked((int)0x80070020);
         string folder = Path.GetDirectoryName(Path.GetFullPath(temporary))!;
         if (e is UnauthorizedAccessException)
@@ -1774,7 +1784,7 @@ internal static partial class FileSystem
             return Directory.Exists(folder) ? $"cannot create a file in {folder}" : $"there is no folder {folder}";
         }
 
-        if (e.HResult is WouldBlock or WouldBlockOnMac or SharingViolationOnWindows)
+        if (e.HResult is ErrnoAgain or ErrnoAgainOnMac or SharingViolationOnWindows)
         {
             return $"another program is saving the same file into {folder}";
         }
@@ -1794,17 +1804,28 @@ internal static partial class FileSystem
         const int OfDescriptorOrLink = 0x1000 | 0x100;      // AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
         const uint ModifiedTime = 0x40;                     // STATX_MTIME
         const int SecondsOffset = 112;                      // stx_mtime.tv_sec in struct statx
-        var status = new byte[256];
-        bool isEarly = OperatingSystem.IsLinux()
-            && Statx(descriptor, path, OfDescriptorOrLink, ModifiedTime, status) == 0
-            && BitConverter.ToInt64(status, SecondsOffset) < 0;
+        byte[]? status = TryGetStatus(descriptor, path, OfDescriptorOrLink, ModifiedTime);
+        bool isEarly = status is not null && BitConverter.ToInt64(status, SecondsOffset) < 0;
         return isEarly ? DateTime.MinValue : DateTime.MaxValue;
     }
 
-    private const int CurrentFolder = -100;                 // AT_FDCWD
+    // What .NET does not say of a file: the bytes of Linux's struct statx, or null if they cannot be read.
+    private static byte[]? TryGetStatus(int folder, string path, int flags, uint mask)
+    {
+        var status = new byte[StatxSize];
+        try
+        {
+            return OperatingSystem.IsLinux() && Statx(folder, path, flags, mask, status) == 0 ? status : null;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // An old C library has no statx.
+            return null;
+        }
+    }
 
-    private static readonly DateTime _earliestTime = new(1980, 1, 2, 0, 0, 0, DateTimeKind.Utc);
-    private static readonly DateTime _latestTime = new(2107, 12, 30, 23, 59, 58, DateTimeKind.Utc);
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, byte[] status);
 }
 
 internal sealed partial class ServerConnection
@@ -2529,8 +2550,6 @@ internal sealed class Pipeline(ServerConnection server, Report report)
             _current = TakeNext();
             if (_current is not null)
             {
-                // If its request was sent early, it has waited for the files before it. That is not its own time.
-                _current.Clock.Restart();
                 Settle(_current, Finish(_current));
                 _current = null;
             }
@@ -2964,7 +2983,7 @@ internal sealed class PictureFinder(string[] types, Report report)
                 return false;
             }
 
-            problem = $"a folder with {count:N0} {(count == 1 ? "picture" : "pictures")}, not sent; name it to send it";
+            problem = $"a folder with {Amounts.CountOf(count, "picture")}, not sent; name it to send it";
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
@@ -3056,29 +3075,13 @@ internal static partial class FileSystem
     // Returns null if it cannot be found out.
     private static bool? IsRegularFile(string path)
     {
-        // On Linux, the structure that statx fills has 256 bytes. The type of the file is in the 16 bits at byte 28.
-        const uint TypeOnly = 1;
-        const int TypeMask = 0xF000;
-        const int RegularFile = 0x8000;
-        Span<byte> result = stackalloc byte[256];
-        try
-        {
-            if (!OperatingSystem.IsLinux() || Statx(CurrentFolder, path, flags: 0, TypeOnly, result) != 0)
-            {
-                return null;
-            }
-        }
-        catch (EntryPointNotFoundException)
-        {
-            // An old library has no statx.
-            return null;
-        }
-
-        return (BitConverter.ToUInt16(result[28..]) & TypeMask) == RegularFile;
+        const uint TypeOnly = 1;                // STATX_TYPE
+        const int ModeOffset = 28;              // stx_mode in struct statx
+        const int TypeMask = 0xF000;            // S_IFMT
+        const int RegularFile = 0x8000;         // S_IFREG
+        byte[]? status = TryGetStatus(CurrentFolder, path, flags: 0, TypeOnly);
+        return status is null ? null : (BitConverter.ToUInt16(status, ModeOffset) & TypeMask) == RegularFile;
     }
-
-    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Statx(int folder, string path, int flags, uint mask, Span<byte> result);
 }
 
 internal sealed partial class Client
@@ -3515,7 +3518,7 @@ internal sealed partial class Client
         }
 
         string what = isAllPictures ? "picture" : "file";
-        rows.Add($"{lines.Count:N0} {what}{(lines.Count == 1 ? "" : "s")}, {Amounts.Format((double)total)}");
+        rows.Add($"{Amounts.CountOf(lines.Count, what)}, {Amounts.Format((double)total)}");
         return rows;
     }
 
@@ -3840,8 +3843,8 @@ internal sealed class Report(bool quiet, bool showProgress)
     // "3 files", "3 files and 1 folder", "2 folders"
     private string DescribeFound()
     {
-        string files = CountOf(Count - _failedFolders, "file");
-        string folders = CountOf(_failedFolders, "folder");
+        string files = Amounts.CountOf(Count - _failedFolders, "file");
+        string folders = Amounts.CountOf(_failedFolders, "folder");
         if (_failedFolders == 0)
         {
             return files;
@@ -3849,8 +3852,6 @@ internal sealed class Report(bool quiet, bool showProgress)
 
         return Count == _failedFolders ? folders : $"{files} and {folders}";
     }
-
-    private static string CountOf(int count, string what) => $"{count:N0} {what}{(count == 1 ? "" : "s")}";
 
     // "3 .txt, 1 .mov, 1 folder"
     private string DescribeIgnored()
@@ -3865,7 +3866,7 @@ internal sealed class Report(bool quiet, bool showProgress)
 
         if (_ignoredFolders > 0)
         {
-            parts = parts.Append(CountOf(_ignoredFolders, "folder"));
+            parts = parts.Append(Amounts.CountOf(_ignoredFolders, "folder"));
         }
 
         return string.Join(", ", parts);
@@ -3884,7 +3885,10 @@ internal sealed class Report(bool quiet, bool showProgress)
 /// <summary>Numbers of bytes for people. 1 MB is a million bytes.</summary>
 internal static class Amounts
 {
-    public static string FormatBytes(long bytes) => bytes == 1 ? "1 byte" : $"{bytes:N0} bytes";
+    public static string FormatBytes(long bytes) => CountOf(bytes, "byte");
+
+    /// <summary>A number of things: "1 file", "2,000 files".</summary>
+    public static string CountOf(long count, string what) => $"{count:N0} {what}{(count == 1 ? "" : "s")}";
 
     public static string Format(double bytes)
     {
@@ -4298,7 +4302,7 @@ internal sealed partial class Client
             return;
         }
 
-        // The transfer goes on meanwhile. What is removed and what is said follow from one look at the position.
+        // The transfer goes on at the same time. What is removed and what is said follow from one look at the position.
         long kept = file.Position;
         if (kept == 0)
         {

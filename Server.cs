@@ -566,7 +566,7 @@ internal sealed partial class Connection : IDisposable
             return newline + 1;
         }
 
-        // A line that is too long is answered at once, and so is TLS: waiting for an LF could take for ever.
+        // A line that is too long is answered at once, and so is TLS: waiting for an LF could have no end.
         bool isHopeless = _receivedCount == MaxLineBytes || Received is [TlsHandshakeByte, ..];
         return isHopeless ? _receivedCount : 0;
     }
@@ -1332,8 +1332,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         // the client has ended its sending             null            false
         // the last reply was sent already              null            true
         // a timeout, or a mistake in this program      that error      true
-        // a reset, or an end inside a block (of        null            false
-        //   the client's or of ours)
+        // a reset, or a block that ends too early      null            false
         // the server is stopping, or too full          that reply      true
         Reply? finalReply = rejection;
         bool mustDrain = true;
@@ -2314,7 +2313,7 @@ internal sealed partial class Server
         }
         catch (Exception e) when (IsLostClient(e))
         {
-            // The client is gone. That is no reason to pause.
+            // The client is gone. The next one may be waiting, so go on at once.
         }
 
         socket?.Dispose();
@@ -2537,8 +2536,6 @@ internal sealed partial class Upload
     private const int MaxCreateAttempts = 5;
 
     // EAGAIN on Linux and on macOS: another process has the lock.
-    private const int ErrnoAgain = 11;
-    private const int ErrnoAgainOnMac = 35;
 
     // The lock ends with this process, so a later start can tell that a file without a lock is left over (P13). A
     // server that is just starting may find the new file before it is locked, and remove it. Then another name will
@@ -2573,7 +2570,7 @@ internal sealed partial class Upload
             _file = null;
             return null;
         }
-        catch (IOException e) when (e.HResult is ErrnoAgain or ErrnoAgainOnMac)
+        catch (IOException e) when (e.HResult is FileSystem.ErrnoAgain or FileSystem.ErrnoAgainOnMac)
         {
             return null;
         }
@@ -3368,7 +3365,7 @@ internal sealed partial class RequestHandler
         }
 
         // The first bytes of a TLS handshake, to a server without a key (LINE-4).
-        bool isTls = line.StartsWith(Escape([TlsHandshakeByte]));
+        bool isTls = line.StartsWith(Escape([TlsHandshakeByte]), StringComparison.Ordinal);
         return isTls ? "a client with --key" : $"? {line[..Math.Min(line.Length, MaxShownChars)]}";
     }
 
@@ -3716,7 +3713,7 @@ internal sealed class TlsTransport : Transport
         int count = ReceiveFromSocket(_pipe.GetInputBuffer());
         if (count == 0)
         {
-            // TLS says by itself that it ends (close_notify). A FIN without it: somebody has cut the connection
+            // TLS says by itself that it ends (close_notify). A FIN without it means that the connection was cut
             // (SEAL-11).
             throw new ConnectionAbortedException("the connection ended without TLS's close_notify");
         }

@@ -2,7 +2,7 @@ using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.Mutants;
 
-/// <summary>What somebody reads whose program has one of these mistakes. `make mutants` runs it.</summary>
+/// <summary>What the author of a program with one of these mistakes reads. `make mutants` runs it.</summary>
 [Explicit, Reference]
 public sealed partial class MutantReports
 {

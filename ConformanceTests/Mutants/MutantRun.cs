@@ -12,7 +12,8 @@ public sealed class MutantRun
 {
     private const string Separator = " <- ";
 
-    // Tests of these mostly wait for a deadline, and slow tests do. So many of them fit beside those that work.
+    // Tests of these mostly wait for a deadline, and slow tests do. So many of them can run at the same time as those
+    // that work.
     private static readonly Regex _clausesThatWait = new("^(LIMIT-|P8$|P12$|CLI-9$|CLOSE-|SEAL-4$)");
     private const int WaitingAtOnce = 8;
 
@@ -50,7 +51,7 @@ public sealed class MutantRun
     /// <param name="mutants">The mutants.</param>
     public async Task RunAsync(IReadOnlyList<Mutant> mutants)
     {
-        // Those that wait first: the others work beside them.
+        // Those that wait come first: the others work at the same time.
         var tasks = mutants
             .OrderByDescending(Waits)
             .Select(mutant => Task.Run(() => GradeAsync(mutant, mutants.Count)));

@@ -157,7 +157,7 @@ public sealed class ProgramSource
         _ => [],
     };
 
-    /// <summary>The tokens of a piece of source text, which need not be a complete expression or statement.</summary>
+    /// <summary>The tokens of a piece of source text, which may be an incomplete expression or statement.</summary>
     private static SyntaxToken[] Tokens(string text) =>
         [
             .. SyntaxFactory.ParseTokens(text, options: _options)

@@ -4,7 +4,7 @@ namespace ConformanceTests.Report;
 /// <param name="Name">What it is called.</param>
 /// <param name="Begin">How one starts to offer it in a server, where that is optional.</param>
 /// <param name="BeginClient">The same for a client.</param>
-/// <param name="Reads">Sections to read for it beside those of its own paragraphs.</param>
+/// <param name="Reads">Sections to read for it, in addition to those of its own paragraphs.</param>
 public sealed record StageInfo(string Name, string Begin = "", string BeginClient = "", params string[] Reads);
 
 /// <summary>

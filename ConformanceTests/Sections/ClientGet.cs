@@ -201,7 +201,7 @@ public sealed class ClientGet : ClientFixture
         Demand(exit != 0, "exit code other than 0: that name was taken here while the download ran", "exit code 0");
     }
 
-    // Each may refuse to run beside the other; if one says that it has the picture, it is the picture.
+    // Each may refuse to run at the same time as the other; if one says that it has the picture, it is the picture.
     [Test, Clause("CLI-4", "CLI-6")]
     public void Clients_that_download_the_same_name_do_not_mix_their_bytes()
     {

@@ -1,6 +1,6 @@
 namespace ConformanceTests.Sections;
 
-/// <summary>LIMIT: deadlines. These tests wait, so they start first and run beside the others.</summary>
+/// <summary>LIMIT: deadlines. These tests wait, so they start first and run at the same time as the others.</summary>
 [RunOrder(1)]                                              // what waits longest begins first
 public sealed class Deadlines : ServerFixture
 {
@@ -333,7 +333,7 @@ public sealed class Deadlines : ServerFixture
     {
         var wire = ConnectSlow();
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
-        wire.Trace.Note("(the client asks for as much as is taken, and takes no answer)");
+        wire.Trace.Note("(the client sends requests as long as they are accepted, and reads no answer)");
         wire.Socket.Blocking = false;       // when nothing more is accepted, the answers do not fit into the buffers
         Stopwatch sinceTaken = Stopwatch.StartNew();
         Stopwatch all = Stopwatch.StartNew();

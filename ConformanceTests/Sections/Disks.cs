@@ -279,7 +279,7 @@ public sealed class Disks : ServerFixture
         Demand(wire.Get("cat.png").Length == 10, "cat.png", "another file");
     }
 
-    // That a file could be read a moment ago, by this client or another, says nothing about now; nor does the opposite.
+    // Permissions may change between two requests, in either direction, so an earlier answer must not be reused.
     [Test, Clause("GET-4", NotBefore = Stages.ManyClients)]
     public void Server_looks_at_the_permissions_again_at_each_GET([Values(1, 100, 2 << 20)] int size)
     {

@@ -162,7 +162,7 @@ public sealed class Listings : ServerFixture
         }
 
         Demand(Task.WaitAll(listing, RunSettings.Patience * 2), "a listing for each client",
-            "one of them waits for ever");
+            "one of them never gets its answer");
     }
 
     [Test, Clause("LIST-1", "LIST-2", NotBefore = Stages.ManyClients)]

@@ -306,7 +306,8 @@ public sealed class Aheads : ServerFixture
 
         var other = Connect();
         ListHas(other, 10);
-        Eventually(() => Directory.GetFileSystemEntries(Server.Folder).Length == 10, "what was cut is left behind");
+        Eventually(() => Directory.GetFileSystemEntries(Server.Folder).Length == 10,
+            "a file of a cut upload was not removed");
     }
 
     private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _whereReadOnly =

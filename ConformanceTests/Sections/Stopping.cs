@@ -386,7 +386,7 @@ public sealed class Stopping : ServerFixture
         Connect(second).List();
         var after = Entries(folder);
         Demand(before.All(name => after.Contains(name)),
-            "the temporary files of a running upload left alone by a server that starts beside it",
+            "the temporary files of a running upload left alone by a second server that starts",
             $"gone: {string.Join(", ", before.Except(after))}");
         if (stops)
         {

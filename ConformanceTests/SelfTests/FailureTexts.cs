@@ -3,7 +3,8 @@ using static VerifyNUnit.Verifier;
 
 namespace ConformanceTests.SelfTests;
 
-/// <summary>What somebody reads whose program fails a programmed test: the check, the hint, the connections.</summary>
+/// <summary>What the author of a program that fails a programmed test reads: the check, the hint, the
+/// connections.</summary>
 [Reference]
 public sealed partial class FailureTexts : ClientFixture
 {

@@ -213,7 +213,7 @@ public sealed class HintTests
         wire.Expect("OK\n");
     }
 
-    private static void TakenMeanwhile(ProtocolConnection wire) => wire.ExpectError("exists");
+    private static void TakenInTheMeantime(ProtocolConnection wire) => wire.ExpectError("exists");
 
     private static void WithBlanks(ProtocolConnection wire)
     {
@@ -304,8 +304,8 @@ public sealed class HintTests
         ("no go-ahead", GoAhead, Delivery.Whole, []),
         ("no digest", Digested("", 8), Delivery.Whole, [_ok, Notation.U64(8), _cat[..8]]),
         ("wrong digest", Digested("|offset=1", 8), Delivery.Whole, [_ok, Notation.U64(8), _cat[..40]]),
-        ("offset passed over", Rest, Delivery.Whole, [_ok, Notation.U64(10), _cat[..10]]),
-        ("option passed over", UnknownOption, Delivery.Whole, [_ok]),
+        ("offset ignored", Rest, Delivery.Whole, [_ok, Notation.U64(10), _cat[..10]]),
+        ("option ignored", UnknownOption, Delivery.Whole, [_ok]),
         ("listing in another order", Listing("a.png|1\nb.png|2\n"), Delivery.Whole,
             [_ok, Notation.U64(16), Text("b.png|2\na.png|1\n")]),
         ("one send taken for all", Block, Delivery.Whole, [_ok, Notation.U64(300), _cat[..200], null]),
@@ -321,7 +321,7 @@ public sealed class HintTests
         ("malformed line", Malformed, Delivery.Whole, [Text("ER|unsupported|x\n")]),
         ("refused", Ask, Delivery.Whole, [Text("ER|not-found|x\n")]),
         ("taken", Exists, Delivery.Whole, [_ok]),
-        ("taken meanwhile", Upload(_small, TakenMeanwhile), Delivery.Whole, [_ok, _ok]),
+        ("name taken in the meantime", Upload(_small, TakenInTheMeantime), Delivery.Whole, [_ok, _ok]),
         ("line end and blanks taken off", WithBlanks, Delivery.Whole, [Joined(_ok, Notation.U64(0))]),
         ("time in another form", Timed, Delivery.Whole, [Text("2026-01-31 23:59:59+1\n")]),
         ("not there", NotThere, Delivery.Whole, [_ok]),
@@ -376,7 +376,7 @@ public sealed class HintTests
         ("told to stop", Stopped, Delivery.Whole, [null]),
         ("not busy", OneTooMany, Delivery.Whole, [Joined(_ok, Notation.U64(0))]),
         ("refused", Upload(Joined(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), Delivery.Whole,
-            [_ok, Text("ER|exists|x\n")]),                       // line ends in a block are no requests
+            [_ok, Text("ER|exists|x\n")]),                       // line ends in a block do not end requests
         ("stops", CaseOfName, Delivery.Whole, [Text("Cat."), null]),                // nothing has changed its case
         ("", Listing(Plain), Delivery.Whole, [_ok, Notation.U64(58)]),       // a line too many is not "a little"
     ];
@@ -470,7 +470,7 @@ public sealed class HintTests
             Ask(wire);
             wire.ReceiveRest();
         }, Delivery.Whole, [_ok], "LIMIT-4");
-        Assert.That(failure.HintName, Is.EqualTo("deadline passed over"));
+        Assert.That(failure.HintName, Is.EqualTo("deadline ignored"));
     }
 
     [Test]
@@ -485,8 +485,8 @@ public sealed class HintTests
         Assert.That(failure.HintName, Is.EqualTo("client says more"));
     }
 
-    [TestCase("CLI-9", "client waits for ever")]
-    [TestCase("CLI-2", "client reads a line for ever")]
+    [TestCase("CLI-9", "client waits without a limit")]
+    [TestCase("CLI-2", "client reads a line without a limit")]
     public void A_client_that_does_not_give_up(string clause, string hint)
     {
         using var pair = new Pair(Side.Server);
@@ -549,7 +549,7 @@ public sealed class HintTests
             "held up by another", "answers after the end", "reset", "a living temporary was removed",
             "client hangs", "client says more", "one receive is one message", "taken by an upload that was cut",
             "name taken too early",
-            "deadline passed over", "client waits for ever", "client reads a line for ever",
+            "deadline ignored", "client waits without a limit", "client reads a line without a limit",
         ];
         Assert.That(Hints.Names.Except(_table.Select(row => row.Hint)), Is.EquivalentTo(elsewhere));
     }

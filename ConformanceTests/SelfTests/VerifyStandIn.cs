@@ -28,7 +28,7 @@ namespace VerifyNUnit
         public static void DerivePathInfo(Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> function) =>
             _derive = function;
 
-        // Compares with Type.Method[_param=value].verified.txt; what differs is left beside it as .received.txt.
+        // Compares with Type.Method[_param=value].verified.txt; what differs is written next to it as .received.txt.
         public static async Task Verify(string text, [CallerFilePath] string sourceFile = "")
         {
             await Task.Yield();

@@ -61,7 +61,7 @@ public sealed class LargeFolders : TortureFixture
             double end = clock.Elapsed.TotalSeconds;
             Assert.That(Task.WaitAll(listing, RunSettings.Patience), "a lister hangs");
 
-            string figures = $"{files:N0} files, started in {start:0.0} s; 10 list for ever, {listings} listings: "
+            string figures = $"{files:N0} files, started in {start:0.0} s; 10 list all the time, {listings} listings: "
                 + $"GET at worst {worst:0.0} ms, PUT {put:0.0} ms, {Mebi(most - before)} MiB more; "
                 + $"told to stop, it ends after {end:0.0} s";
             Say("P6 P7", figures);

@@ -5,7 +5,7 @@ namespace ConformanceTests.Torture;
 
 /// <summary>
 /// Handshakes and records that are almost right, and clients that stop half way. A client with the key is served
-/// beside all of them.
+/// at the same time.
 /// </summary>
 [Torture]
 public sealed class SealedFuzzing : SealedFixture
@@ -145,7 +145,7 @@ public sealed class SealedFuzzing : SealedFixture
         }
 
         double seconds = clock.Elapsed.TotalSeconds;
-        Eventually(() => Hidden(target.Server.Folder).Length == 0, "temporary files are left behind");
+        Eventually(() => Hidden(target.Server.Folder).Length == 0, "temporary files were not removed");
         stored += target.Sweep();
         Say("P11 SEAL", $"{inputs:N0} spoilt on the way in {seconds:0} s "
             + $"({counts[0]:N0} hellos, {counts[1]:N0} proofs, {counts[2]:N0} uploads, "

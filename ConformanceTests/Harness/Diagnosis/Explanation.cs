@@ -6,7 +6,7 @@ public sealed class FailedCheck(Failure failure) : Violation(failure.Text())
     public Failure Failure => failure;
 }
 
-/// <summary>From what was seen to what somebody reads who has to find the mistake.</summary>
+/// <summary>Turns what was seen into what the author of the program reads.</summary>
 public static class Explanation
 {
     /// <param name="violation">What was thrown.</param>

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>
-/// A failure as somebody will read it who has to find the mistake: what was expected, what was received, what was sent
+/// A failure as the author of the program reads it: what was expected, what was received, what was sent
 /// on which connection, what the program said. report.txt and report.html show the same one.
 /// </summary>
 /// <param name="Expected">What was expected, in words.</param>

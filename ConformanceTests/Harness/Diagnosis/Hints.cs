@@ -162,9 +162,11 @@ public static class Hints
 
         // ---- the end ----
 
-        new("client waits for ever", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.TestIsAbout("CLI-9"), _ =>
-            "nothing more will come, and the client waits for ever: give each receive 60 s, then give up and say so."),
-        new("client reads a line for ever", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.TestIsAbout("CLI-2"), _ =>
+        new("client waits without a limit", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.TestIsAbout("CLI-9"), _ =>
+            "nothing more will come, and the client waits without a limit: give each receive 60 s, then give up and "
+            + "say so."),
+        new("client reads a line without a limit",
+            e => !e.OfServer && e.ExpectsEnd && e.Waited && e.TestIsAbout("CLI-2"), _ =>
             "a line has at most 1,024 bytes. A server that has sent 1,024 without an LF does not speak this protocol: "
             + "give up."),
         new("client hangs", e => !e.OfServer && e.ExpectsEnd && e.Waited && e.Received.Length == 0, _ =>
@@ -183,7 +185,7 @@ public static class Hints
             "the digest is not that of the file: it is 32 raw bytes, SHA-256 over the bytes of the whole file"
                 + (e.Request.Contains("|offset=") ? ", also of the part that is not sent." : "."))
             { Sentence = "DIGEST-1" },
-        new("offset passed over", e => e.Request.Contains("|offset=")
+        new("offset ignored", e => e.Request.Contains("|offset=")
             && e.Length is { } n && e.LengthReceived > n, _ =>
             "the length is larger than the rest of the file after the offset. A server without this feature answers "
             + "`unsupported` to the option (CONF-1); otherwise the length is that of the rest.")
@@ -192,7 +194,7 @@ public static class Hints
             && (e.Expects("ER|bad-offset") || e.Expects("ER|bad-request")), _ =>
             "the offset is beyond the end of the file, or not a number, and the server ignored that. A server without "
             + "this feature answers `unsupported` to the option (CONF-1)."),
-        new("option passed over", e => e.Expects("ER|unsupported") && e.ReceivedStartsWith("OK\n")
+        new("option ignored", e => e.Expects("ER|unsupported") && e.ReceivedStartsWith("OK\n")
             && e.Request.Contains('|'), _ =>
             "a server that does not know an option answers `unsupported`; it must not ignore it.")
             { Sentence = "REQ-1" },
@@ -214,7 +216,7 @@ public static class Hints
             + "client closes it.") { Sentence = "CONN-1", YieldsToACrash = true },
         new("closes without a word", e => e.OfServer && e.Ended && e.ExpectsReply && e.At == 0, _ =>
             "the server closed the connection without an answer.") { YieldsToACrash = true },
-        new("deadline passed over", e => e.OfServer && e.Waited && e.ExpectsEnd && !e.Asked.HalfClosed
+        new("deadline ignored", e => e.OfServer && e.Waited && e.ExpectsEnd && !e.Asked.HalfClosed
             && e.TestIsAbout("LIMIT-4"), _ =>
             "the deadline of §9.1 has passed, and the connection is still open. Close it if the client neither sends "
             + "nor receives enough.") { Sentence = "LIMIT-4" },
@@ -263,7 +265,8 @@ public static class Hints
         new("not there", e => e.Expects("ER|not-found") && e.ReceivedStartsWith("OK\n"), _ =>
             "LIST would not show this name, so the answer is the same as if it were not there (P10). Is it a folder, "
             + "an empty file or a symbolic link? Functions such as isfile and stat follow links; lstat does not."),
-        new("taken meanwhile", e => e.Expects("ER|exists") && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks > 0, _ =>
+        new("name taken in the meantime",
+            e => e.Expects("ER|exists") && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks > 0, _ =>
             "the name was free when this upload began, and was taken while its block came, so a check at the beginning "
             + "is not enough. Take the name at the end, in one step that fails if it is taken (link, O_EXCL: §10).")
             { Sentence = "P2" },

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>
-/// Puts crashes, exit codes and failed checks into words for somebody who has read Protocol.md and none of these
+/// Puts crashes, exit codes and failed checks into words for a reader who knows Protocol.md and none of these
 /// files.
 /// </summary>
 public static partial class Wording
@@ -74,8 +74,8 @@ public static partial class Wording
                 ? "a line has at most 1,024 bytes. A server that has sent 1,024 without an LF does not speak this "
                     + "protocol: give up."
                 : lines.Length == 0
-                ? "the server sends nothing, and the client waits for ever: give each receive 60 s, then give up and "
-                    + "say so."
+                ? "the server sends nothing, and the client waits without a limit: give each receive 60 s, then "
+                    + "give up and say so."
                 : serverHasClosed
                 ? "the server has closed the connection, and the client still waits. A receive of 0 bytes is the end, "
                     + "not a piece: a loop that waits for the rest never ends."
@@ -98,7 +98,7 @@ public static partial class Wording
                     + "exit with a code of your own, 1 for example.",
         };
 
-    // The first thing that the suite has said as a server, if it is no reply.
+    // The first thing that the suite has said as a server, if it is not a reply.
     private static string? NoReply(RecordedConnection? talk)
     {
         if (talk?.Lines.FirstOrDefault(line => line.Side == Side.Server) is not { } first)

@@ -32,7 +32,7 @@ public static class Extensions
             catch (Violation)
             {
                 return true;
-            }          // then its own tests shall say what is wrong
+            }          // its own tests say what is wrong
         }
 
         return new()                                    // one way of asking is enough: then all of them have to work

@@ -8,7 +8,7 @@ internal sealed class Interruption : IDisposable
     private static PosixSignalRegistration[]? _registrations;
     private readonly Action _stop;
 
-    /// <summary>From now on a signal calls this, and all that are there beside it.</summary>
+    /// <summary>From now on a signal calls this, and everything else that was registered.</summary>
     /// <param name="stop">Ends what was started.</param>
     public Interruption(Action stop)
     {

@@ -29,7 +29,7 @@ public sealed class ChildProgram : IDisposable
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
         if (RunSettings.Current.IsReference)
         {
-            start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB will do
+            start.Environment["DOTNET_GCHeapHardLimit"] = "0x4000000";    // 64 MiB is enough
         }
 
         start.Environment["DOTNET_TieredPGO"] = "0";
