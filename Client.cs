@@ -23,7 +23,9 @@
 //     CommandLineException           one line for the person at the terminal, then the program ends
 //
 // C# for readers of Python and Java:
-//     internal, public, private                     who may use it: this program, every class, this class alone
+//     internal, public, private, protected          who may use it: this program, every class, this class alone,
+//                                                   this class and those derived from it
+//     class A : B                                   A is derived from B
 //     sealed, abstract, virtual, override           not to be derived from; derived classes must, may, do replace it
 //     int Size => e;   F(x) => e;   x => e          a property, a method, a lambda that returns e
 //     string Name { get; init; }                    an attribute that is set once, when the object is made
@@ -34,6 +36,7 @@
 //     { Length: > 0 } text                          a pattern: "has a Length above 0; call it text"
 //     [1, .. a, .. b]                               [1, *a, *b]
 //     Span<byte>, ReadOnlySpan<byte>                Python's memoryview: a window on bytes, not a copy
+//     stackalloc byte[12]                           twelve bytes that last until the method returns
 //     Memory<byte>, ReadOnlyMemory<byte>            the same, but it may also be used after an await
 //     a ?? b, a ??= b                               a, or b if a is null; a = b, but only if a is null
 //     a?.F(), a!                                    a.F(), but nothing if a is null; "I know that a is not null here"
@@ -49,6 +52,7 @@
 //     _ = F();                                      call F, and do not use what it returns
 //     async, await, Task, ValueTask                 as in asyncio; a Task is a future, and a ValueTask a cheaper one
 //     delegate, Func<long, Task>                    the type of a function
+//     a.Select(f), a.Where(f), a.Any(f), a.All(f)   map(f, a), filter(f, a), any(map(f, a)), all(map(f, a))
 //     LibraryImport                                 Python's ctypes: a function of the operating system
 
 using System;
@@ -401,8 +405,9 @@ internal static partial class Protocol
     /// <summary>The index of the first character that a name must not have, or -1.</summary>
     public static int FindForbiddenCharacter(string name)
     {
-        // Most names are plain ASCII letters, digits and dots, and are done here.
-        if (name.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0)
+        // Most names are printable ASCII, from the space to the tilde, and are done here.
+        bool isPrintableAscii = !name.AsSpan().ContainsAnyExceptInRange(' ', '~');
+        if (isPrintableAscii)
         {
             return name.AsSpan().IndexOfAny(ForbiddenPunctuation);
         }
@@ -973,7 +978,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
 //     ReadReplyToGet              reads a reply
 //     HandleRefusal               reports the error, closes the connection if the server closes it, and returns Settled
 //     OpenTemporary               creates the hidden file, at TemporaryPath; RemoveIfEmpty removes it if nothing came
-//     AddToDigest, SetModified    do nothing; HasWrongDigest is false, so Discard is not called
+//     AddToDigest, SetModified    do nothing; ReadAndCompareDigest returns true, so Discard is not called
 //     PublishUninterrupted        calls PublishAndRemove, below; Publish calls LinkWithoutReplacing
 //     HandleTakenTarget           reports that the name is taken
 //     SkipBlock                   reads the rest of a block that cannot be saved, or closes if more than 1 MiB is left
@@ -1207,7 +1212,7 @@ internal sealed partial class Client
         {
             using SafeFileHandle temporary = OpenTemporary(file);
             ReceiveBlock(file, temporary);
-            return HasWrongDigest(file) ? Discard(file) : Save(file, temporary, reply);
+            return ReadAndCompareDigest(file) ? Save(file, temporary, reply) : Discard(file);
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
@@ -1550,11 +1555,12 @@ internal sealed partial class Client
 //
 // What follows are appendices. Read them in any order, or not at all. The calls above that were left open lead here:
 //
-//     AddOptions, OpenTemporary, Publish, HasWrongDigest, SetModified  digest, resume and dates
-//     IsRequestSent, IsBlockSent, Outcome.AskAgain                   many files in flight
-//     Report, Progress                                               what the person sees
-//     PublishUninterrupted                                           Ctrl-C
-//     ConnectToAnyAddress, StopIfServerWantsTls                      connecting; keys and TLS
+//     AddOptions, OpenTemporary, Publish, SetModified      digest, resume and dates
+//     ReadAndCompareDigest                                 digest, resume and dates
+//     IsRequestSent, IsBlockSent, Outcome.AskAgain         many files in flight
+//     Report, Progress                                     what the person sees
+//     PublishUninterrupted                                 Ctrl-C
+//     ConnectToAnyAddress, StopIfServerWantsTls            connecting; keys and TLS
 // =====================================================================================================================
 
 // =====================================================================================================================
@@ -2060,16 +2066,16 @@ internal sealed partial class Client
 
     private static void AddToDigest(DownloadItem file, ReadOnlySpan<byte> bytes) => file.Hash?.AppendData(bytes);
 
-    private bool HasWrongDigest(DownloadItem file)
+    private bool ReadAndCompareDigest(DownloadItem file)
     {
         if (file.Hash is null)
         {
-            return false;
+            return true;
         }
 
         ReadOnlySpan<byte> digest = _server.ReadDigest();
         file.IsDigestRead = true;
-        return !digest.SequenceEqual(file.Hash.GetHashAndReset());
+        return digest.SequenceEqual(file.Hash.GetHashAndReset());
     }
 
     // If a part of the file was kept from an earlier run, the file may have changed since. So it is downloaded whole.

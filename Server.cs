@@ -294,7 +294,7 @@ internal sealed partial class EventLoop
 //                             may be several short lines
 //     _pending                replies that are not sent yet; they go out together, before the next wait
 //     SharedBuffer            a piece of a block, on its way between a file and a socket
-//     _cannotReply            a part of a message is not sent yet, so an error line would be taken for the rest of it
+//     CannotReply             a part of a message is not sent yet, so an error line would be taken for the rest of it
 //     minimum rate            the deadline of blocks and replies: in each 20 s, at least 80 KiB have to move (LIMIT-3)
 //
 // The file is the send buffer of a block. If the kernel accepts 3,000 of 65,536 bytes, the position in the file moves
@@ -349,7 +349,7 @@ internal sealed partial class Connection : IDisposable
     private const int MinRateBytes = 80 * 1024;
     private const int DrainTimeoutMs = 2_000;
     private const int MaxDrainBytes = 1024 * 1024;
-    private const int SharedBufferSize = 256 * 1024;
+    private const int SharedBufferSize = 1024 * 1024;
 
     /// <summary>One buffer for all connections: memory does not grow with their number (P7). Only synchronous code may
     /// use it. During an await, another connection overwrites it.</summary>
@@ -377,7 +377,11 @@ internal sealed partial class Connection : IDisposable
     private bool _isMinRate;
     private long _bytesMoved;
 
-    private bool _cannotReply;
+    // Whether the length of a block is sent, and not yet all of its bytes.
+    private bool _isInsideBlock;
+
+    // Whether a reply may have been sent in part.
+    private bool _isInsideReply;
 
     public Connection(EventLoop loop, Socket socket, int id, ServerSettings settings, Log log,
         DrainingConnections draining)
@@ -417,6 +421,8 @@ internal sealed partial class Connection : IDisposable
     public bool IsStopping { get; private set; }
 
     private ReadOnlySpan<byte> Received => _received.AsSpan(_receivedStart, _receivedCount);
+
+    private bool CannotReply => _isInsideBlock || _isInsideReply;
 
     // ---- receiving ----
 
@@ -662,7 +668,7 @@ internal sealed partial class Connection : IDisposable
     public async ValueTask SendBlockAsync(long length, BlockReader reader)
     {
         // From the length on, an error line would be taken for a part of the block.
-        _cannotReply = true;
+        _isInsideBlock = true;
         Trace.Server($"<u64:{length}>");
         await SendAsync(EncodeLength((ulong)length));
         long position = 0;
@@ -678,7 +684,7 @@ internal sealed partial class Connection : IDisposable
             await YieldIfSliceIsOverAsync();
         }
 
-        _cannotReply = false;
+        _isInsideBlock = false;
     }
 
     /// <summary>Waits until all replies are in the kernel's buffer.</summary>
@@ -765,13 +771,11 @@ internal sealed partial class Connection : IDisposable
 
     private async ValueTask WaitForRoomAsync()
     {
-        // While we wait, part of a message is unsent, so no error line may follow it. For a block, SendBlockAsync has
-        // set the flag already; here it is set for half a reply line, too. If the wait throws, the message stays cut
-        // off and the flag stays true (so there is no finally): DrainAsync and SendWithoutWaiting look at it.
-        bool couldNotReply = _cannotReply;
-        _cannotReply = true;
+        // If the wait throws, half a reply may have been sent, and no error line may follow it. So the flag is not put
+        // into a finally: it stays true, and DrainAsync and SendWithoutWaiting look at it.
+        _isInsideReply = true;
         await WaitAsync(_transport.WhenWritableAsync);
-        _cannotReply = couldNotReply;
+        _isInsideReply = false;
     }
 
     private async ValueTask WaitAsync(Func<long, Task> whenReady)
@@ -800,7 +804,7 @@ internal sealed partial class Connection : IDisposable
     /// its side, too: for at most 2 s and 1 MiB.</remarks>
     public async Task DrainAsync(Reply? finalReply)
     {
-        if (_cannotReply)
+        if (CannotReply)
         {
             return;
         }
@@ -840,7 +844,7 @@ internal sealed partial class Connection : IDisposable
             return;
         }
 
-        byte[] line = finalReply is null || _cannotReply ? [] : FormatReply(finalReply);
+        byte[] line = finalReply is null || CannotReply ? [] : FormatReply(finalReply);
         byte[] bytes = [.. _pending.AsSpan(0, _pendingCount), .. line];
         if (bytes.Length > 0)
         {
@@ -1549,7 +1553,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 // Left open here for the appendices, about the start and about capacity:
 //     the constructor             opens the listener (bind, listen) before Serve is called
 //     TryAccept                   calls accept
-//     IsFull                      compares the number of clients with the limit
+//     TryFindRoom                 compares the number of clients with the limit
 //     RequireFreeDescriptors      throws a SocketException if too few file descriptors are free
 //     _stopRequested              is set when a signal arrives
 //
@@ -1645,8 +1649,12 @@ internal sealed partial class Server
 
         var connection = new Connection(_loop, socket, ++_lastId, _settings, _log, _draining);
         _log.Info($"#{connection.Id} connected from {connection.Record.Address}");
-        bool isFull = IsFull();
-        if (isFull)
+        bool hasRoom = TryFindRoom();
+        if (hasRoom)
+        {
+            _history.Add(connection.Record);
+        }
+        else
         {
             // This client is only told that the server is busy, and does not count.
             _log.Info($"#{connection.Id} turned away: {Reply.Busy.Code}");
@@ -1658,14 +1666,10 @@ internal sealed partial class Server
 
             connection.BeginDraining();
         }
-        else
-        {
-            _history.Add(connection.Record);
-        }
 
         // The conversation runs until its first wait, and goes on whenever the event loop resumes it.
         _connections.Add(connection);
-        _ = RunAsync(connection, isFull ? Reply.Busy : null);
+        _ = RunAsync(connection, hasRoom ? null : Reply.Busy);
     }
 
     private async Task RunAsync(Connection connection, Reply? rejection)
@@ -2332,7 +2336,7 @@ internal sealed partial class Server
 
     // A client that has closed its connection does not count any more. Its FIN has arrived before the new client did,
     // but select may have been asked before both. So look once more before a client is turned away.
-    private bool IsFull()
+    private bool TryFindRoom()
     {
         const int MaxLooks = 8;
         for (int i = 0; i < MaxLooks && CountClients() >= _settings.MaxClients; i++)
@@ -2345,7 +2349,7 @@ internal sealed partial class Server
             }
         }
 
-        return CountClients() >= _settings.MaxClients;
+        return CountClients() < _settings.MaxClients;
     }
 
     private int CountClients() => _connections.Count - _draining.Count;
@@ -3726,7 +3730,7 @@ internal sealed class TlsTransport : Transport
     {
         if (ReceiveCiphertext())
         {
-            RequireHandshake();
+            CheckFirstBytes();
         }
         else
         {
@@ -3734,7 +3738,7 @@ internal sealed class TlsTransport : Transport
         }
     }
 
-    private void RequireHandshake()
+    private void CheckFirstBytes()
     {
         _isPlainClient = _pipe.FirstByte != TlsHandshakeByte;
         if (_isPlainClient)

@@ -219,15 +219,15 @@ internal static class ClientMistakes
             "ulong length = file.BytesLeft;",
             "ulong length = file.BytesLeft; var memory = new byte[length];"),
 
-        new("the client compares half of the digest", "CLI-7", "Client.HasWrongDigest",
-            "return !digest.SequenceEqual(file.Hash.GetHashAndReset());",
-            "return !digest[..16].SequenceEqual(file.Hash.GetHashAndReset()[..16]);"),
-        new("the client does not compare digests", "CLI-7", "Client.HasWrongDigest",
-            "return !digest.SequenceEqual(file.Hash.GetHashAndReset());",
-            "return false;"),
-        new("the client does not compare the digest of a resumed file", "CLI-10", "Client.HasWrongDigest",
-            "return !digest.SequenceEqual(file.Hash.GetHashAndReset());",
-            "return file.Request.Offset == 0 && !digest.SequenceEqual(file.Hash.GetHashAndReset());"),
+        new("the client compares half of the digest", "CLI-7", "Client.ReadAndCompareDigest",
+            "return digest.SequenceEqual(file.Hash.GetHashAndReset());",
+            "return digest[..16].SequenceEqual(file.Hash.GetHashAndReset()[..16]);"),
+        new("the client does not compare digests", "CLI-7", "Client.ReadAndCompareDigest",
+            "return digest.SequenceEqual(file.Hash.GetHashAndReset());",
+            "return true;"),
+        new("the client does not compare the digest of a resumed file", "CLI-10", "Client.ReadAndCompareDigest",
+            "return digest.SequenceEqual(file.Hash.GetHashAndReset());",
+            "return file.Request.Offset > 0 || digest.SequenceEqual(file.Hash.GetHashAndReset());"),
 
         new("the client reads a length of 32 bits", "BLOCK-2", "Client.Get",
             "file.BytesLeft = _server.ReadLength();",
@@ -237,8 +237,8 @@ internal static class ClientMistakes
             "while (block.Length < (long)length)"),
 
         new("the client compares the digest when the file has its name", "P4", "Client.Get",
-            "return HasWrongDigest(file) ? Discard(file) : Save(file, temporary, reply);",
-            "Save(file, temporary, reply); if (HasWrongDigest(file)) { File.Delete(file.Target); "
+            "return ReadAndCompareDigest(file) ? Save(file, temporary, reply) : Discard(file);",
+            "Save(file, temporary, reply); if (!ReadAndCompareDigest(file)) { File.Delete(file.Target); "
             + "return Discard(file); } return Outcome.Settled;"),
 
         new("the client writes the file under its name", "CLI-4", "Client.Save",

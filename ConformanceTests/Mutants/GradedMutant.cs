@@ -227,8 +227,8 @@ public sealed class GradedMutant : IDisposable
         }
         else
         {
-            string server = CommandTemplates.ReferenceServer(Program);
-            string client = CommandTemplates.ReferenceClient(Program);
+            string server = CommandTemplates.ReferenceServer($"dotnet {Program}");
+            string client = CommandTemplates.ReferenceClient($"dotnet {Program}");
             start.Environment["SERVER"] = halves.HasFlag(Halves.Server) ? server : "";
             start.Environment["CLIENT"] = halves.HasFlag(Halves.Client) ? client : "";
         }

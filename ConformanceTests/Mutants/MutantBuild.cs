@@ -43,7 +43,7 @@ public static class MutantBuild
         }
 
         File.Copy(
-            Path.ChangeExtension(CommandTemplates.Dll, ".runtimeconfig.json"),
+            Path.ChangeExtension(CommandTemplates.ReferenceFile, ".runtimeconfig.json"),
             Path.Combine(folder, "ImageTransfer.runtimeconfig.json"));
     }
 

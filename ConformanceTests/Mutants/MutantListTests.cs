@@ -4,7 +4,7 @@ namespace ConformanceTests.Mutants;
 [Reference]
 public sealed class MutantListTests
 {
-    [Test]
+    [Test, Slow]
     public void Every_mutant_applies() =>
         Assert.That(string.Join("\n\n", MutantList.All.Select(Problem).Where(problem => problem != "")), Is.Empty);
 

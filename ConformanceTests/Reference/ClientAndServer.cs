@@ -6,9 +6,9 @@ public sealed class ClientAndServer : ServerFixture
 {
     private (int Exit, string Output, string Errors) Client(string folder, string options, string? input = null)
     {
-        string reference = $"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Server.Port}";
-        string[] words = [.. CommandTemplates.Words(reference), .. CommandTemplates.Words(options)];
-        using var client = new ChildProgram("client", words, folder, input);
+        string words = $"client 127.0.0.1 {Server.Port} {options}";
+        string[] command = [.. CommandTemplates.Reference, .. CommandTemplates.Words(words)];
+        using var client = new ChildProgram("client", command, folder, input);
         return (client.WaitForExit(RunSettings.Milliseconds(60_000)), client.Output, client.Errors);
     }
 
@@ -68,7 +68,8 @@ public sealed class ClientAndServer : ServerFixture
     public void Client_reconnects_at_the_prompt_after_the_idle_time()
     {
         var server = Start("--idle 1");
-        var start = new ProcessStartInfo("dotnet", [CommandTemplates.Dll, "client", "127.0.0.1", $"{server.Port}"])
+        string[] command = [.. CommandTemplates.Reference, "client", "127.0.0.1", $"{server.Port}"];
+        var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

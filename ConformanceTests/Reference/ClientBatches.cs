@@ -100,7 +100,7 @@ public sealed class ClientBatches : ClientFixture
     {
         // A user who pages through a listing takes minutes; the server does not wait that long.
         string[] lines = [.. Enumerable.Range(0, 60_000).Select(i => $"{i:D5}{new string('x', 200)}.png|1|{Date}")];
-        string[] command = [.. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Port} LIST")];
+        string[] command = [.. CommandTemplates.Reference, "client", "127.0.0.1", $"{Port}", "LIST"];
         var client = Own(new ChildProgram("client", command, Folder, drain: false));
         var wire = Accept();
         wire.Expect("LIST\n");

@@ -11,7 +11,7 @@ public sealed class CommandLineErrors : ServerFixture
     // Says one line, and which exit code it means by it.
     private void Complains(string folder, int exit, string says, string launcher, params string[] words)
     {
-        string[] command = [.. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll, .. words];
+        string[] command = [.. CommandTemplates.Words(launcher), .. CommandTemplates.Reference, .. words];
         using var program = new ChildProgram("program", command, folder);
         Assert.That(program.WaitForExit(), Is.EqualTo(exit), program.Said());
         Assert.That(program.Errors.TrimEnd('\n').Split('\n'), Has.Length.EqualTo(1), program.Errors);
@@ -139,12 +139,13 @@ public sealed class CommandLineErrors : ServerFixture
     public void Server_accepts_clients_after_its_program_file_was_replaced()
     {
         // As an update does: the program file is gone, so it cannot be opened again.
-        string program = Path.ChangeExtension(CommandTemplates.Dll, null);
+        string program = Path.ChangeExtension(CommandTemplates.ReferenceFile, null);
         Skip.If(OperatingSystem.IsWindows() || !File.Exists(program), "needs a program that can be removed");
 
         string folder = NewFolder();
         string copies = TestFolders.New("program");
-        foreach (string part in Directory.GetFiles(Path.GetDirectoryName(program)!, "ImageTransfer*"))
+        string fileName = Path.GetFileName(program);
+        foreach (string part in Directory.GetFiles(Path.GetDirectoryName(program)!, $"{fileName}*"))
         {
             File.Copy(part, Path.Combine(copies, Path.GetFileName(part)));
         }
@@ -153,7 +154,7 @@ public sealed class CommandLineErrors : ServerFixture
         int port = CommandTemplates.FreePort();
         string[] command =
         [
-            "env", $"DOTNET_ROOT={runtime}", Path.Combine(copies, "ImageTransfer"),
+            "env", $"DOTNET_ROOT={runtime}", Path.Combine(copies, fileName),
             "server", $"{port}", "--dir", folder,
         ];
         var server = Own(new ChildProgram("server", command, folder));

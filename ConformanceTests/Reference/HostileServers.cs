@@ -202,9 +202,9 @@ public sealed class HostileServers : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         wire.Dispose();
         client.WaitForExit();
-        string[] words = ["dotnet", CommandTemplates.Dll,
-            "client", $"localhost:{Port}", "GET", "cat.png", "--resume"];
-        var resumed = Own(new ChildProgram("client", words, Folder));
+        string[] command =
+            [.. CommandTemplates.Reference, "client", $"localhost:{Port}", "GET", "cat.png", "--resume"];
+        var resumed = Own(new ChildProgram("client", command, Folder));
         wire = Accept();
         Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Contain("|offset=40"));
         byte[] all = Notation.Bytes(100);
@@ -266,7 +266,7 @@ public sealed class HostileServers : ClientFixture
             File.SetUnixFileMode(Folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
             string[] command =
             [
-                .. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll,
+                .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference,
                 "client", $"127.0.0.1:{Port}", "GET", "cat.png", "--resume",
             ];
             var client = Own(new ChildProgram("client", command, Folder));

@@ -36,9 +36,12 @@ public sealed class KeyFileErrors : SealedFixture
 
     private (int Exit, string Output, string Errors) Client(RunningServer server, string? key, string words)
     {
-        string command = $"dotnet {CommandTemplates.Dll} client 127.0.0.1 {server.Port} {words}";
-        using var client = new ChildProgram("client",
-            [.. CommandTemplates.Words(command), .. key is null ? [] : (string[])["--key", key]], NewFolder());
+        string[] command =
+        [
+            .. CommandTemplates.Reference, "client", "127.0.0.1", $"{server.Port}", .. CommandTemplates.Words(words),
+            .. key is null ? [] : (string[])["--key", key],
+        ];
+        using var client = new ChildProgram("client", command, NewFolder());
         return (client.WaitForExit(RunSettings.Milliseconds(60_000)), client.Output, client.Errors);
     }
 
@@ -127,7 +130,7 @@ public sealed class KeyFileErrors : SealedFixture
     {
         Directory.CreateDirectory(Path.Combine(folder, "images"));
         string words = half == "server" ? "server 0 --dir images" : "client 127.0.0.1 1 LIST";
-        string[] command = [.. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} {words}"), "--key", path];
+        string[] command = [.. CommandTemplates.Reference, .. CommandTemplates.Words(words), "--key", path];
         using var program = new ChildProgram(half, command, folder);
         int exit = program.WaitForExit();
         string what = $"{half} --key {path}: exit {exit}\n{program.Said()}";

@@ -153,7 +153,7 @@ public sealed class Messages : ProgramFixture
     public void The_whole_path_of_a_new_key_file_is_printed()
     {
         string folder = FolderWithFiles();
-        string[] command = ["dotnet", CommandTemplates.Dll, "server", "0", "--dir", "one", "--key", "new.key"];
+        string[] command = [.. CommandTemplates.Reference, "server", "0", "--dir", "one", "--key", "new.key"];
         using var server = new ChildProgram("server", command, folder);
         Eventually(() => server.Output.Contains("listening"), () => server.Said());
         Assert.That(server.Errors, Does.StartWith($"created the key file '{folder}/new.key': copy it to the other "));

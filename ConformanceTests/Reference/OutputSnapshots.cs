@@ -15,10 +15,7 @@ public sealed partial class OutputSnapshots : ServerFixture
         foreach (string command in commands)
         {
             string[] parts = command.Split(" < ");
-            string[] words =
-            [
-                .. CommandTemplates.Words($"dotnet {CommandTemplates.Dll}"), .. CommandTemplates.Words(parts[0]),
-            ];
+            string[] words = [.. CommandTemplates.Reference, .. CommandTemplates.Words(parts[0])];
             using var program = new ChildProgram("program", words, folder, parts.Length > 1 ? parts[1] : null);
             int exit = program.WaitForExit();
             text.Append($"$ imagetransfer {command.Replace("\n", "\\n")}\n");

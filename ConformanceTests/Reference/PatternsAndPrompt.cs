@@ -15,7 +15,7 @@ public sealed class PatternsAndPrompt : ServerFixture
         string[] command =
         [
             .. home is null ? (string[])[] : ["env", $"HOME={home}"],
-            .. CommandTemplates.Words($"dotnet {CommandTemplates.Dll} client 127.0.0.1 {Server.Port}"),
+            .. CommandTemplates.Reference, "client", "127.0.0.1", $"{Server.Port}",
             .. at == At.CommandLine ? CommandTemplates.Words(words) : [],
             .. CommandTemplates.Words(options),
         ];

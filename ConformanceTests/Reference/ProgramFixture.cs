@@ -26,7 +26,7 @@ public abstract class ProgramFixture : ServerFixture
     {
         string[] command =
         [
-            .. CommandTemplates.Words(launcher), "dotnet", CommandTemplates.Dll, .. CommandTemplates.Words(words),
+            .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference, .. CommandTemplates.Words(words),
         ];
         using var program = new ChildProgram("client", command, folder, input);
         int exit = program.WaitForExit(RunSettings.Milliseconds(60_000));       // some move much
@@ -44,7 +44,7 @@ public abstract class ProgramFixture : ServerFixture
         Skip.If(!OperatingSystem.IsLinux() || !File.Exists("/usr/bin/script"),
             "needs Linux and script, which makes a terminal");
 
-        string[] program = ["dotnet", CommandTemplates.Dll, .. CommandTemplates.Words(words)];
+        string[] program = [.. CommandTemplates.Reference, .. CommandTemplates.Words(words)];
         string quoted = string.Join(' ', program.Select(word => $"'{word}'"));
         string[] command = ["script", "-qec", $"stty cols {columns} -echo; {quoted}", "/dev/null"];
         using var terminal = new ChildProgram("terminal", command, folder, input);

@@ -102,7 +102,7 @@ public sealed class Terminals : ProgramFixture
         string input = "PUT big.png other.png\n";
         string to = $"client 127.0.0.1 {server.Port}";
         string script = $"(while ! test -e gone; do sleep 0.05; done; printf '{input.Replace("\n", "\\n")}'; sleep 2)";
-        string program = $"stty cols 80 -echo; dotnet '{CommandTemplates.Dll}' {to}";
+        string program = $"stty cols 80 -echo; {string.Join(' ', CommandTemplates.Reference)} {to}";
         string[] command = ["sh", "-c", $"{script} | script -qec \"{program}\" /dev/null"];
         var client = Own(new ChildProgram("terminal", command, folder));
         Eventually(() => client.Output.Contains("connected to"), () => client.Said());

@@ -4,7 +4,7 @@ using Microsoft.CodeAnalysis.CSharp;
 namespace ConformanceTests.SelfTests;
 
 /// <summary>Each layer of the suite compiles with only those below it, and without NUnit.</summary>
-[Reference]
+[Reference, Slow]
 public sealed class LayerTests
 {
     // Each with the layers that it may use.

@@ -15,7 +15,7 @@ public sealed class EarlySignals : TortureFixture
         for (int i = 0; i < runs; i++)
         {
             int port = CommandTemplates.FreePort();
-            string[] command = ["dotnet", CommandTemplates.Dll, "server", $"{port}", "--dir", NewFolder(), "--quiet"];
+            string[] command = [.. CommandTemplates.Reference, "server", $"{port}", "--dir", NewFolder(), "--quiet"];
             using var server = new ChildProgram("server", command, RunSettings.Current.WorkingFolder);
             var clock = Stopwatch.StartNew();
             while (!TryConnect(port))
@@ -68,7 +68,7 @@ public sealed class EarlySignals : TortureFixture
         }
 
         var clock = Stopwatch.StartNew();
-        string[] command = ["dotnet", CommandTemplates.Dll, "client", "127.0.0.1", $"{port}", "LIST"];
+        string[] command = [.. CommandTemplates.Reference, "client", "127.0.0.1", $"{port}", "LIST"];
         using var client = new ChildProgram("client", command, NewFolder());
         Assert.That(client.WaitForExit(RunSettings.Milliseconds(25_000)), Is.EqualTo(3), client.Said());
         Assert.That(clock.Elapsed.TotalSeconds, Is.GreaterThan(9));

@@ -11,9 +11,8 @@ public sealed class SlowClients : ClientFixture
     private ChildProgram RunTraced(string trace, params string[] words) =>
         Own(new ChildProgram("client",
             [
-                .. CommandTemplates.Words(
-                    $"{Strace} -f -qq {trace} dotnet {CommandTemplates.Dll} client 127.0.0.1 {Port}"),
-                .. words,
+                .. CommandTemplates.Words($"{Strace} -f -qq {trace}"), .. CommandTemplates.Reference,
+                "client", "127.0.0.1", $"{Port}", .. words,
             ],
             Folder));
 

@@ -6,19 +6,23 @@ namespace ConformanceTests.Harness.Programs;
 /// </summary>
 public static class CommandTemplates
 {
-    public static string Dll => RunSettings.Current.ReferenceDll;
+    /// <summary>The file of the program of this repository.</summary>
+    public static string ReferenceFile => RunSettings.Current.ReferenceFile;
+
+    /// <summary>The command that starts the program of this repository, without its words.</summary>
+    public static string[] Reference => ReferenceFile.EndsWith(".dll") ? ["dotnet", ReferenceFile] : [ReferenceFile];
 
     public static string ServerTemplate =>
-        RunSettings.Current.Server != "" ? RunSettings.Current.Server : ReferenceServer(Dll);
+        RunSettings.Current.Server != "" ? RunSettings.Current.Server : ReferenceServer(string.Join(' ', Reference));
 
     public static string ClientTemplate =>
-        RunSettings.Current.Client != "" ? RunSettings.Current.Client : ReferenceClient(Dll);
+        RunSettings.Current.Client != "" ? RunSettings.Current.Client : ReferenceClient(string.Join(' ', Reference));
 
-    public static string ReferenceServer(string dll) => $"dotnet {dll} server {{port}} --dir {{dir}} "
+    public static string ReferenceServer(string program) => $"{program} server {{port}} --dir {{dir}} "
         + "--max-clients={max-clients} --max-size={max-size} --idle={idle} --types={types} {read-only} --key={key}";
 
-    public static string ReferenceClient(string dll) =>
-        $"dotnet {dll} client {{host}} {{port}} {{command}} {{file}} {{resume}} --key={{key}}";
+    public static string ReferenceClient(string program) =>
+        $"{program} client {{host}} {{port}} {{command}} {{file}} {{resume}} --key={{key}}";
 
     // What a test may need, and what a template may offer. The last two are flags:
     // `{read-only}` stands for the word `--read-only`.
@@ -107,8 +111,8 @@ public static class CommandTemplates
         return [.. words];
     }
 
-    // Ports below the range that outgoing connections are given, so that no other test's connection is in the way;
-    // and 500 of them for this run alone, so that no other run's server is: the run that holds the first has them all.
+    // These ports are below the range from which the system takes the ports of outgoing connections. Each run has 500
+    // of them for itself: it listens on the first one, so another run that starts meanwhile takes the next 500.
     private const int FirstPort = 20_000;
     private const int PortsEach = 500;
     private const int Runs = 22;
@@ -123,7 +127,8 @@ public static class CommandTemplates
         try
         {
             socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
-            socket.Listen(1);                           // .NET sets SO_REUSEADDR: two may bind, and one of them listen
+            // .NET sets SO_REUSEADDR, so two sockets can be bound to one port. Only one of them can listen.
+            socket.Listen(1);
             return socket;
         }
         catch (SocketException)

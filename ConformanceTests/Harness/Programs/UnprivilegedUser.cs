@@ -22,7 +22,7 @@ internal static class UnprivilegedUser
             Tool.Run("chown", Id, path);
         }
 
-        string can = RunSettings.Current.IsReference ? $"test -r {CommandTemplates.Dll}" : "true";
+        string can = RunSettings.Current.IsReference ? $"test -r {CommandTemplates.ReferenceFile}" : "true";
         if (Tool.Run("sh", "-c", $"exec 2>/dev/null; {launcher} {can}") != 0)
         {
             throw NotLookedAt.Because("needs a server that a user other than root can start from there");

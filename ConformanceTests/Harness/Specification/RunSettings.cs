@@ -37,8 +37,8 @@ public sealed class RunSettings(Func<string, string?> variable)
     /// <summary>Whether the server sees its folder through Windows: make windows says so.</summary>
     public bool OnWindows => Flag("ON_WINDOWS") || OperatingSystem.IsWindows();
 
-    /// <summary>Another build of the program of this repository: for mutants.</summary>
-    public string ReferenceDll =>
+    /// <summary>The program of this repository: an assembly (.dll), or a native file.</summary>
+    public string ReferenceFile =>
         Text("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));
 
     /// <summary>The folder in which the commands are understood and servers are started: for classes.</summary>
