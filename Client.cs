@@ -259,8 +259,24 @@ internal static partial class Protocol
     /// the client has a key (LINE-4).</summary>
     public const byte TlsHandshakeByte = 0x16;
 
+    /// <summary>The file extensions that a server accepts unless its user chooses others (NAME-3).</summary>
+    public static readonly string[] DefaultTypes = ["jpg", "jpeg", "png"];
+
+    /// <summary>The file extensions of pictures (TYPE-1).</summary>
+    public static readonly string[] PictureTypes =
+    [
+        "jpg", "jpeg", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "heif", "hif", "avif", "jxl", "jp2",
+    ];
+
     private const byte CarriageReturn = (byte)'\r';
     private const int MaxReplyTextChars = 900;
+    private const string ForbiddenPunctuation = "|/\\:*?\"<>";
+
+    // Two characters that are not visible. They join letters, or keep them apart.
+    private const int ZeroWidthNonJoiner = 0x200C;
+    private const int ZeroWidthJoiner = 0x200D;
+
+    private static readonly string[] _windowsDevices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
     /// <summary>Parses a request line. It never fails: a wrong line is an <see cref="InvalidRequest"/>.</summary>
     /// <param name="line">The bytes of the line without its LF. The caller has found the LF (LINE-1): search for it in
@@ -428,10 +444,6 @@ internal static partial class Protocol
         return -1;
     }
 
-    private const string ForbiddenPunctuation = "|/\\:*?\"<>";
-    private const int ZeroWidthNonJoiner = 0x200C;
-    private const int ZeroWidthJoiner = 0x200D;
-
     private static bool IsAllowed(Rune rune, string name, int index)
     {
         if (rune.Value is ZeroWidthNonJoiner or ZeroWidthJoiner)
@@ -449,8 +461,6 @@ internal static partial class Protocol
         return Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format
             or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
     }
-
-    private static readonly string[] _windowsDevices = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
     // On Windows, opening "con.png" opens the console, in whatever folder that is (NAME-2).
     private static bool IsWindowsDevice(string name)
@@ -484,15 +494,6 @@ internal static partial class Protocol
         int dot = name.LastIndexOf('.');
         return dot >= 0 && types.Any(type => Ascii.EqualsIgnoreCase(name.AsSpan(dot + 1), type));
     }
-
-    /// <summary>The file extensions that a server accepts unless its user chooses others (NAME-3).</summary>
-    public static readonly string[] DefaultTypes = ["jpg", "jpeg", "png"];
-
-    /// <summary>The file extensions of pictures (TYPE-1).</summary>
-    public static readonly string[] PictureTypes =
-    [
-        "jpg", "jpeg", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "heif", "hif", "avif", "jxl", "jp2",
-    ];
 
     /// <summary>Whether a file with this name may have this content (TYPE-1, TYPE-2).</summary>
     /// <param name="name">Its extension decides what is checked.</param>
@@ -5228,6 +5229,8 @@ internal static partial class StandardStreams
     private const int SigXfsz = 25;
     private const nint SigIgnore = 1;       // SIG_IGN
 
+    private static readonly List<SafeFileHandle> _occupied = [];
+
     /// <summary>To be called first, before any other file is opened.</summary>
     public static void Prepare()
     {
@@ -5296,7 +5299,8 @@ internal static partial class StandardStreams
     }
 
     // After `2>&-` the next file that is opened becomes descriptor 2, and messages would be written into it. So each of
-    // the three that is closed is opened on /dev/null, for reading alone: what is written there fails, as it should.
+    // the three that is closed is opened on /dev/null, for reading only: a write to it then fails, as it should. The
+    // handles are kept, so that the files stay open.
     private static void OccupyClosedDescriptors()
     {
         while (true)
@@ -5311,8 +5315,6 @@ internal static partial class StandardStreams
             _occupied.Add(handle);
         }
     }
-
-    private static readonly List<SafeFileHandle> _occupied = [];
 
     [LibraryImport("libc", EntryPoint = "signal")]
     private static partial nint SetSignalAction(int signal, nint action);
@@ -5622,7 +5624,7 @@ internal sealed class ClientTlsTransport : ClientTransport
     private readonly SslStream _tls;
 
     // A read of zero bytes. It completes when TLS has decrypted something, which Read then copies.
-    private Task? _read;
+    private Task? _pendingRead;
 
     // Why the socket brings nothing more, or null.
     private ConnectionLostException? _lost;
@@ -5730,15 +5732,15 @@ internal sealed class ClientTlsTransport : ClientTransport
         }
     }
 
-    private Task BeginRead() => _read ??= _tls.ReadAsync(Memory<byte>.Empty).AsTask();
+    private Task BeginRead() => _pendingRead ??= _tls.ReadAsync(Memory<byte>.Empty).AsTask();
 
     // Copies what TLS has decrypted. To be called when BeginRead is complete.
     private int Read(Span<byte> buffer)
     {
         try
         {
-            _read!.GetAwaiter().GetResult();
-            _read = null;
+            _pendingRead!.GetAwaiter().GetResult();
+            _pendingRead = null;
             int count = _lost is null ? _tls.Read(buffer) : throw _lost;
             _hasReceived |= count > 0;
             return count;

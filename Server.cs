@@ -3469,8 +3469,8 @@ internal sealed class TraceWriter(Log? log, int id)
 //     RequestHandler ─ Connection ─ TlsTransport ─┬─ SslStream ─ TlsPipe
 //                                                 └─ socket      (ciphertext in memory)
 //
-// SslStream.ReadAsync has to wait while a record is not complete. Its task is kept in _read and completes, on our
-// thread, when the rest of the record is put into the pipe. It is a read of zero bytes: SslStream keeps what it has
+// SslStream.ReadAsync has to wait while a record is not complete. Its task is kept in _pendingRead and completes, on
+// our thread, when the rest of the record is put into the pipe. It is a read of zero bytes: SslStream keeps what it has
 // decrypted until Read copies it to where it is needed. So no buffer has to be kept for a read that waits.
 // =====================================================================================================================
 
@@ -3489,7 +3489,7 @@ internal sealed class TlsTransport : Transport
     private readonly SslStream _tls;
 
     // Completes when TLS has decrypted a record, or has ended.
-    private Task? _read;
+    private Task? _pendingRead;
     private long _recordsBeforeRead;
     private long _dataRecords;
     private bool _isEndOfStream;
@@ -3548,7 +3548,7 @@ internal sealed class TlsTransport : Transport
         while (count < buffer.Length && !_isEndOfStream && Decrypt())
         {
             int some = _tls.Read(buffer[count..]);
-            _read = null;
+            _pendingRead = null;
             _isEndOfStream = some == 0;
             count += some;
         }
@@ -3666,13 +3666,13 @@ internal sealed class TlsTransport : Transport
 
     private bool DecryptRecord()
     {
-        if (_read is null)
+        if (_pendingRead is null)
         {
             _recordsBeforeRead = _pipe.RecordsRead;
-            _read = _tls.ReadAsync(Memory<byte>.Empty).AsTask();
+            _pendingRead = _tls.ReadAsync(Memory<byte>.Empty).AsTask();
         }
 
-        while (!_read.IsCompleted)
+        while (!_pendingRead.IsCompleted)
         {
             RequireData();
             if (!ReceiveCiphertext())
@@ -3681,7 +3681,7 @@ internal sealed class TlsTransport : Transport
             }
         }
 
-        FinishRead(_read);
+        FinishRead(_pendingRead);
         return true;
     }
 
