@@ -30,7 +30,8 @@
 //     int Size => e;   F(x) => e;   x => e          a property, a method, a lambda that returns e
 //     string Name { get; init; }                    an attribute that is set once, when the object is made
 //     F(x, out int y)                               F gives back two values: what it returns, and y
-//     x switch { [a, .. var rest] => b, _ => c }    Python's match, as an expression; .. is the rest of a list
+//     x switch { [a, .. var rest] => b, _ => c }    Python's match, as an expression; .. is the rest of a list; `when`
+//                                                   adds a condition, as `if` does in Python
 //     $"a {x}", @"a\b", """..."""                  Python's f"a {x}", r"a\b" and multi-line strings
 //     bytes[2..n], bytes[^1], "OK"u8                slices as in Python; the last element; b"OK"
 //     { Length: > 0 } text                          a pattern: "has a Length above 0; call it text"
@@ -38,6 +39,7 @@
 //     Span<byte>, ReadOnlySpan<byte>                Python's memoryview: a window on bytes, not a copy
 //     stackalloc byte[12]                           twelve bytes that last until the method returns
 //     Memory<byte>, ReadOnlyMemory<byte>            the same, but it may also be used after an await
+//     Reply? reply                                  reply may be null, which is Python's None
 //     a ?? b, a ??= b                               a, or b if a is null; a = b, but only if a is null
 //     a?.F(), a!                                    a.F(), but nothing if a is null; "I know that a is not null here"
 //     a is { } b                                    true if a is not null; then b is its value
@@ -53,6 +55,8 @@
 //     async, await, Task, ValueTask                 as in asyncio; a Task is a future, and a ValueTask a cheaper one
 //     delegate, Func<long, Task>                    the type of a function
 //     a.Select(f), a.Where(f), a.Any(f), a.All(f)   map(f, a), filter(f, a), any(map(f, a)), all(map(f, a))
+//     SafeFileHandle, RandomAccess                  an open file; os.pread and os.pwrite
+//     using static Protocol                         from protocol import *
 //     LibraryImport                                 Python's ctypes: a function of the operating system
 
 using System;
@@ -81,6 +85,7 @@ using static ImageTransfer.Protocol;
 
 namespace ImageTransfer;
 
+// The beginning of the program. You can skip this class: it finds out whether to run the server or the client.
 internal static class Program
 {
     private const string Usage = """
@@ -759,6 +764,7 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
     {
         if (IsOpen)
         {
+            // The program ends next, and the system then closes the socket.
             Trace('C', "<close>");
             _transport!.EndPolitely();
         }
@@ -818,8 +824,8 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
     public void CommitSend(int count) => _sendCount += count;
 
     /// <summary>Sends what waits in the buffer.</summary>
-    /// <returns>False if it cannot be sent. The server may have sent a reply that says why, so the caller reads that
-    /// next (CLI-8).</returns>
+    /// <returns>False if it cannot be sent. The server may have sent a reply that says why (CLI-8). A caller that reads
+    /// the reply next does not have to look at the result.</returns>
     public bool Flush()
     {
         if (_sendFailure is null && _sendCount > 0)
@@ -1013,7 +1019,7 @@ internal static partial class FileSystem
     public static long GetLength(string path)
     {
         var file = new FileInfo(path);
-        bool isLink = file.Attributes.HasFlag(FileAttributes.ReparsePoint);
+        bool isLink = file.Attributes.HasFlag(FileAttributes.ReparsePoint);     // .NET's name for a symbolic link
         FileSystemInfo? target = isLink ? file.ResolveLinkTarget(returnFinalTarget: true) : null;
         return target is FileInfo targetFile ? targetFile.Length : file.Length;
     }
@@ -1107,11 +1113,15 @@ internal enum Outcome
     /// <summary>The file was transferred, or skipped, or it failed for good.</summary>
     Settled,
 
-    /// <summary>The server does not support an option of the request. Ask again without it (CLI-13).</summary>
+    /// <summary>The server has refused an option of the request, such as an offset. Ask again without it (CLI-13). In
+    /// the core this does not happen. The appendix about many files does the asking.</summary>
     AskAgain,
 }
 
 /// <summary>A file to download.</summary>
+/// <param name="client">Used in the appendix about many files.</param>
+/// <param name="name">The name of the file on the server.</param>
+/// <param name="target">Where it is to be saved.</param>
 internal sealed partial class DownloadItem(Client client, string name, string target) : Transfer(name)
 {
     /// <summary>Where the file is to be saved.</summary>
@@ -1232,9 +1242,9 @@ internal sealed partial class Client
         _server.SendRequest(file.Request);
     }
 
-    // No file has 2^63 bytes, and none is empty: a server lists no empty files. In the core the offset is 0. If a
-    // download goes on at an offset, the block is the rest of the file, and may have 0 bytes. (BytesLeft + Offset could
-    // be too large for 64 bits, so the Offset is subtracted from the maximum.)
+    // In the core, the offset is 0, and a file has 1 to 2^63-1 bytes: a server sends no empty files. With an offset,
+    // the block is the rest of the file, which may have 0 bytes. (BytesLeft + Offset could be too large for 64 bits,
+    // so the Offset is subtracted from the maximum.)
     private static void RequirePossibleLength(DownloadItem file)
     {
         if (file.BytesLeft > long.MaxValue - file.Request.Offset || file.BytesLeft + file.Request.Offset == 0)
@@ -1251,6 +1261,7 @@ internal sealed partial class Client
         {
             while (file.BytesLeft > 0)
             {
+                // BytesLeft counts what was received, and Position what is on the disk. They differ if Write fails.
                 ReadOnlySpan<byte> bytes = _server.ReadSome(file.BytesLeft);
                 file.BytesLeft -= (ulong)bytes.Length;
                 FileSystem.Write(temporary, bytes, file.Position);
@@ -1272,7 +1283,7 @@ internal sealed partial class Client
     {
         SetModified(file, temporary, reply);
 
-        // Remember the size: once the temporary file is gone, the position is 0 again.
+        // PublishAndRemove sets the position to 0, so remember the size.
         long size = file.Position;
         if (PublishUninterrupted(file))
         {
@@ -1311,6 +1322,8 @@ internal sealed partial class Client
 // large: then the client stops sending and reads the reply. And the file may change while it is sent: then the client
 // closes the connection before the last bytes, so that the server stores nothing.
 //
+// The commands open the connection before each file, if it was closed.
+//
 // Protocol.md: PUT-1 to PUT-6, CLI-1, CLI-5, CLI-8.
 //
 // Left open here for the appendices. In the core:
@@ -1343,6 +1356,9 @@ internal enum BlockResult
 }
 
 /// <summary>A file to upload.</summary>
+/// <param name="client">Used in the appendix about many files.</param>
+/// <param name="path">Where the file is.</param>
+/// <param name="name">The name that it gets on the server.</param>
 internal sealed partial class UploadItem(Client client, string path, string name) : Transfer(name)
 {
     /// <summary>Where the file is.</summary>
@@ -1441,6 +1457,7 @@ internal sealed partial class Client
             int count = RandomAccess.Read(file.Handle!, start, fileOffset: 0);
             if (HasSignature(file.Name, start[..count]))
             {
+                // Only for the progress line.
                 _report.Progress.CorrectTotal(file.Size - file.ExpectedSize);
                 file.ExpectedSize = file.Size;
                 return true;
@@ -1481,7 +1498,8 @@ internal sealed partial class Client
         }
     }
 
-    // The block goes out in pieces. After each of them the client looks whether the server has replied (CLI-8).
+    // The block goes out in pieces. For each of them: read it from the file; if it is the last, check that the file has
+    // not changed; look whether the server has replied already (CLI-8); only then send the piece.
     private BlockResult SendBlock(UploadItem file)
     {
         using IncrementalHash? hash = BeginDigest(file.Request);
@@ -1518,7 +1536,7 @@ internal sealed partial class Client
         return _server.Flush() ? BlockResult.Sent : BlockResult.ServerReplied;
     }
 
-    // A server that replies in the middle of a block reads nothing more, so the connection is of no use (CLI-8).
+    // A server that replies in the middle of a block uses nothing that follows, so the connection is of no use (CLI-8).
     private Outcome HandleEarlyReply(UploadItem file)
     {
         Reply reply = _server.ReadReply(file.Request);

@@ -59,12 +59,12 @@ namespace ImageTransfer;
 //
 // It is the same idea as Python's asyncio: RunOnce is the loop, a conversation is a coroutine, a Task is a future.
 // Where is the timer? It is here, too: every wait has a deadline, `select` sleeps no longer than until the nearest
-// one, and a wait that is late ends with a TimeoutException at its await. There is no other timer in the server.
+// one, and a wait that is late ends with a TimeoutException at its await. No client has a timer of its own.
 //
 // Protocol.md: P6 (no client delays another), P8 (deadlines).
 //
-// Unlike in asyncio, completing a wait does not put its conversation into a queue: SetResult calls it, here and now,
-// and returns when the conversation awaits again.
+// Unlike in asyncio, completing a wait does not put its conversation into a queue: SetResult and SetException call it,
+// here and now, and return when the conversation awaits again or has ended.
 //
 // Left open here for the appendices. In the core:
 //     SelectPollSet               returns all waits
@@ -147,14 +147,15 @@ internal sealed partial class EventLoop
 
     /// <summary>One iteration: waits until a socket is ready or a deadline has passed, resumes the conversations that
     /// are ready, and ends those that are late.</summary>
-    /// <param name="maxWaitMs">The longest time to sleep. With 0 it only handles what is ready already.</param>
+    /// <param name="maxWaitMs">The longest time to sleep. With 0 it only handles what is ready already; the appendix
+    /// about capacity does that.</param>
     public void RunOnce(int maxWaitMs = MaxSelectTimeoutMs)
     {
         List<Wait> polled = SelectPollSet(isFullScan: maxWaitMs == 0);
-        long now = Environment.TickCount64;
-        Poll(polled, now, Math.Min(maxWaitMs, LongestWaitMs(polled)));
+        long beforeSelect = Environment.TickCount64;
+        Poll(polled, beforeSelect, Math.Min(maxWaitMs, LongestWaitMs(polled)));
         ResumeReady();
-        EndOverdue(polled, now);
+        EndOverdue(polled, beforeSelect);
     }
 
     private Task AddWait(object owner, WaitReason reason, long deadline)
@@ -164,6 +165,7 @@ internal sealed partial class EventLoop
             throw new InvalidOperationException("a conversation has left the thread of the event loop");
         }
 
+        // The time may have passed while the server was doing something else.
         if (deadline <= Environment.TickCount64)
         {
             return Task.FromException(new TimeoutException("the deadline has passed"));
@@ -249,13 +251,13 @@ internal sealed partial class EventLoop
 
     // Ends the waits that were late before select was called, and that select has not found ready. Those that have
     // become late since then get one more look: their bytes may have arrived while other conversations were running.
-    private void EndOverdue(List<Wait> polled, long now)
+    private void EndOverdue(List<Wait> polled, long beforeSelect)
     {
         foreach (Wait wait in polled)
         {
             // A conversation that is ready, but has not had its turn yet, is not late. The server made it wait, not its
             // client.
-            if (wait.Deadline <= now && !HasWaitedForOthers(wait) && IsStillWaiting(wait))
+            if (wait.Deadline <= beforeSelect && !HasWaitedForOthers(wait) && IsStillWaiting(wait))
             {
                 _waits.Remove(wait.Owner);
                 wait.Completion.SetException(new TimeoutException("the deadline has passed"));
@@ -288,11 +290,13 @@ internal sealed partial class EventLoop
 //                             can still send
 //     reset                   the end of the connection at once; what the other side has not read yet may be lost. The
 //                             kernel sends one when a socket is closed that has unread bytes
-//     to drain a connection   send the last reply, then a FIN; then read and drop what the client still sends, for at
-//                             most 2 s. After that the socket is closed, and no reset can destroy the reply
+//     a connection is ending  its last reply is decided, or it gets none: only its end is left
+//     to drain a connection   one way to end it: send the last reply, then a FIN; then read and drop what the client
+//                             still sends, for at most 2 s. After that the socket is closed, and no reset can destroy
+//                             the reply
 //     _received               bytes that have arrived and are not used yet; at most 1,024, the longest line. These
 //                             may be several short lines
-//     _pending                replies that are not sent yet; they go out together, before the next wait
+//     _pending                replies that are not sent yet; they go out together, before the next wait for the client
 //     SharedBuffer            a piece of a block, on its way between a file and a socket
 //     CannotReply             a part of a message is not sent yet, so an error line would be taken for the rest of it
 //     minimum rate            the deadline of blocks and replies: in each 20 s, at least 80 KiB have to move (LIMIT-3)
@@ -330,8 +334,8 @@ internal delegate void BlockWriter(ReadOnlySpan<byte> bytes);
 /// <returns>The number of bytes; 0 if the source has become too short.</returns>
 internal delegate int BlockReader(Span<byte> buffer, long position);
 
-/// <summary>How many connections of this server are ending at the moment, drained or not.</summary>
-internal sealed class DrainingConnections
+/// <summary>How many connections of this server are ending at the moment.</summary>
+internal sealed class EndingConnections
 {
     /// <summary>Further connections are closed without draining (CLOSE-1).</summary>
     public const int Max = 256;
@@ -358,7 +362,7 @@ internal sealed partial class Connection : IDisposable
     private readonly EventLoop _loop;
     private readonly Transport _transport;
     private readonly long _idleTimeoutMs;        // 300 s, unless the command line says something else
-    private readonly DrainingConnections _draining;
+    private readonly EndingConnections _ending;
 
     // Received and not yet used. When it is full, we stop receiving; the rest waits in the kernel's buffer, and when
     // that is full, too, the client has to wait.
@@ -366,16 +370,22 @@ internal sealed partial class Connection : IDisposable
     private int _receivedStart;
     private int _receivedCount;
 
-    // Replies that are not sent yet. They go out together before the next wait, which saves system calls.
+    // Replies that are not sent yet. They go out together before the next wait for the client, which saves system
+    // calls.
     private readonly byte[] _pending = new byte[MaxLineBytes];
     private int _pendingCount;
 
     // Until when the present wait may last, in milliseconds of Environment.TickCount64.
     private long _deadline;
 
-    // Whether the deadline belongs to a minimum rate, and how many bytes have moved since it was set.
+    // Whether the deadline is the end of an interval of the minimum rate, and how many bytes have moved in this
+    // interval, in both directions. An interval begins when a request line was read, when a reply has to be sent, and
+    // when the interval before it is over.
     private bool _isMinRate;
     private long _bytesMoved;
+
+    // Whether the interval is over, and the caller tries once more to move bytes.
+    private bool _isLastTry;
 
     // Whether the length of a block is sent, and not yet all of its bytes.
     private bool _isInsideBlock;
@@ -384,10 +394,10 @@ internal sealed partial class Connection : IDisposable
     private bool _isInsideReply;
 
     public Connection(EventLoop loop, Socket socket, int id, ServerSettings settings, Log log,
-        DrainingConnections draining)
+        EndingConnections ending)
     {
         _loop = loop;
-        _draining = draining;
+        _ending = ending;
         _idleTimeoutMs = settings.IdleTimeoutMs;
         Socket = socket;
         Id = id;
@@ -410,10 +420,10 @@ internal sealed partial class Connection : IDisposable
     /// its TLS handshake.</summary>
     public bool IsAwaitingRequest { get; private set; }
 
-    /// <summary>Whether the last reply is decided, so that only the end of the connection is left.</summary>
-    public bool IsDraining { get; private set; }
+    /// <summary>Whether only the end of the connection is left: its last reply is decided, or it gets none.</summary>
+    public bool IsEnding { get; private set; }
 
-    /// <summary>Whether this connection may be drained, or has to be closed at once because too many are drained
+    /// <summary>Whether this connection may be drained. It has to be closed at once if too many are ending
     /// already.</summary>
     public bool MayDrain { get; private set; }
 
@@ -439,14 +449,13 @@ internal sealed partial class Connection : IDisposable
     /// <returns>Empty: the client has ended its sending between two requests. With an LF at its end: a request line.
     /// Anything else is not a request: it is too long, or TLS, or cut off by the end of the stream. The bytes are valid
     /// until the next read.</returns>
-    /// <exception cref="TimeoutException">The client was idle for too long, or the line took longer than 10 s.
-    /// </exception>
+    /// <exception cref="TimeoutException">The client was idle for too long, or the line took longer than 10 s, or the
+    /// client did not read the replies before it.</exception>
     /// <exception cref="ConnectionAbortedException">The client has reset the connection, or the server is stopping.
     /// </exception>
     public async ValueTask<ReadOnlyMemory<byte>> ReadLineAsync()
     {
-        int length = FindLine();
-        if (length == 0)
+        if (FindLine() == 0)
         {
             // The client may be waiting for our replies before it sends more. They are sent now, under the deadline of
             // an answer, before the deadline of an idle client is set.
@@ -460,25 +469,7 @@ internal sealed partial class Connection : IDisposable
 
         IsAwaitingRequest = true;
         SetDeadline(_receivedCount == 0 ? _idleTimeoutMs : RequestLineTimeoutMs);
-        while (length == 0)
-        {
-            bool isFirstByte = _receivedCount == 0;
-            if (!await ReceiveMoreAsync())
-            {
-                length = _receivedCount;
-                break;
-            }
-
-            if (isFirstByte)
-            {
-                // The first byte starts the clock for the whole line. One more byte every nine seconds does not
-                // extend it.
-                SetDeadline(RequestLineTimeoutMs);
-            }
-
-            length = FindLine();
-        }
-
+        int length = await ReceiveLineAsync();
         IsAwaitingRequest = false;
 
         // From here on, the deadline is that of the answer.
@@ -502,7 +493,7 @@ internal sealed partial class Connection : IDisposable
         {
             if (!await ReceiveMoreAsync())
             {
-                await EndInsideBlockAsync();
+                throw await EndInsideBlockAsync();
             }
         }
 
@@ -525,7 +516,7 @@ internal sealed partial class Connection : IDisposable
             }
             else if (count == 0)
             {
-                await EndInsideBlockAsync();
+                throw await EndInsideBlockAsync();
             }
 
             remaining -= Math.Max(count, 0);
@@ -544,9 +535,9 @@ internal sealed partial class Connection : IDisposable
             return available;
         }
 
-        // If 100 bytes of the block are left, ask for 100 + 1,024, since the next request may have arrived with them.
-        // The first 100 go to the writer, and the rest, at most 1,024, into _received. If more is left than the buffer
-        // holds, ask for as much as it holds: then all of it belongs to the block.
+        // _received is empty here. If 100 bytes of the block are left, ask for 100 + 1,024, since the next request
+        // may have arrived with them. The first 100 go to the writer, and the rest, at most 1,024, into _received.
+        // (If so much of the block is left that it fills the buffer, there is no such rest.)
         int wanted = (int)Math.Min(maxBytes + MaxLineBytes, SharedBuffer.Length);
         int count = Receive(SharedBuffer.AsSpan(0, wanted));
         if (count <= 0)
@@ -560,6 +551,32 @@ internal sealed partial class Connection : IDisposable
         _receivedCount = count - blockBytes;
         writer(SharedBuffer.AsSpan(0, blockBytes));
         return blockBytes;
+    }
+
+    // Receives until the line is complete, and returns its length. If the client ends its sending before, this is the
+    // number of bytes that have arrived: 0 if it has ended between two requests.
+    private async ValueTask<int> ReceiveLineAsync()
+    {
+        int length = FindLine();
+        while (length == 0)
+        {
+            bool isFirstByte = _receivedCount == 0;
+            if (!await ReceiveMoreAsync())
+            {
+                return _receivedCount;
+            }
+
+            if (isFirstByte)
+            {
+                // The first byte starts the clock for the whole line. One more byte every nine seconds does not
+                // extend it.
+                SetDeadline(RequestLineTimeoutMs);
+            }
+
+            length = FindLine();
+        }
+
+        return length;
     }
 
     // The length of the request line at the beginning of what was received, with its LF, or 0 if its end has not
@@ -622,11 +639,11 @@ internal sealed partial class Connection : IDisposable
         return count;
     }
 
-    // Always throws. The replies to earlier requests are still due (CONN-4), and this one gets none (CLOSE-5).
-    private async ValueTask EndInsideBlockAsync()
+    // The replies to earlier requests are still due (CONN-4), and this one gets none (CLOSE-5).
+    private async ValueTask<ConnectionAbortedException> EndInsideBlockAsync()
     {
         await FlushAsync();
-        throw new ConnectionAbortedException("the client closed the connection inside a block");
+        return new ConnectionAbortedException("the client closed the connection inside a block");
     }
 
     // ---- sending ----
@@ -637,13 +654,13 @@ internal sealed partial class Connection : IDisposable
     {
         byte[] line = FormatReply(reply);
         Trace.ServerLine(line);
-        await SendAsync(line);
+        await QueueAsync(line);
         return reply;
     }
 
-    /// <summary>Sends a few bytes that are part of a reply, such as a length; at most <see
-    /// cref="MaxLineBytes"/>.</summary>
-    public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes)
+    /// <summary>Adds a few bytes to the pending replies, such as the length of a block; at most <see
+    /// cref="MaxLineBytes"/>. They are sent at the latest before the next wait for the client.</summary>
+    public async ValueTask QueueAsync(ReadOnlyMemory<byte> bytes)
     {
         if (_pendingCount + bytes.Length > _pending.Length)
         {
@@ -670,7 +687,7 @@ internal sealed partial class Connection : IDisposable
         // From the length on, an error line would be taken for a part of the block.
         _isInsideBlock = true;
         Trace.Server($"<u64:{length}>");
-        await SendAsync(EncodeLength((ulong)length));
+        await QueueAsync(EncodeLength((ulong)length));
         long position = 0;
         while (position < length)
         {
@@ -678,6 +695,7 @@ internal sealed partial class Connection : IDisposable
             position += count;
             if (count == 0)
             {
+                // The kernel has accepted nothing of the block, but perhaps replies before it.
                 await WaitForRoomAsync();
             }
 
@@ -741,6 +759,9 @@ internal sealed partial class Connection : IDisposable
     }
 
     // ---- deadlines ----
+    //
+    // You can pause here: the class can read and send. What follows in this lesson is for how long it waits, and how a
+    // connection ends.
 
     /// <summary>Lets the other conversations go on if this one has used its share of the iteration (P6).</summary>
     public ValueTask YieldIfSliceIsOverAsync()
@@ -753,6 +774,7 @@ internal sealed partial class Connection : IDisposable
     {
         _deadline = Environment.TickCount64 + milliseconds;
         _isMinRate = false;
+        _isLastTry = false;
         _bytesMoved = 0;
     }
 
@@ -778,20 +800,23 @@ internal sealed partial class Connection : IDisposable
         _isInsideReply = false;
     }
 
+    // Waits until the caller can try again. It may also return at the end of an interval of the minimum rate.
     private async ValueTask WaitAsync(Func<long, Task> whenReady)
     {
-        while (true)
+        try
         {
-            try
-            {
-                await whenReady(_deadline);
-                return;
-            }
-            catch (TimeoutException) when (_isMinRate && _bytesMoved >= MinRateBytes)
-            {
-                // Enough has moved in this interval. The next one begins.
-                SetMinRate();
-            }
+            await whenReady(_deadline);
+        }
+        catch (TimeoutException) when (_isMinRate && _bytesMoved >= MinRateBytes)
+        {
+            // Enough has moved in this interval. The next one begins.
+            SetMinRate();
+        }
+        catch (TimeoutException) when (_isMinRate && !_isLastTry)
+        {
+            // Too little has moved. The caller tries once more: the kernel may have room for the few bytes that are
+            // left, and calls a socket writable only if it has room for many.
+            _isLastTry = true;
         }
     }
 
@@ -821,14 +846,14 @@ internal sealed partial class Connection : IDisposable
 
     /// <summary>The last reply is decided, or there is none. From now on, this connection does not count as a client
     /// (P9).</summary>
-    public void BeginDraining()
+    public void BeginEnding()
     {
         IsAwaitingRequest = false;
-        if (!IsDraining)
+        if (!IsEnding)
         {
-            IsDraining = true;
-            MayDrain = !_draining.IsFull;
-            _draining.Count++;
+            IsEnding = true;
+            MayDrain = !_ending.IsFull;
+            _ending.Count++;
         }
     }
 
@@ -863,9 +888,9 @@ internal sealed partial class Connection : IDisposable
 
     public void Dispose()
     {
-        if (IsDraining)
+        if (IsEnding)
         {
-            _draining.Count--;
+            _ending.Count--;
         }
 
         _loop.Forget(Socket);
@@ -1162,6 +1187,7 @@ internal sealed partial class ImageFolder
 
     private static bool IsServable(FileAttributes attributes, long length)
     {
+        // A reparse point is .NET's name for a symbolic link.
         return length > 0 && (attributes & (FileAttributes.Directory | FileAttributes.ReparsePoint)) == 0;
     }
 
@@ -1304,12 +1330,12 @@ internal sealed partial class Upload(string folder, string name, bool sync) : ID
 //
 // What it teaches: with the classes of the lessons before, each request is one short method that reads like its
 // paragraph of Protocol.md: check, answer, send or receive a block. Each method sends exactly one reply before it
-// returns; PUT sends two, the go-ahead and the result.
+// returns; a PUT that is not refused sends two, the go-ahead and the result.
 //
 // The path of a timeout: the event loop ends a wait that is late; TimeoutException passes through ReadLineAsync, or
 // through a handler and its `using`s, which remove the temporary file; RunAsync catches it, sends ER|timeout, and
-// closes. A reset, a stop and the end of a client's stream inside a block take the same path as a
-// ConnectionAbortedException.
+// closes. (If the server was sending something, it closes without ER|timeout.) A reset, a stop and the end of a
+// client's stream inside a block take the same path as a ConnectionAbortedException.
 //
 // Left open here for the appendices. In the core:
 //     HasOptions                  is false; TooLarge is Reply.TooLarge
@@ -1338,6 +1364,8 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         // a timeout, or a mistake in this program      that error      true
         // a reset, or a block that ends too early      null            false
         // the server is stopping, or too full          that reply      true
+        //
+        // If a reply or a block is not sent completely, DrainAsync does nothing: the connection is just closed.
         Reply? finalReply = rejection;
         bool mustDrain = true;
         try
@@ -1386,7 +1414,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
             LogOutcome(reply);
             if (reply.ClosesConnection)
             {
-                connection.BeginDraining();
+                connection.BeginEnding();
                 return true;
             }
         }
@@ -1514,7 +1542,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 
     private async Task CloseAsync(Reply? finalReply, bool mustDrain)
     {
-        connection.BeginDraining();
+        connection.BeginEnding();
         try
         {
             if (mustDrain && connection.MayDrain)
@@ -1528,7 +1556,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         }
         catch (Exception e) when (e is ConnectionAbortedException or TimeoutException)
         {
-            // The client did not wait for the end. There is no more that the server could tell it.
+            // The client has reset the connection, or has not read or closed in time. It cannot be told any more.
         }
         catch (Exception e)
         {
@@ -1576,8 +1604,10 @@ internal sealed partial class Server
     private readonly Log _log;
     private readonly EventLoop _loop = new();
     private readonly HashSet<Connection> _connections = [];
+
+    // A conversation can end while we go through _connections. So it is put into this list, and removed later.
     private readonly List<Connection> _finished = [];
-    private readonly DrainingConnections _draining = new();
+    private readonly EndingConnections _ending = new();
     private readonly ConnectionHistory _history = new();
     private readonly ImageFolder _folder;
     private readonly Socket _listener;
@@ -1647,7 +1677,7 @@ internal sealed partial class Server
             return;
         }
 
-        var connection = new Connection(_loop, socket, ++_lastId, _settings, _log, _draining);
+        var connection = new Connection(_loop, socket, ++_lastId, _settings, _log, _ending);
         _log.Info($"#{connection.Id} connected from {connection.Record.Address}");
         bool hasRoom = TryFindRoom();
         if (hasRoom)
@@ -1656,15 +1686,16 @@ internal sealed partial class Server
         }
         else
         {
-            // This client is only told that the server is busy, and does not count.
+            // This client is only told that the server is busy, and does not count. If too many connections are ending,
+            // it is told nothing.
             _log.Info($"#{connection.Id} turned away: {Reply.Busy.Code}");
-            if (_draining.IsFull)
+            if (_ending.IsFull)
             {
                 connection.Dispose();
                 return;
             }
 
-            connection.BeginDraining();
+            connection.BeginEnding();
         }
 
         // The conversation runs until its first wait, and goes on whenever the event loop resumes it.
@@ -1706,7 +1737,7 @@ internal sealed partial class Server
 
         if (now >= _shutdownDeadline)
         {
-            AbortWhere(connection => !connection.IsDraining, Reply.Stopping);
+            AbortWhere(connection => !connection.IsEnding, Reply.Stopping);
         }
 
         if (now >= _shutdownDeadline + FinalReplyGraceMs)
@@ -2352,7 +2383,7 @@ internal sealed partial class Server
         return CountClients() < _settings.MaxClients;
     }
 
-    private int CountClients() => _connections.Count - _draining.Count;
+    private int CountClients() => _connections.Count - _ending.Count;
 
     // Opens and closes a few sockets.
     private void RequireFreeDescriptors()
@@ -3061,7 +3092,7 @@ internal sealed partial class RequestHandler
         {
             byte[] digest = hash.GetHashAndReset();
             connection.Trace.Server($"<hex:{Convert.ToHexString(digest)}>");
-            await connection.SendAsync(digest);
+            await connection.QueueAsync(digest);
         }
     }
 
@@ -3378,7 +3409,7 @@ internal sealed partial class RequestHandler
     // A client that just disconnects between two requests is not worth a line.
     private void LogEnd(string reason, bool alwaysLog)
     {
-        if (!connection.IsDraining && (alwaysLog || _request != NoRequest))
+        if (!connection.IsEnding && (alwaysLog || _request != NoRequest))
         {
             LogRequest(reason);
         }

@@ -21,10 +21,10 @@ internal static class ServerMistakes
             "_history.Add(connection.Record);",
             "_history.Add(connection.Record); socket.Send(\"OK\\n\"u8);"),
         new("after busy the connection is closed at once", "CLOSE-1", "Server.AcceptClient",
-            "if (_draining.IsFull)",
+            "if (_ending.IsFull)",
             "if (socket.Send(FormatReply(Reply.Busy)) > 0)"),
         new("busy is not sent", "P9", "Server.AcceptClient",
-            "if (_draining.IsFull)",
+            "if (_ending.IsFull)",
             "if (true)"),
         new("STATUS shows those who were turned away", "STATUS-3", "Server.AcceptClient",
             "bool hasRoom = TryFindRoom();",
@@ -41,7 +41,7 @@ internal static class ServerMistakes
             "return CountClients() <= _settings.MaxClients;"),
 
         new("a connection that is being drained counts as a client", "P9", "Server.CountClients",
-            "_connections.Count - _draining.Count",
+            "_connections.Count - _ending.Count",
             "_connections.Count"),
 
         new("STATUS forgets no connection", "STATUS-1", "ConnectionHistory.Add",
@@ -104,20 +104,20 @@ internal static class ServerMistakes
             "return Consume(length);",
             "ReadOnlyMemory<byte> line = Consume(length); "
             + "if (line.Span.StartsWith(\"PUT\"u8)) { Consume(_receivedCount); } return line;"),
-        new("one receive is one request", "CONN-3", "Connection.ReadLineAsync",
+        new("one receive is one request", "CONN-3", "Connection.ReceiveLineAsync",
             "SetDeadline(RequestLineTimeoutMs); } length = FindLine();",
             "SetDeadline(RequestLineTimeoutMs); } length = FindLine(); "
             + "length = length == 0 ? _receivedCount : length;"),
         new("a stopped server answers a request that waits", "CLOSE-4", "Connection.ReadLineAsync",
             "if (IsStopping)",
-            "if (IsStopping && length == 0)"),
+            "if (IsStopping && FindLine() == 0)"),
         new("a stopped server goes on with its clients", "CLOSE-4", "Connection.ReadLineAsync",
             "if (IsStopping)",
             "if (false)"),
-        new("a line cut short is not answered", "CLOSE-2", "Connection.ReadLineAsync",
-            "length = _receivedCount; break;",
-            "Consume(_receivedCount); break;"),
-        new("every byte of a line buys time", "LIMIT-1", "Connection.ReadLineAsync",
+        new("a line cut short is not answered", "CLOSE-2", "Connection.ReceiveLineAsync",
+            "return _receivedCount;",
+            "Consume(_receivedCount); return 0;"),
+        new("every byte of a line buys time", "LIMIT-1", "Connection.ReceiveLineAsync",
             "if (isFirstByte)",
             "if (true)"),
         new("half a line that comes with another may take longer", "LIMIT-1", "Connection.ReadLineAsync",
@@ -172,7 +172,7 @@ internal static class ServerMistakes
         new("a line end after the block", "GET-1", "RequestHandler.HandleGetAsync",
             "await connection.SendBlockAsync(file.Length, file.Read);",
             "await connection.SendBlockAsync(file.Length, file.Read); "
-            + "await connection.SendAsync(new byte[] { 10 });"),
+            + "await connection.QueueAsync(new byte[] { 10 });"),
 
         new("no go-ahead", "PUT-1", "RequestHandler.HandlePutAsync",
             "await connection.SendReplyAsync(Reply.Ok);",
@@ -264,9 +264,9 @@ internal static class ServerMistakes
             "if (finalReply is not null && !_transport.IsAuthenticated) { Socket.Send(FormatReply(finalReply)); } "
             + "if (finalReply is not null && _transport.IsAuthenticated)"),
 
-        new("STATUS shows a drained connection as closed", "STATUS-1", "Connection.BeginDraining",
-            "IsDraining = true;",
-            "IsDraining = true; Record.Disconnected = DateTime.UtcNow;"),
+        new("STATUS shows a drained connection as closed", "STATUS-1", "Connection.BeginEnding",
+            "IsEnding = true;",
+            "IsEnding = true; Record.Disconnected = DateTime.UtcNow;"),
 
         new("four megabytes for each client", "P7", "Connection._received",
             "_received = new byte[MaxLineBytes];",

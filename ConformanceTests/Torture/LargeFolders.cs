@@ -257,42 +257,6 @@ public sealed class LargeFolders : TortureFixture
         Say("P12", "a server starts between the making of another's temporary and its lock: the upload is stored");
     }
 
-    [Test, Clause("P12", "P7")]
-    public void Server_killed_while_it_writes_listings_leaves_no_temporary_file()
-    {
-        int kills = Times(5);
-        for (int kill = 0; kill < kills; kill++)
-        {
-            // .NET creates a socket of its own there by default.
-            string temporary = NewFolder("tmp");
-            var server = Start(launcher: $"env TMPDIR={temporary} DOTNET_EnableDiagnostics=0");
-            for (int i = 0; i < 1000; i++)
-            {
-                server.Has($"{new string('x', 200)}{i}.png", [1]);
-            }
-
-            var wires = Enumerable.Range(0, 3).Select(_ => Connect(server)).ToArray();
-            if (!Delay(server, "pwrite64", 1_000, "P12"))
-            {
-                return;
-            }
-
-            foreach (var wire in wires)
-            {
-                wire.Send(string.Concat(Enumerable.Repeat(kill % 2 == 0 ? "LIST\n" : "LIST\nSTATUS\n", 50)));
-            }
-
-            bool Writes() => Opened(server.Program.Id).Any(path => path.StartsWith(temporary));
-
-            Eventually(Writes, "it puts nothing on the disk");
-            Thread.Sleep(100 + 300 * kill / kills);         // the write is what is delayed, and it has begun now
-            server.Program.SignalAndWait("KILL");
-            Assert.That(Directory.GetFileSystemEntries(temporary), Is.Empty);
-        }
-
-        Say("P12", $"{kills} kills while listings are written for slow readers: nothing left in the temporary folder");
-    }
-
     public static IEnumerable<string> Opened(int process)
     {
         try

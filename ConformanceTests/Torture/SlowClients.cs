@@ -1,3 +1,4 @@
+using ConformanceTests.Reference;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;
@@ -41,7 +42,7 @@ public sealed class SlowClients : ClientFixture
         var picture = Notation.Bytes(100_000);
         var first = Run("GET", "cat.png");
         var wire = Accept();
-        wire.Expect("GET|cat.png|digest=sha256\n");
+        wire.ExpectRequest("GET|cat.png|digest=sha256\n");
         wire.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..50_000]]);
         Eventually(() => Directory.GetFileSystemEntries(Folder).Length == 1, "nothing is being saved");
         string hidden = Directory.GetFileSystemEntries(Folder)[0];
@@ -50,7 +51,7 @@ public sealed class SlowClients : ClientFixture
         var second = RunTraced($"-P {hidden} -e inject=flock:delay_enter={RunSettings.Milliseconds(3_000)}000 "
             + $"-o {Path.Combine(NewFolder("calls"), "calls.txt")}", "GET", "cat.png");
         var other = Accept();
-        other.Expect("GET|cat.png|digest=sha256\n");
+        other.ExpectRequest("GET|cat.png|digest=sha256\n");
         other.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..10]]);
         int traced = 0;
         Eventually(() =>
@@ -83,7 +84,7 @@ public sealed class SlowClients : ClientFixture
         var client = RunTraced($"-P {hidden} -o {calls} -e trace=pread64 "
             + "-e inject=pread64:delay_exit=100000", "GET", "cat.png", "--resume");
         var wire = Accept();
-        wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
+        wire.ExpectRequest($"GET|cat.png|offset={Kept}|digest=sha256\n");
         string[] reads = File.ReadAllLines(calls);
         long read = reads.Select(line => Regex.Match(line, @"= (\d+)( |$)")).Where(match => match.Success)
             .Sum(match => long.Parse(match.Groups[1].Value));
@@ -104,7 +105,7 @@ public sealed class SlowClients : ClientFixture
         Keep("cat.png", Kept);
         var clock = Stopwatch.StartNew();
         var (client, wire) = Connected("GET", "cat.png", "--resume");
-        wire.Expect($"GET|cat.png|offset={Kept}|digest=sha256\n");
+        wire.ExpectRequest($"GET|cat.png|offset={Kept}|digest=sha256\n");
         byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
         while (clock.Elapsed < TimeSpan.FromSeconds(66))
         {
