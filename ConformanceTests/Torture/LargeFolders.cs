@@ -256,16 +256,4 @@ public sealed class LargeFolders : TortureFixture
         Assert.That(Hidden(folder), Is.Empty);
         Say("P12", "a server starts between the making of another's temporary and its lock: the upload is stored");
     }
-
-    public static IEnumerable<string> Opened(int process)
-    {
-        try
-        {
-            return [.. Directory.GetFiles($"/proc/{process}/fd").Select(link => new FileInfo(link).LinkTarget ?? "")];
-        }
-        catch (IOException)
-        {
-            return [];
-        }                  // it has ended
-    }
 }

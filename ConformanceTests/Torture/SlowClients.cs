@@ -57,7 +57,8 @@ public sealed class SlowClients : ClientFixture
         Eventually(() =>
         {
             string children = File.ReadAllText($"/proc/{second.Id}/task/{second.Id}/children");
-            return int.TryParse(children.Split(' ')[0], out traced) && LargeFolders.Opened(traced).Contains(hidden);
+            return int.TryParse(children.Split(' ')[0], out traced)
+                && TortureFixture.OpenFiles(traced).Contains(hidden);
         }, "the second client does not open it");
         wire.Send([.. picture[50_000..], .. SHA256.HashData(picture)]);
         Assert.That(first.WaitForExit(), Is.Zero, first.Said());

@@ -85,8 +85,23 @@ public abstract class TortureFixture : ServerFixture
         return clock.Elapsed.TotalMilliseconds;
     }
 
+    /// <summary>How many file descriptors the server has open. Those of assemblies do not count: .NET loads them when
+    /// they are first used, and keeps them.</summary>
     public static int Descriptors(RunningServer server) =>
-        Directory.GetFileSystemEntries($"/proc/{server.Program.Id}/fd").Length;
+        OpenFiles(server.Program.Id).Count(path => !path.EndsWith(".dll"));
+
+    /// <summary>What the descriptors of a process lead to; nothing if the process has ended.</summary>
+    public static IEnumerable<string> OpenFiles(int process)
+    {
+        try
+        {
+            return [.. Directory.GetFiles($"/proc/{process}/fd").Select(link => new FileInfo(link).LinkTarget ?? "")];
+        }
+        catch (IOException)
+        {
+            return [];
+        }
+    }
 
     public static string Mebi(long bytes) => $"{Math.Max(bytes, 0) / 1048576.0:0.0}";
 
