@@ -137,8 +137,12 @@ internal static class Program
         string word = args[0];
         if (Client.IsCommand(word))
         {
-            string words = Escape(string.Join(' ', args[1..].Select(ShellQuote).Prepend(word.ToUpperInvariant())));
-            return new CommandLineException($"a command needs `client` and HOST: imagetransfer client HOST {words}");
+            // LIST and STATUS take no file, so the word after them is a host.
+            bool hasHost = word.ToUpperInvariant() is "LIST" or "LS" or "STATUS" && args.Length > 1;
+            string host = hasHost ? args[1] : "HOST";
+            IEnumerable<string> others = args.Skip(hasHost ? 2 : 1).Prepend(word.ToUpperInvariant());
+            string words = Escape(string.Join(' ', others.Prepend(host).Select(ShellQuote)));
+            return new CommandLineException($"a command needs `client` and HOST: imagetransfer client {words}");
         }
 
         string suggestion = Suggestion.For(word, ["server", "client", "help"]);
@@ -2016,10 +2020,16 @@ internal sealed partial class Client
         return temporary;
     }
 
-    private static void CutToOffset(DownloadItem file, SafeFileHandle temporary)
+    private void CutToOffset(DownloadItem file, SafeFileHandle temporary)
     {
         long offset = (long)file.Request.Offset;
         long length = RandomAccess.GetLength(temporary);
+        if (length > 0 && !_resume)
+        {
+            _report.Say($"{file.Name}: starting over; {length:N0} bytes of an earlier attempt are dropped, because "
+                + "--resume was not given");
+        }
+
         if (length < offset)
         {
             throw new IOException("what was kept of this file has changed");
@@ -2775,14 +2785,14 @@ internal static class FileNames
     public static string WhyNot(FileKind kind)
     {
         return kind == FileKind.CameraRaw
-            ? "this type is not transferred (camera raw); --types can name it, here and on the server"
-            : "this type is not transferred; --types images takes all pictures";
+            ? "this type is not transferred (camera raw); name it with --types, here and on the server"
+            : "this type is not transferred; it is with --types images, here and on the server";
     }
 
     /// <summary>Why a file is not transferred whose type is neither one of --types nor that of a picture.</summary>
     public static string WhyNotAmong(string[] types, string name)
     {
-        return name.Contains('.') ? $"not among your --types ({string.Join(", ", types)})"
+        return name.Contains('.') ? $"not among the --types ({string.Join(", ", types)})"
             : "this name has no file extension, such as .jpg";
     }
 
@@ -2995,20 +3005,25 @@ internal sealed class PictureFinder(string[] types, Report report)
         }
     }
 
-    // Folders in folders are not sent. If there are pictures in one, that is a failure: they are left behind.
+    // Folders in folders are not sent. If there are pictures in one, or in a folder below it, that is a failure: they
+    // are left behind.
     private bool TryReportFolder(string path, string name)
     {
         string problem;
         try
         {
             int count = ReadFolder(path).Count(IsAnyPicture);
-            if (count == 0)
+            int countBelow = count > 0 ? 0 : CountPicturesBelow(path);
+            if (count + countBelow == 0)
             {
                 report.IgnoreFolder();
                 return false;
             }
 
-            problem = $"a folder with {Amounts.CountOf(count, "picture")}, not sent; name it to send it";
+            problem = count > 0
+                ? $"a folder with {Amounts.CountOf(count, "picture")}, not sent; name it to send it"
+                : $"there are folders in it with {Amounts.CountOf(countBelow, "picture")}, not sent; name them to send "
+                    + "them";
         }
         catch (Exception e) when (FileSystem.IsIoFailure(e))
         {
@@ -3017,6 +3032,24 @@ internal sealed class PictureFinder(string[] types, Report report)
 
         report.FailFolder(name, problem, reason: "folders with pictures, not sent");
         return true;
+    }
+
+    // Hidden folders are left out, and so are links to folders, which may lead in a circle.
+    private int CountPicturesBelow(string folder)
+    {
+        var options = new EnumerationOptions
+        {
+            IgnoreInaccessible = false,
+            RecurseSubdirectories = true,
+            AttributesToSkip = FileAttributes.Hidden,
+        };
+        var pictures = new FileSystemEnumerable<Entry>(folder,
+            (ref FileSystemEntry entry) => new Entry(entry.FileName.ToString(), entry.IsDirectory), options)
+        {
+            ShouldRecursePredicate = (ref FileSystemEntry entry) =>
+                !entry.Attributes.HasFlag(FileAttributes.ReparsePoint),
+        };
+        return pictures.Count(IsAnyPicture);
     }
 
     private bool IsAnyPicture(Entry entry)
@@ -3324,7 +3357,8 @@ internal sealed partial class Client
             return "only files of other types match this pattern";
         }
 
-        return listed > 0 ? "nothing on the server matches this pattern" : "the server has no pictures";
+        return listed > 0 ? "nothing on the server matches this pattern"
+            : "the server has no pictures of the types that it serves";
     }
 
     private void AddDownload(string name, Dictionary<string, ulong>? there, bool isFolder, HashSet<string> seen,
@@ -3492,7 +3526,7 @@ internal sealed partial class Client
         List<byte[]> lines = [];
         if (TryReadListing(new ListRequest(), "LIST", lines))
         {
-            Show(lines, "the folder is empty", FormatList);
+            Show(lines, "the folder has no pictures of the types that the server serves", FormatList);
         }
     }
 
@@ -3787,7 +3821,10 @@ internal sealed class Report(bool quiet, bool showProgress)
     }
 
     /// <summary>The server has refused a file.</summary>
-    public void Fail(string name, Reply reply) => Fail(name, $"{reply.Code}: {reply.Text}", CanRetry(reply));
+    public void Fail(string name, Reply reply)
+    {
+        Fail(name, $"{reply.Code}: {reply.Text}{Advice(reply)}", CanRetry(reply));
+    }
 
     /// <summary>Something else than a file has failed, such as a LIST.</summary>
     public void FailCommand(string what, string text, bool canRetry = false)
@@ -3895,6 +3932,12 @@ internal sealed class Report(bool quiet, bool showProgress)
         }
 
         return string.Join(", ", parts);
+    }
+
+    // What the person can do about it.
+    private static string Advice(Reply reply)
+    {
+        return reply.Code == Reply.Exists.Code ? " (--new skips it, --as gives it another name)" : "";
     }
 
     private static bool CanRetry(Reply reply)
@@ -4453,6 +4496,9 @@ internal sealed partial class Client
         };
     }
 
+    /// <summary>All options of the client.</summary>
+    public static string[] OptionNames => [.. _optionsWithValue, .. _optionsWithoutValue];
+
     public static bool IsCommand(string word) => GetVerb(word) is not null;
 
     private static CommandLineException NoSuchCommand(string word)
@@ -4653,7 +4699,7 @@ internal sealed partial class Client
     private static bool IsOptionOfStart(string word)
     {
         string name = word.Split('=')[0];
-        return _optionsWithValue.Concat(_optionsWithoutValue).Contains(name)
+        return OptionNames.Contains(name)
             && !_promptOptionsWithValue.Concat(_promptOptionsWithoutValue).Contains(name);
     }
 }
@@ -4800,13 +4846,17 @@ internal sealed partial class Client
           --as NAME           PUT: store a single FILE under this name
           --key FILE          the server's key file: use TLS, and prove to have the key
           --no-digest         do not compare SHA-256 digests
-          --types LIST        file extensions to send and fetch; images is all pictures, any is all files (jpg,jpeg,png)
+          --types LIST        file extensions to send and fetch: a list such as jpg,png,cr2; or images, for every
+                              kind but camera raw; or any (default: jpg,jpeg,png)
           --trace             show the conversation on stderr, as Protocol.md writes it
           --quiet             print errors only
           --help              this text
 
         '*.jpg' matches IMG_1.JPG, too. Names with spaces need quotes.
         On a terminal LIST and STATUS print columns; into a file or a pipe they print a|b|c. 1 MB is a million bytes.
+
+          imagetransfer client 192.168.1.10 PUT *.jpg --key pictures.key
+          imagetransfer client 192.168.1.10 GET '*' --output copies/ --new
 
         Exit code: 0 done, 1 something was refused or failed, 2 the command line is wrong, 3 try again (the server did
         not answer, was busy, or the connection was lost), 130 Ctrl-C.
@@ -4829,7 +4879,8 @@ internal sealed record ServerAddress(string Host, int Port)
     {
         if (words is not [{ Length: > 0 } first, .. var others])
         {
-            throw new CommandLineException("missing HOST, the name or address of the server; see --help");
+            throw new CommandLineException(
+                "missing HOST, the name or address of the server; see imagetransfer client --help");
         }
 
         RequireNoPrefix(first);
@@ -4952,6 +5003,11 @@ internal sealed partial class ServerConnection
         {
             IPAddress[] addresses = Dns.GetHostAddresses(host);
             return addresses.Length > 0 ? addresses : throw CannotConnect("that name has no address", ExitCode.Failed);
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.TryAgain)
+        {
+            throw CannotConnect("that name cannot be looked up at the moment; is this machine on the network?",
+                ExitCode.TryAgain);
         }
         catch (Exception e) when (e is SocketException or ArgumentException)
         {
@@ -5097,10 +5153,23 @@ internal sealed class CommandLineOptions
 
     private static CommandLineException NoSuchOption(string name, string[] known, bool isFile)
     {
-        string help = Suggestion.For(name, known);
-        if (help == "")
+        bool isServer = known.Contains("--dir");
+        string[] ofTheOther = isServer ? Client.OptionNames : ServerSettings.OptionNames;
+        if (ofTheOther.Contains(name) && !known.Contains(name))
         {
-            help = isFile ? "; write -- before a file name that begins with -" : "; see --help";
+            return new CommandLineException($"{name} is an option of the {(isServer ? "client" : "server")}");
+        }
+
+        string help = Suggestion.For(name, known);
+        string[] longForms = [.. known.Where(option => option.StartsWith($"-{name}", StringComparison.Ordinal))];
+        if (longForms is [var longForm])
+        {
+            help = $"; did you mean {longForm}?";
+        }
+        else if (help == "")
+        {
+            help = isFile ? "; write -- before a file name that begins with -"
+                : $"; see imagetransfer {(isServer ? "server" : "client")} --help";
         }
 
         return new CommandLineException($"there is no option {Quote(name)}{help}");
@@ -5618,10 +5687,11 @@ internal sealed partial class ServerConnection
             throw e switch
             {
                 AuthenticationException when key.PeerHasOtherKey =>
-                    CannotConnect("the server has another key than this --key", ExitCode.Failed),
+                    CannotConnect("the server has another key than this --key; copy its key file again",
+                        ExitCode.Failed),
                 AuthenticationException { InnerException: null } => CannotConnect(
-                    "this server does not use a key; run without --key, but only if you trust the network: an attacker "
-                    + "can fake this answer", ExitCode.Failed),
+                    "this server does not use a key, or is not an ImageTransfer server; run without --key, but only if "
+                    + "you trust the network: an attacker can fake this answer", ExitCode.Failed),
                 ConnectionLostException or IOException =>
                     CannotConnect("the connection was lost in the TLS handshake", ExitCode.TryAgain),
                 _ => CannotConnect($"the TLS handshake failed: {e.Message}", ExitCode.Failed),

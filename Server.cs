@@ -1731,7 +1731,8 @@ internal sealed partial class Server
             _shutdownDeadline = now + ShutdownGraceMs;
             _listener.Dispose();
             _loop.Forget(_listener);
-            _log.Info($"stopping, {_connections.Count} connected");
+            string wait = _connections.Count > 0 ? "; a second Ctrl-C ends it at once" : "";
+            _log.Info($"stopping, {_connections.Count} connected{wait}");
             StopConnections();
         }
 
@@ -1795,6 +1796,9 @@ internal sealed class ServerSettings
         ["--dir", "--listen", "--types", "--max-clients", "--max-size", "--idle", "--key"];
 
     private static readonly string[] _withoutValue = ["--sync", "--read-only", "--trace", "--quiet", "--help"];
+
+    /// <summary>All options of the server.</summary>
+    public static string[] OptionNames => [.. _withValue, .. _withoutValue];
 
     /// <summary>Takes the settings from a command line.</summary>
     /// <exception cref="CommandLineException">The command line is wrong.</exception>
@@ -1891,8 +1895,8 @@ internal sealed partial class Server
 
           --dir DIR           the folder to serve; it has to exist (default: images, which is created)
           --listen ADDRESS    127.0.0.1 is this machine only, 0.0.0.0 or :: the network (default: 127.0.0.1)
-          --types LIST        file extensions to serve and accept: a list such as jpg,png,pdf; or images, for every
-                              kind of picture; or any (default: jpg,jpeg,png)
+          --types LIST        file extensions to serve and accept: a list such as jpg,png,cr2; or images, for
+                              every kind but camera raw; or any (default: jpg,jpeg,png)
           --max-clients N     further clients are told to try again later (default: 100)
           --max-size BYTES    the largest upload; K, M and G are allowed, 1G is 1,073,741,824 bytes (default: 1G)
           --idle SECONDS      disconnect a client that sends no request for this long (default: 300)
@@ -1902,6 +1906,10 @@ internal sealed partial class Server
           --trace             print every conversation on stderr, in the notation of Protocol.md
           --quiet             print no log
           --help              print this text
+
+          imagetransfer server --listen 0.0.0.0 --dir ~/pictures --key ~/pictures.key
+
+        Exit code: 0 it was stopped, 1 it cannot start, 2 the command line is wrong.
         """;
 
     private PosixSignalRegistration[] _signals = [];
@@ -2083,6 +2091,19 @@ internal sealed partial class Server
     {
         StandardStreams.Print($"listening on {_listener.LocalEndPoint}, folder {Escape(_folder.Path)}");
         foreach (string notice in _folder.Notices.Concat(ConnectionNotices()))
+        {
+            WriteNotice(notice);
+        }
+    }
+
+    // --quiet leaves out what is good to know, but no warning.
+    private void WriteNotice(string notice)
+    {
+        if (notice.StartsWith("warning: ", StringComparison.Ordinal))
+        {
+            _log.Enqueue(notice);
+        }
+        else
         {
             _log.Notice(notice);
         }

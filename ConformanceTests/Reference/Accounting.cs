@@ -3,11 +3,11 @@ namespace ConformanceTests.Reference;
 /// <summary>What PUT of a folder or a pattern, and GET of a pattern, say about everything that they found.</summary>
 public sealed class Accounting : ProgramFixture
 {
-    [TestCase("photo.HEIC", "this type is not transferred; --types images takes all pictures")]
-    [TestCase("photo.webp", "this type is not transferred; --types images takes all pictures")]
-    [TestCase("photo.jp2", "this type is not transferred; --types images takes all pictures")]
-    [TestCase("photo.CR3", "this type is not transferred (camera raw); --types can name it, here and on the server")]
-    [TestCase("photo.dng", "this type is not transferred (camera raw); --types can name it, here and on the server")]
+    [TestCase("photo.HEIC", "this type is not transferred; it is with --types images, here and on the server")]
+    [TestCase("photo.webp", "this type is not transferred; it is with --types images, here and on the server")]
+    [TestCase("photo.jp2", "this type is not transferred; it is with --types images, here and on the server")]
+    [TestCase("photo.CR3", "this type is not transferred (camera raw); name it with --types, here and on the server")]
+    [TestCase("photo.dng", "this type is not transferred (camera raw); name it with --types, here and on the server")]
     [TestCase("12:30.jpg", "bad-name: U+003A ':' at position 3 is not allowed; --as gives it another name")]
     [TestCase("猫猫:.jpg", "bad-name: U+003A ':' at position 3 is not allowed; --as gives it another name")]
     [TestCase("a\u200d.jpg", "bad-name: U+200D at position 2 is not allowed at the beginning, at the end, or next to a "
@@ -61,6 +61,21 @@ public sealed class Accounting : ProgramFixture
         Assert.That(ran.ErrorLines, Does.Contain("101CANON: a folder with 1 picture, not sent; name it to send it"));
         Assert.That(ran.Errors, Does.Contain("\n1 file and 2 folders: 1 done, 2 failed; 9 bytes in "));
         Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "a.png" }));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_reports_pictures_in_folders_further_below()
+    {
+        string folder = NewFolder();
+        Give(folder, "card/DCIM/100CANON/a.png");
+        Give(folder, "card/DCIM/100CANON/b.cr2");
+        Give(folder, "card/MISC/empty/notes.txt");
+        Give(folder, "card/.Trashes/c/c.png");
+        Ran ran = Client(folder, "PUT card");
+        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        Assert.That(ran.ErrorLines,
+            Does.Contain("DCIM: there are folders in it with 2 pictures, not sent; name them to send them"));
+        Assert.That(ran.ErrorLines, Does.Contain("ignored: 1 folder"));
     }
 
     [Test, Clause("CLI-5")]
@@ -190,7 +205,7 @@ public sealed class Accounting : ProgramFixture
     [TestCase("PUT 'texts/z*'", "texts/z*: nothing matches this pattern")]
     [TestCase("PUT 'texts/*.txt'", "texts/*.txt: only files of other types match this pattern")]
     [TestCase("PUT 'folders/*'", "folders/*: only folders match this pattern")]
-    [TestCase("GET '*.png'", "*.png: the server has no pictures")]
+    [TestCase("GET '*.png'", "*.png: the server has no pictures of the types that it serves")]
     [Clause("CLI-5")]
     public void Client_says_why_it_found_nothing(string words, string says)
     {
@@ -251,7 +266,7 @@ public sealed class Accounting : ProgramFixture
         ran = Execute(down, $"{to} GET '*'");
         Assert.That(ran.Exit, Is.EqualTo(1), "what --types does not have is not fetched, and named");
         Assert.That(Names(down), Is.EqualTo(new[] { "m.jpg", "n.jpeg", "o.PNG" }));
-        Assert.That(ran.Errors, Does.Contain("a.heic: this type is not transferred; --types images takes all"));
+        Assert.That(ran.Errors, Does.Contain("a.heic: this type is not transferred; it is with --types images, here"));
         Assert.That(ran.Errors, Does.Contain("and 9 more: this type is not transferred"));
         Assert.That(ran.Errors, Does.Contain("15 files: 3 done, 12 failed"));
 
@@ -260,7 +275,7 @@ public sealed class Accounting : ProgramFixture
         Assert.That(ran.Exit, Is.Zero, ran.ToString());
         ran = Execute(down, $"{to} GET notes.txt");
         Assert.That((ran.Exit, ran.Errors),
-            Is.EqualTo((1, "notes.txt: bad-type: not among your --types (jpg, jpeg, png)\n")));
+            Is.EqualTo((1, "notes.txt: bad-type: not among the --types (jpg, jpeg, png)\n")));
     }
 
     [Test, Clause("CLI-5")]

@@ -176,7 +176,12 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("client host GET a.png --output --new", "--output needs a value")]
     [TestCase("server --key --listen ::", "--key needs a value")]
     [TestCase("client host GET a.png --outptu x", "there is no option '--outptu'; did you mean --output?")]
-    [TestCase("client host GET a.png --overwrite", "there is no option '--overwrite'; see --help")]
+    [TestCase("client host GET a.png --overwrite", "there is no option '--overwrite'; see imagetransfer client --help")]
+    [TestCase("client host GET a.png -o x", "there is no option '-o'; did you mean --output?")]
+    [TestCase("client host GET a.png --dir x", "--dir is an option of the server")]
+    [TestCase("server --new", "--new is an option of the client")]
+    [TestCase("list host", "a command needs `client` and HOST: imagetransfer client host LIST")]
+    [TestCase("get a.png", "a command needs `client` and HOST: imagetransfer client HOST GET a.png")]
     [TestCase("server --redonly", "there is no option '--redonly'; did you mean --read-only?")]
     [TestCase("client host GET a.png --output -", "--output - is not possible")]
     [TestCase("server pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
@@ -192,6 +197,16 @@ public sealed class FirstContact : ProgramFixture
         Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
         Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
         Assert.That(ran.Errors, Does.StartWith("imagetransfer: ").And.Contain(says));
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_exits_with_3_if_a_name_cannot_be_looked_up_at_the_moment()
+    {
+        RequireLinux();
+        Skip.If(Tool.Run("unshare", "-rn", "true") != 0, "needs unshare -rn, which starts a program without a network");
+        Ran ran = Execute(NewFolder(), "client pictures.example LIST", launcher: "unshare -rn");
+        Assert.That(ran.Exit, Is.EqualTo(3), ran.ToString());
+        Assert.That(ran.Errors, Does.Contain("that name cannot be looked up at the moment"));
     }
 
     [Test, Clause("CLI-5")]
@@ -219,7 +234,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("127.0.0.1 1", 3,
         "the connection was refused; is the server running, and does it --listen on the network?")]
     [TestCase("::ffff:127.0.0.1 1", 3, "the connection was refused")]
-    [TestCase("no-such-host.invalid", 1, "there is no machine with that name")]
+    [TestCase("no..such..host", 1, "there is no machine with that name")]
     [Clause("CLI-5")]
     public void Client_exits_with_3_if_the_server_cannot_be_reached_and_with_1_if_the_name_is_wrong(
         string host, int exit, string says)

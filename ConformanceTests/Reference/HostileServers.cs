@@ -302,6 +302,17 @@ public sealed class HostileServers : ClientFixture
         Assert.That(File.Exists(PathOf("dog.png")), client.Said());
     }
 
+    [Test, Clause("CLI-10")]
+    public void Client_says_that_it_drops_what_was_kept_if_it_is_not_told_to_resume()
+    {
+        Cut("cat.png");
+        var (client, wire) = Connected("GET", "cat.png");
+        AnswerGet(wire, "cat.png");
+        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        Assert.That(client.Errors, Does.Contain(
+            "cat.png: starting over; 40 bytes of an earlier attempt are dropped, because --resume was not given\n"));
+    }
+
     [Test, Clause("CLI-10", "CLI-5")]
     public void Client_does_not_say_that_bytes_are_kept_which_it_has_dropped()
     {

@@ -54,7 +54,7 @@ public sealed class KeyFileErrors : SealedFixture
             [
                 (Server, other, "the server has another key than this --key"),
                 (Server, null, "this server requires --key"),
-                (plain, KeyFile, "this server does not use a key; run without --key"),
+                (plain, KeyFile, "this server does not use a key, or is not an ImageTransfer server"),
             ])
         {
             // A client that waits for a deadline of the server is late each time; on a busy machine, one may be.

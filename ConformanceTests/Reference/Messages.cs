@@ -39,7 +39,7 @@ public sealed class Messages : ProgramFixture
     [TestCase("cat.png --output README/deep/", "cat.png: README is not a folder")]
     [TestCase("my dog.png",
         "my: bad-type: this name has no file extension, such as .jpg; a name with spaces needs quotes")]
-    [TestCase("notes.txt", "notes.txt: bad-type: not among your --types (jpg, jpeg, png)")]
+    [TestCase("notes.txt", "notes.txt: bad-type: not among the --types (jpg, jpeg, png)")]
     [TestCase("one/cat.png", "one/cat.png: bad-name: U+002F '/' at position 4 is not allowed: "
         + "a name must not contain '/'")]
     [Clause("CLI-5", "CLI-6")]
@@ -63,7 +63,7 @@ public sealed class Messages : ProgramFixture
     [TestCase("cat.png --as a:b.png", "a:b.png: bad-name: U+003A ':' at position 2 is not allowed")]
     [TestCase("cat.png --as dir/b.png",
         "dir/b.png: bad-name: U+002F '/' at position 4 is not allowed: a name must not contain '/'")]
-    [TestCase("cat.png --as cat.txt", "cat.txt: bad-type: not among your --types (jpg, jpeg, png)")]
+    [TestCase("cat.png --as cat.txt", "cat.txt: bad-type: not among the --types (jpg, jpeg, png)")]
     [TestCase("'*/inside.png'",
         "*/inside.png: only the last part of a path may have * or ?, and not the name of a folder")]
     [TestCase("'?ne/*.png'",

@@ -9,7 +9,7 @@ public static class TestFailure
     {
         var failure = ViolationIn(scope.Thrown) is { } violation
             ? Explanation.Of(violation, scope.Clauses)
-            : scope.Thrown is null or AssertionException
+            : scope.Thrown is null or AssertionException or NUnitException { InnerException: AssertionException }
             ? Failure.From(result.Message)
             : new Failure("", WhatStopped(scope.Thrown));
         if (failure.Expected == "")
