@@ -51,13 +51,13 @@ handout:           ## make a folder for students, DIR=…: the specification and
 	@echo "$(DIR) is ready: give it to your students."
 
 mutants:           ## test the suite: build the program with one mistake at a time; the suite has to find each; ONLY='a word or another' chooses some
-	@$(SUITE) mutants $(ONLY)
+	@$(SUITE) mutants $(if $(ONLY),'$(ONLY)')
 
 mutants-check:     ## check that each of these mistakes can still be made and compiles, without running it
 	@$(SUITE) mutants-check
 
 torture:           ## stress-test the guarantees for a few minutes; SEED= and ROUNDS= change it; ONLY='a word' chooses tests
-	@$(SUITE) torture $(ONLY)
+	@$(SUITE) torture $(if $(ONLY),'$(ONLY)')
 
 native: bin/native/imagetransfer  ## build the program as one native file, bin/native/imagetransfer, which needs no .NET (needs gcc or clang)
 
@@ -66,6 +66,7 @@ bin/native/imagetransfer: Server.cs Client.cs ImageTransfer.csproj
 	@dotnet publish ImageTransfer.csproj --nologo -v quiet -c Release --use-current-runtime -p:PublishAot=true \
 	  -p:CppCompilerAndLinker=$(LINKER) -p:DebugType=none -o bin/native
 	@mv bin/native/ImageTransfer bin/native/imagetransfer; rm -f bin/native/*.dbg; touch bin/native/imagetransfer
+	@echo "bin/native/imagetransfer is ready."
 
 install: bin/native/imagetransfer  ## copy the native program to PREFIX/bin (PREFIX=/usr/local); the old one may still be running
 	@mkdir -p "$(PREFIX)/bin" && cp bin/native/imagetransfer "$(PREFIX)/bin/.imagetransfer.new" \
