@@ -17,9 +17,10 @@
 //     Reply                          the answer to one request; Reply.Ok is success, every other reply is an error
 //     ConnectionLostException        (client) the connection has ended before a reply was complete
 //     ProtocolViolationException     (client) the server sends what this protocol does not allow
-//     ConnectionAbortedException     (server) ends one connection: the client has reset it, or the server is stopping
+//     ConnectionAbortedException     (server) ends one connection: the client has reset it or ended inside a block, the
+//                                    server is stopping, or a file that is being sent cannot be read any further
 //     TimeoutException               (server) ends one connection: a deadline has passed
-//     IOException and its relatives  a file cannot be read or written; caught where the file is used
+//     IOException and a few others   a file cannot be read or written; caught where the file is used
 //     CommandLineException           one line for the person at the terminal, then the program ends
 //
 // C# for readers of Python and Java:
@@ -46,13 +47,16 @@
 //     a is not { } b                                true if a is null; where it is not, b is its value
 //     record, x with { A = 1 }, new(1)              a class of values; a copy with another A; the type is known from
 //                                                   the left side
-//     class X(int a), partial class X               the constructor is in the first line; the rest of the class is
-//                                                   elsewhere in this file
-//     using Y y = ...;                              Python's with: y is closed at the end of the block
+//     class X(int a)                                the constructor is in the first line; all methods can use a
+//     partial class X                               the rest of the class is elsewhere in this file
+//     Socket Socket { get; }                        an attribute that is named like its type
+//     using Y y = ...;                              Python's with: y.Dispose() is called at the end of the block, if Y
+//                                                   is an IDisposable
 //     c ? a : throw e                               a if c, otherwise raise e
 //     catch (E e) when (c)                          except E as e, but only if c holds
 //     _ = F();                                      call F, and do not use what it returns
 //     async, await, Task, ValueTask                 as in asyncio; a Task is a future, and a ValueTask a cheaper one
+//     TaskCompletionSource                          a future, and the means to complete it (SetResult, SetException)
 //     delegate, Func<long, Task>                    the type of a function
 //     a.Select(f), a.Where(f), a.Any(f), a.All(f)   map(f, a), filter(f, a), any(map(f, a)), all(map(f, a))
 //     SafeFileHandle, RandomAccess                  an open file; os.pread and os.pwrite
@@ -161,7 +165,7 @@ internal static class Program
 // NAME-4 (names), TYPE-1 and TYPE-2 (file types), and the table of errors.
 //
 // Left open here for the appendices. In the core:
-//     AddOptions                  answers `bad-request` to an option given twice, and `unsupported` to any other
+//     ParseOptions                answers `bad-request` to an option given twice, and `unsupported` to any other
 //     FormatOptions               writes none
 //     FormatModified              writes nothing
 //     ParseOkWithTime             returns null: `OK|` and something is not a reply
@@ -300,10 +304,10 @@ internal static partial class Protocol
         return Encoding.UTF8.GetString(line).Split('|') switch
         {
             ["", ..] or ["GET"] or ["PUT"] => new InvalidRequest(Reply.BadRequest),
-            ["LIST", .. var options] => AddOptions(new ListRequest(), options),
-            ["GET", var name, .. var options] => AddOptions(new GetRequest(name), options),
-            ["PUT", var name, .. var options] => AddOptions(new PutRequest(name), options),
-            ["STATUS", .. var options] => AddOptions(new StatusRequest(), options),
+            ["LIST", .. var options] => ParseOptions(new ListRequest(), options),
+            ["GET", var name, .. var options] => ParseOptions(new GetRequest(name), options),
+            ["PUT", var name, .. var options] => ParseOptions(new PutRequest(name), options),
+            ["STATUS", .. var options] => ParseOptions(new StatusRequest(), options),
             _ => new InvalidRequest(Reply.Unsupported),
         };
     }
@@ -601,8 +605,8 @@ internal static partial class Protocol
 // In the other direction there is a trap, too. A send is done when the kernel of this machine has accepted the bytes.
 // The server may receive them later, or never.
 //
-// The socket is a blocking one: each call returns when it is done, however long that takes. This is all that a client
-// needs, since it does one thing after another.
+// The socket is a blocking one: each call returns when it is done, or fails after a minute without a byte. This is all
+// that a client needs, since it does one thing after another.
 //
 // Protocol.md: CONN-1 to CONN-4 (connections), LINE-1 and LINE-2 (lines), BLOCK-1 (lengths), CLI-2, CLI-8 and CLI-9.
 //
@@ -811,8 +815,8 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
         }
     }
 
-    /// <summary>A free part of the send buffer, to be filled in place. <see cref="CommitSend"/> then says how many
-    /// bytes of it are to be sent.</summary>
+    /// <summary>A free part of the send buffer, to be filled in place: lesson 4 reads a file right into it. <see
+    /// cref="CommitSend"/> then says how many bytes of it are to be sent.</summary>
     /// <param name="max">The part is at most this long, and at least one byte.</param>
     public Span<byte> GetSendSpace(long max)
     {
@@ -840,7 +844,8 @@ internal sealed partial class ServerConnection(string host, int port, KeyFile? k
             }
             catch (ConnectionLostException e)
             {
-                // Nothing may be sent after this, because some of the bytes before it are missing.
+                // Nothing may be sent after this, because some of the bytes before it are missing. But a reply may be
+                // there that says why, or come within 2 s.
                 _sendFailure = e;
                 _transport!.ShutdownSending();
                 _transport.ReceiveTimeoutMs = ReplyAfterFailedSendMs;
@@ -1090,7 +1095,7 @@ internal static partial class FileSystem
         catch (ArgumentOutOfRangeException)
         {
             // Some file systems hold times before the year 1 and after 9999, and .NET does not.
-            return GetNearestTime((int)file.DangerousGetHandle(), "");
+            return GetNearestTime(file);
         }
     }
 
@@ -1134,7 +1139,7 @@ internal sealed partial class DownloadItem(Client client, string name, string ta
     /// <summary>The request as it was sent.</summary>
     public GetRequest Request { get; set; } = new(name);
 
-    /// <summary>How many bytes of the file are on the disk.</summary>
+    /// <summary>How many bytes of the file are on the disk, in the file at TemporaryPath (in an appendix).</summary>
     public long Position { get; set; }
 
     /// <summary>How many bytes of the block are still to come.</summary>
@@ -1265,7 +1270,7 @@ internal sealed partial class Client
         {
             while (file.BytesLeft > 0)
             {
-                // BytesLeft counts what was received, and Position what is on the disk. They differ if Write fails.
+                // BytesLeft goes down with what was received, Position goes up with what is on the disk.
                 ReadOnlySpan<byte> bytes = _server.ReadSome(file.BytesLeft);
                 file.BytesLeft -= (ulong)bytes.Length;
                 FileSystem.Write(temporary, bytes, file.Position);
@@ -1287,7 +1292,7 @@ internal sealed partial class Client
     {
         SetModified(file, temporary, reply);
 
-        // PublishAndRemove sets the position to 0, so remember the size.
+        // PublishUninterrupted calls PublishAndRemove, which sets the position to 0. So remember the size.
         long size = file.Position;
         if (PublishUninterrupted(file))
         {
@@ -1525,7 +1530,7 @@ internal sealed partial class Client
 
             _server.CommitSend(count);
 
-            // The last piece goes out after the loop, together with the digest if there is one.
+            // Flush sends the piece. The last one goes out after the loop, together with the digest if there is one.
             bool isLastPiece = position == file.Size;
             if (!isLastPiece && (_server.HasInput || !_server.Flush()))
             {
@@ -1576,7 +1581,7 @@ internal sealed partial class Client
 // =====================================================================================================================
 // You have read a whole client.
 //
-// What follows are appendices. Read them in any order, or not at all. The calls above that were left open lead here:
+// What follows are appendices. Read them in any order, or not at all. Most calls that were left open above lead here:
 //
 //     AddOptions, OpenTemporary, Publish, SetModified      digest, resume and dates
 //     ReadAndCompareDigest                                 digest, resume and dates
@@ -1635,7 +1640,7 @@ internal static partial class Protocol
     private const string ModifiedOption = "modified";
 
     // Options come in any order, each at most once.
-    private static Request AddOptions(Request request, string[] options)
+    private static Request ParseOptions(Request request, string[] options)
     {
         string[] names = [.. options.Select(option => option.Split('=', 2)[0])];
         if (names.Distinct().Count() < names.Length || (request is GetRequest && options.Any(IsMalformedOffset)))
@@ -1826,6 +1831,8 @@ internal static partial class FileSystem
     /// <summary>The first or the last time that .NET can hold, for a file whose time it cannot hold (LIST-1).</summary>
     /// <param name="path">The file. If it is a link, the time is that of the link.</param>
     public static DateTime GetNearestTime(string path) => GetNearestTime(CurrentFolder, path);
+
+    private static DateTime GetNearestTime(SafeFileHandle file) => GetNearestTime((int)file.DangerousGetHandle(), "");
 
     // Only Linux is asked. The file systems of other systems hold no times before the year 1.
     private static DateTime GetNearestTime(int descriptor, string path)

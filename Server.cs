@@ -46,8 +46,8 @@ namespace ImageTransfer;
 // for it. This one asks the kernel which sockets are ready, and lets each of those conversations go on until it would
 // have to wait. `select` is the only call in this program that waits for a client.
 //
-// A conversation is an async method. `await` does not block the thread. It leaves the method, and the event loop
-// resumes the method at this point later:
+// A conversation is an async method. `await` does not block the thread. If what it awaits is complete already, it just
+// goes on. Otherwise it leaves the method, and the event loop resumes the method at this point later:
 //
 //     a conversation                            the event loop (RunOnce, again and again)
 //
@@ -249,8 +249,9 @@ internal sealed partial class EventLoop
         EndSlice(wait);
     }
 
-    // Ends the waits that were late before select was called, and that select has not found ready. Those that have
-    // become late since then get one more look: their bytes may have arrived while other conversations were running.
+    // Ends the waits that were late before select was called, and that select has not found ready. A wait that has
+    // become late since then ends in the next iteration: its bytes may have arrived while other conversations were
+    // running.
     private void EndOverdue(List<Wait> polled, long beforeSelect)
     {
         foreach (Wait wait in polled)
@@ -292,8 +293,8 @@ internal sealed partial class EventLoop
 //                             kernel sends one when a socket is closed that has unread bytes
 //     a connection is ending  its last reply is decided, or it gets none: only its end is left
 //     to drain a connection   one way to end it: send the last reply, then a FIN; then read and drop what the client
-//                             still sends, for at most 2 s. After that the socket is closed, and no reset can destroy
-//                             the reply
+//                             still sends, for at most 2 s and 1 MiB; then close. A socket that is closed at once may
+//                             send a reset, which can destroy the reply
 //     _received               bytes that have arrived and are not used yet; at most 1,024, the longest line. These
 //                             may be several short lines
 //     _pending                replies that are not sent yet; they go out together, before the next wait for the client
@@ -457,8 +458,8 @@ internal sealed partial class Connection : IDisposable
     {
         if (FindLine() == 0)
         {
-            // The client may be waiting for our replies before it sends more. They are sent now, under the deadline of
-            // an answer, before the deadline of an idle client is set.
+            // The client may be waiting for our replies before it sends more. WaitForBytesAsync would send them, too,
+            // but then under the deadline of an idle client, 300 s. So they are sent now.
             await FlushAsync();
         }
 
@@ -493,7 +494,7 @@ internal sealed partial class Connection : IDisposable
         {
             if (!await ReceiveMoreAsync())
             {
-                throw await EndInsideBlockAsync();
+                throw await FlushAndMakeExceptionAsync();
             }
         }
 
@@ -516,7 +517,7 @@ internal sealed partial class Connection : IDisposable
             }
             else if (count == 0)
             {
-                throw await EndInsideBlockAsync();
+                throw await FlushAndMakeExceptionAsync();
             }
 
             remaining -= Math.Max(count, 0);
@@ -640,7 +641,7 @@ internal sealed partial class Connection : IDisposable
     }
 
     // The replies to earlier requests are still due (CONN-4), and this one gets none (CLOSE-5).
-    private async ValueTask<ConnectionAbortedException> EndInsideBlockAsync()
+    private async ValueTask<ConnectionAbortedException> FlushAndMakeExceptionAsync()
     {
         await FlushAsync();
         return new ConnectionAbortedException("the client closed the connection inside a block");
@@ -760,8 +761,8 @@ internal sealed partial class Connection : IDisposable
 
     // ---- deadlines ----
     //
-    // You can pause here: the class can read and send. What follows in this lesson is for how long it waits, and how a
-    // connection ends.
+    // You can pause here: the class can read and send. What follows in this lesson is for how long it waits, how a
+    // connection ends, and the Transport, with the calls of the socket.
 
     /// <summary>Lets the other conversations go on if this one has used its share of the iteration (P6).</summary>
     public ValueTask YieldIfSliceIsOverAsync()
@@ -815,7 +816,8 @@ internal sealed partial class Connection : IDisposable
         catch (TimeoutException) when (_isMinRate && !_isLastTry)
         {
             // Too little has moved. The caller tries once more: the kernel may have room for the few bytes that are
-            // left, and calls a socket writable only if it has room for many.
+            // left, and calls a socket writable only if it has room for many. If that was not enough, the next wait
+            // fails at once, because its deadline has passed, and this time nothing catches the exception.
             _isLastTry = true;
         }
     }
@@ -861,7 +863,7 @@ internal sealed partial class Connection : IDisposable
     public void BeginStopping() => IsStopping = true;
 
     /// <summary>Gives the pending replies and a last one to the kernel, if it has room for them. Used where the
-    /// connection is closed without draining.</summary>
+    /// connection is closed without draining. If a reply was sent in part, this sends its rest, and no other.</summary>
     public void SendWithoutWaiting(Reply? finalReply)
     {
         if (!_transport.IsAuthenticated)
@@ -1084,9 +1086,6 @@ internal sealed partial class ImageFolder
 {
     private const string NoHardLinks = "the file system of this folder has no hard links, so uploads are not possible";
 
-    // By default .NET skips hidden files and treats a folder that it may not read as an empty one.
-    private static readonly EnumerationOptions _allEntries = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
-
     private readonly bool _sync;
     private readonly bool _readOnly;
     private bool _hasHardLinks = true;
@@ -1214,6 +1213,7 @@ internal sealed partial class ImageFolder
 /// gone, so that no other server takes the file for a leftover.</remarks>
 internal sealed partial class Upload(string folder, string name, bool sync) : IDisposable
 {
+    // Null before CreateFile, after a refusal, and after Publish. Then Write and Publish do nothing.
     private SafeFileHandle? _file;
     private string _temporaryPath = "";
     private long _length;
@@ -1360,7 +1360,7 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
     {
         // How it ends                                  finalReply      mustDrain
         // the client has ended its sending             null            false
-        // the last reply was sent already              null            true
+        // the last reply is sent or pending            null            true
         // a timeout, or a mistake in this program      that error      true
         // a reset, or a block that ends too early      null            false
         // the server is stopping, or too full          that reply      true
@@ -1414,7 +1414,6 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
             LogOutcome(reply);
             if (reply.ClosesConnection)
             {
-                connection.BeginEnding();
                 return true;
             }
         }
@@ -1522,7 +1521,8 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
         return length;
     }
 
-    // A block is read to its end even if it is refused, so that the next request is found where it begins (PUT-6).
+    // A block is read to its end even if it is refused, so that the next request is found where it begins (PUT-6). (The
+    // writer is upload.Write; with a digest, an appendix gives another one.)
     private async Task ReceiveFileAsync(string name, Upload upload, long length, BlockWriter writer)
     {
         NoteBlock(length);
@@ -1574,9 +1574,9 @@ internal sealed partial class RequestHandler(Connection connection, ImageFolder 
 // Lesson 9: the server
 //
 // What it teaches: how to accept clients without being stopped by them, how to limit their number, and how to stop.
-// The order within an iteration matters: first the conversations that are ready go on, then those that have ended are
-// forgotten, and then new clients are accepted. In another order, a client that closes its connection and connects
-// again would count twice and be told that the server is busy.
+// The order within an iteration matters: first the conversations that are ready go on, and some of them end; then new
+// clients are accepted. In the other order, a client that closes its connection and connects again would count twice
+// and be told that the server is busy.
 //
 // Left open here for the appendices, about the start and about capacity:
 //     the constructor             opens the listener (bind, listen) before Serve is called
@@ -1604,9 +1604,6 @@ internal sealed partial class Server
     private readonly Log _log;
     private readonly EventLoop _loop = new();
     private readonly HashSet<Connection> _connections = [];
-
-    // A conversation can end while we go through _connections. So it is put into this list, and removed later.
-    private readonly List<Connection> _finished = [];
     private readonly EndingConnections _ending = new();
     private readonly ConnectionHistory _history = new();
     private readonly ImageFolder _folder;
@@ -1625,20 +1622,9 @@ internal sealed partial class Server
         while (!_isStopping || _connections.Count > 0)
         {
             _loop.RunOnce();
-            ForgetFinished();
             AcceptClients();
             AdvanceShutdown();
         }
-    }
-
-    private void ForgetFinished()
-    {
-        foreach (Connection connection in _finished)
-        {
-            _connections.Remove(connection);
-        }
-
-        _finished.Clear();
     }
 
     private void AcceptClients()
@@ -1712,7 +1698,7 @@ internal sealed partial class Server
         }
         finally
         {
-            _finished.Add(connection);
+            _connections.Remove(connection);
         }
     }
 
@@ -1759,6 +1745,7 @@ internal sealed partial class Server
 
     private void AbortWhere(Func<Connection, bool> condition, Reply? finalReply)
     {
+        // A copy, because a conversation that ends leaves _connections.
         foreach (Connection connection in _connections.Where(condition).ToArray())
         {
             _loop.Abort(connection.Socket, new ConnectionAbortedException("stopping", finalReply));
@@ -2394,7 +2381,6 @@ internal sealed partial class Server
         for (int i = 0; i < MaxLooks && CountClients() >= _settings.MaxClients; i++)
         {
             _loop.RunOnce(maxWaitMs: 0);
-            ForgetFinished();
             if (!_loop.HasBacklog)
             {
                 break;
@@ -2442,6 +2428,9 @@ internal sealed partial class Server
 
 internal sealed partial class ImageFolder
 {
+    // By default .NET skips hidden files and treats a folder that it may not read as an empty one.
+    private static readonly EnumerationOptions _allEntries = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
+
     /// <summary>What the person who starts the server should know about this folder.</summary>
     public List<string> Notices { get; } = [];
 

@@ -30,11 +30,11 @@ internal static class ClientMistakes
             "if (line is []",
             "if (!Utf8.IsValid(line)) { Environment.Exit(3); } if (line is []"),
 
-        new("unknown options are ignored", "REQ-1", "Protocol.AddOptions",
+        new("unknown options are ignored", "REQ-1", "Protocol.ParseOptions",
             "foreach (string option in options)",
             "foreach (string option in options.Where(name => name.StartsWith(\"digest\") "
             + "|| name.StartsWith(\"offset\")))"),
-        new("an option may be given twice", "REQ-2", "Protocol.AddOptions",
+        new("an option may be given twice", "REQ-2", "Protocol.ParseOptions",
             "names.Distinct().Count() < names.Length ||",
             ""),
         new("an offset that is not a number is past the end", "OFFSET-3", "Protocol.IsMalformedOffset",
