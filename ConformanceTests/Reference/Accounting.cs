@@ -23,8 +23,7 @@ public sealed class Accounting : ProgramFixture
         foreach (string words in (string[])["PUT pictures", "PUT 'pictures/*'"])
         {
             Ran ran = Client(folder, words);
-            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-            Assert.That(ran.ErrorLines, Does.Contain($"{name}: {says}"));
+            ran.MustExitWithLines(1, $"{name}: {says}");
             File.Delete(Server.PathOf("a.png"));
         }
     }
@@ -38,9 +37,7 @@ public sealed class Accounting : ProgramFixture
         Give(folder, "pictures/empty.png", 0);
         Tool.Run("mkfifo", Path.Combine(folder, "pictures/pipe.png"));
         Ran ran = Client(folder, "PUT pictures");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain("empty.png: the file is empty"));
-        Assert.That(ran.ErrorLines, Does.Contain("pipe.png: a pipe or a device, not a file"));
+        ran.MustExitWithLines(1, "empty.png: the file is empty", "pipe.png: a pipe or a device, not a file");
         Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 2 failed; 9 bytes in "));
     }
 
@@ -56,9 +53,8 @@ public sealed class Accounting : ProgramFixture
         }
 
         Ran ran = Client(folder, "PUT camera");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain("100CANON: a folder with 4 pictures, not sent; name it to send it"));
-        Assert.That(ran.ErrorLines, Does.Contain("101CANON: a folder with 1 picture, not sent; name it to send it"));
+        ran.MustExitWithLines(1, "100CANON: a folder with 4 pictures, not sent; name it to send it",
+            "101CANON: a folder with 1 picture, not sent; name it to send it");
         Assert.That(ran.Errors, Does.Contain("\n1 file and 2 folders: 1 done, 2 failed; 9 bytes in "));
         Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "a.png" }));
     }
@@ -83,17 +79,12 @@ public sealed class Accounting : ProgramFixture
     {
         string folder = NewFolder();
         Give(folder, "camera/a.png");
-        foreach (string name in (string[])["1.txt", "2.txt", "3.txt", "film.mov", "README", ".hidden", ".b.png"])
-        {
-            Give(folder, $"camera/{name}");
-        }
+        GiveAll($"{folder}/camera", "1.txt", "2.txt", "3.txt", "film.mov", "README", ".hidden", ".b.png");
 
         Directory.CreateDirectory(Path.Combine(folder, "camera/empty"));
         Directory.CreateDirectory(Path.Combine(folder, "camera/.hidden-folder"));
         Ran ran = Client(folder, "PUT camera");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
-        Assert.That(ran.ErrorLines,
-            Does.Contain("ignored: 3 .txt, 1 .mov, 1 without a file extension, 1 folder"));
+        ran.MustExitWithLines(0, "ignored: 3 .txt, 1 .mov, 1 without a file extension, 1 folder");
         Assert.That(ran.Errors, Does.Contain("1 file: 1 done, 0 failed; 9 bytes in "));
     }
 
@@ -102,10 +93,7 @@ public sealed class Accounting : ProgramFixture
     {
         string folder = NewFolder();
         Give(folder, "camera/a.png");
-        foreach (string name in (string[])["1.mov", "2.MOV", "3.Mov", "4.xmp"])
-        {
-            Give(folder, $"camera/{name}");
-        }
+        GiveAll($"{folder}/camera", "1.mov", "2.MOV", "3.Mov", "4.xmp");
 
         Ran ran = Client(folder, "PUT camera");
         Assert.That(ran.ErrorLines, Does.Contain("ignored: 3 .mov, 1 .xmp"), ran.ToString());
@@ -131,7 +119,7 @@ public sealed class Accounting : ProgramFixture
         try
         {
             Ran ran = Client(folder, "PUT camera");
-            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            ran.MustExit(1);
             const string NotUtf8 = "the name of this file is not UTF-8; rename it to send it";
             Assert.That(ran.ErrorLines.Count(line => line == $"\uFFFD.png: {NotUtf8}"), Is.EqualTo(2), ran.ToString());
             Assert.That(ran.ErrorLines, Does.Contain($"b\uFFFD.png: {NotUtf8}"));
@@ -161,8 +149,7 @@ public sealed class Accounting : ProgramFixture
         foreach (string words in (string[])["PUT camera", "PUT camera/b.png"])
         {
             Ran ran = Client(folder, words);
-            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-            Assert.That(ran.Errors, Does.Contain("b.png: a link to a file that is not there\n"));
+            ran.MustExit(1, "b.png: a link to a file that is not there\n");
         }
     }
 
@@ -183,7 +170,7 @@ public sealed class Accounting : ProgramFixture
         try
         {
             Ran ran = Client(folder, "GET '*' --output closed", launcher: launcher);
-            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            ran.MustExit(1);
             string why = $"you may not write into {closed} (access is denied)";
             int named = ran.ErrorLines.Count(line => line.EndsWith($".png: {why}"));
             Assert.That(named, Is.EqualTo(3), ran.ToString());
@@ -191,7 +178,7 @@ public sealed class Accounting : ProgramFixture
         }
         finally
         {
-            SetMode(closed, (UnixFileMode)0x1C0);
+            SetMode(closed, OwnerOnly);
         }
     }
 
@@ -217,8 +204,7 @@ public sealed class Accounting : ProgramFixture
         Directory.CreateDirectory(Path.Combine(folder, "mixed/inside"));
         Give(folder, "hidden/.a.png");
         Ran ran = Client(folder, words);
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain(says));
+        ran.MustExitWithLines(1, says);
     }
 
     [Test, Clause("CLI-5")]
@@ -237,7 +223,7 @@ public sealed class Accounting : ProgramFixture
         }
 
         Ran ran = Client(folder, "PUT camera");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Assert.That(ran.ErrorLines.Where(line => line.StartsWith("IMG_")).Select(line => line.Split(':')[0]),
             Is.EqualTo(new[] { "IMG_00.HEIC", "IMG_01.HEIC", "IMG_02.HEIC" }));
         Assert.That(ran.Errors, Does.Contain("and 27 more: this type is not transferred"));
@@ -259,7 +245,7 @@ public sealed class Accounting : ProgramFixture
         var server = Start("--types images");
         string to = $"client 127.0.0.1 {server.Port}";
         Ran ran = Execute(folder, $"{to} PUT camera --types images");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Names(server.Folder), Is.EqualTo(names));
 
         string down = NewFolder();
@@ -272,7 +258,7 @@ public sealed class Accounting : ProgramFixture
 
         // A name that is spelled out needs no --types.
         ran = Execute(down, $"{to} GET a.heic e.jxl");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         ran = Execute(down, $"{to} GET notes.txt");
         Assert.That((ran.Exit, ran.Errors),
             Is.EqualTo((1, "notes.txt: bad-type: not among the --types (jpg, jpeg, png)\n")));
@@ -291,24 +277,19 @@ public sealed class Accounting : ProgramFixture
         Server.Has("same.png", Notation.Bytes(5_000));
         Server.Has("other.png", Notation.Bytes(10_928));
         Ran ran = Client(up, "PUT pictures --new");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain(
-            "other.png: a different picture has this name there: 5,000 bytes here, 10,928 there"));
+        ran.MustExitWithLines(1, "other.png: a different picture has this name there: 5,000 bytes here, 10,928 there");
         Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 1 already there (same name and size; contents not "
             + "compared), 1 failed; 5.0 kB in "));
 
         Give(down, "same.png", 5_000);
         Give(down, "other.png", 77);
         ran = Client(down, "GET '*' --new");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain(
-            "other.png: a different picture has this name here: 77 bytes here, 10,928 there"));
+        ran.MustExitWithLines(1, "other.png: a different picture has this name here: 77 bytes here, 10,928 there");
         Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 1 already there"));
         Assert.That(new FileInfo(Path.Combine(down, "other.png")).Length, Is.EqualTo(77));
         File.Delete(Path.Combine(down, "other.png"));
         ran = Client(down, "GET same.png new.png other.png --new");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
-        Assert.That(ran.Errors, Does.Contain("3 files: 1 done, 2 already there"));
+        ran.MustExit(0, "3 files: 1 done, 2 already there");
     }
 
     [Test, Clause("CLI-5", "CLI-12")]
@@ -318,7 +299,7 @@ public sealed class Accounting : ProgramFixture
         Give(folder, "12:30.png");
         Give(folder, "b.png");
         Ran ran = Client(folder, "PUT 12:30.png --as half-past-twelve.png");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "half-past-twelve.png" }));
 
         ran = Client(folder, "PUT b.png --as a:b.png");
@@ -327,7 +308,7 @@ public sealed class Accounting : ProgramFixture
         foreach (string words in (string[])["PUT b.png 12:30.png --as c.png", "PUT . --as c.png"])
         {
             ran = Client(folder, words);
-            Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
+            ran.MustExit(2);
             Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
         }
 

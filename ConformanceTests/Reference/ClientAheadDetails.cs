@@ -41,8 +41,7 @@ public sealed class ClientAheadDetails : ClientFixture
         ExpectAhead(wire, "b.png", "c.png", "d.png");                   // while not one of them is answered
         wire.Send("OK\nOK\nOK\nOK\nOK\nOK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain("4 files: 4 done, 0 failed; 42 bytes in"));
+        client.MustExit(0, "4 files: 4 done, 0 failed; 42 bytes in");
     }
 
     [Test, Clause("AHEAD-3", "DIGEST-2"), Reference]
@@ -67,7 +66,7 @@ public sealed class ClientAheadDetails : ClientFixture
         }
 
         wire.Send("OK\nOK\nOK\nOK\n");
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
         Assert.That(client.Errors, Does.Contain("c.png: 11 bytes in").And.Not.Contain("not verified"));
     }
 
@@ -89,8 +88,7 @@ public sealed class ClientAheadDetails : ClientFixture
             wire.Send("OK\n");
         }
 
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain("a.png: 9 bytes").And.Contain("b.png: 10 bytes"));
+        client.MustExit(0, "a.png: 9 bytes", "b.png: 10 bytes");
         Assert.That(client.Errors, Does.Contain("not verified").And.Not.Contain("unsupported"));
     }
 
@@ -109,7 +107,7 @@ public sealed class ClientAheadDetails : ClientFixture
             wire.Send("OK\n");
         }
 
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
         Assert.That(client.Errors, Does.Not.Contain("not verified"));
     }
 
@@ -127,8 +125,7 @@ public sealed class ClientAheadDetails : ClientFixture
         ExpectAhead(wire, "small.png", "c.png");
         wire.Send("OK\nOK\nOK\nOK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
-        Assert.That(client.Errors, Does.Contain("large.png: exists").And.Contain("5 files: 4 done"));
+        client.MustExit(1, "large.png: exists", "5 files: 4 done");
     }
 
     [Test, Clause("AHEAD-3", "CLI-5"), Reference]
@@ -141,10 +138,8 @@ public sealed class ClientAheadDetails : ClientFixture
         ExpectAhead(wire, "b.png", "c.png", "d.png", "e.png");
         wire.Send("OK\nER|exists|it is here\nOK\nOK\nOK\nER|tired|a little\nOK\nOK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
-        Assert.That(client.Errors, Does.Contain("b.png: exists: it is here").And.Contain("d.png: tired: a little"));
-        Assert.That(client.Errors, Does.Contain("c.png: 11 bytes in").And.Contain("e.png: 20 bytes in"));
-        Assert.That(client.Errors, Does.Contain("5 files: 3 done, 2 failed"));
+        client.MustExit(1, "b.png: exists: it is here", "d.png: tired: a little", "c.png: 11 bytes in",
+            "e.png: 20 bytes in", "5 files: 3 done, 2 failed");
     }
 
     [Test, Clause("AHEAD-3", "CLI-1"), Reference]
@@ -170,7 +165,7 @@ public sealed class ClientAheadDetails : ClientFixture
         ExpectAhead(wire, "e.png");
         wire.Send("OK\nOK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3));
+        client.MustExit(3);
         string lost = inWords ? "c.png: stopping: good night" : "c.png: the server closed the connection";
         Assert.That(client.Errors, Does.Contain(lost).And.Contain("d.png: exists: perhaps stored by the attempt"));
         Assert.That(client.Errors, Does.Contain("5 files: 3 done, 2 failed"));
@@ -194,8 +189,7 @@ public sealed class ClientAheadDetails : ClientFixture
         }
 
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3));
-        Assert.That(client.Errors, Does.Contain("4 files: 3 done, 1 failed"));
+        client.MustExit(3, "4 files: 3 done, 1 failed");
     }
 
     [Test, Clause("AHEAD-3"), Reference]
@@ -230,8 +224,7 @@ public sealed class ClientAheadDetails : ClientFixture
         }
 
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3));
-        Assert.That(client.Errors, Does.Contain("300 files: 299 done, 1 failed; 29.9 kB"));
+        client.MustExit(3, "300 files: 299 done, 1 failed; 29.9 kB");
     }
 
     [Test, Clause("AHEAD-3", "CLI-5"), Reference]
@@ -247,8 +240,7 @@ public sealed class ClientAheadDetails : ClientFixture
         ExpectAhead(wire, "c.png");                                     // a file that is not there costs no request
         wire.Send("OK\nOK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
-        Assert.That(client.Errors, Does.Contain("b.png: ").And.Contain("3 files: 2 done, 1 failed"));
+        client.MustExit(1, "b.png: ", "3 files: 2 done, 1 failed");
     }
 
     [Test, Clause("AHEAD-3", "CLI-5"), Reference]
@@ -268,7 +260,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.Send("OK\n");
         ExpectAhead(wire, "c.png");
         wire.Send("OK\nOK\n");
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
     }
 
     [Test, Clause("AHEAD-3"), Reference]
@@ -278,7 +270,7 @@ public sealed class ClientAheadDetails : ClientFixture
         var (client, wire) = Connected("PUT", "a.png", "--no-digest");
         wire.Answer("PUT|a.png\n", "ER|exists|it is here\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        client.MustExit(1);
         Assert.That(client.Errors, Does.Not.Contain("files:"), "a summary of one");
     }
 }

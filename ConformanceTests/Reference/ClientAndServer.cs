@@ -1,17 +1,8 @@
 namespace ConformanceTests.Reference;
 
 /// <summary>This client and this server together, as people use them.</summary>
-[Reference]
-public sealed class ClientAndServer : ServerFixture
+public sealed class ClientAndServer : ProgramFixture
 {
-    private (int Exit, string Output, string Errors) Client(string folder, string options, string? input = null)
-    {
-        string words = $"client 127.0.0.1 {Server.Port} {options}";
-        string[] command = [.. CommandTemplates.Reference, .. CommandTemplates.Words(words)];
-        using var client = new ChildProgram("client", command, folder, input);
-        return (client.WaitForExit(RunSettings.Milliseconds(60_000)), client.Output, client.Errors);
-    }
-
     [Test, Clause("P4", "CONN-1")]
     public void Client_and_server_transfer_five_hundred_files_up_and_down()
     {
@@ -24,7 +15,7 @@ public sealed class ClientAndServer : ServerFixture
 
         string names = string.Join(' ', Enumerable.Range(0, 500).Select(i => $"{i}.png"));
         Assert.That(Client(up, $"send {names}").Exit, Is.Zero);
-        Assert.That(Client(down, $"download {names} --quiet"), Is.EqualTo((0, "", "")));
+        Assert.That(Client(down, $"download {names} --quiet"), Is.EqualTo(new Ran(0, "", "")));
         foreach (string path in Directory.GetFiles(up))
         {
             var copy = File.ReadAllBytes(Path.Combine(down, Path.GetFileName(path)));

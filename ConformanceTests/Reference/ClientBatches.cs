@@ -11,8 +11,7 @@ public sealed class ClientBatches : ClientFixture
         wire.AnswerExactly("GET|cat.png|digest=sha256|modified\n", "ER|unsupported|no\n");
         wire.AnswerExactly("GET|cat.png|digest=sha256\n", "ER|unsupported|no\n");
         wire.AnswerExactly("GET|cat.png\n", [.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain("not verified"));
+        client.MustExit(0, "not verified");
 
         (client, wire) = Connected("PUT", "dog.png");
         Assert.That(wire.ReceiveLine(), Does.StartWith("PUT|dog.png|digest=sha256|modified="));
@@ -21,8 +20,7 @@ public sealed class ClientBatches : ClientFixture
         wire.AnswerExactly("PUT|dog.png\n", "OK\n");
         wire.ExpectBytes([.. Notation.U64(9), .. Notation.Bytes(9)]);
         wire.Send("OK\n");
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain("not verified"));
+        client.MustExit(0, "not verified");
     }
 
     [Test, Clause("CLI-3", "CLI-5"), Reference]
@@ -33,7 +31,7 @@ public sealed class ClientBatches : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
         wire.Send("ER|timeout|too late\n");
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3));
+        client.MustExit(3);
         Assert.That(Files(), Is.EqualTo(new[] { "b.png" }));
 
         (client, wire) = Connected("GET", "d.png", "e.png --no-digest");
@@ -41,7 +39,7 @@ public sealed class ClientBatches : ClientFixture
         wire.Dispose();
         wire = Accept();
         wire.Answer("GET|e.png\n", [.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8)]);
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        client.MustExit(1);
         Assert.That(Files(), Does.Contain("e.png"));
     }
 
@@ -60,7 +58,7 @@ public sealed class ClientBatches : ClientFixture
         wire.ExpectRequest("PUT|b.png|digest=sha256|ahead\n");
         wire.ExpectBytes(Block(two, digest: true));
         wire.Send("OK\nOK\n");
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        client.MustExit(1);
     }
 
     private static readonly (string Verb, string Name, string Says)[] _cannotWork =

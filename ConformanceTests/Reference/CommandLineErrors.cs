@@ -3,47 +3,42 @@ using System.Net.NetworkInformation;
 namespace ConformanceTests.Reference;
 
 /// <summary>Mistakes on the command line: each is one line on stderr and an exit code, never a stack trace.</summary>
-[Reference]
-public sealed class CommandLineErrors : ServerFixture
+public sealed class CommandLineErrors : ProgramFixture
 {
     private static readonly string _letters = new('a', 300);
 
-    // Says one line, and which exit code it means by it.
-    private void Complains(string folder, int exit, string says, string launcher, params string[] words)
+    private string ToServer => $"client 127.0.0.1 {Server.Port}";
+
+    // Runs the program, which must print one line, no stack trace, and exit with this code.
+    private static void MustComplain(string folder, int exit, string says, string words, string launcher = "")
     {
-        string[] command = [.. CommandTemplates.Words(launcher), .. CommandTemplates.Reference, .. words];
-        using var program = new ChildProgram("program", command, folder);
-        Assert.That(program.WaitForExit(), Is.EqualTo(exit), program.Said());
-        Assert.That(program.Errors.TrimEnd('\n').Split('\n'), Has.Length.EqualTo(1), program.Errors);
-        Assert.That(program.Errors, Does.Contain(says).And.Not.Contain("   at ").And.Not.Contain("Unhandled"));
+        Ran ran = Execute(folder, words, launcher: launcher);
+        ran.MustExit(exit, says);
+        Assert.That(ran.Errors.TrimEnd('\n').Split('\n'), Has.Length.EqualTo(1), ran.Errors);
+        Assert.That(ran.Errors, Does.Not.Contain("   at ").And.Not.Contain("Unhandled"));
     }
 
     [Test, Clause("CLI-5")]
     public void Client_reports_an_invalid_host_name_in_one_line() =>
-        Complains(NewFolder(), 1, "cannot connect", "", "client", _letters, "LIST");
+        MustComplain(NewFolder(), 1, "cannot connect", $"client {_letters} LIST");
 
     [Test, Clause("CLI-5")]
     public void Client_refuses_an_empty_host() =>
-        Complains(NewFolder(), 2, "HOST", "", "client", "", $"{Server.Port}", "LIST");
+        MustComplain(NewFolder(), 2, "HOST", $"client '' {Server.Port} LIST");
 
     [Test, Clause("CLI-5", "CLI-6")]
     public void Client_reports_an_output_name_that_is_too_long_in_one_line()
     {
         Server.Has("cat.png", Notation.Bytes(9));
         string folder = NewFolder();
-        Complains(folder, 1, "cat.png", "",
-            "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", _letters);
-        Assert.That(Directory.GetFileSystemEntries(folder), Is.Empty);
+        MustComplain(folder, 1, "cat.png", $"{ToServer} GET cat.png --output {_letters}");
+        Assert.That(Names(folder), Is.Empty);
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
     public void Client_reports_an_output_folder_without_permission_in_one_line()
     {
-        if (OperatingSystem.IsWindows())
-        {
-            Assert.Ignore("needs Unix rights");
-            return;
-        }
+        Skip.If(OperatingSystem.IsWindows(), "needs the rights of Unix");
 
         Server.Has("cat.png", Notation.Bytes(9));
         string folder = NewFolder();
@@ -51,19 +46,18 @@ public sealed class CommandLineErrors : ServerFixture
         string launcher = UnprivilegedUser.Launcher(folder);
         try
         {
-            File.SetUnixFileMode(closed, UnixFileMode.None);
+            SetMode(closed, UnixFileMode.None);
             foreach (string output in (string[])["closed", "closed/x.png", "closed/inner/x.png"])
             {
-                Complains(folder, 1, "cat.png", launcher,
-                    "client", "127.0.0.1", $"{Server.Port}", "GET", "cat.png", "--output", output);
+                MustComplain(folder, 1, "cat.png", $"{ToServer} GET cat.png --output {output}", launcher);
             }
         }
         finally
         {
-            File.SetUnixFileMode(closed, (UnixFileMode)0x1C0);
+            SetMode(closed, OwnerOnly);
         }
 
-        Assert.That(Directory.GetFileSystemEntries(closed), Is.Empty);
+        Assert.That(Names(closed), Is.Empty);
     }
 
     [Test, Clause("CLI-5")]
@@ -71,18 +65,15 @@ public sealed class CommandLineErrors : ServerFixture
     {
         Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
 
-        const string Full = "sh -c 'exec \"$@\" >/dev/full' sh";
         Server.Has("cat.png", Notation.Bytes(9));
-        string folder = NewFolder();
-        Complains(folder, 1, "", Full, "--help");
-        Complains(folder, 1, "", Full, "client", "127.0.0.1", $"{Server.Port}", "LIST");
+        MustComplain(NewFolder(), 1, "", "--help", FullOutput);
+        MustComplain(NewFolder(), 1, "", $"{ToServer} LIST", FullOutput);
     }
 
     [Test, Clause("P9")]
     public void Server_refuses_a_limit_of_clients_that_it_cannot_poll()
     {
-        string folder = NewFolder();
-        Complains(folder, 2, "--max-clients", "", "server", "0", "--dir", folder, "--max-clients", "65001");
+        MustComplain(NewFolder(), 2, "--max-clients", "server 0 --dir . --max-clients 65001");
         Connect(Start("--max-clients 65000")).List();
     }
 
@@ -138,7 +129,7 @@ public sealed class CommandLineErrors : ServerFixture
     [Test, Clause("P9")]
     public void Server_accepts_clients_after_its_program_file_was_replaced()
     {
-        // As an update does: the program file is gone, so it cannot be opened again.
+        // An update replaces the program file. So the server cannot open the one it was started from again.
         string program = Path.ChangeExtension(CommandTemplates.ReferenceFile, null);
         Skip.If(OperatingSystem.IsWindows() || !File.Exists(program), "needs a program that can be removed");
 
@@ -158,7 +149,7 @@ public sealed class CommandLineErrors : ServerFixture
             "server", $"{port}", "--dir", folder,
         ];
         var server = Own(new ChildProgram("server", command, folder));
-        Eventually(() => server.Output.Contains("listening on"), $"it does not start\n{server.Said()}");
+        Eventually(() => server.Output.Contains("listening on"), $"the server does not start\n{server.Said()}");
         Directory.Delete(copies, true);
         for (int i = 0; i < 40; i++)
         {

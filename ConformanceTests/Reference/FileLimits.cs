@@ -118,7 +118,7 @@ public sealed class FileLimits : ProgramFixture
         foreach (string words in (string[])["PUT secret.png", "GET cat.png --output closed"])
         {
             Ran ran = Client(folder, words, launcher: launcher);
-            Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+            ran.MustExit(1);
             Assert.That(ran.Errors, Does.Contain("denied").And.Not.Contain("TLS").And.Not.Contain("key"));
         }
     }
@@ -135,7 +135,7 @@ public sealed class FileLimits : ProgramFixture
 
         Server.Has("cat.png", Notation.Bytes(3_000_000));
         Ran ran = Client(Own(disk).Folder, "GET cat.png");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Assert.That(ran.Errors, Does.Contain("No space left").And.Not.Contain("TLS"));
     }
 
@@ -147,7 +147,7 @@ public sealed class FileLimits : ProgramFixture
         Give(folder, "real/cat.png", 300_008);
         File.CreateSymbolicLink(Path.Combine(folder, "link.png"), "real/cat.png");
         Ran ran = Client(folder, "PUT link.png");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(ran.Errors, Does.StartWith("link.png: 300,008 bytes in "));
         Assert.That(Server.Stored("link.png"), Has.Length.EqualTo(300_008));
     }
@@ -166,8 +166,7 @@ public sealed class FileLimits : ProgramFixture
 
         // The suite gives the program 64 MiB of memory.
         Ran ran = Client(folder, "PUT 0.png 1.png");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
-        Assert.That(ran.Errors, Does.Contain("2 files: 2 done, 0 failed; 167.8 MB in "));
+        ran.MustExit(0, "2 files: 2 done, 0 failed; 167.8 MB in ");
     }
 
     [Test, Clause("CLI-5")]
@@ -179,7 +178,7 @@ public sealed class FileLimits : ProgramFixture
         File.CreateSymbolicLink(Path.Combine(folder, "link.png"), "pipe.png");
         File.CreateSymbolicLink(Path.Combine(folder, "lost.png"), "nowhere.png");
         Ran ran = Client(folder, "PUT pipe.png link.png lost.png");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         const string Why = "a pipe or a device, not a file";
         Assert.That(ran.Errors, Does.Contain($"pipe.png: {Why}")
             .And.Contain($"link.png: {Why}").And.Contain("lost.png: "));

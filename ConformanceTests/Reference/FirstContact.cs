@@ -12,7 +12,7 @@ public sealed class FirstContact : ProgramFixture
         // With a connection that stays open, the server would take 2 s to stop.
         server.CloseUnusedConnection();
         server.Program.Signal("TERM");
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustExit(0);
         Assert.That(server.Program.Output.Split('\n'), Has.Length.EqualTo(2), "one line on standard output");
         Assert.That(server.Program.Output, Does.StartWith("listening on "));
         return server.Program.Errors;
@@ -57,11 +57,7 @@ public sealed class FirstContact : ProgramFixture
     {
         string folder = NewFolder();
         Assert.That(StartMessages("", folder), Does.Not.Contain("not served"));
-        foreach (string name in (string[])
-            ["a.png", "b.heic", "c.HEIC", "d.webp", "notes.txt", ".hidden.heic", "x:y.gif"])
-        {
-            Give(folder, name);
-        }
+        GiveAll(folder, "a.png", "b.heic", "c.HEIC", "d.webp", "notes.txt", ".hidden.heic", "x:y.gif");
 
         Assert.That(StartMessages("", folder),
             Does.Contain("3 pictures are not served (heic, webp); --types images serves them\n"));
@@ -74,10 +70,7 @@ public sealed class FirstContact : ProgramFixture
     public void Server_says_which_pictures_no_set_of_types_or_only_a_named_type_would_serve()
     {
         string folder = NewFolder();
-        foreach (string name in (string[])["a.png", "x:y.heic", "b.DNG", "c.raf", "con.txt"])
-        {
-            Give(folder, name);
-        }
+        GiveAll(folder, "a.png", "x:y.heic", "b.DNG", "c.raf", "con.txt");
 
         const string Refused = "1 file is not served because its name is not allowed: 'x:y.heic' "
             + "(U+003A ':' at position 2 is not allowed)\n";
@@ -153,7 +146,7 @@ public sealed class FirstContact : ProgramFixture
     {
         Server.Has("cat.png", Notation.Bytes(9));
         Ran ran = Execute(NewFolder(), "client " + string.Format(words, Server.Port));
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(ran.Output, Does.StartWith("cat.png|9|"));
     }
 
@@ -194,7 +187,7 @@ public sealed class FirstContact : ProgramFixture
         Give(folder, "pictures/b.png");
         Give(folder, "-c.png");
         Ran ran = Execute(folder, words);
-        Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
+        ran.MustExit(2);
         Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
         Assert.That(ran.Errors, Does.StartWith("imagetransfer: ").And.Contain(says));
     }
@@ -254,7 +247,7 @@ public sealed class FirstContact : ProgramFixture
             "GET a.png b.png --output three", "GET a.png --output four"])
         {
             Ran ran = Client(folder, words);
-            Assert.That(ran.Exit, Is.Zero, ran.ToString());
+            ran.MustExit(0);
         }
 
         Assert.That(Names(Path.Combine(folder, "one")), Is.EqualTo(new[] { "a.png" }));
@@ -283,7 +276,7 @@ public sealed class FirstContact : ProgramFixture
         wire.List();
         server.Program.Signal("HUP");
         wire.ExpectError("stopping", closes: true);
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustExit(0);
 
         server = Start(launcher: "nohup");
         wire = Connect(server);
@@ -292,7 +285,7 @@ public sealed class FirstContact : ProgramFixture
         Repeat(3, () => wire.List());
         server.Program.Signal("TERM");
         wire.ExpectError("stopping", closes: true);
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustExit(0);
     }
 
     // ---- the prompt ----
@@ -308,13 +301,10 @@ public sealed class FirstContact : ProgramFixture
     public void Client_accepts_names_that_a_terminal_pastes_at_the_prompt(string line, string stored)
     {
         string folder = NewFolder();
-        foreach (string name in (string[])["My Photo.png", "Anna's cat.png", "plain.png"])
-        {
-            Give(folder, name);
-        }
+        GiveAll(folder, "My Photo.png", "Anna's cat.png", "plain.png");
 
         Ran ran = Client(folder, "", input: string.Format(line, folder) + "\n");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Names(Server.Folder), Is.EqualTo(stored.Split('|')));
     }
 
@@ -332,7 +322,7 @@ public sealed class FirstContact : ProgramFixture
             "GET third.png --no-digest", "GET a.png",
         ];
         Ran ran = Client(folder, "", input: string.Concat(lines.Select(line => $"{line}\n")));
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Names(Server.Folder), Is.EqualTo(new[] { "-c.png", "a.png", "other.png", "third.png" }));
         Assert.That(Names(folder), Is.EqualTo(
             new[] { "-c.png", "a.png", "b.png", "one", "third.png", "three", "two.png" }));
@@ -355,7 +345,7 @@ public sealed class FirstContact : ProgramFixture
         string folder = NewFolder();
         Give(folder, "b.png");
         Ran ran = Client(folder, "", input: $"{line}\nLIST\n");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Assert.That(ran.ErrorLines, Has.Length.EqualTo(3), "the greeting, the line, and the empty listing");
         Assert.That(ran.ErrorLines[1], Does.StartWith($"imagetransfer: {says}"));
         Assert.That(Names(Server.Folder), Is.Empty);
@@ -366,7 +356,7 @@ public sealed class FirstContact : ProgramFixture
     {
         RequireLinux();
         Ran ran = Client(NewFolder(), "", launcher: "sh -c 'exec \"$@\" </' sh");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Assert.That(ran.ErrorLines[^1], Is.EqualTo("imagetransfer: cannot read standard input: Is a directory"));
     }
 }

@@ -33,9 +33,7 @@ public sealed class HostileServers : ClientFixture
         ]);
         AnswerGet(wire, "e.png");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
-        Assert.That(client.Errors, Does.Contain("U+FEFF at position 1").And.Contain("U+000D at position 2"));
-        Assert.That(client.Errors, Does.Contain(@"d\xFF.png"));
+        client.MustExit(1, "U+FEFF at position 1", "U+000D at position 2", @"d\xFF.png");
         Assert.That(Files(), Is.EqualTo(new[] { "e.png" }));
     }
 
@@ -45,7 +43,7 @@ public sealed class HostileServers : ClientFixture
         var (client, wire) = Connected("LIST");
         SendListing(wire, [.. Lines($"\uFEFFa.png|9|{Time}", "b\rc"), 0xFE, 0xFF, .. Lines("")]);
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
         Assert.That(client.Output, Is.EqualTo($"\\xEF\\xBB\\xBFa.png|9|{Time}\nb\\rc\n\\xFE\\xFF\n"));
     }
 
@@ -74,8 +72,7 @@ public sealed class HostileServers : ClientFixture
         AnswerGet(wire, "a.png");
         AnswerGet(wire, "b.png");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain("2 files: 2 done, 0 failed"));
+        client.MustExit(0, "2 files: 2 done, 0 failed");
     }
 
     [Test, Clause("CLI-5")]
@@ -85,7 +82,7 @@ public sealed class HostileServers : ClientFixture
         wire.Expect("LIST\n");
         wire.Send("ER|storage|not now\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        client.MustExit(1);
         Assert.That(client.Errors, Is.EqualTo("LIST: storage: not now\n"));
     }
 
@@ -97,10 +94,8 @@ public sealed class HostileServers : ClientFixture
         Listener.Dispose();
         wire.Send("ER|timeout|too slow\n");
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
-        Assert.That(client.Errors, Does.Contain("a.png: timeout").And.Contain("cannot connect"));
-        Assert.That(client.Errors, Does.Contain("b.png: not transferred").And.Contain("c.png: not transferred"));
-        Assert.That(client.Errors, Does.Contain("3 files: 0 done, 3 failed"));
+        client.MustExit(3, "a.png: timeout", "cannot connect", "b.png: not transferred", "c.png: not transferred",
+            "3 files: 0 done, 3 failed");
     }
 
     [Test, Clause("CLI-5", "CLI-8")]
@@ -113,7 +108,7 @@ public sealed class HostileServers : ClientFixture
         wire.Send("OK\n");
         wire.Receive(1 << 20);
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        client.MustExit(3);
         Assert.That(client.Errors, Does.Match("cat.png: the (connection was reset|server closed the connection)"));
     }
 
@@ -130,7 +125,7 @@ public sealed class HostileServers : ClientFixture
         }
 
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
         double[] seconds =
         [
             .. client.Errors.Split('\n').Where(line => line.Contains(" bytes in "))
@@ -167,7 +162,7 @@ public sealed class HostileServers : ClientFixture
         wire.ReceiveLine();
         wire.Send("ER|not-found|no\nER|stopping|soon over\n");
         wire.HalfClose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        client.MustExit(3);
     }
 
     [Test, Clause("CLI-4", "CLI-10")]
@@ -177,8 +172,7 @@ public sealed class HostileServers : ClientFixture
         wire.ReceiveLine();
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
-        Assert.That(client.Errors, Does.Contain("40 bytes are kept, and --resume goes on from there"));
+        client.MustExit(3, "40 bytes are kept, and --resume goes on from there");
     }
 
     [Test, Clause("CLI-10")]
@@ -189,9 +183,7 @@ public sealed class HostileServers : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 40, "nothing is saved");
         client.Signal("INT");
-        Assert.That(client.WaitForExit(), Is.EqualTo(130));
-        Assert.That(client.Errors, Does.Contain(
-            "cat.png: interrupted; 40 bytes are kept, and --resume goes on from there"));
+        client.MustExit(130, "cat.png: interrupted; 40 bytes are kept, and --resume goes on from there");
     }
 
     [Test, Clause("CLI-10")]
@@ -210,7 +202,7 @@ public sealed class HostileServers : ClientFixture
         byte[] all = Notation.Bytes(100);
         wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. all[40..],
             .. SHA256.HashData(all)]);
-        Assert.That(resumed.WaitForExit(), Is.Zero, resumed.Said());
+        resumed.MustExit(0);
         Assert.That(resumed.Errors, Does.Match(@"^cat\.png: the remaining 60 bytes in .* s, verified; 100 in all\n$"));
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
     }
@@ -230,8 +222,7 @@ public sealed class HostileServers : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. all[40..], .. digest]);
         Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Not.Contain("offset"));
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. all, .. digest]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain("starting over"));
+        client.MustExit(0, "starting over");
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
     }
 
@@ -276,13 +267,13 @@ public sealed class HostileServers : ClientFixture
             Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Not.Contain("offset"));
             Assert.That(new FileInfo(kept).Length, Is.EqualTo(40), "before another attempt has begun");
             wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(100), digest: true)]);
-            Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+            client.MustExit(1);
             Assert.That(client.Errors, Does.StartWith("cat.png: ").And.Not.Contain("   at "));
             Assert.That(client.Errors.Split('\n'), Has.Length.EqualTo(2), client.Errors);
         }
         finally
         {
-            File.SetUnixFileMode(Folder, (UnixFileMode)0x1C0);
+            File.SetUnixFileMode(Folder, ProgramFixture.OwnerOnly);
         }
     }
 
@@ -298,7 +289,7 @@ public sealed class HostileServers : ClientFixture
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(100), digest: true)]);
         AnswerGet(wire, "dog.png");                     // on the same connection
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        client.MustExit(1);
         Assert.That(File.Exists(PathOf("dog.png")), client.Said());
     }
 
@@ -325,7 +316,7 @@ public sealed class HostileServers : ClientFixture
         Assert.That(wire.ReceiveLine(), Does.StartWith("GET|dog.png|").And.Not.Contain("offset"));
         wire.Send([.. "OK\n"u8, .. Notation.U64(100)]);
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
+        client.MustExit(3);
         Assert.That(client.Errors, Does.Contain("dog.png: ").And.Not.Contain("are kept"));
         Assert.That(Files(), Is.EqualTo(new[] { "cat.png" }));
     }
@@ -340,7 +331,7 @@ public sealed class HostileServers : ClientFixture
         wire = Accept();
         wire.ReceiveLine();                             // for b.png
         client.Signal("INT");
-        Assert.That(client.WaitForExit(), Is.EqualTo(130));
+        client.MustExit(130);
         Assert.That(client.Errors, Does.Contain("interrupted").And.Not.Contain("a.png: interrupted"));
     }
 
@@ -372,9 +363,7 @@ public sealed class HostileServers : ClientFixture
         int received = wire.ReceiveRest(orSilence: true).Length;
         Assert.That(received, Is.LessThan(picture.Length + 8 - 1000), "the block is complete");
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
-        Assert.That(client.Errors,
-            Does.Contain("big.png: the file changed while it was being sent; nothing was stored"));
+        client.MustExit(1, "big.png: the file changed while it was being sent; nothing was stored");
     }
 
     // ---- the prompt ----
@@ -385,7 +374,7 @@ public sealed class HostileServers : ClientFixture
         string[] lines = ["GET a\0b.png", "PUT a\0b.png", "a\0b.png", "\u001b[A", "PUT '\0", "\uFFFF|", "LIST"];
         var (client, wire) = Connected("", null, input: string.Concat(lines.Select(line => $"{line}\n")));
         SendListing(wire, Lines($"a.png|9|{Time}"));
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        client.MustExit(1);
         Assert.That(client.Output, Is.EqualTo($"a.png|9|{Time}\n"));
     }
 
@@ -400,7 +389,7 @@ public sealed class HostileServers : ClientFixture
         wire.ReceiveLine();
         Tool.Run("prlimit", "--fsize=50000", $"--pid={client.Id}");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(200_000))]);
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        client.MustExit(1);
         Assert.That(client.Errors, Does.StartWith("cat.png: ").And.Not.Contain("TLS"));
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }

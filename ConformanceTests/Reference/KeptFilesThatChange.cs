@@ -13,7 +13,7 @@ public sealed class KeptFilesThatChange : ClientFixture
             "nothing is being saved");
         File.Delete(PathOf(Files()[0]));
         wire.Send([.. Notation.Bytes(100).AsSpan(50), .. SHA256.HashData(Notation.Bytes(100))]);
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
+        client.MustExit(1);
         Assert.That(Files(), Is.Empty);
     }
 
@@ -50,7 +50,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         Skip.If(wire.ReceiveLine().Contains("|offset="), MachinePaused);
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. Notation.Bytes(8), .. new byte[32]]);
         shrinking.Wait(RunSettings.Patience);
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
+        client.MustExit(1);
         Assert.That(File.Exists(PathOf("cat.png")), Is.False);
     }
 }

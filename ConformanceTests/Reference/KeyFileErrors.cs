@@ -1,18 +1,11 @@
 using System.Security.Cryptography.X509Certificates;
+using static ConformanceTests.Reference.ProgramFixture;
 
 namespace ConformanceTests.Reference;
 
 /// <summary>Key files that cannot be used, and what the program says about them.</summary>
 public sealed class KeyFileErrors : SealedFixture
 {
-    private static void SetMode(string path, UnixFileMode mode)
-    {
-        if (!OperatingSystem.IsWindows())
-        {
-            File.SetUnixFileMode(path, mode);
-        }
-    }
-
     [Test, Clause("SEAL-1"), Reference]
     public void Server_and_client_accept_a_key_file_without_a_certificate()
     {
@@ -32,18 +25,8 @@ public sealed class KeyFileErrors : SealedFixture
         Enter(Start(key: path)).List();
     }
 
-    // ---- what the reference says ----
-
-    private (int Exit, string Output, string Errors) Client(RunningServer server, string? key, string words)
-    {
-        string[] command =
-        [
-            .. CommandTemplates.Reference, "client", "127.0.0.1", $"{server.Port}", .. CommandTemplates.Words(words),
-            .. key is null ? [] : (string[])["--key", key],
-        ];
-        using var client = new ChildProgram("client", command, NewFolder());
-        return (client.WaitForExit(RunSettings.Milliseconds(60_000)), client.Output, client.Errors);
-    }
+    private Ran Client(RunningServer server, string? key, string words) => Execute(
+        NewFolder(), $"client 127.0.0.1 {server.Port} {words}{(key is null ? "" : $" --key {key}")}");
 
     [Test, Clause("SEAL-5"), Reference]
     public void Client_says_why_the_keys_do_not_match()
@@ -57,7 +40,7 @@ public sealed class KeyFileErrors : SealedFixture
                 (plain, KeyFile, "this server does not use a key, or is not an ImageTransfer server"),
             ])
         {
-            // A client that waits for a deadline of the server is late each time; on a busy machine, one may be.
+            // A client that waits for a deadline of the server is late each time. On a busy machine one run may be.
             double soonest = double.MaxValue;
             foreach (string words in (string[])["LIST", "GET cat.png", "STATUS"])
             {
@@ -83,7 +66,7 @@ public sealed class KeyFileErrors : SealedFixture
         }
 
         Assert.That(Client(Server, KeyFile, $"PUT {folder}").Exit, Is.Zero);
-        Assert.That(Client(Server, KeyFile, "GET '*.png' --quiet"), Is.EqualTo((0, "", "")));
+        Assert.That(Client(Server, KeyFile, "GET '*.png' --quiet"), Is.EqualTo(new Ran(0, "", "")));
         foreach (string path in Directory.GetFiles(folder))
         {
             Assert.That(File.ReadAllBytes(Server.PathOf(Path.GetFileName(path)))
@@ -125,20 +108,18 @@ public sealed class KeyFileErrors : SealedFixture
         return same.ExportPkcs8PrivateKeyPem();
     }
 
-    // Either half: one line on stderr, nothing else, and its exit code.
-    private static void AssertRefused(string folder, string half, string path, string says, int[] exits)
+    // Starts the server or the client: it must exit with one of these codes, after one line on stderr.
+    private static void MustRefuse(string folder, string half, string path, string says, int[] exits)
     {
         Directory.CreateDirectory(Path.Combine(folder, "images"));
         string words = half == "server" ? "server 0 --dir images" : "client 127.0.0.1 1 LIST";
-        string[] command = [.. CommandTemplates.Reference, .. CommandTemplates.Words(words), "--key", path];
-        using var program = new ChildProgram(half, command, folder);
-        int exit = program.WaitForExit();
-        string what = $"{half} --key {path}: exit {exit}\n{program.Said()}";
-        Assert.That(exits, Does.Contain(exit), what);
-        Assert.That(program.Output, Is.Empty, what);
-        Assert.That(program.Errors.Split('\n'), Has.Length.EqualTo(2), what);
-        Assert.That(program.Errors, Does.StartWith("imagetransfer: ").And.Contain(says), what);
-        Assert.That(program.Errors.Any(c => char.IsControl(c) && c != '\n'), Is.False, what);
+        Ran ran = Execute(folder, $"{words} --key \"{path}\"");
+        string what = $"{half} --key {path}: {ran}";
+        Assert.That(exits, Does.Contain(ran.Exit), what);
+        Assert.That(ran.Output, Is.Empty, what);
+        Assert.That(ran.Errors.Split('\n'), Has.Length.EqualTo(2), what);
+        Assert.That(ran.Errors, Does.StartWith("imagetransfer: ").And.Contain(says), what);
+        Assert.That(ran.Errors.Any(c => char.IsControl(c) && c != '\n'), Is.False, what);
     }
 
     [Test, Clause("SEAL-1"), Reference]
@@ -152,7 +133,7 @@ public sealed class KeyFileErrors : SealedFixture
             SetMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             foreach (string half in (string[])["server", "client"])
             {
-                AssertRefused(folder, half, path, "there is no P-256 key in it", [1]);
+                MustRefuse(folder, half, path, "there is no P-256 key in it", [1]);
             }
 
             Assert.That(File.ReadAllText(path), Is.EqualTo(text), $"{name}: it was overwritten");
@@ -168,7 +149,7 @@ public sealed class KeyFileErrors : SealedFixture
         foreach (string half in (string[])["server", "client"])
         {
             File.WriteAllText(path, key.PadRight(8 * 1024 + 1, '\n'));
-            AssertRefused(folder, half, path, "it is larger than 8 KiB", [1]);
+            MustRefuse(folder, half, path, "it is larger than 8 KiB", [1]);
         }
 
         File.WriteAllText(path, key.PadRight(8 * 1024, '\n'));
@@ -185,11 +166,11 @@ public sealed class KeyFileErrors : SealedFixture
             foreach (string half in (string[])["server", "client"])
             {
                 SetMode(open, UnixFileMode.UserRead | UnixFileMode.UserWrite | mode);
-                AssertRefused(folder, half, open, $"other users can read the key file '{open}'; chmod 600 it", [1]);
+                MustRefuse(folder, half, open, $"other users can read the key file '{open}'; chmod 600 it", [1]);
             }
         }
 
-        AssertRefused(folder, "client", Path.Combine(folder, "missing.key"), "missing.key", [1]);
+        MustRefuse(folder, "client", Path.Combine(folder, "missing.key"), "missing.key", [1]);
         Assert.That(File.Exists(Path.Combine(folder, "missing.key")), Is.False);
         string inNoFolder = Path.Combine(folder, "nowhere", "a.key");
         string isAFolder = Path.Combine(folder, "images.key");
@@ -202,12 +183,12 @@ public sealed class KeyFileErrors : SealedFixture
         {
             foreach (string path in (string[])[inNoFolder, isAFolder, dangling, pipe, "/dev/null", "/dev/zero"])
             {
-                AssertRefused(folder, half, path, "", [1, 2]);
+                MustRefuse(folder, half, path, "", [1, 2]);
             }
         }
 
-        AssertRefused(folder, "server", "/proc/new.key", "", [1, 2]);                   // where no file can be created
-        AssertRefused(folder, "server", "", "--key needs a value", [2]);
+        MustRefuse(folder, "server", "/proc/new.key", "", [1, 2]);                   // where no file can be created
+        MustRefuse(folder, "server", "", "--key needs a value", [2]);
         Assert.That(Directory.Exists(Path.Combine(folder, "nowhere")), Is.False);
     }
 
@@ -224,7 +205,7 @@ public sealed class KeyFileErrors : SealedFixture
         }
 
         server.Program.Signal("TERM");
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustExit(0);
         string secret = string.Concat(File.ReadAllLines(path)[1..3]);
         string said = server.Program.Output + server.Program.Errors;
         Assert.That(said, Does.Contain($"created the key file '{path}': copy it to the other machine"));
@@ -245,7 +226,7 @@ public sealed class KeyFileErrors : SealedFixture
             }
 
             server.Program.Signal("TERM");
-            Assert.That(server.Program.WaitForExit(), Is.Zero);
+            server.Program.MustExit(0);
             Assert.That(server.Program.Errors.Split(Warning), Has.Length.EqualTo(warns ? 2 : 1), options);
         }
     }

@@ -6,10 +6,7 @@ public sealed class Messages : ProgramFixture
     private string FolderWithFiles()
     {
         string folder = NewFolder();
-        foreach (string name in (string[])["cat.png", "my dog.png", "a:b.png", "one/inside.png", "README"])
-        {
-            Give(folder, name);
-        }
+        GiveAll(folder, "cat.png", "my dog.png", "a:b.png", "one/inside.png", "README");
 
         return folder;
     }
@@ -25,7 +22,7 @@ public sealed class Messages : ProgramFixture
     {
         Server.Has("a.png", Notation.Bytes(9));
         Ran ran = Client(FolderWithFiles(), $"GET a.png {options}");
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Regex.Replace(ran.Errors, @"\d+\.\d\d s", "0.00 s"), Is.EqualTo(says + "\n"));
     }
 
@@ -53,8 +50,7 @@ public sealed class Messages : ProgramFixture
         string folder = FolderWithFiles();
         string[] before = Names(folder);
         Ran ran = Client(folder, $"GET {words}");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain(says));
+        ran.MustExitWithLines(1, says);
         Assert.That(Names(folder), Is.EqualTo(before));
     }
 
@@ -74,8 +70,7 @@ public sealed class Messages : ProgramFixture
     {
         RequireLinux();
         Ran ran = Client(FolderWithFiles(), $"PUT {words}");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
-        Assert.That(ran.ErrorLines, Does.Contain(says));
+        ran.MustExitWithLines(1, says);
         Assert.That(Names(Server.Folder), Is.Empty);
     }
 
@@ -89,7 +84,7 @@ public sealed class Messages : ProgramFixture
         Give(from, "IMG_1.JPG");
         Give(from, "img_2.jpg");
         Ran ran = Client(folder, words);
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Names(to), Is.EquivalentTo(new[] { "IMG_1.JPG", "img_2.jpg" }));
     }
 
@@ -184,7 +179,7 @@ public sealed class Messages : ProgramFixture
         string key = Path.Combine(NewFolder("key"), "new.key");
         Start(key: key);
         Ran ran = Execute(NewFolder(), $"client 127.0.0.1 {server.Port} LIST --key {key}");
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Eventually(() => server.Program.Errors.Contains("a client with --key, 0 bytes, "), () => server.Program.Said());
         Assert.That(server.Program.Errors, Does.Not.Contain(@"\x16"));
     }
@@ -241,7 +236,7 @@ public sealed class Messages : ProgramFixture
     public void A_wrong_command_line_is_answered_with_what_to_type(string words, string says)
     {
         Ran ran = Execute(NewFolder(), words);
-        Assert.That(ran.Exit, Is.EqualTo(2), ran.ToString());
+        ran.MustExit(2);
         Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
         Assert.That(ran.Errors, Does.StartWith($"imagetransfer: {says}"));
     }
@@ -276,7 +271,7 @@ public sealed class Messages : ProgramFixture
         }
 
         Ran ran = Execute(folder, "client 127.0.0.1 1 PUT camera");
-        Assert.That(ran.Exit, Is.EqualTo(3), ran.ToString());
+        ran.MustExit(3);
         const string Reason = "not transferred: there is no connection";
         Assert.That(ran.ErrorLines.Count(line => line.Contains($".png: {Reason}")), Is.EqualTo(named));
         Assert.That(ran.ErrorLines.Contains($"and {files - 3} more: {Reason}"), Is.EqualTo(files > 10), ran.ToString());

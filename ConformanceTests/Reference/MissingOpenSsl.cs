@@ -29,7 +29,7 @@ public sealed class MissingOpenSsl : ProgramFixture
         string folder = NewFolder();
         Give(folder, "pictures/b.png");
         Ran ran = Execute(folder, string.Format(words, Server.Port), launcher: WithoutOpenSsl);
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Assert.That(ran.Output, Is.Empty);
         Assert.That(ran.Errors, Is.EqualTo("imagetransfer: OpenSSL is missing, which is needed for digests and for "
             + "--key; install it, for example with apt-get install libssl3\n"));
@@ -42,7 +42,7 @@ public sealed class MissingOpenSsl : ProgramFixture
         RequireMountNamespaces();
         Server.Has("a.png", Notation.Bytes(9));
         Ran ran = Client(NewFolder(), "LIST", launcher: WithoutOpenSsl);
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(ran.Output, Does.StartWith("a.png|9|"));
     }
 }

@@ -31,8 +31,7 @@ public sealed class OnlyNewOption : ClientFixture
         wire.ExpectBytes(NineBytes);
         wire.Send("OK\n");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain($"3 files: 1 done, {TwoThere}, 0 failed; 9 bytes in"));
+        client.MustExit(0, $"3 files: 1 done, {TwoThere}, 0 failed; 9 bytes in");
     }
 
     [Test, Clause("CLI-1", "CLI-5")]
@@ -42,7 +41,7 @@ public sealed class OnlyNewOption : ClientFixture
         var (client, wire) = Connected("PUT", "a.png", "--new");
         SendListing(wire, "a.png");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
     }
 
     [Test, Clause("CLI-5", "P2")]
@@ -67,8 +66,7 @@ public sealed class OnlyNewOption : ClientFixture
         wire.Send("OK\nER|exists|since a moment\nOK\nOK\n");
         SendListing(wire, "a.png", "b.png", "c.png");   // their sizes decide
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain($"3 files: 1 done, {TwoThere}, 0 failed"));
+        client.MustExit(0, $"3 files: 1 done, {TwoThere}, 0 failed");
         Assert.That(client.Errors, Does.Not.Contain("exists"));
     }
 
@@ -81,7 +79,7 @@ public sealed class OnlyNewOption : ClientFixture
         wire.Answer("PUT|a.png\n", "ER|exists|since a moment\n");
         SendListing(wire, "a.png");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
     }
 
     [Test, Clause("CLI-5")]
@@ -99,10 +97,7 @@ public sealed class OnlyNewOption : ClientFixture
         Listener.Dispose();
         wire.Send("OK\nER|timeout|too slow\n");
         wire.Dispose();
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
-        Assert.That(client.Errors, Does.Contain("a.png: exists").And.Contain("b.png: timeout"));
-        Assert.That(client.Errors, Does.Contain("cannot connect"));
-        Assert.That(client.Errors, Does.Contain("2 files: 0 done, 2 failed"));
+        client.MustExit(3, "a.png: exists", "b.png: timeout", "cannot connect", "2 files: 0 done, 2 failed");
     }
 
     [Test, Clause("CLI-5")]
@@ -112,8 +107,7 @@ public sealed class OnlyNewOption : ClientFixture
         Give("b.png");
         Listener.Dispose();
         var client = Run("PUT", "a.png", "b.png --new");
-        Assert.That(client.WaitForExit(), Is.EqualTo(3), client.Said());
-        Assert.That(client.Errors, Does.Contain("a.png: not transferred").And.Contain("b.png: not transferred"));
+        client.MustExit(3, "a.png: not transferred", "b.png: not transferred");
         Assert.That(client.Errors.Split("cannot connect"), Has.Length.EqualTo(2), client.Errors);
         Assert.That(client.Errors, Does.Contain("2 files: 0 done, 2 failed"));
     }
@@ -126,13 +120,12 @@ public sealed class OnlyNewOption : ClientFixture
         SendListing(wire, "a.png", "b.png");
         wire.Answer("GET|b.png\n", [.. "OK\n"u8, .. NineBytes]);
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustExit(0);
 
         (client, wire) = Connected("GET", "a.png", "b.png --new");
         SendListing(wire, "a.png", "b.png");
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
-        Assert.That(client.Errors, Does.Contain($"2 files: 0 done, {TwoThere}, 0 failed"));
+        client.MustExit(0, $"2 files: 0 done, {TwoThere}, 0 failed");
     }
 
     [Test, Clause("CLI-5", "CLI-2")]
@@ -145,8 +138,7 @@ public sealed class OnlyNewOption : ClientFixture
         wire.Answer("PUT|a.png\n", "OK\n");
         wire.ExpectBytes(NineBytes);
         wire.Send("OK\n");
-        Assert.That(client.WaitForExit(), Is.EqualTo(1));
-        Assert.That(client.Errors, Does.Contain("LIST: storage: not just now"));
+        client.MustExit(1, "LIST: storage: not just now");
     }
 
     [Test, Clause("NAME-1", "CLI-6")]
@@ -156,10 +148,8 @@ public sealed class OnlyNewOption : ClientFixture
         SendListing(wire, "../x.png", ".bashrc", "a.png", "b.exe", "c\u001b.png", "con.png");
         wire.Answer("GET|a.png\n", [.. "OK\n"u8, .. NineBytes]);
         wire.ExpectEnd();
-        Assert.That(client.WaitForExit(), Is.EqualTo(1), client.Said());
-        Assert.That(client.Errors, Does.Contain(@"c\x1B.png: bad-name: U+001B at position 2 is not allowed"));
-        Assert.That(client.Errors, Does.Contain("con.png: bad-name: this is the name of a device on Windows"));
-        Assert.That(client.Errors, Does.Contain("ignored: 1 .exe"));
+        client.MustExit(1, @"c\x1B.png: bad-name: U+001B at position 2 is not allowed",
+            "con.png: bad-name: this is the name of a device on Windows", "ignored: 1 .exe");
         Assert.That(Directory.GetFiles(Folder), Is.EqualTo(new[] { Path.Combine(Folder, "a.png") }));
     }
 }

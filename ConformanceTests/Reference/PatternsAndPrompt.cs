@@ -3,45 +3,27 @@ namespace ConformanceTests.Reference;
 /// <summary>
 /// Patterns, folders and ~ as people type them, without a shell; and local files that already exist.
 /// </summary>
-[Reference]
-public sealed class PatternsAndPrompt : ServerFixture
+public sealed class PatternsAndPrompt : ProgramFixture
 {
-    // At the command line, and at the prompt: the same words.
+    // Where the same words are typed.
     public enum At { CommandLine, Prompt }
 
-    private (int Exit, string Output, string Errors) Type(
-        string folder, string words, At at = At.CommandLine, string options = "", string? home = null)
+    private Ran Type(string folder, string words, At at = At.CommandLine, string options = "", string? home = null)
     {
-        string[] command =
-        [
-            .. home is null ? (string[])[] : ["env", $"HOME={home}"],
-            .. CommandTemplates.Reference, "client", "127.0.0.1", $"{Server.Port}",
-            .. at == At.CommandLine ? CommandTemplates.Words(words) : [],
-            .. CommandTemplates.Words(options),
-        ];
-        using var client = new ChildProgram("client", command, folder, at == At.Prompt ? $"{words}\n" : null);
-        return (client.WaitForExit(), client.Output, client.Errors);
+        string launcher = home is null ? "" : $"env HOME={home}";
+        return at == At.CommandLine
+            ? Client(folder, $"{words} {options}", launcher: launcher)
+            : Client(folder, options, input: $"{words}\n", launcher: launcher);
     }
 
-    private static string[] Names(string folder) =>
-        [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path)).Order()];
-
-    private static void Put(string folder, params string[] names)
-    {
-        foreach (string name in names)
-        {
-            File.WriteAllBytes(Path.Combine(folder, name), Notation.Bytes(9));
-        }
-    }
-
-    // Pictures, and what is counted only where a folder or a pattern stands for pictures.
+    // A folder with three pictures, and with entries that a client skips if it is given the folder or a pattern.
     private string FolderOfAllKinds()
     {
         string folder = NewFolder();
         string pictures = Path.Combine(folder, "pictures");
         Directory.CreateDirectory(Path.Combine(pictures, "inside"));
         Directory.CreateDirectory(Path.Combine(pictures, "folder.png"));
-        Put(pictures, "a1.png", "a2.JPG", "b.jpeg", ".hidden.png", "notes.txt", "a3.mov", "inside/notes.txt");
+        GiveAll(pictures, "a1.png", "a2.JPG", "b.jpeg", ".hidden.png", "notes.txt", "a3.mov", "inside/notes.txt");
         return folder;
     }
 
@@ -89,7 +71,7 @@ public sealed class PatternsAndPrompt : ServerFixture
 
         Assert.That(Names(folder), Is.EqualTo(new[] { "pictures" }));
         Assert.That(Type(folder, "GET 'z*.png' a.png", at).Exit, Is.EqualTo(1));
-        Assert.That(Names(folder), Is.EqualTo(new[] { "a.png", "pictures" }), "the others are fetched");
+        Assert.That(Names(folder), Is.EqualTo(new[] { "a.png", "pictures" }), "the other files are downloaded");
     }
 
     [Test, Clause("PUT-2", "CLI-6")]
@@ -110,7 +92,7 @@ public sealed class PatternsAndPrompt : ServerFixture
     {
         string folder = FolderOfAllKinds();
         var (exit, _, errors) = Type(path[0] == '~' ? NewFolder() : folder, $"send '{path}'", at, home: folder);
-        bool fits = !path.Contains('[');                // no shell is being played: only * and ? stand for others
+        bool fits = !path.Contains('[');                // only * and ? have a meaning, not []
         Assert.That(exit, Is.EqualTo(fits ? 0 : 1), errors);
         string[] sent = path.EndsWith("png") ? ["a1.png"] : fits ? _threePictures[..2] : [];
         Assert.That(Names(Server.Folder), Is.EqualTo(sent));
@@ -147,7 +129,7 @@ public sealed class PatternsAndPrompt : ServerFixture
         string folder = FolderOfAllKinds();
         string down = NewFolder();
         Server.Has("a1.png", [.. Notation.Bytes(8), 99]);
-        Put(down, "b.jpeg");
+        Give(down, "b.jpeg");
         var (exit, _, errors) = Type(folder, "PUT pictures", at, "--new");
         Assert.That((exit, errors.Contains(OneThere)), Is.EqualTo((0, true)), errors);
         Assert.That(errors, Does.Not.Contain("exists"));
@@ -163,14 +145,14 @@ public sealed class PatternsAndPrompt : ServerFixture
         }
 
         Assert.That(Type(down, "GET a1.png", at, "--new").Exit, Is.Zero);
-        Assert.That(Type(down, "GET a1.png", at).Exit, Is.EqualTo(1), "without it that is a failure");
+        Assert.That(Type(down, "GET a1.png", at).Exit, Is.EqualTo(1), "without --new this is a failure");
     }
 
     [Test, Clause("CLI-5")]
     public void Client_counts_only_a_batch_in_its_summary()
     {
         string folder = FolderOfAllKinds();
-        Put(folder, "one.png");
+        Give(folder, "one.png");
         Assert.That(Type(folder, "PUT one.png").Errors, Does.Not.Contain("files:"));
         Assert.That(Type(folder, "PUT one.png").Errors, Does.Not.Contain("files:"));
         Assert.That(Type(folder, "LIST").Errors, Does.Not.Contain("files:"));
@@ -180,7 +162,7 @@ public sealed class PatternsAndPrompt : ServerFixture
         Assert.That(Type(folder, "PUT pictures", options: "--quiet").Errors, Does.Not.Contain("files:"));
         (_, _, errors) = Type(NewFolder(), "GET one.png two.png\nGET a1.png b.jpeg", At.Prompt);
         Assert.That(errors, Does.Contain("2 files: 1 done, 1 failed; 9 bytes"));
-        Assert.That(errors, Does.Contain("2 files: 2 done, 0 failed; 18 bytes"), "each counts afresh");
+        Assert.That(errors, Does.Contain("2 files: 2 done, 0 failed; 18 bytes"), "each command has its own count");
     }
 
     private static readonly (string Typed, string Says)[] _mistyped =
@@ -188,7 +170,7 @@ public sealed class PatternsAndPrompt : ServerFixture
         ("hello world",     "there is no command hello;"),
         ("hello",           "there is no command hello;"),
         ("*.png",           "there is no command *.png;"),
-        ("gte a.png b.png", "gte a.png b.png: not-found"),             // as well a name with blanks in it
+        ("gte a.png b.png", "gte a.png b.png: not-found"),             // may be a file name with spaces
         ("gte a/b.png",     "there is no command gte;"),
         ("GET",             "GET needs at least one file name"),
         ("put",             "PUT needs at least one file name"),

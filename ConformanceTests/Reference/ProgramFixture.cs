@@ -1,44 +1,44 @@
 namespace ConformanceTests.Reference;
 
+/// <summary>What a run of the program has printed, and its exit code.</summary>
+public sealed record Ran(int Exit, string Output, string Errors)
+{
+    public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    public override string ToString() => $"exit {Exit}\n{Output}{Errors}";
+}
+
 /// <summary>Tests that start this program as a person would, and look at what it prints.</summary>
 [Reference]
 public abstract class ProgramFixture : ServerFixture
 {
-    /// <summary>Starts programs as a user without rights would see a closed or a full standard stream.</summary>
+    // Shell commands that start the program with a standard stream that is closed or full.
     protected const string ClosedErrors = "sh -c 'exec \"$@\" 2>&-' sh";
     protected const string FullErrors = "sh -c 'exec \"$@\" 2>/dev/full' sh";
     protected const string ClosedOutput = "sh -c 'exec \"$@\" >&-' sh";
     protected const string FullOutput = "sh -c 'exec \"$@\" >/dev/full' sh";
 
-    /// <summary>What a run of the program has printed, and its exit code.</summary>
-    protected sealed record Ran(int Exit, string Output, string Errors)
-    {
-        public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-
-        public override string ToString() => $"exit {Exit}\n{Output}{Errors}";
-    }
-
+    /// <summary>Runs the program.</summary>
     /// <param name="folder">The current folder of the program.</param>
     /// <param name="words">The command line after "imagetransfer", as a shell would split it.</param>
-    /// <param name="input">What is typed, or null.</param>
-    /// <param name="launcher">A program that starts the program, or nothing.</param>
-    protected static Ran Execute(string folder, string words, string? input = null, string launcher = "")
+    /// <param name="input">What is typed at the prompt, or null.</param>
+    /// <param name="launcher">The beginning of a command line that starts the program, such as env A=B, or "".</param>
+    public static Ran Execute(string folder, string words, string? input = null, string launcher = "")
     {
         string[] command =
         [
             .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference, .. CommandTemplates.Words(words),
         ];
         using var program = new ChildProgram("client", command, folder, input);
-        int exit = program.WaitForExit(RunSettings.Milliseconds(60_000));       // some move much
+        int exit = program.WaitForExit(RunSettings.Milliseconds(60_000));   // some move large files
         return new Ran(exit, program.Output, program.Errors);
     }
 
-    /// <summary>Starts the client with this test's server.</summary>
+    /// <summary>Runs the client with this test's server.</summary>
     protected Ran Client(string folder, string words, string? input = null, string launcher = "") =>
         Execute(folder, $"client 127.0.0.1 {Server.Port} {words}", input, launcher);
 
-    /// <summary>Starts the program on a terminal of this width.</summary>
-    /// <returns>Everything that the terminal was sent.</returns>
+    /// <summary>Runs the program on a terminal of this width. Its output is what the terminal received.</summary>
     protected static Ran OnTerminal(string folder, int columns, string words, string input = "")
     {
         Skip.If(!OperatingSystem.IsLinux() || !File.Exists("/usr/bin/script"),
@@ -50,7 +50,7 @@ public abstract class ProgramFixture : ServerFixture
         using var terminal = new ChildProgram("terminal", command, folder, input);
         int exit = terminal.WaitForExit();
 
-        // .NET's own greeting to a terminal, which asks for other codes of the arrow keys.
+        // .NET itself sends these bytes first, to ask the terminal for other codes of the arrow keys.
         return new Ran(exit, terminal.Output.Replace("\u001b[?1h\u001b=", ""), terminal.Errors);
     }
 
@@ -61,10 +61,22 @@ public abstract class ProgramFixture : ServerFixture
         File.WriteAllBytes(path, Notation.Bytes(size));
     }
 
+    /// <summary>Creates these pictures of nine bytes in the folder.</summary>
+    protected static void GiveAll(string folder, params string[] names)
+    {
+        foreach (string name in names)
+        {
+            Give(folder, name);
+        }
+    }
+
     protected static string[] Names(string folder) =>
         [.. Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path)).Order()];
 
-    protected static void SetMode(string path, UnixFileMode mode)
+    /// <summary>The mode rwx------: only the owner may use the folder.</summary>
+    public const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    public static void SetMode(string path, UnixFileMode mode)
     {
         if (!OperatingSystem.IsWindows())
         {
@@ -72,8 +84,5 @@ public abstract class ProgramFixture : ServerFixture
         }
     }
 
-    protected static void RequireLinux()
-    {
-        Skip.If(!OperatingSystem.IsLinux(), "needs Linux");
-    }
+    protected static void RequireLinux() => Skip.If(!OperatingSystem.IsLinux(), "needs Linux");
 }

@@ -126,7 +126,7 @@ public sealed class ServerDetails : ServerFixture
         wires[149].List();                              // it waited, and is served now
         wires[0].Dispose();
         server.Program.Signal("TERM");
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustExit(0);
     }
 
     [Test, Clause("P12"), Reference]
@@ -144,7 +144,7 @@ public sealed class ServerDetails : ServerFixture
         }
 
         Eventually(EndsWhenToldAgain, "a second signal does not end it");
-        Assert.That(server.Program.WaitForExit(), Is.EqualTo(1));
+        server.Program.MustExit(1);
     }
 
     [Test, Clause("P12"), Reference]
@@ -245,7 +245,7 @@ public sealed class ServerDetails : ServerFixture
         }
         finally
         {
-            File.SetUnixFileMode(folder, (UnixFileMode)0x1C0);
+            File.SetUnixFileMode(folder, ProgramFixture.OwnerOnly);
         }
 
         Assert.That(wire.List(), Has.Length.EqualTo(1));

@@ -18,7 +18,7 @@ public sealed class StandardStreams : ProgramFixture
 
         Assert.That(server.Program.HasEnded, Is.False);
         server.Program.Signal("TERM");
-        Assert.That(server.Program.WaitForExit(), Is.Zero);
+        server.Program.MustExit(0);
     }
 
     [Test, Clause("CLI-5")]
@@ -29,7 +29,7 @@ public sealed class StandardStreams : ProgramFixture
         string folder = NewFolder();
         Give(folder, "cat.png");
         Ran ran = Client(folder, "PUT cat.png", launcher: launcher);
-        Assert.That(ran.Exit, Is.Zero, ran.ToString());
+        ran.MustExit(0);
         Assert.That(Server.Stored("cat.png"), Is.EqualTo(Notation.Bytes(9)));
     }
 
@@ -39,7 +39,7 @@ public sealed class StandardStreams : ProgramFixture
         RequireLinux();
         Server.Has("cat.png", Notation.Bytes(9));
         Ran ran = Client(NewFolder(), "LIST", launcher: launcher);
-        Assert.That(ran.Exit, Is.EqualTo(1), ran.ToString());
+        ran.MustExit(1);
         Assert.That(ran.Errors, Is.EqualTo("imagetransfer: cannot write to standard output: "
             + (launcher == ClosedOutput ? "it is closed\n" : "No space left on device\n")));
     }

@@ -61,7 +61,7 @@ public sealed class SlowClients : ClientFixture
                 && TortureFixture.OpenFiles(traced).Contains(hidden);
         }, "the second client does not open it");
         wire.Send([.. picture[50_000..], .. SHA256.HashData(picture)]);
-        Assert.That(first.WaitForExit(), Is.Zero, first.Said());
+        first.MustSucceed();
         Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture));
 
         other.Dispose();                                    // and the second one's download is cut
@@ -92,7 +92,7 @@ public sealed class SlowClients : ClientFixture
         Assert.That(read, Is.EqualTo(Kept), string.Join('\n', reads));
         byte[] whole = [.. new byte[Kept], .. Notation.Bytes(8)];
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
         Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(whole));
         Assert.That(File.ReadAllLines(calls), Has.Length.EqualTo(reads.Length), "it is read once, and not again");
         Say("P8", $"a slow disk under --resume: all {Kept:N0} bytes kept are read before the server is asked");
@@ -115,7 +115,7 @@ public sealed class SlowClients : ClientFixture
         }
 
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
-        Assert.That(client.WaitForExit(), Is.Zero, client.Said());
+        client.MustSucceed();
         Assert.That(new FileInfo(PathOf("cat.png")).Length, Is.EqualTo(whole.Length));
         Say("P8", "an answer that takes 66 s after 150 MiB of offset: the client waits");
     }
