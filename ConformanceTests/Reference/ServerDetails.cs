@@ -30,7 +30,7 @@ public sealed class ServerDetails : ServerFixture
         wire.ExpectRefusal("PUT|dog.png", "storage");
         foreach (var (name, content, digest, code) in _whereNothingCanBeStored)
         {
-            wire.Send([.. Request(name, digest), .. Block(content, digest)]);
+            wire.Send(Upload(name, content, digest));
             ExpectOutcome(wire, code);
         }
     }
@@ -183,7 +183,7 @@ public sealed class ServerDetails : ServerFixture
         ProtocolConnection other = Connect(server);
         slow.Send(string.Concat(Enumerable.Repeat("LIST\n", Times)));           // more than the kernels hold
         Repeat(5, () => Assert.That(NamesIn(other.List()), Is.EqualTo(names)));
-        Repeat(Times, () => Assert.That(NamesIn(TakeListing(slow)), Is.EqualTo(names)));
+        Repeat(Times, () => Assert.That(NamesIn(ReceiveListing(slow)), Is.EqualTo(names)));
     }
 
     [Test, Clause("LIST-1"), Reference]

@@ -6,7 +6,7 @@ namespace ConformanceTests.Sections;
 [RunOrder(2)]
 public sealed class Transcripts : ServerFixture
 {
-    // With the sentences as categories: --filter TestCategory=GET-3 runs what proves that one.
+    // The ids of the clauses are categories, so --filter TestCategory=GET-3 runs the transcripts of GET-3.
     public static TestCaseData Case(Transcript transcript, Delivery delivery) =>
         transcript.Ids.Aggregate(new TestCaseData(transcript, delivery), (data, id) => data.SetCategory(id))
             .SetProperty(PropertyNames.Order, Stages.Of(ClauseAttribute.ClausesOf([], transcript), [transcript]));
@@ -21,7 +21,7 @@ public sealed class Transcripts : ServerFixture
     public void Play(Transcript transcript, Delivery delivery) =>
         TranscriptPlayer.AgainstServer(transcript, NeedsItsOwn(transcript) ? Start() : Server, delivery);
 
-    // STATUS tells of every connection that a server has had.
+    // STATUS shows every connection of a server, so its transcripts need one that no other test has used.
     private static bool NeedsItsOwn(Transcript transcript) => transcript.Ids.Any(id => id.StartsWith("STATUS"));
 }
 

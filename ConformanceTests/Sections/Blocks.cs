@@ -88,13 +88,13 @@ public sealed class Blocks : ServerFixture
         }
 
         ListIs(Connect());
-        // The space that is used on the disk, not the length of the files.
+        // The length of a file does not say how much space it uses on the disk.
         Skip.If(OperatingSystem.IsWindows(), "needs du");
 
         using var du = Process.Start(
             new ProcessStartInfo("du", ["-sk", Server.Folder]) { RedirectStandardOutput = true })!;
         int disk = int.Parse(du.StandardOutput.ReadToEnd().Split('\t')[0]);
-        Demand(disk < 2048, "no space used on the disk for lengths whose bytes have not come",
+        Demand(disk < 2048, "no space used on the disk for lengths whose bytes have not arrived",
             $"{disk} KiB are taken");
     }
 

@@ -3,8 +3,6 @@ namespace ConformanceTests.Sections;
 /// <summary>AHEAD-3: a client that sends blocks right after their requests.</summary>
 public sealed class ClientAhead : ClientFixture
 {
-    // ---- any client that accepts several files and uses the option ----
-
     internal sealed record Upload(string Name, string[] Options);
 
     internal static Upload ReceiveRequest(ProtocolConnection wire)
@@ -25,11 +23,9 @@ public sealed class ClientAhead : ClientFixture
         return content;
     }
 
-    // Four pictures for a client. A client does not have to accept several files, or to send any of them ahead.
-    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWithFour() =>
-        RunWith([1000, 1001, 1002, 1003]);
-
-    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWith(int[] sizes)
+    // Starts a client with pictures of these sizes, and receives its first request. Skips the test if the client does
+    // not take several files, or does not use ahead.
+    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWith(params int[] sizes)
     {
         for (int i = 0; i < sizes.Length; i++)
         {
@@ -47,22 +43,31 @@ public sealed class ClientAhead : ClientFixture
         return (client, wire, first);
     }
 
-    [Test, Clause("AHEAD-3", "AHEAD-1")]
-    public void Client_sends_four_files_to_a_server_that_knows_ahead()
+    private (ChildProgram Client, ProtocolConnection Wire, Upload First) RunWithFour() =>
+        RunWith(1000, 1001, 1002, 1003);
+
+    private static void ReceiveOneOfFour(ProtocolConnection wire, Upload upload) =>
+        Same(Notation.Bytes(1000 + upload.Name[0] - '0'), ReceiveBlock(wire, upload), $"the block of {upload.Name}");
+
+    // Receives all four files, and answers the block of 1.png with this line.
+    private static void ReceiveFour(ProtocolConnection wire, Upload first, string reply)
     {
-        var (client, wire, next) = RunWithFour();
         for (int i = 0; i < 4; i++)
         {
+            Upload next = i == 0 ? first : ReceiveRequest(wire);
             wire.Send("OK\n");
-            Same(Notation.Bytes(1000 + next.Name[0] - '0'), ReceiveBlock(wire, next), $"the block of {next.Name}");
-            wire.Send("OK\n");
-            if (i < 3)
-            {
-                next = ReceiveRequest(wire);
-            }
+            ReceiveOneOfFour(wire, next);
+            wire.Send(next.Name == "1.png" ? reply : "OK\n");
         }
 
         wire.ExpectEnd();
+    }
+
+    [Test, Clause("AHEAD-3", "AHEAD-1")]
+    public void Client_sends_four_files_to_a_server_that_knows_ahead()
+    {
+        var (client, wire, first) = RunWithFour();
+        ReceiveFour(wire, first, "OK\n");
         client.MustSucceed();
     }
 
@@ -81,7 +86,7 @@ public sealed class ClientAhead : ClientFixture
             else
             {
                 wire.Send("OK\n");
-                Same(Notation.Bytes(1000 + next.Name[0] - '0'), ReceiveBlock(wire, next), $"the block of {next.Name}");
+                ReceiveOneOfFour(wire, next);
                 wire.Send("OK\n");
                 Demand(stored.Add(next.Name), "each file sent once", $"{next.Name} is sent twice");
             }
@@ -101,24 +106,13 @@ public sealed class ClientAhead : ClientFixture
     [Test, Clause("AHEAD-3", "CLI-5")]
     public void Client_continues_with_the_next_file_after_a_refused_block()
     {
-        var (client, wire, next) = RunWithFour();
-        for (int i = 0; i < 4; i++)
-        {
-            wire.Send("OK\n");
-            ReceiveBlock(wire, next);
-            wire.Send(next.Name == "1.png" ? "ER|exists|it is here\n" : "OK\n");
-            if (i < 3)
-            {
-                next = ReceiveRequest(wire);
-            }
-        }
-
-        wire.ExpectEnd();
+        var (client, wire, first) = RunWithFour();
+        ReceiveFour(wire, first, "ER|exists|it is here\n");
         client.MustFail();
     }
 
-    // What the client sends after its first file, without an answer. A client that waits for its go-ahead sends no
-    // block.
+    // Returns the blocks that the client sends after its first file although nothing is answered. A client that waits
+    // for the go-ahead sends none.
     private static List<byte[]> ReceiveUnanswered(ProtocolConnection wire, Upload first)
     {
         bool Comes() => wire.HasMore || wire.Socket.Poll(RunSettings.Milliseconds(1_000) * 1000, SelectMode.SelectRead);
@@ -145,7 +139,7 @@ public sealed class ClientAhead : ClientFixture
     public void Client_sends_only_small_files_without_waiting()
     {
         const int Large = 4 << 20;
-        var (client, wire, first) = RunWith([1000, Large, 1001, 1002, Large]);
+        var (client, wire, first) = RunWith(1000, Large, 1001, 1002, Large);
         var blocks = ReceiveUnanswered(wire, first);
         Demand(blocks.All(block => block.Length < Large), $"the go-ahead waited for before a file of {Large} bytes",
             "its block, which is sent in vain if the server refuses the file");

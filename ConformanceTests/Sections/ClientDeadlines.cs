@@ -1,6 +1,7 @@
 namespace ConformanceTests.Sections;
 
-[RunOrder(1)]                                              // what waits longest begins first
+/// <summary>CLI-9: a client whose server sends nothing.</summary>
+[RunOrder(1)]                                              // the tests that wait longest start first
 public sealed class ClientDeadlines : ClientFixture
 {
     [Test, Slow, Clause("CLI-9")]

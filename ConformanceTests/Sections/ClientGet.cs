@@ -93,7 +93,7 @@ public sealed class ClientGet : ClientFixture
             bool digest = Takes(wire, "GET|cat.png");
             wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest)]);
         }
-        catch (Violation) { }                           // it does not, as it should be
+        catch (Violation) { }                           // the client does not ask again, as it should
 
         wire.HalfClose();
         int exit = client.WaitForExit();
@@ -130,7 +130,7 @@ public sealed class ClientGet : ClientFixture
         var (client, wire, digest) = Begin("GET");
         var picture = Notation.Bytes(200_000);
         wire.Send([.. "OK\n"u8, .. Notation.U64(200_000), .. picture[..100_000]]);
-        // Once something is being saved anywhere in its folder; a client may also keep it for itself until the end.
+        // Waits until the client has a file in its folder, but not for long: it may keep the bytes in memory.
         for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 500 && Files() is [];)
         {
             Thread.Sleep(10);
@@ -174,7 +174,7 @@ public sealed class ClientGet : ClientFixture
                 bool digest = Takes(wire, "GET|cat.png");
                 wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(8), digest)]);
             }
-            catch (Violation) { }                       // it closed without asking
+            catch (Violation) { }                       // the client closed without a request
 
             wire.HalfClose();
         }
@@ -184,7 +184,7 @@ public sealed class ClientGet : ClientFixture
             : what == "a folder" ? Directory.Exists(PathOf("cat.png"))
             : new FileInfo(PathOf("cat.png")).LinkTarget is not null && !File.Exists(PathOf("nowhere.png"));
         Demand(isMine, $"cat.png as it was here before: {what}", "it has been overwritten");
-        Demand(code != 0, "exit code other than 0: nothing was fetched, since that name is taken here", "exit code 0");
+        Demand(code != 0, "exit code other than 0: nothing was downloaded, since that name is taken here", "exit code 0");
     }
 
     [Test, Clause("CLI-6", "P2")]
@@ -201,7 +201,7 @@ public sealed class ClientGet : ClientFixture
         Demand(exit != 0, "exit code other than 0: that name was taken here while the download ran", "exit code 0");
     }
 
-    // Each may refuse to run at the same time as the other; if one says that it has the picture, it is the picture.
+    // Each client may refuse to run at the same time as the other. But if it exits with 0, it has the right bytes.
     [Test, Clause("CLI-4", "CLI-6")]
     public void Clients_that_download_the_same_name_do_not_mix_their_bytes()
     {
@@ -226,8 +226,8 @@ public sealed class ClientGet : ClientFixture
             }
             catch (Violation)
             {
-                wires[i] = null;
-            }      // it has looked, and refused
+                wires[i] = null;                        // the client has refused to run
+            }
         }
 
         for (int i = 0; i < 2; i++)
@@ -259,7 +259,7 @@ public sealed class ClientGet : ClientFixture
             string.Join(", ", Files()));
     }
 
-    // Of the last two, 32 or 63 bits are a length that fits what comes.
+    // The low 32 or 63 bits of the last two are 100, which is the number of bytes that arrive.
     [Test, Clause("BLOCK-4", "BLOCK-2", "CLI-4")]
     public void Client_survives_absurd_lengths(
         [Values(1UL << 40, 1UL << 62, 1UL << 63, ulong.MaxValue, (1UL << 32) + 100, (1UL << 63) + 100)] ulong length)
@@ -268,11 +268,7 @@ public sealed class ClientGet : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(length), .. Notation.Bytes(100)]);
         if (length == 1UL << 40)
         {
-            wire.Send(new byte[16 << 20]);         // more than kernels buffer: it does receive
-        }
-
-        if (length == 1UL << 40)
-        {
+            wire.Send(new byte[16 << 20]);              // more than kernels buffer, so the client has to receive
             Demand(!wire.SendingFailed, "a client that receives until the server ends", "it gave up before that");
         }
 
@@ -316,7 +312,7 @@ public sealed class ClientGet : ClientFixture
         byte[] all = [.. "OK\n"u8, .. Notation.U64((ulong)lines.Length), .. lines];
         int inside = all.AsSpan().IndexOf((byte)0x9B);
         wire.Send(all.AsSpan(0, inside));
-        wire.RestsFor(300);                             // so that the rest of the character comes apart
+        wire.RestsFor(300);                             // the rest of the character arrives later
         wire.Send(all.AsSpan(inside));
         wire.HalfClose();
         client.WaitForExit();

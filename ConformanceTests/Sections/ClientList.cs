@@ -15,7 +15,7 @@ public sealed class ClientList : ClientFixture
         client.MustFail();
     }
 
-    // As a signed number such a length is negative, or with 32 bits it is that of the line.
+    // As a signed number such a length is negative, and its low 32 or 63 bits may be the length of the line.
     [Test, Clause("BLOCK-2", "LIST-1", "CLI-5")]
     public void Client_fails_if_a_listing_ends_long_before_its_length(
         [Values(1UL << 63, ulong.MaxValue, (1UL << 63) + 30, (1UL << 32) + 30)] ulong length)
@@ -40,7 +40,7 @@ public sealed class ClientList : ClientFixture
                 wire.Send("ER|unsupported|no\n");
             }
         }
-        catch (Violation) { }                           // it has closed: enough for it
+        catch (Violation) { }                           // the client has closed the connection
 
         Demand(asked < 20, "an end, when even the plain request is unsupported", $"{asked} requests on one connection");
         wire.Dispose();
@@ -57,7 +57,7 @@ public sealed class ClientList : ClientFixture
         client.MustFail();
     }
 
-    // Whatever the text says: for these codes there is nothing to ask again.
+    // For these codes the client must not ask again, whatever the text says.
     [Test, Clause("CLI-3", "CLI-5")]
     public void Client_acts_on_the_code_whatever_the_text_says(
         [Values("LIST", "GET", "PUT")] string verb,
@@ -106,7 +106,7 @@ public sealed class ClientList : ClientFixture
         var client = Run("PUT", "0.png", "1.png 2.png");
         Skip.IfNotOffered(!Connects(client), "the client takes one file");
 
-        // In any order; a request with an option that is unknown here may be repeated later.
+        // The files may come in any order. The client may repeat a request with an unknown option later.
         var wire = Accept();
         var answered = new List<string>();
         for (int requests = 0; answered.Count < 3 && requests < 20; requests++)

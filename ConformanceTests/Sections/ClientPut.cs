@@ -32,7 +32,7 @@ public sealed class ClientPut : ClientFixture
         var (client, wire, _) = Begin("PUT", "big.png");
         wire.Send("OK\n");
         wire.Receive(8);
-        wire.Send("OK\n");                              // it cannot have sent all of it: the test does not read
+        wire.Send("OK\n");                              // the client cannot have sent all bytes: the test does not read
         wire.RestsFor(500);
         wire.HalfClose();
         wire.ReceiveRest(orSilence: true);
@@ -61,7 +61,7 @@ public sealed class ClientPut : ClientFixture
         client.MustSucceed();
     }
 
-    // A client may also have read all of it before.
+    // A client may have read the whole file before it shrinks, and send all of it.
     [Test, Clause("BLOCK-1", "CLI-5", NotBefore = Stages.ManyClients)]
     public void Client_ends_the_connection_if_the_file_shrinks_during_the_upload()
     {
@@ -97,7 +97,7 @@ public sealed class ClientPut : ClientFixture
         {
             wire.ExpectBytes(block[1000..]);
         }
-        catch (Violation) when (wire.IsAtItsEnd)        // it has noticed, and given up
+        catch (Violation) when (wire.IsAtItsEnd)        // the client has noticed it and closed
         {
             client.MustFail();
             return;
@@ -108,8 +108,8 @@ public sealed class ClientPut : ClientFixture
         client.WaitForExit();
     }
 
-    // One receive is not one message.  The next piece comes later: a client that treats
-    // the bytes of one receive as the message has too few of them.
+    // One receive is not one message. The next piece comes later, so a client that takes the bytes of one receive for
+    // the message has too few of them.
     [Test, Clause("CONN-3", "CLI-5")]
     public void Client_accepts_messages_in_pieces([Values("LIST", "GET", "PUT")] string verb)
     {

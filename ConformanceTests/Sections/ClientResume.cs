@@ -3,14 +3,14 @@ namespace ConformanceTests.Sections;
 /// <summary>CLI-10: a client that resumes a download.</summary>
 public sealed class ClientResume : ClientFixture
 {
-    // ---- going on with what was cut: for a client that does so by itself, or by what its template calls {resume} ----
+    // These tests are for a client that resumes by itself, or with the option that its template calls {resume}.
 
     private const int Cut = 600;
     private static readonly byte[] _whole = Notation.Bytes(1000);
 
-    // A download cut after 600 of 1,000 bytes, and the same once more.  What is asked for then, and from where on.
-    // Ok is the reply to the request: with a time if the client asks for one.
-    private (ChildProgram Client, ProtocolConnection Wire, int Offset, byte[] Ok) GoOnWithACutDownload()
+    // Interrupts a download after 600 of 1,000 bytes, and runs the client again. Returns the offset that it asks for,
+    // and the OK line to answer with, which has a time if the client asks for one.
+    private (ChildProgram Client, ProtocolConnection Wire, int Offset, byte[] Ok) ResumeDownload()
     {
         bool isTold = CommandTemplates.ClientTemplate.Contains("{resume}");
         var (client, wire) = Connected("GET", "cat.png", with: isTold ? "resume" : "");
@@ -29,8 +29,8 @@ public sealed class ClientResume : ClientFixture
         Demand(offset is not null || !isTold, $"GET|cat.png|offset=…|digest=sha256\\n: {Cut} bytes have come before",
             $"{string.Join('|', fields)}\\n; what it has kept: {(kept == "" ? "nothing" : kept)}");
         Skip.IfNotOffered(offset is null,
-            "the client does not go on with what was cut (if an option of it does, say so: "
-                + "{resume} in the template)");
+            "the client does not resume downloads (if it has an option for that, write {resume} into "
+                + "the template)");
 
         Demand(fields.Contains("digest=sha256"), "digest=sha256, which shows whether the parts belong together",
             string.Join('|', fields));
@@ -39,7 +39,7 @@ public sealed class ClientResume : ClientFixture
         return (client, wire, at, fields.Contains("modified") ? [.. "OK|2024-05-01T12:00:00Z\n"u8] : [.. "OK\n"u8]);
     }
 
-    // The client may start over, on the same connection or on another one; null: it gives up.
+    // The client may start over, on the same connection or on another one. Returns null if it gives up.
     private string? ReceiveSecondRequest(ChildProgram client, ref ProtocolConnection wire)
     {
         try
@@ -63,7 +63,7 @@ public sealed class ClientResume : ClientFixture
     [Test, Clause("CLI-10", "OFFSET-1")]
     public void Client_resumes_an_interrupted_download()
     {
-        var (client, wire, at, ok) = GoOnWithACutDownload();
+        var (client, wire, at, ok) = ResumeDownload();
         wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole[at..], .. SHA256.HashData(_whole)]);
         int exit = client.WaitForExit();
         Demand(exit == 0, "exit code 0: all has come, and the digest is that of the whole file (DIGEST-1), of the "
@@ -81,7 +81,7 @@ public sealed class ClientResume : ClientFixture
     [Test, Clause("CLI-10", "CLI-7")]
     public void Client_does_not_join_the_parts_of_different_files([Values] bool longer)
     {
-        var (client, wire, at, ok) = GoOnWithACutDownload();
+        var (client, wire, at, ok) = ResumeDownload();
         using var watch = new FolderWatch(Folder);
         byte[] rest = longer ? new byte[2000] : new byte[1000 - at];
         wire.Send([.. ok, .. Notation.U64((ulong)rest.Length), .. rest, .. SHA256.HashData("another"u8)]);
@@ -99,18 +99,18 @@ public sealed class ClientResume : ClientFixture
     [Test, Clause("CLI-10", "CLI-4")]
     public void Client_shows_no_file_if_the_resumed_download_is_interrupted_too([Values(0, 100)] int bytes)
     {
-        var (client, wire, at, ok) = GoOnWithACutDownload();
+        var (client, wire, at, ok) = ResumeDownload();
         using var watch = new FolderWatch(Folder);
         wire.Send([.. ok, .. Notation.U64((ulong)(1000 - at)), .. _whole.AsSpan(at, bytes)]);
         wire.HalfClose();
         client.MustFail();
-        ExpectNeverThere(watch, "since it was cut again");
+        ExpectNeverThere(watch, "since it was interrupted again");
     }
 
     [Test, Clause("CLI-10", "OFFSET-2")]
     public void Client_starts_over_or_fails_if_the_offset_is_refused([Values("bad-offset", "unsupported")] string code)
     {
-        var (client, wire, _, _) = GoOnWithACutDownload();
+        var (client, wire, _, _) = ResumeDownload();
         wire.Send($"ER|{code}|not from there\n");
         byte[] other = Notation.Bytes(300);
         string? line = ReceiveSecondRequest(client, ref wire);

@@ -57,11 +57,11 @@ public sealed class Closing : ServerFixture
         for (var clock = Stopwatch.StartNew(); !wire.SendingFailed && clock.ElapsedMilliseconds < most;)
         {
             wire.Send("x");
-            Thread.Sleep(100);                          // the pace of the dribble
+            Thread.Sleep(100);                          // a byte every 100 ms
         }
 
         Demand(wire.SendingFailed, "the connection closed 2 s after the server's FIN, although the client still sends",
-            $"it still takes bytes after {most / 1000} s: one limit for all of the waiting, not one for each receive");
+            $"it still accepts bytes after {most / 1000} s: the limit is for the whole wait, not for each receive");
     }
 
     [Test, Clause("CLOSE-1")]
@@ -80,11 +80,11 @@ public sealed class Closing : ServerFixture
         }
         catch (SocketException)
         {
-            return;
-        }             // closed, as it should be
+            return;                                     // the server has closed it, as it should
+        }
 
         Demand(false, "the connection closed when 1 MiB has been dropped, although the client still sends",
-            $"{sent >> 20} MiB were taken");
+            $"{sent >> 20} MiB were accepted");
     }
 
     [Test, Clause("CLOSE-5", "P1")]
@@ -122,7 +122,7 @@ public sealed class Closing : ServerFixture
     public void Server_sends_nothing_before_the_first_request()
     {
         var silent = Connect();
-        Repeat(10, () => Connect().List());  // the barrier: the server has had time for it
+        Repeat(10, () => Connect().List());  // by now the server would have sent it
         Demand(silent.Socket.Available == 0, "nothing before a request", "bytes that belong to no request");
         silent.Finish();
     }

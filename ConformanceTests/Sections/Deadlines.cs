@@ -1,11 +1,11 @@
 namespace ConformanceTests.Sections;
 
 /// <summary>LIMIT: deadlines. These tests wait, so they start first and run at the same time as the others.</summary>
-[RunOrder(1)]                                              // what waits longest begins first
+[RunOrder(1)]                                              // the tests that wait longest start first
 public sealed class Deadlines : ServerFixture
 {
     // From a little before the deadline to well after it: the verdict must not depend on a busy machine.
-    private static void AssertTook(Stopwatch clock, double atLeast, double atMost) =>
+    private static void MustEndInTime(Stopwatch clock, double atLeast, double atMost) =>
         EndsInTime(clock.Elapsed.TotalSeconds, atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0);
 
     [Test, Slow, Clause("LIMIT-1", "P8", "CLOSE-1")]
@@ -34,7 +34,7 @@ public sealed class Deadlines : ServerFixture
             }
         }
 
-        AssertTook(clock, Limits.LineSeconds - 1, Limits.LineSeconds + 2);
+        MustEndInTime(clock, Limits.LineSeconds - 1, Limits.LineSeconds + 2);
         var ended = Stopwatch.StartNew();
         wire.ExpectError("timeout", closes: true);
         ExpectItReadsOn(wire, ended);
@@ -74,7 +74,7 @@ public sealed class Deadlines : ServerFixture
         var clock = Stopwatch.StartNew();
         bool came = wire.Socket.Poll(RunSettings.Milliseconds(14_000) * 1000, SelectMode.SelectRead);
         Demand(came, "timeout on a connection that has been idle for 2 s", "nothing in 14 s");
-        AssertTook(clock, 1.5, 4);
+        MustEndInTime(clock, 1.5, 4);
         wire.ExpectError("timeout", closes: true);
     }
 
@@ -93,7 +93,7 @@ public sealed class Deadlines : ServerFixture
         var since = new Dictionary<ProtocolConnection, Stopwatch> { [idle[0].Wire] = born };
         foreach (var (what, wire) in idle.Skip(1))
         {
-            since[wire] = Stopwatch.StartNew();         // a little early, so what comes too early is too early for sure
+            since[wire] = Stopwatch.StartNew();         // started early, so that no timeout seems too early
             switch (what)
             {
                 case "LIST":
@@ -125,7 +125,7 @@ public sealed class Deadlines : ServerFixture
         while (waits.Count > 0 && clock.ElapsedMilliseconds < RunSettings.Milliseconds(14_000))
         {
             busy.List();
-            Thread.Sleep(5);                            // its pace
+            Thread.Sleep(5);                            // the pace of the busy client
             foreach (var one in waits.Where(one => one.Wire.Socket.Poll(0, SelectMode.SelectRead)).ToArray())
             {
                 waits.Remove(one);
@@ -144,7 +144,7 @@ public sealed class Deadlines : ServerFixture
         busy.List();
     }
 
-    // However long a transfer takes, the idle time begins when it is complete.
+    // The idle time begins when a transfer is complete, however long it took.
     [Test, Slow, Clause("LIMIT-2", "GET-1", "PUT-2")]
     public void Server_starts_the_idle_time_at_the_end_of_a_transfer([Values("GET", "PUT")] string verb)
     {
@@ -177,7 +177,7 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
-    // Longer than the other deadlines: neither 10 s nor 20 s end it.
+    // The idle time is longer than the other deadlines, 10 s and 20 s, which must not end the connection.
     [Test, Slow, Clause("LIMIT-2", "LIST-1")]
     public void Server_keeps_an_idle_connection_for_its_idle_time_and_no_longer()
     {
@@ -192,9 +192,9 @@ public sealed class Deadlines : ServerFixture
 
         clock.Restart();
         asks.List();                                    // which begins its idle time again
-        AssertTimeout(silent, 12_000);
+        ExpectTimeout(silent, 12_000);
         ExpectNoEnd(asks, clock, Idle - 1);
-        AssertTimeout(asks, 12_000);
+        ExpectTimeout(asks, 12_000);
     }
 
     private static void ExpectNoEnd(ProtocolConnection wire, Stopwatch clock, double seconds)
@@ -206,14 +206,14 @@ public sealed class Deadlines : ServerFixture
             $"its end after {clock.Elapsed.TotalSeconds:0.0} s");
     }
 
-    private static void AssertTimeout(ProtocolConnection wire, int milliseconds)
+    private static void ExpectTimeout(ProtocolConnection wire, int milliseconds)
     {
         bool came = wire.Socket.Poll(RunSettings.Milliseconds(milliseconds) * 1000, SelectMode.SelectRead);
         Demand(came, "timeout on a connection whose idle time is over", $"nothing for {milliseconds / 1000} s more");
         wire.ExpectError("timeout", closes: true);
     }
 
-    // Its 10 s run also while another client is busy all the time.
+    // The 10 s pass also while another client is busy all the time.
     [Test, Slow, Clause("LIMIT-1", "P8", "LIST-1")]
     public void Server_ends_a_slow_line_while_another_client_is_busy()
     {
@@ -229,7 +229,7 @@ public sealed class Deadlines : ServerFixture
         }
 
         Demand(came, "timeout 10 s after the first byte of a line, while another client is busy", "nothing in 22 s");
-        AssertTook(clock, Limits.LineSeconds - 1, Limits.LineSeconds + 2);
+        MustEndInTime(clock, Limits.LineSeconds - 1, Limits.LineSeconds + 2);
         half.ExpectError("timeout", closes: true);
     }
 
@@ -276,7 +276,7 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-4", "P8", "CLOSE-1")]
     public void Server_ends_an_upload_that_is_too_slow([Values(1000, 4 << 20)] int atOnce)
     {
-        // However much came at once: what counts is what comes now.
+        // The bytes that came at once do not count later: each interval needs bytes of its own.
         var wire = Connect();
         wire.BeginPut("cat.png", 8 << 20, Notation.Bytes(atOnce));
         var clock = Stopwatch.StartNew();
@@ -289,7 +289,7 @@ public sealed class Deadlines : ServerFixture
             }
         }
 
-        AssertTook(clock, Limits.PaceSeconds - 2, 2 * Limits.PaceSeconds + 2);
+        MustEndInTime(clock, Limits.PaceSeconds - 2, 2 * Limits.PaceSeconds + 2);
         wire.ExpectError("timeout", closes: true);
         Server.MustLack("cat.png");
         ListIs(Connect());
@@ -335,9 +335,9 @@ public sealed class Deadlines : ServerFixture
         byte[] requests = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100_000)));
         wire.Trace.Note("(the client sends requests as long as they are accepted, and reads no answer)");
         wire.Socket.Blocking = false;       // when nothing more is accepted, the answers do not fit into the buffers
-        Stopwatch sinceTaken = Stopwatch.StartNew();
+        Stopwatch sinceAccepted = Stopwatch.StartNew();
         Stopwatch all = Stopwatch.StartNew();
-        while (sinceTaken.ElapsedMilliseconds < RunSettings.Milliseconds(44_000)
+        while (sinceAccepted.ElapsedMilliseconds < RunSettings.Milliseconds(44_000)
             && all.ElapsedMilliseconds < RunSettings.Milliseconds(120_000))
         {
             if (!wire.Socket.Poll(500_000, SelectMode.SelectWrite))
@@ -348,17 +348,17 @@ public sealed class Deadlines : ServerFixture
             wire.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
             if (error == SocketError.Success)
             {
-                sinceTaken.Restart();
+                sinceAccepted.Restart();
             }
             else if (error != SocketError.WouldBlock)
             {
-                break;            // closed
+                break;                                  // the server has closed the connection
             }
         }
 
         wire.Socket.Blocking = true;
         wire.ReceiveRest(orSilence: true);
-        Demand(wire.IsAtItsEnd, "the connection closed, 20 to 40 s after the client has stopped taking replies",
+        Demand(wire.IsAtItsEnd, "the connection closed, 20 to 40 s after the client has stopped reading replies",
             "it stays open");
     }
 
@@ -400,7 +400,7 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-3", "CONN-2")]
     public void Server_sends_all_listings_to_a_client_that_reads_late()
     {
-        // More than the kernels hold: the server has to wait for its client, and may not give it up before its time.
+        // More than the kernels hold: the server has to wait for its client, and must not close the connection early.
         const int Files = 300;
         const int Times = 200;
         for (int i = 0; i < Files; i++)
@@ -429,9 +429,9 @@ public sealed class Deadlines : ServerFixture
         wire.RestsFor(RunSettings.Milliseconds(44_000));
         var bytes = wire.ReceiveRest(orSilence: true);
         Demand(bytes.Length < picture.Length && wire.IsAtItsEnd,
-            "the connection closed, 20 to 40 s after the client has stopped taking bytes",
+            "the connection closed, 20 to 40 s after the client has stopped reading",
             bytes.Length == picture.Length ? "all of the file, after a rest of 44 s"
-            : $"{bytes.Length:N0} bytes, and it stays open: the client took nothing for 44 s");
+            : $"{bytes.Length:N0} bytes, and it stays open: the client read nothing for 44 s");
         Same(picture[..bytes.Length], bytes, "the bytes of the file");
     }
 }

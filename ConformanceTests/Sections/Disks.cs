@@ -1,9 +1,9 @@
 namespace ConformanceTests.Sections;
 
-/// <summary>A disk that is full, a file that changes while it is sent, rights that are missing.</summary>
+/// <summary>Full disks, files that change while they are sent, and missing rights.</summary>
 public sealed class Disks : ServerFixture
 {
-    // A folder on a small file system of its own.
+    // Mounts a small file system, and returns its folder.
     private string SmallFolder(string room)
     {
         Skip.If(!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows, "needs a small tmpfs");
@@ -59,7 +59,7 @@ public sealed class Disks : ServerFixture
     [Test, Clause("PUT-2", "PUT-6", NotBefore = Stages.ManyClients)]
     public void Server_answers_OK_only_for_files_that_fit_on_the_disk()
     {
-        // Somewhere there the last write, and only a part of it, has no room.
+        // For some of these sizes, only a part of the last write fits.
         var server = Start(folder: SmallFolder("size=1028k"));
         var wire = Connect(server);
         for (int size = 1 << 20; size <= (1 << 20) + 40_000; size += 1500)
@@ -92,11 +92,11 @@ public sealed class Disks : ServerFixture
         int fillers = FillWithFiles(server);
         byte[] block = [.. Notation.U64(9), .. Notation.Bytes(9)];
         wire.Send([.. "PUT|cat.png|ahead\n"u8, .. block]);
-        wire.Expect("OK\n");                            // it says no more than that the option is known
+        wire.Expect("OK\n");                            // this OK says only that the server knows the option
         wire.ExpectError("storage");
         wire.Send([.. "PUT|cat.exe|ahead\n"u8, .. block]);
         wire.Expect("OK\n");
-        wire.ExpectError("bad-type");                   // the upper row
+        wire.ExpectError("bad-type");                   // the upper row of the table in §6.1
         Demand(wire.List().Length == fillers, $"{fillers} files in the list", "others");
     }
 
@@ -106,7 +106,7 @@ public sealed class Disks : ServerFixture
         var server = Start(folder: SmallFolder("size=1m"));
         var wire = Connect(server);
         wire.BeginPut("cat.png|ahead|digest=sha256", 3 << 20, [.. Notation.Bytes(3 << 20), .. new byte[32]]);
-        wire.ExpectError("corrupt");                    // it stands above storage, and the order is the table's here
+        wire.ExpectError("corrupt");                    // with ahead, the first in the table of §6.1 counts
         ExpectOnly(server);
     }
 
@@ -122,9 +122,9 @@ public sealed class Disks : ServerFixture
         late.Send(Notation.Bytes(1 << 20).AsSpan(1 << 19));
         late.ExpectError("storage");
         File.Delete(server.PathOf("filler.png"));
-        small.Put("dog.png", Notation.Bytes(1 << 20));  // and what was kept for big.png is free
+        small.Put("dog.png", Notation.Bytes(1 << 20));  // the space of big.png is free again
         ExpectOnly(server, "cat.png", "dog.png");
-        late.Put("big.png", Notation.Bytes(1 << 19));   // the name, too
+        late.Put("big.png", Notation.Bytes(1 << 19));   // and so is its name
     }
 
     private static void Fill(string path)
@@ -137,7 +137,7 @@ public sealed class Disks : ServerFixture
                 file.Write(new byte[4096]);
             }
         }
-        catch (IOException) { }                         // now it is full
+        catch (IOException) { }                         // the disk is full
     }
 
     [Test, Clause("PUT-6", "ERR-2", NotBefore = Stages.ManyClients)]
@@ -173,7 +173,7 @@ public sealed class Disks : ServerFixture
         return fillers;
     }
 
-    // Refused at once, or when it is to be stored.
+    // The server may refuse the request, or the block.
     private static void ExpectNoRoomFor(string name, ProtocolConnection wire)
     {
         wire.Send($"PUT|{name}\n");
@@ -211,7 +211,7 @@ public sealed class Disks : ServerFixture
         var rest = wire.ReceiveRest(orSilence: true);
         Demand(rest.Length < Large,
             $"a block of less than the {Large} bytes that were announced, and the end: the file has {length} now",
-            $"{rest.Length} bytes: more than are there now, so it was read as a whole before, or they are made up");
+            $"{rest.Length} bytes: more than the file has now; the server read all of it before, or made them up");
         int same = rest.AsSpan().CommonPrefixLength(picture);
         Demand(same == rest.Length, "the bytes of the file as far as there were any, and then the end",
             $"{rest.Length - same} bytes after them that are not the file's: "

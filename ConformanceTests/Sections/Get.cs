@@ -3,8 +3,6 @@ namespace ConformanceTests.Sections;
 /// <summary>GET, OFFSET, DIGEST: downloads.</summary>
 public sealed class Gets : ServerFixture
 {
-    private static byte[] Digest(byte[] bytes) => SHA256.HashData(bytes);
-
     [Test, Clause("GET-2", "P10")]
     public void Server_answers_not_found_to_GET_of_an_unlisted_entry()
     {
@@ -39,7 +37,7 @@ public sealed class Gets : ServerFixture
         var wire = Connect();
         wire.Send("GET|big.png|digest=sha256\nLIST\n");
         Same(picture, wire.ReceiveAnswer(), "the block");
-        wire.ExpectBytes(Digest(picture));
+        wire.ExpectBytes(SHA256.HashData(picture));
         wire.ReceiveAnswer();
     }
 
@@ -51,7 +49,7 @@ public sealed class Gets : ServerFixture
         Server.Has("big.png", picture);
         var wire = Connect();
         Same(picture[offset..], wire.AskForBlock($"GET|big.png|offset={offset:D20}|digest=sha256"), "the block");
-        wire.ExpectBytes(Digest(picture));
+        wire.ExpectBytes(SHA256.HashData(picture));
         Same(picture[offset..], wire.AskForBlock($"GET|big.png|offset={offset}"), "the block");
         wire.List();
     }
@@ -63,7 +61,7 @@ public sealed class Gets : ServerFixture
         Server.Has("big.png", picture);
         var wire = Connect();
         Same(picture[(33 << 20)..], wire.AskForBlock($"GET|big.png|offset={33 << 20}|digest=sha256"), "the block");
-        wire.ExpectBytes(Digest(picture));
+        wire.ExpectBytes(SHA256.HashData(picture));
     }
 
     [Test, Clause("OFFSET-1")]
@@ -101,8 +99,6 @@ public sealed class Gets : ServerFixture
         wire.List();
     }
 }
-
-// Files that change, shrink or vanish while one half of the program is busy with them.
 
 /// <summary>GET of a file that changes while it is sent.</summary>
 public sealed class ServedFilesThatChange : ServerFixture

@@ -73,16 +73,12 @@ public sealed class KeyFiles : SealedFixture
     [TestCaseSource(nameof(Unfit)), Clause("SEAL-8")]
     public void Server_refuses_a_key_file_that_is(string what)
     {
-        if (OperatingSystem.IsWindows() || RunSettings.Current.OnWindows)
-        {
-            Skip.Because("needs the rights of Unix");
-            return;
-        }
+        Skip.If(OperatingSystem.IsWindows() || RunSettings.Current.OnWindows, "needs the rights of Unix");
 
         var (_, text, mode) = _unfit.Single(row => row.What == what);
         string path = Path.Combine(NewFolder("key"), "unfit.key");
         File.WriteAllText(path, text());
-        File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(mode, 8));
+        Tool.Run("chmod", mode, path);
         bool isServing = true;
         try
         {
@@ -90,7 +86,7 @@ public sealed class KeyFiles : SealedFixture
         }
         catch (Violation)
         {
-            isServing = false;                          // it has ended, as it should
+            isServing = false;                          // the server has ended, as it should
         }
 
         Demand(!isServing, $"the end of a server that is given {what}", "it listens");

@@ -61,8 +61,7 @@ public sealed class Lists : ServerFixture
 }
 
 /// <summary>
-/// LIST where it is hard: many clients ask at once, some leave, files change in the meantime, and the folder is
-/// an odd one.
+/// LIST for many clients at once, while clients leave and files change, and of unusual folders.
 /// </summary>
 public sealed class Listings : ServerFixture
 {
@@ -80,10 +79,8 @@ public sealed class Listings : ServerFixture
 
     internal static string[] NamesIn(IEnumerable<string> lines) => [.. lines.Select(line => line.Split('|')[0])];
 
-    internal static string[] TakeListing(ProtocolConnection wire)
-    {
-        return Encoding.UTF8.GetString(wire.ReceiveAnswer()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-    }
+    internal static string[] ReceiveListing(ProtocolConnection wire) =>
+        Encoding.UTF8.GetString(wire.ReceiveAnswer()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     [Test, Clause("LIST-1", "P6")]
     public void Server_sends_whole_listings_to_many_clients_at_once()
@@ -98,7 +95,7 @@ public sealed class Listings : ServerFixture
 
         foreach (var wire in wires)
         {
-            Repeat(Times, () => Same(names, NamesIn(TakeListing(wire)), "the names in the listing"));
+            Repeat(Times, () => Same(names, NamesIn(ReceiveListing(wire)), "the names in the listing"));
         }
     }
 
@@ -124,7 +121,7 @@ public sealed class Listings : ServerFixture
                 other.Send("LIST\n");
             }
 
-            Same(names, NamesIn(TakeListing(other)), "the names in the listing");
+            Same(names, NamesIn(ReceiveListing(other)), "the names in the listing");
             other.Dispose();
         }
 

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Sections;
 
 /// <summary>
-/// P7: what a client may cost. Measured is the private memory of a process and its children, as Linux counts it.
+/// P7: the memory that clients cost: the private memory of a process and its children, as Linux counts it.
 /// </summary>
 public sealed class Memory : ServerFixture
 {
@@ -29,8 +29,8 @@ public sealed class Memory : ServerFixture
         }
         catch (SocketException)
         {
-            return false;
-        }       // what came instead is read next
+            return false;                               // the caller reads what the server sent instead
+        }
     }
 
     [Test, Slow, Clause("P7")]
@@ -62,7 +62,7 @@ public sealed class Memory : ServerFixture
         }
 
         Check(most - before, $"an upload of {Large / MiB} MiB");
-        wire.Socket.Poll(RunSettings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);  // the disk's time is its own
+        wire.Socket.Poll(RunSettings.Milliseconds(60_000) * 1000, SelectMode.SelectRead);  // the disk may take long
         wire.Expect("OK\n");
         Check(Math.Max(most, Of(server)) - before, $"an upload of {Large / MiB} MiB");
         long there = new FileInfo(server.PathOf("big.png")).Length;
@@ -99,7 +99,7 @@ public sealed class Memory : ServerFixture
         var other = Connect(server);
         other.List();
         var wires = Enumerable.Range(0, 40).Select(_ => Connect(server)).ToArray();
-        ExpectServed(wires);        // the fixed cost of each client is in the measure before
+        ExpectServed(wires);        // by now the memory that each client always needs is in use
         long before = ProcessFigures.Sum(server.Program.Id, "VmData");
         for (int i = 0; i < wires.Length; i++)
         {
@@ -146,12 +146,12 @@ public sealed class Memory : ServerFixture
             taken += greedy.Socket.Send(requests, 0, requests.Length, SocketFlags.None, out var error);
             if (error is not (SocketError.Success or SocketError.WouldBlock))
             {
-                break;        // it may close, too
+                break;                                  // the server may also close the connection
             }
         }
 
         Demand(taken < Most * MiB, "requests left unread while the answers to earlier ones are not read",
-            $"{taken / MiB} MiB of requests taken, not one answer read: they or their answers are in memory");
+            $"{taken / MiB} MiB of requests accepted, not one answer read: they or their answers are in memory");
         Check(Of(server) - before, "requests whose answers are not read");
         probe.List();
     }

@@ -10,8 +10,8 @@ public sealed class Modified : ServerFixture
     [
         Time,
         "2024-02-29T23:59:59Z", "2000-02-29T00:00:00Z",             // leap years
-        "2038-01-19T03:14:07Z", "2038-01-19T03:14:08Z",             // the limit of 31 bits, and beyond
-        "2106-02-07T06:28:16Z", "2262-04-11T23:47:17Z",             // of 32 bits, and of 63 bits of nanoseconds
+        "2038-01-19T03:14:07Z", "2038-01-19T03:14:08Z",             // the last second in 31 bits, and the next
+        "2106-02-07T06:28:16Z", "2262-04-11T23:47:17Z",             // beyond 32 bits; beyond 63 bits of nanoseconds
         "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z",
         "1901-12-13T20:45:52Z", "1601-01-01T00:00:00Z",
         "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
@@ -33,7 +33,7 @@ public sealed class Modified : ServerFixture
     private static byte[] Block(byte[] content, bool digest = false) =>
         [.. Notation.U64((ulong)content.Length), .. content, .. digest ? SHA256.HashData(content) : []];
 
-    // Lets the suite give the same time to a file of its own: the file system may not be able to hold it.
+    // Returns what becomes of this time if the suite sets it: a file system does not hold every time.
     private string NearestTime(string time)
     {
         string path = Path.Combine(Server.Folder, ".nearest");
@@ -156,7 +156,7 @@ public sealed class Modified : ServerFixture
     }
 
     [Test, Clause("MODIFIED-2", "GET-2")]
-    public void Server_refuses_a_GET_with_modified_as_any_other()
+    public void Server_refuses_a_GET_with_modified_like_one_without()
     {
         var wire = Connect();
         foreach (var (name, code) in
@@ -201,7 +201,7 @@ public sealed class Modified : ServerFixture
     private static IEnumerable<string> GetOrders() => Orders("modified", "offset=290", "digest=sha256");
 
     [TestCaseSource(nameof(GetOrders)), Clause("MODIFIED-2", "OFFSET-1", "DIGEST-1")]
-    public void Server_takes_modified_in_a_GET_with_other_options_in_any_order(string options)
+    public void Server_accepts_modified_in_a_GET_with_other_options_in_any_order(string options)
     {
         Server.Has("cat.png", _cat);
         File.SetLastWriteTimeUtc(Server.PathOf("cat.png"), new DateTime(2024, 5, 1, 12, 0, 0, DateTimeKind.Utc));
@@ -217,7 +217,7 @@ public sealed class Modified : ServerFixture
     private static IEnumerable<string> PutOrders() => Orders($"modified={Time}", "ahead", "digest=sha256");
 
     [TestCaseSource(nameof(PutOrders)), Clause("MODIFIED-1", "AHEAD-1", "DIGEST-2")]
-    public void Server_takes_modified_in_a_PUT_with_other_options_in_any_order(string options)
+    public void Server_accepts_modified_in_a_PUT_with_other_options_in_any_order(string options)
     {
         Server.Has("there.png", _cat);
         var wire = Connect();

@@ -31,7 +31,7 @@ public sealed class Promises : ServerFixture
         ProtocolConnection cut = Connect(server);
         whole.Put("whole.png", Notation.Bytes(5000));
         cut.BeginPut("cut.png", 2 << 20, Notation.Bytes((2 << 20) - 1));
-        Connect(server).List();                         // it has had time to write them
+        Connect(server).List();                         // by now the server has written them
         server.Program.SignalAndWait("KILL");
 
         var next = Start(folder: folder);
@@ -39,7 +39,7 @@ public sealed class Promises : ServerFixture
         Same(Notation.Bytes(5000), next.Stored("whole.png"), "whole.png as it was stored");
         var left = Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path));
         Demand(left.SequenceEqual(["whole.png"]), "whole.png alone in the folder, once the next server runs",
-            $"{string.Join(", ", left.Order())}: what a killed server has left is removed at the start (P12)");
+            $"{string.Join(", ", left.Order())}: a server has to remove the files of killed servers at its start (P13)");
     }
 
     private static readonly string[] _moments =
@@ -181,7 +181,7 @@ public sealed class Promises : ServerFixture
         ProtocolConnection other = Connect(server);
         greedy.Send(string.Concat(Enumerable.Repeat("STATUS\n", 300)));         // 18 MB of answers
         greedy.Expect("OK\n");
-        greedy.RestsFor(1000);                          // now the server waits for it
+        greedy.RestsFor(1000);                          // by now the server waits for this client
         Repeat(20, () => other.List());
         Repeat(20, () => Connect(server).List());
     }
@@ -210,8 +210,8 @@ public sealed class Promises : ServerFixture
     [Test, Slow, Clause("P6")]
     public void Server_answers_small_requests_during_a_large_download()
     {
-        // One large download of ten is enough during which three small requests are answered: the others may be too
-        // quick on this machine at this moment.
+        // It is enough if three small requests are answered during one of ten large downloads: the others may be too
+        // quick on this machine.
         const int Large = 128 << 20;
         Server.Has("big.png", [1]);
         LocalFiles.SetLength(Server.PathOf("big.png"), Large);
@@ -324,6 +324,6 @@ public sealed class Promises : ServerFixture
 
         var good = Connect();
         ListHas(good, 1);
-        ExpectNothingHidden("when those who sent the files have reset their connections");
+        ExpectNothingHidden("after the uploaders have reset their connections");
     }
 }

@@ -28,15 +28,15 @@ public sealed class Publishing : ServerFixture
             Demand(other.List() is [], "a listing without big.png, since bytes of it are missing", "it is listed");
         }
 
-        ExpectNothingYet(upload);                       // now the server has read what was sent
+        ExpectNothingYet(upload);                       // by now the server has read all that was sent
         var early = watch.DoneTo("big.png");
-        Demand(early is [], "nothing under the name big.png before its last byte has come", Said(early));
+        Demand(early is [], "nothing under the name big.png before its last byte has come", History(early));
         upload.Send(picture.AsSpan(Size - 1));
         upload.Expect("OK\n");
         var late = watch.DoneTo("big.png");
         Demand(!late.Contains("written"),
             "big.png in the folder in one step, with all its bytes: link or rename a file that is complete",
-            $"{Said(late)}: others can see a part of it");
+            $"{History(late)}: others can see a part of it");
         Same(picture, Server.Stored("big.png"), "big.png as it was stored");
     }
 
@@ -66,13 +66,12 @@ public sealed class Publishing : ServerFixture
             wire.Expect("OK\n");
             string[] done = [.. watch.DoneTo(name).Where(one => one != FolderWatch.AttributesChanged)];
             Demand(done is ["created"] or ["renamed to"], $"{name} in the folder in one step, with all its bytes",
-                Said(name, done));
+                History(done, name));
         }
     }
 
-    private static string Said(string name, string[] done) => $"{name} was {string.Join(", then ", done.Take(6))}";
-
-    private static string Said(string[] done) => $"big.png was {string.Join(", then ", done.Take(6))}";
+    private static string History(string[] done, string name = "big.png") =>
+        $"{name} was {string.Join(", then ", done.Take(6))}";
 
     [Test, Clause("P1", "CLOSE-5")]
     public void Server_shows_no_file_at_any_moment_if_the_upload_is_interrupted([Values] bool reset)
@@ -94,7 +93,7 @@ public sealed class Publishing : ServerFixture
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
             "expected  an empty folder after an upload that was cut short\nreceived  something stays in it");
         var done = watch.DoneTo("big.png");
-        Demand(done is [], "nothing under the name big.png, at any moment", Said(done));
+        Demand(done is [], "nothing under the name big.png, at any moment", History(done));
     }
 
     [Test, Clause("P4", "DIGEST-2")]
@@ -107,7 +106,7 @@ public sealed class Publishing : ServerFixture
         wire.ExpectRefusal([.. Notation.U64(1 << 20), .. picture, .. SHA256.HashData("another"u8)], "corrupt");
         wire.List();
         var done = watch.DoneTo("big.png");
-        Demand(done is [], "nothing under the name big.png, at any moment: the digest does not match", Said(done));
+        Demand(done is [], "nothing under the name big.png, at any moment: the digest does not match", History(done));
     }
 
     [Test, Clause("P2", "PUT-6")]
@@ -122,7 +121,7 @@ public sealed class Publishing : ServerFixture
         late.Send(picture.AsSpan(1 << 19));
         late.ExpectError("exists");
         var done = watch.DoneTo("big.png");
-        Demand(done is [], "big.png left alone, since another upload has the name", Said(done));
+        Demand(done is [], "big.png left alone, since another upload has the name", History(done));
         bool isFirst = Server.Stored("big.png").AsSpan().SequenceEqual(Notation.Bytes(100));
         Demand(isFirst, "the first one's bytes", "others");
     }
@@ -160,7 +159,7 @@ public sealed class Publishing : ServerFixture
             bool IsFree()
             {
                 using var file = LocalFiles.Open(path);
-                return flock((int)file.SafeFileHandle.DangerousGetHandle(), 2 | 4) == 0;    // exclusive · no waiting
+                return flock((int)file.SafeFileHandle.DangerousGetHandle(), 2 | 4) == 0;    // LOCK_EX | LOCK_NB
             }
 
             Skip.If(OperatingSystem.IsWindows(), "needs flock");
@@ -192,15 +191,15 @@ public sealed class Publishing : ServerFixture
 
     // ---- P2, two servers on one folder ----
 
-    // The second one's last byte is sent so much later that now this one wins and now that one: then both are in the
-    // middle of it at the same time, again and again, and a server that looks first and renames then is detected.
+    // One of the last bytes is sent a little later, and the delay changes until each server wins about half of the
+    // rounds. So both often store at the same moment, and a server that looks first and then renames is detected.
     [Test, Clause("P2")]
     public void Servers_that_store_one_name_at_the_same_moment_send_one_OK()
     {
         string folder = NewFolder();
         ProtocolConnection[] wires = [Connect(Start(folder: folder)), Connect(Start(folder: folder))];
         var random = new Random(RunSettings.Current.Seed);
-        double lag = 0;                                 // microseconds; below 0 the first one's comes later
+        double lag = 0;                                 // microseconds; below 0, the byte of the first server is sent later
         for (int round = 0; round < (RunSettings.Current.OnWindows ? 25 : 600); round++)
         {
             string name = $"{round}.png";

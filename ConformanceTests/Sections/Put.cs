@@ -74,12 +74,11 @@ public sealed class Puts : ServerFixture
         wire.Put("cat.png", Notation.Bytes(9));         // the name is still free
     }
 
-    private void Connect(out ProtocolConnection one, out ProtocolConnection two) => (one, two) = (Connect(), Connect());
-
     [Test, Clause("PUT-6", "DIGEST-2")]
     public void Server_sends_the_first_error_that_applies_to_a_block()
     {
-        Connect(out var slow, out var fast);
+        ProtocolConnection slow = Connect();
+        ProtocolConnection fast = Connect();
         slow.Ask("PUT|cat.png|digest=sha256");
         fast.Put("cat.png", Notation.Bytes(12));
         slow.ExpectRefusal([.. Notation.U64(12), .. Notation.Bytes(12), .. new byte[32]], "corrupt");

@@ -8,7 +8,7 @@ public sealed class Aheads : ServerFixture
     internal static readonly byte[] Cat = Notation.Bytes(300);
     internal static readonly byte[] Page = [.. "<!DOCTYPE html>"u8];
 
-    // The digest after the block.
+    // What follows the block.
     public enum Digest { None, Right, Wrong }
 
     internal static byte[] Request(string name, Digest digest) =>
@@ -26,7 +26,11 @@ public sealed class Aheads : ServerFixture
         },
     ];
 
-    // The go-ahead, and what became of the block; "" is OK.
+    // A request, and its block right after it.
+    internal static byte[] Upload(string name, byte[] content, Digest digest) =>
+        [.. Request(name, digest), .. Block(content, digest)];
+
+    // Expects the go-ahead, and the reply to the block: this error, or OK if the code is "".
     internal static void ExpectOutcome(ProtocolConnection wire, string code)
     {
         wire.Expect("OK\n");
@@ -40,7 +44,7 @@ public sealed class Aheads : ServerFixture
         }
     }
 
-    // Each with its row of §6, the first of those that apply.
+    // Uploads, each with the error of the first row in §6.1 that applies.
     private static readonly (string Name, byte[] Content, Digest Digest, string Code)[] _refused =
     [
         ("../x.png",  Cat,  Digest.None,  "bad-name"),
@@ -98,7 +102,7 @@ public sealed class Aheads : ServerFixture
         var wire = Connect(delivery);
         foreach (var (name, content, digest, code) in _refused)
         {
-            wire.Send([.. Request(name, digest), .. Block(content, digest)]);
+            wire.Send(Upload(name, content, digest));
             ExpectOutcome(wire, code);
         }
 
@@ -151,7 +155,7 @@ public sealed class Aheads : ServerFixture
         var files = Enumerable.Range(0, 64).Select(FileAt).ToArray();
         var wire = Connect();
         wire.Send([.. files.SelectMany((one, i) =>
-            (byte[])[.. Request(one.Name, one.Digest), .. Block(Content(i), one.Digest)])]);
+            Upload(one.Name, Content(i), one.Digest))]);
         foreach (var one in files)
         {
             ExpectOutcome(wire, one.Code);
@@ -171,8 +175,8 @@ public sealed class Aheads : ServerFixture
     {
         var wire = Connect();
         wire.Send([
-            .. Request("cat.png", Digest.Right), .. Block(Cat, Digest.Right), .. "GET|cat.png\n"u8,
-            .. Request("cat.exe", Digest.None), .. Block(Cat, Digest.None), .. "PUT|dog.png\n"u8,
+            .. Upload("cat.png", Cat, Digest.Right), .. "GET|cat.png\n"u8,
+            .. Upload("cat.exe", Cat, Digest.None), .. "PUT|dog.png\n"u8,
             .. Block(Cat, Digest.None), .. "PUT|cat.png\nLIST\n"u8]);
         ExpectOutcome(wire, "");
         Same(Cat, wire.ReceiveAnswer(), "the block");
@@ -246,8 +250,8 @@ public sealed class Aheads : ServerFixture
     {
         var wire = Connect();
         wire.Send([
-            .. Request("cat.png", Digest.None), .. Block(Cat, Digest.None),
-            .. Request("cat.png", Digest.None), .. Block(Notation.Bytes(12), Digest.None)]);
+            .. Upload("cat.png", Cat, Digest.None),
+            .. Upload("cat.png", Notation.Bytes(12), Digest.None)]);
         ExpectOutcome(wire, "");
         ExpectOutcome(wire, "exists");
         Same(Cat, wire.Get("cat.png"), "what GET of cat.png brought");
@@ -258,7 +262,7 @@ public sealed class Aheads : ServerFixture
     {
         ProtocolConnection slow = Connect();
         ProtocolConnection other = Connect();
-        slow.Send([.. Request("cat.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
+        slow.Send(Upload("cat.png", Cat, Digest.None)[..^1]);
         slow.Expect("OK\n");
         ListIs(other);
         Server.MustLack("cat.png");
@@ -278,7 +282,7 @@ public sealed class Aheads : ServerFixture
             wire.Send([.. Request(name, Digest.Right), .. all[..cut]]);
             wire.HalfClose();
             wire.Expect("OK\n");
-            wire.ExpectEnd();                           // and no word about the name
+            wire.ExpectEnd();                           // and no reply about the name
             Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
                 $"expected  an empty folder after an upload that was cut after {cut} of {all.Length} bytes\n"
                 + "received  something stays in it");
@@ -293,9 +297,9 @@ public sealed class Aheads : ServerFixture
         for (int i = 0; i < 10; i++)
         {
             var wire = Connect();
-            wire.Send([.. Request($"{i}.png", Digest.None), .. Block(Cat, Digest.None)]);
+            wire.Send(Upload($"{i}.png", Cat, Digest.None));
             ExpectOutcome(wire, "");
-            wire.Send([.. Request("cut.png", Digest.None), .. Block(Cat, Digest.None)[..^1]]);
+            wire.Send(Upload("cut.png", Cat, Digest.None)[..^1]);
             if (i % 2 == 0)
             {
                 wire.Expect("OK\n");
@@ -330,7 +334,7 @@ public sealed class Aheads : ServerFixture
         var wire = Connect(server);
         foreach (var (name, content, digest, code) in _whereReadOnly)
         {
-            wire.Send([.. Request(name, digest), .. Block(content, digest)]);
+            wire.Send(Upload(name, content, digest));
             ExpectOutcome(wire, code);
         }
 

@@ -11,14 +11,14 @@ public sealed class SealedClients : ClientFixture
     private ChildProgram Start(string command, string? file = null, string? key = null) =>
         Own(TranscriptPlayer.StartClient(Folder, Port, command, file, key: key ?? SealedFixture.KeyFile));
 
-    // The client's connection, before its handshake.
+    // Accepts the client's connection, before its handshake.
     private SealedConnection Answer()
     {
         var socket = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)).Socket;
         return Own(new SealedConnection(socket, Side.Server, new Tls(socket, Side.Server)));
     }
 
-    private SealedConnection LetIn()
+    private SealedConnection AcceptSealed()
     {
         var wire = Answer();
         wire.Tls.AsServer(_ours);
@@ -31,7 +31,7 @@ public sealed class SealedClients : ClientFixture
     private (ChildProgram Client, SealedConnection Wire, bool Digest) BeginSealed(string verb)
     {
         var client = Start(verb, verb == "LIST" ? null : "cat.png");
-        var wire = LetIn();
+        var wire = AcceptSealed();
         if (verb == "LIST")
         {
             wire.Expect("LIST\n");
@@ -41,7 +41,7 @@ public sealed class SealedClients : ClientFixture
         return (client, wire, TakesWithoutOptions(wire, $"{verb}|cat.png"));
     }
 
-    // Whichever options the client asks for, but the digest: the suite is a server without them.
+    // Receives the request, and refuses all options except the digest. Returns whether the client asks for a digest.
     private static bool TakesWithoutOptions(ProtocolConnection wire, string request)
     {
         while (true)
@@ -119,7 +119,7 @@ public sealed class SealedClients : ClientFixture
         byte[] picture = Notation.Bytes(16 << 20);
         File.WriteAllBytes(PathOf("cat.png"), picture);
         var client = Start("PUT", "cat.png");
-        var wire = LetIn();
+        var wire = AcceptSealed();
         bool digest = TakesWithoutOptions(wire, "PUT|cat.png");
         wire.Send("OK\n");
 
@@ -169,7 +169,7 @@ public sealed class SealedClients : ClientFixture
         wire.Dispose();
         bool ended = false;
         Eventually(() => (ended = client.HasEnded) || Listener.Poll(0, SelectMode.SelectRead), "it still waits");
-        while (Listener.Poll(0, SelectMode.SelectRead))                 // it tries once more: the same way, then
+        while (Listener.Poll(0, SelectMode.SelectRead))                 // the client may try once more
         {
             using var again = Listener.Accept();
             again.ReceiveTimeout = RunSettings.Patience;
@@ -189,7 +189,7 @@ public sealed class SealedClients : ClientFixture
         {
             wire.Tls.AsServer(_strangers.Single(row => row.Name == server).Shown());
         }
-        catch (Violation) { }                           // however it says no: what counts is what comes
+        catch (Violation) { }                           // the client may refuse in any way
 
         ExpectNothing(wire, client);
     }
@@ -211,7 +211,7 @@ public sealed class SealedClients : ClientFixture
         Demand(!Encoding.Latin1.GetString(wire.ReceiveRest()).Contains("GET|"), "no request in plain text", "one");
         wire.Dispose();
         Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "the client still waits");
-        while (Listener.Poll(0, SelectMode.SelectRead))                 // no retreat: what it says now is TLS as well
+        while (Listener.Poll(0, SelectMode.SelectRead))                 // another connection must begin with TLS as well
         {
             using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)))
             {
@@ -324,15 +324,11 @@ public sealed class SealedClients : ClientFixture
     [Test, Clause("SEAL-8", "CLI-5")]
     public void Client_refuses_a_key_file_that_others_can_read([Values("644", "660")] string mode)
     {
-        if (OperatingSystem.IsWindows() || RunSettings.Current.OnWindows)
-        {
-            Skip.Because("needs the rights of Unix");
-            return;
-        }
+        Skip.If(OperatingSystem.IsWindows() || RunSettings.Current.OnWindows, "needs the rights of Unix");
 
         string path = PathOf("open.key");
         _ours.WriteTo(path);
-        File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(mode, 8));
+        Tool.Run("chmod", mode, path);
         var client = Start("LIST", key: path);
         Eventually(() => client.HasEnded || Listener.Poll(20_000, SelectMode.SelectRead),
             "it neither connects nor ends");

@@ -109,7 +109,8 @@ public sealed class SealedDeadlines : SealedFixture
         SealedConnection record = Enter();
         block.BeginPut("cat.png", 1 << 20, Notation.Bytes(1000));
         byte[] half = record.Tls.Record(Tls.Data, "LIST\n"u8);
-        var (clock, ended) = (Stopwatch.StartNew(), new double[3]);
+        var clock = Stopwatch.StartNew();
+        double[] ended = new double[3];
         SealedConnection[] all = [line, block, record];
         for (int turn = 0; clock.Elapsed < TimeSpan.FromSeconds(60) && (ended[0] == 0 || ended[1] == 0); turn++)
         {
@@ -147,7 +148,7 @@ public sealed class SealedDeadlines : SealedFixture
         Server.MustLack("cat.png");
     }
 
-    // TLS brings bytes of its own, tickets, when a handshake is over.
+    // Whether the server has sent data or closed. The tickets that TLS sends after a handshake do not count.
     private static bool HasNews(SealedConnection wire)
     {
         wire.Socket.ReceiveTimeout = 50;

@@ -63,7 +63,7 @@ public sealed class SealedHandshake : SealedFixture
         var wire = Dial();
         using var tls = new SslStream(new NetworkStream(wire.Socket), true, (_, _, _, _) => true);
         using var mine = X509Certificate2.CreateFromPem(Ours.Pem, Ours.Pem);
-#pragma warning disable SYSLIB0039, CA5397              // that they are old is what this is about
+#pragma warning disable SYSLIB0039, CA5397              // the test needs an old version
         var options = new SslClientAuthenticationOptions
         {
             TargetHost = "",
@@ -113,7 +113,7 @@ public sealed class SealedHandshake : SealedFixture
         StillServes();
     }
 
-    // Everything until the end, undecrypted.
+    // Receives all bytes until the end, and does not decrypt them.
     private static byte[] Raw(SealedConnection wire)
     {
         var all = new MemoryStream();
@@ -244,7 +244,7 @@ public sealed class SealedHandshake : SealedFixture
                 var wire = Dial();
                 wire.Tls.ExchangeHellos();
                 var proof = wire.Tls.Proof(Ours).ToArray();
-                proof[message][at < 0 ? ^1 : at] ^= 1;                  // and sealed then: the record is a good one
+                proof[message][at < 0 ? ^1 : at] ^= 1;                  // before it is encrypted, so the record is valid
                 foreach (byte[] each in proof)
                 {
                     wire.Tls.Write(wire.Tls.Record(Tls.Handshake, each));
@@ -258,7 +258,7 @@ public sealed class SealedHandshake : SealedFixture
         StillServes();
     }
 
-    // More than a whole handshake may have (§9.1), in the same piece as the client's Finished.
+    // The client sends more bytes than a handshake may have (§9.1), in the same piece as its Finished.
     [Test, Clause("SEAL-9", "SEAL-4")]
     public void Server_does_not_count_data_after_Finished_as_a_part_of_the_handshake([Values(1, 2, 12)] int times)
     {

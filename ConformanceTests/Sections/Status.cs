@@ -18,7 +18,7 @@ public sealed class Statuses : ServerFixture
         third.ExpectError("unsupported");
         string[][] lines = [];
         int asked = 0;
-        Eventually(() =>                                // the end of the first is seen when it is seen
+        Eventually(() =>                                // the server notices a moment later that the first has left
         {
             if (asked++ > 0)
             {
@@ -141,7 +141,7 @@ public sealed class Statuses : ServerFixture
         }
 
         Demand(line[4] == "5006",
-            "5006 bytes taken: a line of 6, and 5,000 that were dropped", string.Join('|', line));
+            "5006 bytes received: a line of 6, and 5,000 that were dropped", string.Join('|', line));
     }
 
     [Test, Slow, Clause("STATUS-1")]
@@ -181,7 +181,7 @@ public sealed class Statuses : ServerFixture
         var seen = DateTime.UtcNow;
         Demand(lines.Select(fields => fields[2]).SequenceEqual(addresses), string.Join(", ", addresses),
             string.Join(", ", lines.Select(fields => fields[2])));
-        wires[3].RestsFor(2500);                        // a time that is made up at each request would change
+        wires[3].RestsFor(2500);                        // the time of the request would be another one now
         var later = Ask(wires[3]);
         for (int i = 1; i <= 2; i++)
         {

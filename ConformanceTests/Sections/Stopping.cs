@@ -50,7 +50,7 @@ public sealed class Stopping : ServerFixture
         half.List();
         half.Send("LIS");
         var barrier = Connect(server);
-        barrier.List();                                 // it has seen the half line
+        barrier.List();                                 // by now the server has seen the half line
         barrier.Finish();
         barrier.Dispose();
         var clock = Stopwatch.StartNew();
@@ -83,12 +83,7 @@ public sealed class Stopping : ServerFixture
         idle.List();
         if (digests)
         {
-            digested.Send("GET|cat.png|digest=sha256\n");
-        }
-
-        if (digests)
-        {
-            digested.Expect("OK\n");
+            digested.Ask("GET|cat.png|digest=sha256");
         }
 
         upload.BeginPut("dog.png", 30, Notation.Bytes(10));
@@ -173,7 +168,7 @@ public sealed class Stopping : ServerFixture
             "nothing in 19 s");
         stalled.ExpectError("stopping", closes: true);
         stalled.Dispose();
-        dribbles.ExpectError("stopping", closes: true);         // a byte now and then buys no time
+        dribbles.ExpectError("stopping", closes: true);         // single bytes do not extend the time
         dribbles.Dispose();
         byte[] rest = unread.ReceiveRest(orSilence: true);
         var block = rest.AsSpan(Math.Min(8, rest.Length));
@@ -200,12 +195,12 @@ public sealed class Stopping : ServerFixture
         upload.Ask("PUT|cat.png");
         idle.List();
         Stop(server, idle);
-        // Refused, or not accepted and reset in the end; never served.
+        // The connection may be refused, or reset in the end. It must not be served.
         if (server.TryToConnect() is { } late)
         {
             Own(late);
             late.Send("LIST\n");
-            late.Socket.Poll(1_500_000, SelectMode.SelectRead);         // while something keeps the server running
+            late.Socket.Poll(1_500_000, SelectMode.SelectRead);         // the upload keeps the server running
             upload.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
             upload.Expect("OK\n");
             upload.ExpectError("stopping", closes: true);
@@ -234,7 +229,7 @@ public sealed class Stopping : ServerFixture
         server.Program.TellToStop(signal);
         if (signal == "TERM")
         {
-            open.ExpectError("stopping", closes: true);         // the server has closed first: its port rests a while
+            open.ExpectError("stopping", closes: true);         // the server closes first, so its port stays in TIME_WAIT
             upload.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
             upload.Expect("OK\n");
             foreach (var wire in (ProtocolConnection[])[open, upload])
@@ -281,7 +276,7 @@ public sealed class Stopping : ServerFixture
         servers[0].Program.WaitForExit();
         Connect(Start(folder: folder)).List();
         var after = Entries(folder);
-        Demand(before[1].All(after.Contains), "the temporary files of a living server left alone",
+        Demand(before[1].All(after.Contains), "the temporary files of a running server left alone",
             $"gone: {string.Join(", ", before[1].Except(after))}");
         Demand(!before[0].Any(after.Contains), "the temporary files of a server that was killed removed",
             $"still there: {string.Join(", ", before[0].Intersect(after))}");
@@ -329,7 +324,7 @@ public sealed class Stopping : ServerFixture
         Same(Notation.Bytes(100), LocalFiles.Read(outside), "what the link points to, outside the folder");
     }
 
-    // As after a crash between the step that gives a file its name and the one that removes its temporary.
+    // After a crash between link and unlink, a stored file still has its temporary name, too.
     [Test, Clause("P5", "P13")]
     public void Server_keeps_a_stored_file_whose_temporary_name_is_still_there()
     {
@@ -356,7 +351,7 @@ public sealed class Stopping : ServerFixture
         HostileFolder.Fill(folder, outside);
         foreach (string name in (string[])[".keep", ".keep.png", ".png"])
         {
-            File.WriteAllBytes(Path.Combine(folder, name), []);         // other people's, and empty
+            File.WriteAllBytes(Path.Combine(folder, name), []);         // empty files of other programs
         }
 
         string[] before = [.. HostileFolder.Look(folder, outside).Where(entry => !entry.Contains("/.imagetransfer-"))];
@@ -366,7 +361,7 @@ public sealed class Stopping : ServerFixture
         Demand(listed.SequenceEqual(["cat.png", "fine.png"]), "cat.png and fine.png in the list",
             string.Join(", ", listed));
         var after = HostileFolder.Look(folder, outside);
-        Demand(before.All(entry => after.Contains(entry)), "all that lay in the folder left as it was",
+        Demand(before.All(entry => after.Contains(entry)), "all that was in the folder left as it was",
             $"gone or changed: {string.Join(", ", before.Except(after))}");
     }
 

@@ -52,7 +52,7 @@ public sealed class Types : ServerFixture
         ("a HEIC too late",          [.. "\0\0\0\0\u0018ftypheic"u8]),
     ];
 
-    // One upload, however it ends.
+    // Uploads a file, which must be stored, or refused with bad-type.
     internal static void Put(ProtocolConnection wire, string name, byte[] bytes, bool right = true)
     {
         wire.BeginPut(name, bytes.Length, bytes);
@@ -84,29 +84,29 @@ public sealed class Types : ServerFixture
 
     [Test, Clause("TYPE-1")]
     public void Server_accepts_any_picture_under_any_extension(
-        [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string ending, [Values] Delivery delivery)
+        [Values("jpg", "jpeg", "png", "PNG", "Jpg")] string extension, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
         foreach (string bytes in _pictures)
         {
-            Put(wire, $"{bytes}.{ending}", Convert.FromHexString(bytes));
+            Put(wire, $"{bytes}.{extension}", Convert.FromHexString(bytes));
         }
 
         ListHas(wire, _pictures.Length);
         foreach (string bytes in _pictures)
         {
-            Same(Convert.FromHexString(bytes), wire.Get($"{bytes}.{ending}"), $"what GET of {bytes}.{ending} brought");
+            Same(Convert.FromHexString(bytes), wire.Get($"{bytes}.{extension}"), $"what GET of {bytes}.{extension} brought");
         }
     }
 
     [Test, Clause("TYPE-1", "PUT-6")]
     public void Server_answers_bad_type_to_content_without_a_signature(
-        [Values("jpg", "jpeg", "png", "PNG")] string ending, [Values] Delivery delivery)
+        [Values("jpg", "jpeg", "png", "PNG")] string extension, [Values] Delivery delivery)
     {
         var wire = Connect(delivery);
         foreach (var (_, bytes) in _others)
         {
-            Put(wire, $"a.{ending}", bytes, right: false);
+            Put(wire, $"a.{extension}", bytes, right: false);
         }
 
         ListIs(wire);
@@ -121,26 +121,26 @@ public sealed class Types : ServerFixture
         Same("no picture"u8.ToArray(), wire.Get("a.png"), "what GET of a.png brought");
     }
 
-    private static readonly string[] _endings = [.. ProtocolTables.PictureTypes, "GIF", "WebP", "Jxl"];
+    private static readonly string[] _extensions = [.. ProtocolTables.PictureTypes, "GIF", "WebP", "Jxl"];
 
     [Test, Clause("TYPE-1", NotBefore = Stages.Requests)]
     public void Server_accepts_any_picture_under_the_extension_of_every_other()
     {
         var wire = Connect(Start(with: $"types={string.Join(',', ProtocolTables.PictureTypes)}"));
-        foreach (string ending in _endings)
+        foreach (string extension in _extensions)
         {
             foreach (string bytes in _pictures)
             {
-                Put(wire, $"{bytes}.{ending}", Convert.FromHexString(bytes));
+                Put(wire, $"{bytes}.{extension}", Convert.FromHexString(bytes));
             }
 
             foreach (var (_, bytes) in _others)
             {
-                Put(wire, $"a.{ending}", bytes, right: false);
+                Put(wire, $"a.{extension}", bytes, right: false);
             }
         }
 
-        ListHas(wire, _endings.Length * _pictures.Length);
+        ListHas(wire, _extensions.Length * _pictures.Length);
     }
 
     [Test, Clause("TYPE-3")]
@@ -151,9 +151,9 @@ public sealed class Types : ServerFixture
         Put(wire, "b.PDF", [.. "%PDF-1.7\n"u8]);
         foreach (var (what, bytes) in _others)
         {
-            foreach (string ending in (string[])["txt", "zip", "svg"])
+            foreach (string extension in (string[])["txt", "zip", "svg"])
             {
-                Put(wire, $"{what}.{ending}", bytes);
+                Put(wire, $"{what}.{extension}", bytes);
             }
         }
 
