@@ -12,8 +12,8 @@ public enum Halves
 }
 
 /// <summary>
-/// The program with a mistake, built in a folder of its own, which also is the temporary folder of the runs that
-/// grade it. So nothing of them is left.
+/// The program with a mistake, built in a folder of its own. The runs that grade it have their temporary folder
+/// there, too, so they leave nothing behind.
 /// </summary>
 public sealed class GradedMutant : IDisposable
 {
@@ -24,7 +24,7 @@ public sealed class GradedMutant : IDisposable
     private static volatile bool _isStopped;
     private static int _folders;
 
-    // What a person has set for `make mutants` is not for the graded runs.
+    // Settings of `make mutants` that the graded runs must not inherit.
     private static readonly string[] _notInherited =
         ["SERVER", "CLIENT", "STAGE", "STRICT", "QUICK", "CLAUSE", "TESTS", "AGAIN", "MINUTES", "HERE", "PROGRAM"];
 
@@ -46,7 +46,7 @@ public sealed class GradedMutant : IDisposable
         Directory.CreateDirectory(TemporaryFolder);
         if (!OperatingSystem.IsWindows())
         {
-            File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);    // some tests start it as another user
+            File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);    // another user starts it in some tests
         }
 
         _builds.Wait();

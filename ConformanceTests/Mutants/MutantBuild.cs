@@ -7,7 +7,7 @@ namespace ConformanceTests.Mutants;
 /// <summary>Compiles the program in memory, with a mistake or without.</summary>
 public static class MutantBuild
 {
-    // What .NET's SDK adds to each project with <ImplicitUsings>.
+    // The SDK of .NET adds these to each project with <ImplicitUsings>.
     private const string ImplicitUsings =
         """
         global using System;
@@ -85,7 +85,7 @@ public static class MutantBuild
             .Select(path => MetadataReference.CreateFromFile(path));
     }
 
-    /// <summary>Returns what writes the bodies of [LibraryImport] and [GeneratedRegex] methods.</summary>
+    /// <summary>Returns the generators that write the bodies of [LibraryImport] and [GeneratedRegex] methods.</summary>
     private static GeneratorDriver Generators()
     {
         string folder = typeof(MutantBuild).Assembly

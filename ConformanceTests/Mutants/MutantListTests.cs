@@ -13,7 +13,7 @@ public sealed class MutantListTests
     public void Every_mutant_compiles()
     {
         var problems = MutantList.All
-            .Where(mutant => Problem(mutant) == "")             // the test above says it better
+            .Where(mutant => Problem(mutant) == "")             // the test above reports these
             .Select(mutant => (mutant, Errors: MutantBuild.Errors(mutant)))
             .Where(row => row.Errors.Count > 0)
             .Select(row => $"mutant \"{row.mutant.Name}\", {row.mutant.Member}: does not compile\n"

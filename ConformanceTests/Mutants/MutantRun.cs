@@ -4,16 +4,16 @@ using NUnit.Framework.Interfaces;
 namespace ConformanceTests.Mutants;
 
 /// <summary>
-/// Grades mutants, several at a time. The test that caught a mutant the last time is run first. Only if it passes,
-/// the other tests of the clause are.
+/// Grades mutants, several at a time. The test that caught a mutant the last time runs first. The other tests of the
+/// clause run only if that one passes.
 /// </summary>
-/// <remarks>The table of who caught what is a snapshot, which also is for people to read.</remarks>
+/// <remarks>The table of which test caught which mutant is a snapshot.</remarks>
 public sealed class MutantRun
 {
     private const string Separator = " <- ";
 
-    // Tests of these mostly wait for a deadline, and slow tests do. So many of them can run at the same time as those
-    // that work.
+    // The tests of these clauses, and slow tests, mostly wait for a deadline. So many of them can run at the same time
+    // as tests that use the processor.
     private static readonly Regex _clausesThatWait = new("^(LIMIT-|P8$|P12$|CLI-9$|CLOSE-|SEAL-4$)");
     private const int WaitingAtOnce = 8;
 
@@ -47,11 +47,11 @@ public sealed class MutantRun
             : File.ReadLines(file).Select(line => line.Split(Separator)).ToDictionary(row => row[0], row => row[1]);
     }
 
-    /// <summary>Grades mutants; then runs what caught them over the program without a mistake.</summary>
+    /// <summary>Grades mutants. Then runs the tests that caught them over the program without a mistake.</summary>
     /// <param name="mutants">The mutants.</param>
     public async Task RunAsync(IReadOnlyList<Mutant> mutants)
     {
-        // Those that wait come first: the others work at the same time.
+        // The mutants whose tests wait start first, so that the others run in the meantime.
         var tasks = mutants
             .OrderByDescending(Waits)
             .Select(mutant => Task.Run(() => GradeAsync(mutant, mutants.Count)));
@@ -59,7 +59,7 @@ public sealed class MutantRun
         await ControlAsync(mutants);
     }
 
-    /// <summary>Compares who caught what with the snapshot.</summary>
+    /// <summary>Compares the table of which test caught which mutant with the snapshot.</summary>
     /// <param name="isComplete">Whether all mutants were graded: then those that are gone leave the table.</param>
     /// <returns>Whether nothing has changed.</returns>
     public bool MatchesSnapshot(bool isComplete)
@@ -159,7 +159,7 @@ public sealed class MutantRun
         return await graded.FirstFailureAsync(mutant.KilledBy, "", halves);
     }
 
-    // What fails without a mistake, too, has caught nothing.
+    // A test that also fails without a mistake has caught nothing.
     private async Task ControlAsync(IReadOnlyList<Mutant> mutants)
     {
         var caught = mutants.Where(mutant => _caughtBy.ContainsKey(mutant.Name));

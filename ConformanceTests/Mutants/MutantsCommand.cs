@@ -33,7 +33,8 @@ public sealed class MutantsCommand : ISuiteCommand
         int failed = run.Failed;
         if (!run.MatchesSnapshot(isComplete: part == ""))
         {
-            Screen.WriteLine("The table of who catches what has changed. `make accept` accepts the new one.");
+            Screen.WriteLine(
+                "The table of which test catches which mutant has changed. `make accept` accepts the new one.");
         }
 
         var names = chosen.Select(mutant => mutant.Name).ToHashSet();

@@ -25,11 +25,8 @@ public sealed class ProgramSource
     /// <summary>Reads and parses the program's files.</summary>
     /// <param name="folder">The folder that has Server.cs and Client.cs.</param>
     public ProgramSource(string folder)
+        : this([.. _fileNames.Select(name => (name, File.ReadAllText(Path.Combine(folder, name))))])
     {
-        Trees = [.. _fileNames.Select(name => Parse(File.ReadAllText(Path.Combine(folder, name)), name))];
-        _parts = Trees
-            .SelectMany(tree => Parts(tree, tree.GetRoot(), ""))
-            .ToLookup(part => part.Member, StringComparer.Ordinal);
     }
 
     /// <summary>Makes the source of the given text, as if it were a file of the program.</summary>
@@ -96,7 +93,7 @@ public sealed class ProgramSource
     private static MutantException Wrong(Mutant mutant, string why) =>
         new($"mutant \"{mutant.Name}\", {mutant.Member}: {why}\n  {mutant.Find.ReplaceLineEndings("\n  ")}");
 
-    /// <summary>Says in which other members the pattern occurs: helps where code has moved.</summary>
+    /// <summary>Names the other members in which the pattern occurs, for when code has moved.</summary>
     private string Elsewhere(SyntaxToken[] pattern, string member)
     {
         string[] names =

@@ -26,7 +26,7 @@ internal static class ServerMistakes
         new("busy is not sent", "P9", "Server.AcceptClient",
             "if (_ending.IsFull)",
             "if (true)"),
-        new("STATUS shows those who were turned away", "STATUS-3", "Server.AcceptClient",
+        new("STATUS shows rejected clients", "STATUS-3", "Server.AcceptClient",
             "bool hasRoom = TryFindRoom();",
             "bool hasRoom = TryFindRoom(); if (!hasRoom) { _history.Add(connection.Record); }"),
 
@@ -111,13 +111,13 @@ internal static class ServerMistakes
         new("a stopped server answers a request that waits", "CLOSE-4", "Connection.ReadLineAsync",
             "if (IsStopping)",
             "if (IsStopping && FindLine() == 0)"),
-        new("a stopped server goes on with its clients", "CLOSE-4", "Connection.ReadLineAsync",
+        new("a stopped server continues to serve its clients", "CLOSE-4", "Connection.ReadLineAsync",
             "if (IsStopping)",
             "if (false)"),
         new("a line cut short is not answered", "CLOSE-2", "Connection.ReceiveLineAsync",
             "return _receivedCount;",
             "Consume(_receivedCount); return 0;"),
-        new("every byte of a line buys time", "LIMIT-1", "Connection.ReceiveLineAsync",
+        new("every byte of a line extends its deadline", "LIMIT-1", "Connection.ReceiveLineAsync",
             "if (isFirstByte)",
             "if (true)"),
         new("half a line that comes with another may take longer", "LIMIT-1", "Connection.ReadLineAsync",
@@ -127,7 +127,7 @@ internal static class ServerMistakes
             "SetDeadline(_receivedCount == 0 ? _idleTimeoutMs",
             "SetDeadline(_receivedCount == 0 ? 1000 * _idleTimeoutMs"),
 
-        new("a client that has asked nothing is never idle", "LIMIT-2", "Connection.ReadLineAsync",
+        new("a client without a request is never idle", "LIMIT-2", "Connection.ReadLineAsync",
             "SetDeadline(_receivedCount == 0 ? _idleTimeoutMs",
             "SetDeadline(_receivedCount == 0 ? (Record.Requests == 0 ? 1000 : 1) * _idleTimeoutMs"),
         new("a client may be idle for 20 s at most", "LIMIT-2", "Connection.ReadLineAsync",
@@ -190,7 +190,7 @@ internal static class ServerMistakes
         new("an empty block is a picture", "PUT-9", "RequestHandler.ReceiveFileAsync",
             "upload.Refuse(Reply.Empty);",
             ""),
-        new("the content is not looked at", "TYPE-1", "RequestHandler.ReceiveFileAsync",
+        new("the content is not checked", "TYPE-1", "RequestHandler.ReceiveFileAsync",
             "upload.Refuse(Reply.BadType);",
             ""),
         new("a refused block is not read", "PUT-6", "RequestHandler.ReceiveFileAsync",
@@ -245,7 +245,7 @@ internal static class ServerMistakes
             "long offset = (long)request.Offset;",
             "long offset = Math.Max((long)request.Offset - 1, 0);"),
 
-        new("of a part that is skipped not all is in the digest", "DIGEST-1", "RequestHandler.HashPrefixAsync",
+        new("the digest lacks a piece of the skipped part", "DIGEST-1", "RequestHandler.HashPrefixAsync",
             "while (position < end)",
             "while (position < Math.Min(end, 8 << 20))"),
 
@@ -276,7 +276,7 @@ internal static class ServerMistakes
             "_receivedCount = count - blockBytes;",
             "_receivedCount = 0;"),
 
-        new("every receive of a block buys time", "LIMIT-4", "Connection.ReceiveBlockAsync",
+        new("every receive of a block extends its deadline", "LIMIT-4", "Connection.ReceiveBlockAsync",
             "await WaitForBytesAsync();",
             "SetMinRate(); await WaitForBytesAsync();"),
 
@@ -291,7 +291,7 @@ internal static class ServerMistakes
             "int count = ReadPiece(reader, piece, position);",
             "int count; try { count = ReadPiece(reader, piece, position); } catch (ConnectionAbortedException e) "
             + "{ _isInsideBlock = false; throw new ConnectionAbortedException(e.Message, Reply.Storage); }"),
-        new("what a send did not accept is lost", "GET-1", "Connection.SendPiece",
+        new("bytes that a send did not accept are lost", "GET-1", "Connection.SendPiece",
             "return SendBuffer(SharedBuffer.AsSpan(0, _pendingCount + count));",
             "SendBuffer(SharedBuffer.AsSpan(0, _pendingCount + count)); return count;"),
 
@@ -299,12 +299,12 @@ internal static class ServerMistakes
             "return count > 0 ? count : throw new ConnectionAbortedException(\"the file has become shorter\");",
             "return count > 0 ? count : buffer.Length;"),
 
-        new("half-close is taken for the end", "CONN-4", "Connection.SendBuffer",
+        new("a half-close ends the answers", "CONN-4", "Connection.SendBuffer",
             "int sent = _transport.Send(buffer);",
             "if (Socket.Poll(0, SelectMode.SelectRead) && Socket.Available == 0) "
             + "{ throw new ConnectionAbortedException(\"cut\"); } int sent = _transport.Send(buffer);"),
 
-        new("every byte of a block buys time", "LIMIT-4", "Connection.WaitAsync",
+        new("every byte of a block extends its deadline", "LIMIT-4", "Connection.WaitAsync",
             "_bytesMoved >= MinRateBytes",
             "_bytesMoved > 0"),
         new("a slow block has no deadline", "P8", "Connection.WaitAsync",
@@ -322,7 +322,7 @@ internal static class ServerMistakes
             "await _tls.ShutdownAsync();",
             ""),
 
-        new("what comes before the close is decrypted", "SEAL-7", "Transport.ReceiveRaw",
+        new("bytes after the closing reply are decrypted", "SEAL-7", "Transport.ReceiveRaw",
             "ReceiveFromSocket(buffer)",
             "Receive(buffer)"),
 
@@ -336,7 +336,7 @@ internal static class ServerMistakes
             + "{ throw new ConnectionAbortedException(\"the handshake is too long\"); } "
             + "_pipe.AddInput(Math.Max(count, 0));"),
 
-        new("what killed servers have left stays", "P13", "ImageFolder.Prepare",
+        new("temporary files of killed servers stay", "P13", "ImageFolder.Prepare",
             "TryDeleteOrphan(path);",
             ""),
         new("temporary files of running servers are removed, too", "P13", "ImageFolder.Prepare",
@@ -385,10 +385,10 @@ internal static class ServerMistakes
             "if ((File.GetUnixFileMode(entry.ToFullPath()) & UnixFileMode.UserRead) == 0) { return default; } "
             + "long size = entry.Length;"),
 
-        new("of a block that came ahead the first problem counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
+        new("with ahead, the problem that is found first counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
             "ReportsFirstInTable && reply.Row < Result.Row",
             "false"),
-        new("of a block that came ahead the last problem counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
+        new("with ahead, the problem that is found last counts", "AHEAD-2", "Upload.ComesFirstWithAhead",
             "ReportsFirstInTable && reply.Row < Result.Row",
             "ReportsFirstInTable"),
 
@@ -421,7 +421,7 @@ internal static class ServerMistakes
         new("a rename replaces the file that is there", "P2", "Upload.Publish",
             "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
             "File.Move(_temporaryPath, TargetPath, overwrite: true); if (true)"),
-        new("looks first and then renames", "P2", "Upload.Publish",
+        new("the server looks first and then renames", "P2", "Upload.Publish",
             "if (FileSystem.LinkWithoutReplacing(_temporaryPath, TargetPath))",
             "bool isFree = !FileSystem.EntryExists(TargetPath); "
             + "if (isFree) { File.Move(_temporaryPath, TargetPath, overwrite: true); } if (isFree)"),

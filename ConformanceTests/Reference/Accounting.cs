@@ -89,7 +89,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void File_extensions_are_counted_in_any_case_and_not_all_are_named()
+    public void Client_counts_file_extensions_in_any_case_and_names_ten_of_them()
     {
         string folder = NewFolder();
         Give(folder, "camera/a.png");
@@ -109,7 +109,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Pictures_whose_names_are_not_UTF8_are_failures_each()
+    public void Client_reports_each_picture_whose_name_is_not_UTF8()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -128,7 +128,7 @@ public sealed class Accounting : ProgramFixture
         }
         finally
         {
-            // .NET cannot remove them.
+            // .NET cannot remove files whose names are not UTF-8.
             RunIn(folder, "rm -r camera");
         }
     }
@@ -140,7 +140,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void A_link_that_leads_nowhere_says_so()
+    public void Client_reports_a_link_that_leads_nowhere()
     {
         RequireLinux();
         string folder = NewFolder();
@@ -154,7 +154,7 @@ public sealed class Accounting : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Failures_of_the_disk_count_as_one_reason_although_each_names_another_file()
+    public void Client_names_three_of_twelve_files_that_it_cannot_save_for_one_reason()
     {
         RequireLinux();
         for (int i = 0; i < 12; i++)
@@ -250,13 +250,13 @@ public sealed class Accounting : ProgramFixture
 
         string down = NewFolder();
         ran = Execute(down, $"{to} GET '*'");
-        Assert.That(ran.Exit, Is.EqualTo(1), "what --types does not have is not fetched, and named");
+        Assert.That(ran.Exit, Is.EqualTo(1), "files of other types are named and not downloaded");
         Assert.That(Names(down), Is.EqualTo(new[] { "m.jpg", "n.jpeg", "o.PNG" }));
         Assert.That(ran.Errors, Does.Contain("a.heic: this type is not transferred; it is with --types images, here"));
         Assert.That(ran.Errors, Does.Contain("and 9 more: this type is not transferred"));
         Assert.That(ran.Errors, Does.Contain("15 files: 3 done, 12 failed"));
 
-        // A name that is spelled out needs no --types.
+        // A client needs no --types to download a file that is named on the command line.
         ran = Execute(down, $"{to} GET a.heic e.jxl");
         ran.MustExit(0);
         ran = Execute(down, $"{to} GET notes.txt");

@@ -1,6 +1,6 @@
 namespace ConformanceTests.Reference;
 
-/// <summary>What the server does when there is nothing to do, in the open and inside TLS.</summary>
+/// <summary>The server while there is nothing to do, in the open and inside TLS.</summary>
 [TestFixture(Channel.Open)]
 [TestFixture(Channel.Sealed)]
 [Reference]
@@ -39,7 +39,7 @@ public sealed class AtRest(Channel channel) : EitherChannelFixture(channel)
             Connect(server).ExpectError("busy");
         }
 
-        closing.Send("LIST\r\n");                       // from now on it does not count as a client
+        closing.Send("LIST\r\n");                       // from now on this connection does not count as a client
         idle.List();
         Thread.Sleep(300);
         var before = server.Program.CpuTime;

@@ -3,9 +3,7 @@ namespace ConformanceTests.Reference;
 /// <summary>How far this client sends ahead, and what it does after refusals and lost connections.</summary>
 public sealed class ClientAheadDetails : ClientFixture
 {
-    // ---- the reference's ----
-
-    // The client has stored the first of its files: from now on it may send blocks right after their requests.
+    // Accepts the first file. From now on the client may send blocks right after their requests.
     private ProtocolConnection AcceptFirst(string name)
     {
         var wire = Accept();
@@ -38,7 +36,7 @@ public sealed class ClientAheadDetails : ClientFixture
         GiveFour();
         var client = Run("PUT", "a.png", "b.png c.png d.png --no-digest");
         var wire = AcceptFirst("a.png");
-        ExpectAhead(wire, "b.png", "c.png", "d.png");                   // while not one of them is answered
+        ExpectAhead(wire, "b.png", "c.png", "d.png");                   // before any of them is answered
         wire.Send("OK\nOK\nOK\nOK\nOK\nOK\n");
         wire.ExpectEnd();
         client.MustExit(0, "4 files: 4 done, 0 failed; 42 bytes in");
@@ -121,7 +119,7 @@ public sealed class ClientAheadDetails : ClientFixture
         var wire = AcceptFirst("a.png");
         ExpectAhead(wire, "b.png");
         wire.Send("OK\nOK\n");
-        wire.Answer("PUT|large.png\n", "ER|exists|it is here\n");         // and costs no bytes
+        wire.Answer("PUT|large.png\n", "ER|exists|it is here\n");         // before its block
         ExpectAhead(wire, "small.png", "c.png");
         wire.Send("OK\nOK\nOK\nOK\n");
         wire.ExpectEnd();
@@ -159,7 +157,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.Finish();
 
         wire = Accept();
-        wire.Answer("PUT|d.png|ahead\n", "OK\n");         // and no block: this may be another server
+        wire.Answer("PUT|d.png|ahead\n", "OK\n");         // this may be another server, so no block comes yet
         wire.ExpectBytes(Block(Notation.Bytes(12)));
         wire.Send("ER|exists|it is here\n");
         ExpectAhead(wire, "e.png");
@@ -179,9 +177,9 @@ public sealed class ClientAheadDetails : ClientFixture
         var wire = AcceptFirst("a.png");
         ExpectAhead(wire, "b.png", "c.png", "d.png");
         wire.Finish();
-        wire = Accept();                                                // an older server, that has come in its place
+        wire = Accept();                                                // an older server may have taken its place
         wire.Answer("PUT|c.png|ahead\n", "ER|unsupported|no\n");
-        foreach (string name in (string[])["d.png", "c.png"])           // no byte of a block between them
+        foreach (string name in (string[])["d.png", "c.png"])           // without a byte of a block between them
         {
             wire.Answer($"PUT|{name}\n", "OK\n");
             wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
@@ -205,8 +203,8 @@ public sealed class ClientAheadDetails : ClientFixture
         var wire = AcceptFirst("000.png");
         ExpectAhead(wire, names[1..129]);
         wire.HalfClose();
-        wire.ExpectEnd();                                               // and nothing after the 128th
-        wire = Accept();          // where the client repeats all but the first of them
+        wire.ExpectEnd();                                               // nothing comes after the 128th
+        wire = Accept();          // here the client repeats all but the first of them
         wire.Answer("PUT|002.png|ahead\n", "OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(100)));
         wire.Send("OK\n");
@@ -237,7 +235,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.Send("OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(9)));
         wire.Send("OK\n");
-        ExpectAhead(wire, "c.png");                                     // a file that is not there costs no request
+        ExpectAhead(wire, "c.png");                                     // there is no request for the missing file
         wire.Send("OK\nOK\n");
         wire.ExpectEnd();
         client.MustExit(1, "b.png: ", "3 files: 2 done, 1 failed");
@@ -249,7 +247,7 @@ public sealed class ClientAheadDetails : ClientFixture
         GiveFour();
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --no-digest");
         wire.ExpectRequest("PUT|a.png|ahead\n");
-        Give("b.png", Notation.Bytes(3 << 20));                         // more than is ever sent ahead
+        Give("b.png", Notation.Bytes(3 << 20));                         // larger than any file that is sent ahead
         wire.Send("OK\n");
         wire.ExpectBytes(Block(Notation.Bytes(9)));
         wire.Send("OK\n");

@@ -67,7 +67,8 @@ public sealed class ClientAndServer : ProgramFixture
             RedirectStandardError = true,
         };
         using var client = Process.Start(start)!;
-        Eventually(() => Regex.IsMatch(server.Program.Errors, "#2 .*timeout"), "it is not let go");
+        Eventually(
+            () => Regex.IsMatch(server.Program.Errors, "#2 .*timeout"), "the server does not end the idle connection");
         client.StandardInput.Write("LIST\n");
         client.StandardInput.Close();
         Assert.That(client.WaitForExit(RunSettings.Patience));

@@ -46,7 +46,7 @@ public sealed class ClientBatches : ClientFixture
     [Test, Clause("CLI-1", "CLI-3"), Reference]
     public void Client_does_not_resend_a_block_as_another_file_after_unsupported()
     {
-        // An odd server: it has accepted the option and the block.
+        // This server is odd: it refuses an option after it has accepted it, and the block.
         byte[] one = Notation.Bytes(9);
         byte[] two = Notation.Bytes(12);
         Give("a.png", one);
@@ -78,7 +78,7 @@ public sealed class ClientBatches : ClientFixture
     [Test, Clause("CLI-5"), Reference]
     public void Client_refuses_impossible_commands_without_connecting()
     {
-        Listener.Dispose();                             // a connection would be refused, and the message would say so
+        Listener.Dispose();                             // the message would name a connection that is refused
         Give("text.png", "no picture"u8.ToArray());
         Give("note.txt", "no picture"u8.ToArray());
         Give("empty.png", []);
@@ -104,7 +104,7 @@ public sealed class ClientBatches : ClientFixture
         wire.Expect("LIST\n");
         byte[] listing = Encoding.UTF8.GetBytes(string.Concat(lines.Select(line => line + "\n")));
         wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)listing.Length), .. listing]);
-        Assert.That(wire.SendingFailed, Is.False, "it does not receive what the user has not read yet");
+        Assert.That(wire.SendingFailed, Is.False, "the client does not receive lines that the user has not read yet");
         wire.Dispose();
         client.Drain();
         Assert.That(client.WaitForExit(RunSettings.Milliseconds(60_000)), Is.Zero, client.Said());

@@ -1,10 +1,10 @@
 namespace ConformanceTests.Reference;
 
-/// <summary>This program where the file system allows less than usual: sizes, names, rights, room.</summary>
+/// <summary>This program where the system limits sizes, names, permissions or space.</summary>
 public sealed class FileLimits : ProgramFixture
 {
     [Test, Clause("P11", "PUT-6")]
-    public void Server_that_may_write_no_larger_file_answers_storage_and_goes_on()
+    public void Server_answers_storage_to_a_file_above_the_limit_of_the_system_and_continues()
     {
         RequireLinux();
         var server = Start();
@@ -85,7 +85,7 @@ public sealed class FileLimits : ProgramFixture
             Assert.That(wire.AskForBlock("STATUS"), Has.Length.GreaterThan(10_000));
         }
 
-        Assert.That(Directory.GetFileSystemEntries(temporary), Has.Length.EqualTo(1), "a file for a listing");
+        Assert.That(Names(temporary), Has.Length.EqualTo(1), "a listing was written to a file");
     }
 
     [Test, Clause("PUT-5", "BLOCK-2")]
@@ -102,7 +102,7 @@ public sealed class FileLimits : ProgramFixture
         Assert.That(Connect(server).List(), Has.Length.EqualTo(1));
     }
 
-    // ---- the client's own files ----
+    // ---- the files of the client ----
 
     [Test, Clause("CLI-5")]
     public void Client_reports_missing_permissions_as_such()
@@ -164,7 +164,7 @@ public sealed class FileLimits : ProgramFixture
             File.CreateSymbolicLink(Path.Combine(folder, $"{i}.png"), $"real/{i}.png");
         }
 
-        // The suite gives the program 64 MiB of memory.
+        // The suite gives the program 64 MiB of memory, so the files do not fit.
         Ran ran = Client(folder, "PUT 0.png 1.png");
         ran.MustExit(0, "2 files: 2 done, 0 failed; 167.8 MB in ");
     }

@@ -19,7 +19,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CONN-1")]
-    public void Server_on_loopback_says_how_others_get_in()
+    public void Server_on_loopback_says_how_other_machines_can_connect()
     {
         Assert.That(StartMessages(""), Does.Contain("this machine only; --listen 0.0.0.0 lets others in\n"));
         Assert.That(StartMessages("--quiet"), Is.Empty);
@@ -118,7 +118,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CONN-1")]
-    public void Server_and_client_expand_a_tilde_also_after_an_equals_sign()
+    public void Server_and_client_expand_a_tilde_even_after_an_equals_sign()
     {
         string home = NewFolder();
         Directory.CreateDirectory(Path.Combine(home, "pictures"));
@@ -179,7 +179,23 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("client host GET a.png --output -", "--output - is not possible")]
     [TestCase("server pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
     [TestCase("server 7005 pictures", "a folder is named with --dir: imagetransfer server --dir pictures")]
-    [TestCase("server nowhere", "a folder is named with --dir")]
+    [TestCase("server nowhere", "a port is a number from 0 to 65535, not 'nowhere'; a folder is named with --dir")]
+    [TestCase("client 7200 LIST", "missing HOST")]
+    [TestCase("client 7200", "missing HOST")]
+    [TestCase("client ada@localhost LIST", "leave out 'ada@' before HOST: imagetransfer client localhost ...")]
+    [TestCase("client http://localhost:7005/ LIST",
+        "leave out 'http://' before HOST: imagetransfer client localhost:7005 ...")]
+    [TestCase("client localhost --port 7200 LIST",
+        "there is no option '--port'; the port comes after HOST (HOST:PORT)")]
+    [TestCase("client localhost -p 7200 LIST", "there is no option '-p'; the port comes after HOST (HOST:PORT)")]
+    [TestCase("server --port=7200",
+        "there is no option '--port'; the port is the first word (imagetransfer server PORT)")]
+    [TestCase("server nosuch 7210", "the server takes one PORT; what is 'nosuch'?")]
+    [TestCase("server 7210 nosuch", "the server takes one PORT; what is 'nosuch'?")]
+    [TestCase("server 7210 7211", "the server takes one PORT; what is '7211'?")]
+    [TestCase("server --max-size 1T", "--max-size takes a number of bytes, such as 500M or 1G, not '1T'")]
+    [TestCase("put 'my dog.png'", "a command needs `client` and HOST: imagetransfer client HOST PUT 'my dog.png'")]
+    [TestCase("list", "a command needs `client` and HOST: imagetransfer client HOST LIST")]
     [Clause("CLI-5")]
     public void Server_and_client_answer_a_wrong_command_line_with_one_line_that_helps(string words, string says)
     {
@@ -189,7 +205,7 @@ public sealed class FirstContact : ProgramFixture
         Ran ran = Execute(folder, words);
         ran.MustExit(2);
         Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
-        Assert.That(ran.Errors, Does.StartWith("imagetransfer: ").And.Contain(says));
+        Assert.That(ran.Errors, Does.StartWith($"imagetransfer: {says}"));
     }
 
     [Test, Clause("CLI-5")]
@@ -261,7 +277,7 @@ public sealed class FirstContact : ProgramFixture
             Assert.That(Client(folder, words).Exit, Is.EqualTo(1), words);
         }
 
-        Assert.That(Names(folder), Is.EqualTo(new[] { "four", "one", "three", "two" }), "nothing to put into it");
+        Assert.That(Names(folder), Is.EqualTo(new[] { "four", "one", "three", "two" }), "an empty folder was made");
         Assert.That(Client(folder, "GET a.png --output four/").Exit, Is.EqualTo(2), "it is a file");
     }
 
@@ -309,7 +325,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CLI-5", "CLI-12")]
-    public void Options_at_the_prompt_apply_to_their_own_line()
+    public void Client_applies_options_at_the_prompt_to_their_own_line()
     {
         Server.Has("a.png", Notation.Bytes(9));
         string folder = NewFolder();
@@ -340,7 +356,7 @@ public sealed class FirstContact : ProgramFixture
     [TestCase("GET --a-long-name.png", "there is no option '--a-long-name.png'; write -- before a file name")]
     [TestCase("exti", "there is no command exti; did you mean EXIT?")]
     [Clause("CLI-5")]
-    public void A_wrong_line_at_the_prompt_gets_one_line_that_helps(string line, string says)
+    public void Client_answers_a_wrong_line_at_the_prompt_with_one_line_that_helps(string line, string says)
     {
         string folder = NewFolder();
         Give(folder, "b.png");
@@ -352,7 +368,7 @@ public sealed class FirstContact : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Input_that_cannot_be_read_is_a_failure()
+    public void Client_fails_if_it_cannot_read_its_input()
     {
         RequireLinux();
         Ran ran = Client(NewFolder(), "", launcher: "sh -c 'exec \"$@\" </' sh");

@@ -48,7 +48,7 @@ public sealed class HostileServers : ClientFixture
     }
 
     [Test, Clause("BLOCK-2", "CLI-5")]
-    public void Client_survives_sizes_whose_sum_does_not_fit(
+    public void Client_survives_sizes_whose_sum_overflows(
         [Values("9223372036854775807", "18446744073709551615", "99999999999999999999")] string size)
     {
         var (client, wire) = Connected("GET", "*");
@@ -65,7 +65,7 @@ public sealed class HostileServers : ClientFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void Client_fetches_a_file_once_that_two_words_name()
+    public void Client_downloads_a_file_once_if_two_words_name_it()
     {
         var (client, wire) = Connected("GET", "a.png", "* a.png ?.png");
         SendListing(wire, Lines($"a.png|9|{Time}", $"b.png|9|{Time}"));
@@ -168,9 +168,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-4", "CLI-10")]
     public void Client_whose_connection_was_cut_says_what_is_kept_and_exits_with_3()
     {
-        var (client, wire) = Connected("GET", "cat.png");
-        wire.ReceiveLine();
-        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        var (client, wire) = BeginHundredBytes("cat.png");
         wire.Dispose();
         client.MustExit(3, "40 bytes are kept, and --resume goes on from there");
     }
@@ -178,44 +176,33 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-10")]
     public void Client_that_is_interrupted_says_what_is_kept_and_exits_with_130()
     {
-        var (client, wire) = Connected("GET", "cat.png");
-        wire.ReceiveLine();
-        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        var (client, wire) = BeginHundredBytes("cat.png");
         Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 40, "nothing is saved");
         client.Signal("INT");
         client.MustExit(130, "cat.png: interrupted; 40 bytes are kept, and --resume goes on from there");
     }
 
     [Test, Clause("CLI-10")]
-    public void Client_resumes_whichever_name_the_server_was_given()
+    public void Client_resumes_even_if_the_server_is_given_another_name()
     {
-        var (client, wire) = Connected("GET", "cat.png");
-        wire.ReceiveLine();
-        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
-        wire.Dispose();
-        client.WaitForExit();
+        Interrupt("cat.png");
         string[] command =
             [.. CommandTemplates.Reference, "client", $"localhost:{Port}", "GET", "cat.png", "--resume"];
         var resumed = Own(new ChildProgram("client", command, Folder));
-        wire = Accept();
+        var wire = Accept();
         Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Contain("|offset=40"));
         byte[] all = Notation.Bytes(100);
-        wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. all[40..],
-            .. SHA256.HashData(all)]);
+        wire.Send([.. "OK\n"u8, .. Block(all[40..]), .. SHA256.HashData(all)]);
         resumed.MustExit(0);
         Assert.That(resumed.Errors, Does.Match(@"^cat\.png: the remaining 60 bytes in .* s, verified; 100 in all\n$"));
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
     }
 
     [Test, Clause("CLI-10")]
-    public void Client_starts_over_in_the_same_run_if_what_was_kept_does_not_fit()
+    public void Client_starts_over_in_the_same_run_if_the_kept_bytes_do_not_match()
     {
-        var (client, wire) = Connected("GET", "cat.png");
-        wire.ReceiveLine();
-        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. new byte[40]]);
-        wire.Dispose();
-        client.WaitForExit();
-        (client, wire) = Connected("GET", "cat.png", "--resume");
+        Interrupt("cat.png", new byte[40]);
+        var (client, wire) = Connected("GET", "cat.png", "--resume");
         Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
         byte[] all = Notation.Bytes(100);
         byte[] digest = SHA256.HashData(all);
@@ -228,33 +215,35 @@ public sealed class HostileServers : ClientFixture
 
     // ---- what is kept ----
 
-    // A download of 100 bytes that was cut after 40.
-    private string Cut(string name)
+    // Interrupts a download of 100 bytes after 40, and returns the path of the file that the client keeps.
+    private string Interrupt(string name, byte[]? first = null)
     {
         string[] before = Files();
-        var (client, wire) = Connected("GET", name);
-        wire.ReceiveLine();
-        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
+        var (client, wire) = BeginHundredBytes(name, first);
         wire.Dispose();
         client.WaitForExit();
         return PathOf(Files().Except(before).Single());
     }
 
+    private (ChildProgram Client, ProtocolConnection Wire) BeginHundredBytes(string name, byte[]? first = null)
+    {
+        var (client, wire) = Connected("GET", name);
+        wire.ReceiveLine();
+        wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. first ?? Notation.Bytes(40)]);
+        return (client, wire);
+    }
+
     [Test, Clause("CLI-10", "CLI-13")]
-    public void Client_starts_over_where_it_may_not_remove_what_was_kept(
+    public void Client_starts_over_even_if_it_may_not_remove_the_kept_file(
         [Values("unsupported", "bad-offset")] string code)
     {
-        if (OperatingSystem.IsWindows())
-        {
-            Assert.Ignore("needs Unix rights");
-            return;
-        }
+        Skip.If(OperatingSystem.IsWindows(), "needs the rights of Unix");
 
-        string kept = Cut("cat.png");
+        string kept = Interrupt("cat.png");
         string launcher = UnprivilegedUser.Launcher(Folder, kept);
         try
         {
-            File.SetUnixFileMode(Folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            ProgramFixture.SetMode(Folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
             string[] command =
             [
                 .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference,
@@ -273,14 +262,14 @@ public sealed class HostileServers : ClientFixture
         }
         finally
         {
-            File.SetUnixFileMode(Folder, ProgramFixture.OwnerOnly);
+            ProgramFixture.SetMode(Folder, ProgramFixture.OwnerOnly);
         }
     }
 
     [Test, Clause("CLI-10", "CONN-3")]
     public void Client_reads_the_digest_of_a_block_that_it_cannot_save_after_it_started_over()
     {
-        string kept = Cut("cat.png");
+        string kept = Interrupt("cat.png");
         var (client, wire) = Connected("", null, input: "GET cat.png --resume\nGET dog.png\n");
         Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
         wire.Send([.. "OK\n"u8, .. Notation.U64(60), .. new byte[60], .. new byte[32]]);
@@ -305,10 +294,10 @@ public sealed class HostileServers : ClientFixture
     }
 
     [Test, Clause("CLI-10", "CLI-5")]
-    public void Client_does_not_say_that_bytes_are_kept_which_it_has_dropped()
+    public void Client_does_not_say_that_it_keeps_bytes_that_it_has_dropped()
     {
-        Cut("cat.png");
-        Cut("dog.png");
+        Interrupt("cat.png");
+        Interrupt("dog.png");
         var (client, wire) = Connected("", null, input: "GET cat.png --resume\nGET dog.png --resume\n");
         wire.ReceiveLine();
         wire.Send("ER|unsupported|offset\n");
@@ -369,7 +358,7 @@ public sealed class HostileServers : ClientFixture
     // ---- the prompt ----
 
     [Test, Clause("CLI-5")]
-    public void Client_does_not_end_the_prompt_at_any_byte()
+    public void Client_continues_the_prompt_after_unusual_bytes()
     {
         string[] lines = ["GET a\0b.png", "PUT a\0b.png", "a\0b.png", "\u001b[A", "PUT '\0", "\uFFFF|", "LIST"];
         var (client, wire) = Connected("", null, input: string.Concat(lines.Select(line => $"{line}\n")));

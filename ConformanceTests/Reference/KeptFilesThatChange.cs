@@ -8,7 +8,7 @@ public sealed class KeptFilesThatChange : ClientFixture
     {
         var (client, wire) = Connected("GET", "cat.png");
         wire.Answer("GET|cat.png|digest=sha256\n", [.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(50)]);
-        // Its bytes, and not only its name.
+        // Waits until the file has its bytes, and not only its name.
         Eventually(() => Files() is [var hidden] && new FileInfo(PathOf(hidden)).Length == 50,
             "nothing is being saved");
         File.Delete(PathOf(Files()[0]));
@@ -28,7 +28,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         wire.Dispose();
         client.WaitForExit();
         string hidden = PathOf(Files().Single());
-        LocalFiles.SetLength(hidden, Kept);             // more than can be read before it is cut
+        LocalFiles.SetLength(hidden, Kept);             // too long to be read before the test cuts it
 
         client = Run("GET", "cat.png", "--resume");
         bool Reads() => Directory.GetFiles($"/proc/{client.Id}/fd")

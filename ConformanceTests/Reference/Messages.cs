@@ -18,7 +18,7 @@ public sealed class Messages : ProgramFixture
     [TestCase("--output one", "a.png: 9 bytes in 0.00 s, verified")]
     [TestCase("", "a.png: 9 bytes in 0.00 s, verified")]
     [Clause("CLI-5")]
-    public void GET_says_where_it_has_saved_a_file_under_another_name(string options, string says)
+    public void Client_says_where_it_saved_a_file_under_another_name(string options, string says)
     {
         Server.Has("a.png", Notation.Bytes(9));
         Ran ran = Client(FolderWithFiles(), $"GET a.png {options}");
@@ -40,7 +40,7 @@ public sealed class Messages : ProgramFixture
     [TestCase("one/cat.png", "one/cat.png: bad-name: U+002F '/' at position 4 is not allowed: "
         + "a name must not contain '/'")]
     [Clause("CLI-5", "CLI-6")]
-    public void GET_says_why_a_file_is_not_downloaded(string words, string says)
+    public void Client_says_why_it_does_not_download_a_file(string words, string says)
     {
         foreach (string name in (string[])["cat.png", "inside.png"])
         {
@@ -66,7 +66,7 @@ public sealed class Messages : ProgramFixture
         "?ne/*.png: only the last part of a path may have * or ?, and not the name of a folder")]
     [TestCase("/dev/null --as null.png", "/dev/null: a pipe or a device, not a file")]
     [Clause("CLI-5", "CLI-12")]
-    public void PUT_says_why_a_file_is_not_sent(string words, string says)
+    public void Client_says_why_it_does_not_send_a_file(string words, string says)
     {
         RequireLinux();
         Ran ran = Client(FolderWithFiles(), $"PUT {words}");
@@ -76,7 +76,7 @@ public sealed class Messages : ProgramFixture
 
     [TestCase("PUT '*.jpg'"), TestCase("GET '*.jpg'"), TestCase("GET 'img_?.*'")]
     [Clause("CLI-12")]
-    public void A_pattern_matches_in_upper_and_lower_case(string words)
+    public void Client_matches_patterns_in_upper_and_lower_case(string words)
     {
         string folder = NewFolder();
         string from = words.StartsWith("PUT") ? folder : Server.Folder;
@@ -91,7 +91,7 @@ public sealed class Messages : ProgramFixture
     // ---- rights ----
 
     [Test, Clause("CLI-5")]
-    public void Messages_about_rights_name_the_folder_and_no_temporary_file()
+    public void Server_and_client_name_the_folder_that_they_may_not_write_into()
     {
         RequireLinux();
         Server.Has("a.png", Notation.Bytes(9));
@@ -135,7 +135,7 @@ public sealed class Messages : ProgramFixture
         "cannot create the key file 'no/new.key': there is no folder '{0}/no'")]
     [TestCase("server 0 --dir one --key link.key", "the key file 'link.key' is a link that leads nowhere")]
     [Clause("SEAL-1")]
-    public void A_key_file_that_cannot_be_used_is_named_with_the_reason(string words, string says)
+    public void Server_and_client_say_why_they_cannot_use_a_key_file(string words, string says)
     {
         string folder = FolderWithFiles();
         File.CreateSymbolicLink(Path.Combine(folder, "link.key"), "nowhere");
@@ -145,7 +145,7 @@ public sealed class Messages : ProgramFixture
     }
 
     [Test, Clause("SEAL-1")]
-    public void The_whole_path_of_a_new_key_file_is_printed()
+    public void Server_prints_the_whole_path_of_a_new_key_file()
     {
         string folder = FolderWithFiles();
         string[] command = [.. CommandTemplates.Reference, "server", "0", "--dir", "one", "--key", "new.key"];
@@ -173,7 +173,7 @@ public sealed class Messages : ProgramFixture
     }
 
     [Test, Clause("LINE-4")]
-    public void Log_says_that_a_client_has_a_key_and_the_server_has_none()
+    public void Server_without_a_key_logs_that_a_client_uses_one()
     {
         var server = Start();
         string key = Path.Combine(NewFolder("key"), "new.key");
@@ -190,59 +190,21 @@ public sealed class Messages : ProgramFixture
     [Clause("CLI-2")]
     public void Client_shows_the_line_of_another_protocol_without_its_CR(string line, string says)
     {
-        int port = Answering(line);
-        Ran ran = Execute(NewFolder(), $"client 127.0.0.1 {port} LIST");
-        Assert.That((ran.Exit, ran.Errors),
-            Is.EqualTo((1, $"LIST: this is not an ImageTransfer server: {says}\n")));
-    }
-
-    // A server that answers whatever it reads with this line.
-    private int Answering(string line)
-    {
-        var listener = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
-        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        listener.Listen(1);
-        _ = Task.Run(() =>
+        int port = ServeOne(socket =>
         {
-            using Socket socket = listener.Accept();
             socket.Receive(new byte[1000]);
             socket.Send(Encoding.UTF8.GetBytes(line));
             while (socket.Receive(new byte[1000]) > 0)
             {
             }
         });
-        return ((IPEndPoint)listener.LocalEndPoint!).Port;
-    }
-
-    // ---- the command line ----
-
-    [TestCase("client 7200 LIST", "missing HOST")]
-    [TestCase("client 7200", "missing HOST")]
-    [TestCase("client ada@localhost LIST", "leave out 'ada@' before HOST: imagetransfer client localhost ...")]
-    [TestCase("client http://localhost:7005/ LIST",
-        "leave out 'http://' before HOST: imagetransfer client localhost:7005 ...")]
-    [TestCase("client localhost --port 7200 LIST",
-        "there is no option '--port'; the port comes after HOST (HOST:PORT)")]
-    [TestCase("client localhost -p 7200 LIST", "there is no option '-p'; the port comes after HOST (HOST:PORT)")]
-    [TestCase("server --port=7200",
-        "there is no option '--port'; the port is the first word (imagetransfer server PORT)")]
-    [TestCase("server nosuch 7210", "the server takes one PORT; what is 'nosuch'?")]
-    [TestCase("server 7210 nosuch", "the server takes one PORT; what is 'nosuch'?")]
-    [TestCase("server 7210 7211", "the server takes one PORT; what is '7211'?")]
-    [TestCase("server --max-size 1T", "--max-size takes a number of bytes, such as 500M or 1G, not '1T'")]
-    [TestCase("put 'my dog.png'", "a command needs `client` and HOST: imagetransfer client HOST PUT 'my dog.png'")]
-    [TestCase("list", "a command needs `client` and HOST: imagetransfer client HOST LIST")]
-    [Clause("CLI-5")]
-    public void A_wrong_command_line_is_answered_with_what_to_type(string words, string says)
-    {
-        Ran ran = Execute(NewFolder(), words);
-        ran.MustExit(2);
-        Assert.That(ran.ErrorLines, Has.Length.EqualTo(1));
-        Assert.That(ran.Errors, Does.StartWith($"imagetransfer: {says}"));
+        Ran ran = Execute(NewFolder(), $"client 127.0.0.1 {port} LIST");
+        Assert.That((ran.Exit, ran.Errors),
+            Is.EqualTo((1, $"LIST: this is not an ImageTransfer server: {says}\n")));
     }
 
     [Test, Clause("CLI-5")]
-    public void Help_client_and_help_server_print_what_help_of_each_prints()
+    public void Program_prints_the_same_for_help_client_as_for_client_help()
     {
         foreach (string mode in (string[])["client", "server"])
         {
@@ -262,7 +224,7 @@ public sealed class Messages : ProgramFixture
     // ---- many files ----
 
     [TestCase(7, 7), TestCase(200, 3), Clause("CLI-5")]
-    public void Of_many_files_without_a_connection_the_first_three_are_named(int files, int named)
+    public void Client_names_the_first_three_of_many_files_that_it_could_not_send(int files, int named)
     {
         string folder = NewFolder();
         for (int i = 0; i < files; i++)

@@ -3,7 +3,7 @@ namespace ConformanceTests.Reference;
 /// <summary>This program on a machine that lacks OpenSSL, which .NET needs for digests and for TLS.</summary>
 public sealed class MissingOpenSsl : ProgramFixture
 {
-    // Hides the library from one program: in a mount namespace of its own, there is an empty file in its place.
+    // Hides the library from one program, which gets a mount namespace with an empty file in place of the library.
     private const string WithoutOpenSsl = "unshare -m sh -c '"
         + "for f in /usr/lib/*/libssl.so.* /usr/lib64/libssl.so.* /usr/lib/libssl.so.*; "
         + "do test ! -e \"$f\" || mount --bind /dev/null \"$(readlink -f \"$f\")\"; done; exec \"$@\"' sh";
@@ -22,7 +22,7 @@ public sealed class MissingOpenSsl : ProgramFixture
     [TestCase("client 127.0.0.1 {0} PUT pictures/b.png")]
     [TestCase("client 127.0.0.1 {0} LIST --key new.key")]
     [Clause("CLI-5", "SEAL-1")]
-    public void A_command_that_needs_it_says_so_in_one_line(string words)
+    public void Server_and_client_report_in_one_line_that_OpenSSL_is_missing(string words)
     {
         RequireMountNamespaces();
         Server.Has("a.png", Notation.Bytes(9));
@@ -37,7 +37,7 @@ public sealed class MissingOpenSsl : ProgramFixture
     }
 
     [Test, Clause("CLI-5")]
-    public void A_listing_does_not_need_it()
+    public void Client_lists_without_OpenSSL()
     {
         RequireMountNamespaces();
         Server.Has("a.png", Notation.Bytes(9));

@@ -1,29 +1,32 @@
 namespace ConformanceTests.Reference;
 
-/// <summary>The option --new, with the suite as the server: what is sent for it, and what is not.</summary>
+/// <summary>The option --new, with the suite as the server: what the client sends for it.</summary>
 [Reference]
 public sealed class OnlyNewOption : ClientFixture
 {
     private const string TwoThere = "2 already there (same name and size; contents not compared)";
 
-    private void Give(string name) => File.WriteAllBytes(Path.Combine(Folder, name), Notation.Bytes(9));
+    private void GiveAll(params string[] names)
+    {
+        foreach (string name in names)
+        {
+            Give(name, Notation.Bytes(9));
+        }
+    }
 
     private static void SendListing(ProtocolConnection wire, params string[] names)
     {
         wire.Expect("LIST\n");
         byte[] lines = [.. names.SelectMany(name => Encoding.UTF8.GetBytes($"{name}|9|2026-01-31T23:59:59Z\n"))];
-        wire.Send([.. "OK\n"u8, .. Notation.U64((ulong)lines.Length), .. lines]);
+        wire.Send([.. "OK\n"u8, .. Block(lines)]);
     }
 
-    private static byte[] NineBytes => [.. Notation.U64(9), .. Notation.Bytes(9)];
+    private static byte[] NineBytes => Block(Notation.Bytes(9));
 
     [Test, Clause("CLI-1", "CLI-5")]
     public void Client_requests_no_file_that_is_there_with_new()
     {
-        foreach (string name in (string[])["a.png", "b.png", "c.png"])
-        {
-            Give(name);
-        }
+        GiveAll("a.png", "b.png", "c.png");
 
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --new --no-digest");
         SendListing(wire, "a.png", "c.png", "z.png");
@@ -37,7 +40,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("CLI-1", "CLI-5")]
     public void Client_sends_nothing_with_new_if_everything_is_there()
     {
-        Give("a.png");
+        GiveAll("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new");
         SendListing(wire, "a.png");
         wire.ExpectEnd();
@@ -47,10 +50,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("CLI-5", "P2")]
     public void Client_skips_files_that_appear_during_a_batch()
     {
-        foreach (string name in (string[])["a.png", "b.png", "c.png"])
-        {
-            Give(name);
-        }
+        GiveAll("a.png", "b.png", "c.png");
 
         var (client, wire) = Connected("PUT", "a.png", "b.png c.png --new --no-digest");
         SendListing(wire);
@@ -64,7 +64,7 @@ public sealed class OnlyNewOption : ClientFixture
         }
 
         wire.Send("OK\nER|exists|since a moment\nOK\nOK\n");
-        SendListing(wire, "a.png", "b.png", "c.png");   // their sizes decide
+        SendListing(wire, "a.png", "b.png", "c.png");   // the client compares the sizes
         wire.ExpectEnd();
         client.MustExit(0, $"3 files: 1 done, {TwoThere}, 0 failed");
         Assert.That(client.Errors, Does.Not.Contain("exists"));
@@ -73,7 +73,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("CLI-5", "P2")]
     public void Client_skips_a_file_that_appears_between_the_listing_and_its_upload()
     {
-        Give("a.png");
+        GiveAll("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
         SendListing(wire);
         wire.Answer("PUT|a.png\n", "ER|exists|since a moment\n");
@@ -85,8 +85,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_that_cannot_reconnect_names_the_files_that_it_could_not_compare()
     {
-        Give("a.png");
-        Give("b.png");
+        GiveAll("a.png", "b.png");
         var (client, wire) = Connected("PUT", "a.png", "b.png --new --no-digest");
         SendListing(wire);
         wire.Answer("PUT|a.png|ahead\n", "OK\n");
@@ -103,8 +102,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_that_cannot_connect_names_all_files_with_new()
     {
-        Give("a.png");
-        Give("b.png");
+        GiveAll("a.png", "b.png");
         Listener.Dispose();
         var client = Run("PUT", "a.png", "b.png --new");
         client.MustExit(3, "a.png: not transferred", "b.png: not transferred");
@@ -113,9 +111,9 @@ public sealed class OnlyNewOption : ClientFixture
     }
 
     [Test, Clause("CLI-5", "CLI-6")]
-    public void Client_does_not_download_what_is_here()
+    public void Client_does_not_download_files_that_it_has_with_new()
     {
-        Give("a.png");
+        GiveAll("a.png");
         var (client, wire) = Connected("GET", "a.png", "b.png --new --no-digest");
         SendListing(wire, "a.png", "b.png");
         wire.Answer("GET|b.png\n", [.. "OK\n"u8, .. NineBytes]);
@@ -131,7 +129,7 @@ public sealed class OnlyNewOption : ClientFixture
     [Test, Clause("CLI-5", "CLI-2")]
     public void Client_fails_if_the_listing_that_it_compares_with_fails()
     {
-        Give("a.png");
+        GiveAll("a.png");
         var (client, wire) = Connected("PUT", "a.png", "--new --no-digest");
         wire.Expect("LIST\n");
         wire.Send("ER|storage|not just now\n");

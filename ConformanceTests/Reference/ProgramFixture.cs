@@ -54,6 +54,22 @@ public abstract class ProgramFixture : ServerFixture
         return new Ran(exit, terminal.Output.Replace("\u001b[?1h\u001b=", ""), terminal.Errors);
     }
 
+    /// <summary>Listens on a port of its own, and lets this method talk to the first client.</summary>
+    /// <returns>The port.</returns>
+    protected int ServeOne(Action<Socket> conversation)
+    {
+        var listener = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        listener.ReceiveBufferSize = 1 << 16;
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(1);
+        _ = Task.Run(() =>
+        {
+            using Socket socket = listener.Accept();
+            conversation(socket);
+        });
+        return ((IPEndPoint)listener.LocalEndPoint!).Port;
+    }
+
     protected static void Give(string folder, string name, int size = 9)
     {
         string path = Path.Combine(folder, name);

@@ -16,7 +16,7 @@ public sealed class SealedDetails : SealedFixture
     }
 
     [Test, Clause("STATUS-1", "SEAL-7"), Reference]
-    public void Server_does_not_count_what_it_drops_undecrypted()
+    public void Server_does_not_count_bytes_that_it_drops_without_decrypting()
     {
         var server = Start(key: KeyFile);
         SealedConnection other = Enter(server);
@@ -32,7 +32,7 @@ public sealed class SealedDetails : SealedFixture
     }
 
     [Test, Clause("P9", "SEAL-4"), Reference]
-    public void Server_finds_the_place_of_a_client_that_has_gone_among_many_handshakes()
+    public void Server_finds_the_place_of_a_client_that_has_left_among_many_handshakes()
     {
         const int Places = 6;
         var server = Start($"--max-clients {Places}", key: KeyFile);
@@ -43,7 +43,7 @@ public sealed class SealedDetails : SealedFixture
             stranger.Tls.ReadServerMessages();
         }
 
-        // All of this is there when the server goes on. It lets one stranger go on in each iteration.
+        // The server receives all of this when it continues. It handles one handshake in each iteration of its loop.
         server.Program.Signal("STOP");
         foreach (SealedConnection stranger in strangers[1..])
         {

@@ -36,7 +36,7 @@ public sealed class ServerDetails : ServerFixture
     }
 
     [Test, Clause("CLOSE-2", "STATUS-1"), Reference]
-    public void Server_shows_and_counts_an_incomplete_line_as_it_came()
+    public void Server_logs_and_counts_an_incomplete_line_as_it_arrived()
     {
         var server = Start("--trace");
         ProtocolConnection cut = Connect(server);
@@ -46,7 +46,7 @@ public sealed class ServerDetails : ServerFixture
         cut.ExpectError("bad-request", closes: true);
         string[] figures = Encoding.UTF8.GetString(other.AskForBlock("STATUS")).Split('\n')[0].Split('|');
         Assert.That(figures[3..5], Is.EqualTo(new[] { "1", "4" }), "one request, of four bytes");
-        Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "its end is not logged");
+        Eventually(() => server.Program.Errors.Contains("#1 disconnected"), "the end of the connection is not logged");
         Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
     }
 
@@ -102,7 +102,7 @@ public sealed class ServerDetails : ServerFixture
         var wires = new List<ProtocolConnection>();
         Repeat(150, () => wires.Add(Connect(server)));
         Eventually(() => server.Program.Errors.Contains("cannot accept"), "the descriptors do not run out");
-        for (int i = 0; ; i++)                          // each upload needs one more
+        for (int i = 0; ; i++)                          // each upload needs one more descriptor
         {
             wires[i].Send($"PUT|{i}.png\n");
             string answer = wires[i].ReceiveLine();
@@ -117,13 +117,13 @@ public sealed class ServerDetails : ServerFixture
 
         var before = server.Program.CpuTime;
         Thread.Sleep(1000);
-        Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(500), "it spins");
+        Assert.That((server.Program.CpuTime - before).TotalMilliseconds, Is.LessThan(500), "the server spins");
         foreach (var wire in wires.Skip(1).Take(140))
         {
             wire.Dispose();
         }
 
-        wires[149].List();                              // it waited, and is served now
+        wires[149].List();                              // this client has waited, and is served now
         wires[0].Dispose();
         server.Program.Signal("TERM");
         server.Program.MustExit(0);
@@ -198,11 +198,11 @@ public sealed class ServerDetails : ServerFixture
             const string Last = "9999-12-31T23:59:59Z";
             (string Name, string Seconds, string Shown)[] files =
             [
-                ("a.png", "253402300799", Last),        // the last second of 9999,
-                ("b.png", "253402300800", Last),        // and the next
+                ("a.png", "253402300799", Last),        // the last second of 9999
+                ("b.png", "253402300800", Last),        // the first second after 9999
                 ("c.png", "4000000000000", Last),
-                ("d.png", "-62135596800", First),       // the first second of the year 1,
-                ("e.png", "-62135596801", First),       // and the one before
+                ("d.png", "-62135596800", First),       // the first second of the year 1
+                ("e.png", "-62135596801", First),       // the last second before the year 1
                 ("f.png", "-4000000000000", First),
             ];
             foreach (var (name, seconds, _) in files)
@@ -228,11 +228,7 @@ public sealed class ServerDetails : ServerFixture
     [Test, Clause("ERR-1", "LIST-2"), Reference]
     public void Server_answers_storage_to_LIST_of_an_unreadable_folder()
     {
-        if (OperatingSystem.IsWindows())
-        {
-            Assert.Ignore("needs Unix rights");
-            return;
-        }
+        Skip.If(OperatingSystem.IsWindows(), "needs the rights of Unix");
 
         string folder = NewFolder();
         var server = Start(folder: folder, launcher: UnprivilegedUser.Launcher(folder));
@@ -240,12 +236,12 @@ public sealed class ServerDetails : ServerFixture
         wire.Put("cat.png", Notation.Bytes(9));
         try
         {
-            File.SetUnixFileMode(folder, UnixFileMode.None);
+            ProgramFixture.SetMode(folder, UnixFileMode.None);
             wire.ExpectRefusal("LIST", "storage");
         }
         finally
         {
-            File.SetUnixFileMode(folder, ProgramFixture.OwnerOnly);
+            ProgramFixture.SetMode(folder, ProgramFixture.OwnerOnly);
         }
 
         Assert.That(wire.List(), Has.Length.EqualTo(1));

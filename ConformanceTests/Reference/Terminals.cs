@@ -1,6 +1,6 @@
 namespace ConformanceTests.Reference;
 
-/// <summary>What this client shows on a terminal: headings, the progress line.</summary>
+/// <summary>What this client shows on a terminal: headings and the progress line.</summary>
 public sealed class Terminals : ProgramFixture
 {
     [Test, Clause("CLI-5")]
@@ -14,18 +14,18 @@ public sealed class Terminals : ProgramFixture
         Assert.That(lines[0], Does.Match(@"^ +SIZE  MODIFIED \(UTC\) +NAME$"));
         Assert.That(lines[1], Does.Match(@"^ +1,234,567  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  cat\.png$"));
         Assert.That(lines[3], Is.EqualTo("2 pictures, 1.2 MB"));
-        Assert.That(lines[0].IndexOf("NAME"), Is.EqualTo(lines[1].IndexOf("cat.png")), "one below the other");
+        Assert.That(lines[0].IndexOf("NAME"), Is.EqualTo(lines[1].IndexOf("cat.png")), "NAME is not above the name");
 
         lines = OnTerminal(NewFolder(), 120, $"{to} STATUS").Output.Split('\n');
         Assert.That(lines[0], Does.StartWith("CONNECTED (UTC)").And.EndsWith("ADDRESS"));
         Assert.That(lines[^2], Does.Match(@"^\d+ connections, 1 open$"));
-        Assert.That(Client(NewFolder(), "LIST").Output, Does.StartWith("cat.png|1234567|"), "plain in a pipe");
+        Assert.That(Client(NewFolder(), "LIST").Output, Does.StartWith("cat.png|1234567|"), "a pipe gets plain lines");
     }
 
     [TestCase("a.png", "1 picture, 9 bytes"), TestCase("notes.txt", "1 file, 9 bytes")]
     [TestCase("a.png b.jpg", "2 pictures, 18 bytes"), TestCase("a.png b.pdf", "2 files, 18 bytes")]
     [Clause("LIST-1")]
-    public void Listing_counts_files_if_not_all_of_them_are_pictures(string names, string says)
+    public void Client_counts_files_if_not_all_of_them_are_pictures(string names, string says)
     {
         var server = Start("--types any");
         foreach (string name in names.Split(' '))
@@ -37,7 +37,7 @@ public sealed class Terminals : ProgramFixture
         Assert.That(lines[^2], Is.EqualTo(says));
     }
 
-    // The progress line, as it was drawn again and again: what stands between two carriage returns.
+    // Returns each version of the progress line that was drawn: the texts between carriage returns.
     private static string[] Drawn(string output) =>
         [.. output.Split('\r', '\n').Where(part => part.Contains(" MB") || part.Contains("stalled"))];
 
@@ -48,7 +48,7 @@ public sealed class Terminals : ProgramFixture
         string name = "猫の写真\u0301👩\u200d👩\u200d👧" + new string('x', 60) + ".png";
         string folder = NewFolder();
         Give(folder, name, 30_000_000);
-        string[] words = ["client", "127.0.0.1", $"{SlowServer()}", "PUT", name];
+        string[] words = ["client", "127.0.0.1", $"{ServeOne(ReceiveSlowly)}", "PUT", name];
         Ran ran = OnTerminal(folder, columns, string.Join(' ', words.Select(word => $"\"{word}\"")));
         string[] drawn = Drawn(ran.Output);
         Assert.That(drawn, Is.Not.Empty, ran.ToString());
@@ -62,29 +62,20 @@ public sealed class Terminals : ProgramFixture
         Assert.That(ran.Output, Does.Not.Match(@"30\.0 MB of 30\.0 MB"), "100 % before the server's OK");
     }
 
-    // Takes the upload slowly, and answers: so that there is something to draw.
-    private int SlowServer()
+    // Receives the upload slowly, so that the client has progress to draw.
+    private static void ReceiveSlowly(Socket socket)
     {
-        var listener = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
-        listener.ReceiveBufferSize = 1 << 16;
-        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        listener.Listen(1);
-        _ = Task.Run(() =>
+        var buffer = new byte[1 << 20];
+        socket.Receive(buffer);
+        socket.Send("OK\n"u8);
+        long left = 30_000_000 + 8 + 32;
+        while (left > 0 && socket.Receive(buffer) is > 0 and var count)
         {
-            using Socket socket = listener.Accept();
-            var buffer = new byte[1 << 20];
-            socket.Receive(buffer);
-            socket.Send("OK\n"u8);
-            long left = 30_000_000 + 8 + 32;
-            while (left > 0 && socket.Receive(buffer) is > 0 and var count)
-            {
-                left -= count;
-                Thread.Sleep(count / 16_000);
-            }
+            left -= count;
+            Thread.Sleep(count / 16_000);
+        }
 
-            socket.Send("OK\n"u8);
-        });
-        return ((IPEndPoint)listener.LocalEndPoint!).Port;
+        socket.Send("OK\n"u8);
     }
 
     // East Asian letters and emoji take two columns; combining marks and joiners none.
@@ -94,7 +85,7 @@ public sealed class Terminals : ProgramFixture
     [Test, Clause("CLI-5")]
     public void Client_shows_no_progress_line_after_the_command_has_failed()
     {
-        // At the prompt, without a server: for a second after the message, nothing is drawn over the prompt.
+        // The server is gone. For a second after the message, the client must draw nothing over its prompt.
         string folder = NewFolder();
         Give(folder, "big.png", 30_000_000);
         Give(folder, "other.png");

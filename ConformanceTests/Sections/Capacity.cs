@@ -226,7 +226,7 @@ public sealed class Capacity : ServerFixture
         {
             if (i == 20)
             {
-                before = ProcessFigures.Descriptors(server.Program.Id);         // by now it has opened what it always needs
+                before = ProcessFigures.Descriptors(server.Program.Id);  // by now it has opened what it always needs
             }
 
             using var wire = server.Connect();

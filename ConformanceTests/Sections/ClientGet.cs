@@ -184,7 +184,7 @@ public sealed class ClientGet : ClientFixture
             : what == "a folder" ? Directory.Exists(PathOf("cat.png"))
             : new FileInfo(PathOf("cat.png")).LinkTarget is not null && !File.Exists(PathOf("nowhere.png"));
         Demand(isMine, $"cat.png as it was here before: {what}", "it has been overwritten");
-        Demand(code != 0, "exit code other than 0: nothing was downloaded, since that name is taken here", "exit code 0");
+        Demand(code != 0, "exit code other than 0: the client has a file of this name already", "exit code 0");
     }
 
     [Test, Clause("CLI-6", "P2")]

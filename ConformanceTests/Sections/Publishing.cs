@@ -199,7 +199,7 @@ public sealed class Publishing : ServerFixture
         string folder = NewFolder();
         ProtocolConnection[] wires = [Connect(Start(folder: folder)), Connect(Start(folder: folder))];
         var random = new Random(RunSettings.Current.Seed);
-        double lag = 0;                                 // microseconds; below 0, the byte of the first server is sent later
+        double lag = 0;                                 // microseconds; below 0, the first server waits
         for (int round = 0; round < (RunSettings.Current.OnWindows ? 25 : 600); round++)
         {
             string name = $"{round}.png";

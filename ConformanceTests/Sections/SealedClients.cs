@@ -211,7 +211,7 @@ public sealed class SealedClients : ClientFixture
         Demand(!Encoding.Latin1.GetString(wire.ReceiveRest()).Contains("GET|"), "no request in plain text", "one");
         wire.Dispose();
         Eventually(() => client.HasEnded || Listener.Poll(0, SelectMode.SelectRead), "the client still waits");
-        while (Listener.Poll(0, SelectMode.SelectRead))                 // another connection must begin with TLS as well
+        while (Listener.Poll(0, SelectMode.SelectRead))         // another connection must begin with TLS as well
         {
             using (var again = Own(TranscriptPlayer.Accept(Listener, Delivery.Whole, Scope)))
             {

@@ -244,7 +244,7 @@ public sealed class SealedHandshake : SealedFixture
                 var wire = Dial();
                 wire.Tls.ExchangeHellos();
                 var proof = wire.Tls.Proof(Ours).ToArray();
-                proof[message][at < 0 ? ^1 : at] ^= 1;                  // before it is encrypted, so the record is valid
+                proof[message][at < 0 ? ^1 : at] ^= 1;          // before it is encrypted, so the record is valid
                 foreach (byte[] each in proof)
                 {
                     wire.Tls.Write(wire.Tls.Record(Tls.Handshake, each));

@@ -229,7 +229,7 @@ public sealed class Stopping : ServerFixture
         server.Program.TellToStop(signal);
         if (signal == "TERM")
         {
-            open.ExpectError("stopping", closes: true);         // the server closes first, so its port stays in TIME_WAIT
+            open.ExpectError("stopping", closes: true);     // the server closes first, so its port is in TIME_WAIT
             upload.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
             upload.Expect("OK\n");
             foreach (var wire in (ProtocolConnection[])[open, upload])

@@ -95,7 +95,8 @@ public sealed class Types : ServerFixture
         ListHas(wire, _pictures.Length);
         foreach (string bytes in _pictures)
         {
-            Same(Convert.FromHexString(bytes), wire.Get($"{bytes}.{extension}"), $"what GET of {bytes}.{extension} brought");
+            string name = $"{bytes}.{extension}";
+            Same(Convert.FromHexString(bytes), wire.Get(name), $"what GET of {name} brought");
         }
     }
 

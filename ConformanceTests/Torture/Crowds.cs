@@ -6,8 +6,6 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class Crowds : TortureFixture
 {
-    // ---- crowded, stalled, exhausted ----
-
     [Test]
     public void Server_answers_others_beside_a_thousand_idle_and_four_greedy_clients()
     {
@@ -63,7 +61,7 @@ public sealed class Crowds : TortureFixture
         Assert.That(bulk.Wait(60_000), "the bulk downloads hang");
         long grown = Resident(server) - before;
         int disturbed = idle.Count(socket => socket.Poll(0, SelectMode.SelectRead));
-        Assert.That(disturbed, Is.Zero, "idle clients were spoken to or cut");
+        Assert.That(disturbed, Is.Zero, "idle clients received something");
         Assert.That(p99, Is.LessThan(RunSettings.Milliseconds(50)), "LIST's p99 in ms");
         Assert.That(grown, Is.LessThan(40 << 20), "resident bytes");
         Assert.That(rest, Is.LessThan(5), "% of a processor with a thousand idle clients");
@@ -121,7 +119,7 @@ public sealed class Crowds : TortureFixture
         }
 
         probe.List();
-        Assert.That(Descriptors(server), Is.GreaterThan(descriptors + 600), "they are all there");
+        Assert.That(Descriptors(server), Is.GreaterThan(descriptors + 600), "some of the clients are not connected");
 
         var cut = waiting.Select(one => one.Kind).Distinct().ToDictionary(kind => kind, _ => new List<double>());
         var clock = Stopwatch.StartNew();
@@ -179,7 +177,7 @@ public sealed class Crowds : TortureFixture
         ProtocolConnection[] wires = [];
         for (int burst = 0; burst < Times(15); burst++)
         {
-            // As soon as it listens: what it opens on first use comes too late then.
+            // The clients come as soon as the server listens, before it has opened the files that it needs later.
             server = Start("--max-clients 1000", launcher: "sh -c 'ulimit -n 128; exec \"$@\"' sh");
             server.Has("cat.png", Notation.Bytes(9));
             wires = [.. Enumerable.Range(0, 150).Select(_ => Connect(server))];
@@ -192,7 +190,7 @@ public sealed class Crowds : TortureFixture
         }
 
         double starving = Processor(server);
-        Repeat(20, () => wires[0].List());           // those inside are served
+        Repeat(20, () => wires[0].List());           // accepted clients are served
         foreach (var wire in wires[1..141])
         {
             wire.Dispose();

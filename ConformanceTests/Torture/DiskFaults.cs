@@ -24,25 +24,24 @@ public sealed class DiskFaults : TortureFixture
             wire.Ask("GET|cat.png|digest=sha256");
             wire.ExpectBytes(Notation.U64(Size));
             byte[] begun = wire.Receive(random.Next(1, Size / 4));
-            if (i % 3 > 0)
+            if (i % 3 == 0)
+            {
+                LocalFiles.SetLength(server.PathOf("cat.png"), random.Next(Size));
+            }
+            else
             {
                 File.Delete(server.PathOf("cat.png"));
             }
 
-            if (i % 3 > 1)
+            if (i % 3 == 2)
             {
                 server.Has("cat.png", other);
-            }
-
-            if (i % 3 == 0)
-            {
-                LocalFiles.SetLength(server.PathOf("cat.png"), random.Next(Size));
             }
 
             wire.HalfClose();
             byte[] all = [.. begun, .. wire.ReceiveRest()];
             Assert.That(all.AsSpan().SequenceEqual(right.AsSpan(0, all.Length)), "bytes that are not the file's");
-            Assert.That(i % 3 == 0 || all.Length == right.Length, "cut, though the file has only lost its name");
+            Assert.That(i % 3 == 0 || all.Length == right.Length, "cut, although the file only lost its name");
             if (all.Length < right.Length)
             {
                 cut++;
@@ -52,8 +51,6 @@ public sealed class DiskFaults : TortureFixture
         Say("P4", $"{runs} downloads of a file that is cut, deleted or replaced while it is sent: "
             + $"{runs - cut} right, {cut} short, none wrong");
     }
-
-    // ---- the disk ----
 
     [Test]
     public void Server_stores_nothing_on_a_full_disk_and_recovers()
@@ -105,7 +102,7 @@ public sealed class DiskFaults : TortureFixture
         }
 
         Thread.Sleep(500);
-        Assert.That(server.Program.HasEnded, Is.False, "it ended because it could not write its log");
+        Assert.That(server.Program.HasEnded, Is.False, "the server ended because it could not write its log");
         Say("P6 P11", "a log that cannot be written: 20 clients served");
     }
 }

@@ -47,7 +47,7 @@ public sealed class EarlySignals : TortureFixture
     [Test]
     public void Client_gives_up_after_10_s_if_an_address_does_not_answer()
     {
-        // A listener whose queue is full: the kernel does not answer.
+        // The queue of this listener is full, so the kernel does not answer.
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         listener.Listen(0);

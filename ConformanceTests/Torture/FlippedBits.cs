@@ -6,8 +6,6 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class FlippedBits : TortureFixture
 {
-    // ---- corrupted ----
-
     [Test]
     public void Server_and_client_store_no_file_with_a_flipped_bit()
     {
@@ -66,7 +64,7 @@ public sealed class FlippedBits : TortureFixture
             + $"{failed} say so, {runs - failed} exit with 0, no wrong file");
     }
 
-    // Hands on what client and server say, one bit of it wrong.  Where both wait for good, it hangs up.
+    // A proxy that flips one bit. It closes the connections if client and server wait for each other.
     private sealed class Flipper : IDisposable
     {
         private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -81,7 +79,7 @@ public sealed class FlippedBits : TortureFixture
                 while (true)
                 {
                     Socket client = _listener.Accept();
-                    Socket server = Dial(port);     // disposing of the listener ends it
+                    Socket server = Dial(port);     // Dispose ends this loop
                     Task.Run(() => Pump(client, server, up));
                     Task.Run(() => Pump(server, client, !up));
                 }
@@ -101,14 +99,14 @@ public sealed class FlippedBits : TortureFixture
                             return;
                         }
 
-                        if (flips && at >= 0 && at < count)
-                        {
-                            buffer[at] ^= (byte)(1 << bit);
-                            HasFlipped = true;
-                        }
-
                         if (flips)
                         {
+                            if (at >= 0 && at < count)
+                            {
+                                buffer[at] ^= (byte)(1 << bit);
+                                HasFlipped = true;
+                            }
+
                             at -= count;
                         }
 

@@ -6,8 +6,6 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class Fuzzing : TortureFixture
 {
-    // ---- malformed ----
-
     // What the client of a transcript sends, piece by piece, and the files in the server's folder before.
     private static readonly (byte[][] Pieces, byte[] Bytes, FileState[] Before)[] _conversations = [..
         from transcript in ProtocolSpecification.Transcripts
@@ -41,12 +39,12 @@ public sealed class Fuzzing : TortureFixture
             _resident = Resident(_server);
         }
 
-        // A good client is answered, and the folder is as it was, with these files.
+        // Checks that a correct client is answered, and gives the folder its old content and these files.
         public void Recover(FileState[] files)
         {
             using var wire = _server.Connect();
             var listed = wire.List().Select(line => line.Split('|')[0]);
-            Assert.That(listed.Intersect(HostileFolder.Names), Is.Empty, "served, and no picture");
+            Assert.That(listed.Intersect(HostileFolder.Names), Is.Empty, "files that are not pictures are listed");
             foreach (string path in Directory.GetFiles(_server.Folder))
             {
                 if (!_belongs.Contains(path) && Path.GetFileName(path)[0] != '.')
@@ -61,7 +59,7 @@ public sealed class Fuzzing : TortureFixture
             }
         }
 
-        // Nothing is left of it all: figures for the report.
+        // Checks that the server uses no more resources than before, and returns figures for the report.
         public string AsBefore()
         {
             Recover([]);
@@ -83,12 +81,12 @@ public sealed class Fuzzing : TortureFixture
             string[] mishaps = ["Exception", "   at ", "Unhandled", "internal"];
             Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
             var gaps = lines.Where(line => line.EndsWith("faster than they were read)"));
-            Assert.That(gaps, Is.Empty, "what was left out cannot be judged");
+            Assert.That(gaps, Is.Empty, "lines are missing from the log");
             return $"descriptors and temporaries as before, {Mebi(grown)} MiB more, "
                 + $"nothing amiss in {lines.Length:N0} lines of log";
         }
 
-        // Sends all of it and FIN, and judges what comes back until the end.
+        // Sends the bytes and a FIN, and checks what the server sends until the end.
         public void Exchange(ReadOnlySpan<byte> bytes)
         {
             using var socket = Dial(_server.Port);
@@ -126,8 +124,8 @@ public sealed class Fuzzing : TortureFixture
         private static readonly string[] _goingOn =
             ["unsupported", "bad-name", "bad-type", "not-found", "exists", "bad-offset", "empty", "corrupt", "storage"];
 
-        // An answer is lines of §6 up to the first OK, after which a block may come. After a line that closes, nothing
-        // comes. Returns null if the answer is correct.
+        // Checks the errors up to the first OK, after which a block may come. Nothing may follow an error that closes.
+        // Returns null if the answer is correct.
         private static string? Judged(ReadOnlySpan<byte> answer, bool expected)
         {
             if (expected && answer.Length == 0)
@@ -156,12 +154,12 @@ public sealed class Fuzzing : TortureFixture
             return null;
         }
 
-        // Sends it, and has no manners: a reset, or silence until it is disposed of.
+        // Sends the bytes. Then it resets the connection, or adds it to those that stay open without another byte.
         public void Leave(byte[] bytes, bool resets, ConcurrentBag<Socket> silent)
         {
             var socket = Dial(_server.Port);
             socket.Send(bytes, 0, bytes.Length, SocketFlags.None, out _);
-            socket.Poll(1000, SelectMode.SelectError);          // a millisecond, for the server to get there
+            socket.Poll(1000, SelectMode.SelectError);          // the server has a millisecond to read them
             socket.LingerState = new LingerOption(resets, 0);
             if (resets)
             {
@@ -255,9 +253,10 @@ public sealed class Fuzzing : TortureFixture
         string folder = NewFolder();
         string outside = NewFolder();
         HostileFolder.Fill(folder, outside);
-        // That of a dead server would be swept.
+        // The server would remove this file, since it looks like that of a dead server.
         File.Delete(Path.Combine(folder, ".imagetransfer-0123456789abcdef.up"));
-        var (target, look) = (new Target(this, folder), HostileFolder.Look(folder, outside));
+        var target = new Target(this, folder);
+        string[] look = HostileFolder.Look(folder, outside);
         string[] requests =
         [
             .. HostileFolder.Names.Select(name => $"GET|{name}\nPUT|{name}\n"),
@@ -320,9 +319,9 @@ public sealed class Fuzzing : TortureFixture
 
             bytes = random.Next(6) switch
             {
-                0 => [.. bytes[..at], .. bytes[end..]],                                       // left out
-                1 => [.. bytes[..end], .. bytes[at..]],                                       // twice
-                2 => [.. bytes[..at], .. other[random.Next(other.Length)..]],                  // from another
+                0 => [.. bytes[..at], .. bytes[end..]],                                       // a part is left out
+                1 => [.. bytes[..end], .. bytes[at..]],                                       // a part comes twice
+                2 => [.. bytes[..at], .. other[random.Next(other.Length)..]],                  // the end of another one
                 3 => [.. bytes[..at], (byte)random.Next(256), .. After(1)],
                 4 => [.. bytes[..at], .. Notation.U64((1UL << random.Next(64)) - 1), .. After(8)],
                 _ => [.. bytes[..at], .. raw, .. bytes[at..]],

@@ -6,8 +6,6 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class Kills : TortureFixture
 {
-    // ---- killed ----
-
     [Test]
     public void Server_killed_at_any_moment_loses_nothing_and_leaves_no_partial_file()
     {
@@ -15,7 +13,8 @@ public sealed class Kills : TortureFixture
         int kills = Times(200);
         int cut = 0;
         var random = new Random(RunSettings.Current.Seed);
-        var (acknowledged, seen) = (new ConcurrentDictionary<string, bool>(), new HashSet<string>());
+        var acknowledged = new ConcurrentDictionary<string, bool>();
+        var seen = new HashSet<string>();
         string folder = NewFolder();
         string slowName = $"slow-{(kills + 1) * Step}.png";
 
@@ -33,9 +32,9 @@ public sealed class Kills : TortureFixture
             using ProtocolConnection other = server.Connect();
             var listed = other.List().Select(line => line.Split('|')[0]).ToHashSet();
             Assert.That(Hidden(folder), Is.EqualTo(living), $"temporaries after kill {round}");
-            Assert.That(acknowledged.Keys.Except(listed), Is.Empty, $"acknowledged, and gone after kill {round}");
+            Assert.That(acknowledged.Keys.Except(listed), Is.Empty, $"acknowledged files are gone after kill {round}");
             var broken = listed.Where(name => seen.Add(name) && !Intact(folder, name));
-            Assert.That(broken, Is.Empty, $"not whole after kill {round}");
+            Assert.That(broken, Is.Empty, $"files are cut after kill {round}");
             slow.Send(Picture(slowName).AsSpan(round * Step, Step));
             if (round == kills)
             {
@@ -49,7 +48,7 @@ public sealed class Kills : TortureFixture
             else
             {
                 int length = random.Next(100, 200_000);
-                (bool, int)[] stages =                          // the first bytes of a block, its length not counted
+                (bool, int)[] stages =          // whether with a digest, and how many bytes are sent after the length
                 [
                     (false, -8),
                     (false, -1),
@@ -71,7 +70,7 @@ public sealed class Kills : TortureFixture
                 wire.Send(block.AsSpan(0, 8 + bytes));
                 if (random.Next(2) == 0)
                 {
-                    other.List();          // it has had time for it, or not
+                    other.List();          // by then the server has read them
                 }
 
                 if (whole && random.Next(2) == 0)
@@ -84,10 +83,6 @@ public sealed class Kills : TortureFixture
                 if (!whole)
                 {
                     Assert.That(server.Shows(name), Is.False, $"{bytes} of {length} bytes came");
-                }
-
-                if (!whole)
-                {
                     cut++;
                 }
             }
@@ -96,7 +91,7 @@ public sealed class Kills : TortureFixture
         slow.Expect("OK\n");
         Assert.That(Hidden(folder), Is.Empty);
         var cutFiles = Directory.GetFiles(folder).Where(path => !Intact(folder, Path.GetFileName(path)));
-        Assert.That(cutFiles, Is.Empty, "not whole");
+        Assert.That(cutFiles, Is.Empty, "files are cut");
         Say("P1 P3 P12", $"{kills} kills, {acknowledged.Count:N0} uploads acknowledged, 0 lost, "
             + $"{seen.Count:N0} files, 0 cut; {cut} uploads killed at an exact byte, 0 leftovers; "
             + "a living server's temporary untouched");
@@ -150,14 +145,15 @@ public sealed class Kills : TortureFixture
             launcher: $"strace -f -y -qq -o {calls} -e trace=fsync,fdatasync,?link,linkat,sendto,sendmsg");
         Connect(server).Put("cat.png", Notation.Bytes(100_000));
         string traced = File.ReadAllText($"/proc/{server.Program.Id}/task/{server.Program.Id}/children").Trim();
-        Execute("kill", "-TERM", traced);                       // strace itself would not hear it
+        Execute("kill", "-TERM", traced);                       // strace does not forward the signal
         Assert.That(server.Program.WaitForExit(RunSettings.Milliseconds(15_000)), Is.Zero);
         string[] lines = File.ReadAllLines(calls);
         string[] steps = [@"sync\(.*\.up>", $"link.*{folder}/cat.png", $@"sync\(.*<{folder}>", @"send.*""OK\\n"""];
         int[] at = [.. steps.Select(step => Array.FindLastIndex(lines, line => Regex.IsMatch(line, step)))];
         Assert.That(at, Is.Ordered.Ascending.And.All.GreaterThanOrEqualTo(0), string.Join('\n', lines));
 
-        // Killed as it is about to flush the file, to name it, to flush the folder, to say OK.
+        // The server is killed before it flushes the file, before it names it, before it flushes the folder, and
+        // before it sends OK.
         (string Only, string Call)[] kills =
         [
             ("", "fsync:when=1"),

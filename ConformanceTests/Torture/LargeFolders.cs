@@ -6,8 +6,6 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class LargeFolders : TortureFixture
 {
-    // ---- many pictures ----
-
     [Test, Clause("P6", "P7", "CLOSE-4")]
     public void Server_with_100000_files_answers_others_while_ten_clients_list_them()
     {
@@ -28,7 +26,7 @@ public sealed class LargeFolders : TortureFixture
             long most = 0;
             int listings = 0;
 
-            // They ask for as long as they are answered.
+            // Each client asks again until the server stops.
             var listing = Enumerable.Range(0, 10).Select(_ => Task.Factory.StartNew(() =>
             {
                 using var socket = Dial(server.Port);
@@ -42,7 +40,7 @@ public sealed class LargeFolders : TortureFixture
                 }
                 catch (SocketException) { }
             }, TaskCreationOptions.LongRunning)).ToArray();
-            Eventually(() => Volatile.Read(ref listings) >= 10, "they are not answered");
+            Eventually(() => Volatile.Read(ref listings) >= 10, "the listings are not answered");
 
             double Get()
             {
@@ -159,7 +157,7 @@ public sealed class LargeFolders : TortureFixture
             wires.Add((wire, picture));
         }
 
-        // A block that has moved enough in its first 20 s has 20 s more; the digest is to be cut off in these.
+        // A block that has moved enough in its first 20 s has 20 s more. The digest is due at the end of these.
         int until = digest ? 38_500 : 18_500;
         Thread.Sleep(until - (int)clock.ElapsedMilliseconds);
         int full = wires.Count(one => SentTo(one.Wire.Socket, probe) < one.Picture.Length);
@@ -177,10 +175,6 @@ public sealed class LargeFolders : TortureFixture
             if (digest)
             {
                 wire.ExpectBytes(SHA256.HashData(picture));
-            }
-
-            if (digest)
-            {
                 wire.Send("LIST\n");
             }
 
@@ -244,11 +238,11 @@ public sealed class LargeFolders : TortureFixture
         }
 
         wire.Send("PUT|cat.png\n");
-        Eventually(() => Hidden(folder).Length == 1, "it makes no temporary file");
-        var second = Start(folder: folder);                 // could take it for the file of a dead server
+        Eventually(() => Hidden(folder).Length == 1, "the server makes no temporary file");
+        var second = Start(folder: folder);                 // it could mistake the file for that of a dead server
         Connect(second).List();
         bool answered = wire.Socket.Poll(RunSettings.Milliseconds(Long * 5) * 1000, SelectMode.SelectRead);
-        Assert.That(answered, "it does not answer");
+        Assert.That(answered, "the upload is not answered");
         wire.Expect("OK\n");
         wire.Send([.. Notation.U64(100), .. Notation.Bytes(100)]);
         wire.Expect("OK\n");

@@ -6,8 +6,6 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class Races : TortureFixture
 {
-    // ---- racing ----
-
     [Test]
     public void Server_accepts_exactly_one_of_eight_racing_uploads()
     {
@@ -63,7 +61,7 @@ public sealed class Races : TortureFixture
             for (int name = 0; name < answers.Length; name++)
             {
                 Meet();
-                Action? end = name % 2 == 0 ? Meet : null;      // every other time once more, a byte before the end
+                Action? end = name % 2 == 0 ? Meet : null;      // they meet again, a byte before the end
                 string file = $"{prefix}-{name}.png";
                 answers[name][client] = Put(wires[client], file, Content(name, client), client > 3, end);
             }

@@ -4,8 +4,8 @@ using static ConformanceTests.Torture.TortureReport;
 namespace ConformanceTests.Torture;
 
 /// <summary>
-/// Handshakes and records that are almost right, and clients that stop half way. A client with the key is served
-/// at the same time.
+/// Handshakes and records that are almost right, and clients that stop half way, while a client with the key is
+/// served.
 /// </summary>
 [Torture]
 public sealed class SealedFuzzing : SealedFixture
@@ -19,7 +19,7 @@ public sealed class SealedFuzzing : SealedFixture
         private readonly string _log;
         private readonly int _descriptors;
         private readonly long _resident;
-        public double Worst;                    // milliseconds that a good client has waited, its handshake included
+        public double Worst;                    // milliseconds that a correct client has waited, with its handshake
 
         public Target(SealedFuzzing test)
         {
@@ -42,11 +42,11 @@ public sealed class SealedFuzzing : SealedFixture
             tls.AsClient(me);
             if (!wire.Get("cat.png").AsSpan().SequenceEqual(_picture))
             {
-                throw new Violation("not what is there");
+                throw new Violation("GET brought other bytes than those of cat.png");
             }
         }));
 
-        // Checks that the stored files are complete, and removes them.
+        // Checks that the stored files are complete, removes them, and returns how many there were.
         public int Sweep()
         {
             var stored = Directory.GetFiles(Server.Folder, "up*.png");
@@ -74,7 +74,7 @@ public sealed class SealedFuzzing : SealedFixture
 
             Assert.That(Entries(), Is.EqualTo(new[] { "cat.png" }));
             Assert.That(Descriptors(Server), Is.LessThanOrEqualTo(mostDescriptors), "descriptors");
-            double rest = Processor(Server);            // of a busy machine .NET's compiler asks for more than one look
+            double rest = Processor(Server);            // .NET may still be compiling, so this looks several times
             for (int looks = 3; rest >= 5 && looks > 0; looks--)
             {
                 rest = Processor(Server);
@@ -111,7 +111,8 @@ public sealed class SealedFuzzing : SealedFixture
         int inputs = Times(20_000);
         int judged = 0;
         int stored = 0;
-        var (counts, clock) = (new int[4], Stopwatch.StartNew());
+        int[] counts = new int[4];
+        var clock = Stopwatch.StartNew();
         var identities = Enumerable.Range(0, 4).Select(_ => KeyAndCertificate.Copy(Ours)).ToArray();
         for (int first = 0; first < inputs; first += 1000)
         {
@@ -288,7 +289,7 @@ public sealed class SealedFuzzing : SealedFixture
         }
     }
 
-    // Records of TLS, or nothing, until the end; a reset is one, where bytes of ours could not be read.
+    // Expects records of TLS, or nothing, and the end: a FIN, or a reset if the server left bytes unread.
     private static void JudgeRaw(Socket socket)
     {
         var bytes = new byte[1 << 14];
@@ -298,7 +299,7 @@ public sealed class SealedFuzzing : SealedFixture
             int received = socket.Receive(bytes, count, bytes.Length - count, SocketFlags.None, out var error);
             if (error is SocketError.TimedOut or SocketError.WouldBlock)
             {
-                throw new Violation("it is not ended");
+                throw new Violation("the server does not end the connection");
             }
 
             if (received == 0 || error != SocketError.Success)
@@ -313,7 +314,7 @@ public sealed class SealedFuzzing : SealedFixture
         {
             if (bytes[at] is < 20 or > 23)
             {
-                throw new Violation($"no TLS: {Notation.Show(bytes.AsSpan(0, count))}");
+                throw new Violation($"not a record of TLS: {Notation.Show(bytes.AsSpan(0, count))}");
             }
         }
     }
@@ -353,7 +354,7 @@ public sealed class SealedFuzzing : SealedFixture
             most = Math.Max(most, Resident(target.Server));
             if (clock.ElapsedMilliseconds > RunSettings.Milliseconds(30_000))
             {
-                Assert.Fail($"{half.Count} are not ended");
+                Assert.Fail($"the server has not ended {half.Count} handshakes");
             }
 
             foreach (var one in half.ToArray())
@@ -374,7 +375,7 @@ public sealed class SealedFuzzing : SealedFixture
             + $"{Mebi(most)} MiB at most; {target.AsBefore()}");
     }
 
-    // Takes what is there: hellos and alerts on the way to the end.
+    // Receives what is there, such as hellos and alerts. Returns true at the end of the connection.
     private static bool HasEnded(Socket socket)
     {
         var some = new byte[4096];

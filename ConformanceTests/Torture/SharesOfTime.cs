@@ -10,7 +10,7 @@ public sealed class SharesOfTime : TortureFixture
 
     private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
 
-    // For this many seconds, how long another client's GET of a small file takes, in milliseconds.
+    // Downloads a small file again and again for this many seconds. Returns how long each GET took, in milliseconds.
     private static List<double> TimesOfSmallGets(RunningServer server, double seconds)
     {
         var times = new List<double>();
@@ -48,7 +48,7 @@ public sealed class SharesOfTime : TortureFixture
             wire.Reset();
         }
 
-        // Their places are free at once, although their gigabytes were not hashed.
+        // Their places are free at once: the server does not finish hashing for clients that have left.
         double took = Milliseconds(() =>
         {
             Repeat(Clients, () => Connect(server).List());
@@ -65,7 +65,7 @@ public sealed class SharesOfTime : TortureFixture
             Assert.Ignore("needs strace");
         }
 
-        // Each flush takes 10 ms, as on a disk that turns.
+        // Each flush takes 10 ms, as on a hard disk.
         const string Slow = "strace -f --seccomp-bpf -qq -o /dev/null -e trace=fsync,fdatasync "
             + "-e inject=fsync,fdatasync:delay_enter=10000";
         var server = Start("--sync --quiet", launcher: Slow);

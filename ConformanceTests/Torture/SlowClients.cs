@@ -3,7 +3,7 @@ using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;
 
-/// <summary>This client, where strace makes its system calls slow.</summary>
+/// <summary>This client, with system calls that strace delays.</summary>
 [Torture]
 public sealed class SlowClients : ClientFixture
 {
@@ -17,7 +17,7 @@ public sealed class SlowClients : ClientFixture
             ],
             Folder));
 
-    // The part that an interrupted download left, with this length.
+    // Interrupts a download, and gives the file that the client keeps this length. Returns its path.
     private string Keep(string name, long length)
     {
         var (client, wire) = Connected("GET", name);
@@ -27,7 +27,7 @@ public sealed class SlowClients : ClientFixture
         client.WaitForExit();
         string hidden = Directory.GetFiles(Folder, ".imagetransfer-*.down").Single();
         LocalFiles.SetLength(hidden, length);
-        return hidden;                              // zeros from its first byte to its last
+        return hidden;                              // it has only zeros
     }
 
     [Test, Clause("CLI-4", "CLI-6")]
@@ -47,7 +47,7 @@ public sealed class SlowClients : ClientFixture
         Eventually(() => Directory.GetFileSystemEntries(Folder).Length == 1, "nothing is being saved");
         string hidden = Directory.GetFileSystemEntries(Folder)[0];
 
-        // The second one opens the hidden file, and is slow to ask for the lock that the first one holds.
+        // The second client opens the hidden file, and asks late for the lock that the first one holds.
         var second = RunTraced($"-P {hidden} -e inject=flock:delay_enter={RunSettings.Milliseconds(3_000)}000 "
             + $"-o {Path.Combine(NewFolder("calls"), "calls.txt")}", "GET", "cat.png");
         var other = Accept();
@@ -64,9 +64,9 @@ public sealed class SlowClients : ClientFixture
         first.MustSucceed();
         Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture));
 
-        other.Dispose();                                    // and the second one's download is cut
+        other.Dispose();                                    // this interrupts the download of the second client
         Assert.That(second.WaitForExit(RunSettings.Milliseconds(20_000)), Is.EqualTo(3));
-        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture), "it was whole before");
+        Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(picture), "the picture was changed");
         Say("P2", "a client that locks the hidden file after another has published it: the picture is untouched");
     }
 
@@ -94,7 +94,7 @@ public sealed class SlowClients : ClientFixture
         wire.Send([.. "OK\n"u8, .. Notation.U64(8), .. whole[Kept..], .. SHA256.HashData(whole)]);
         client.MustSucceed();
         Assert.That(File.ReadAllBytes(PathOf("cat.png")).AsSpan().SequenceEqual(whole));
-        Assert.That(File.ReadAllLines(calls), Has.Length.EqualTo(reads.Length), "it is read once, and not again");
+        Assert.That(File.ReadAllLines(calls), Has.Length.EqualTo(reads.Length), "the client reads the file again");
         Say("P8", $"a slow disk under --resume: all {Kept:N0} bytes kept are read before the server is asked");
     }
 

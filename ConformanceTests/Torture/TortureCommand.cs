@@ -1,11 +1,11 @@
 namespace ConformanceTests.Torture;
 
-/// <summary>`make torture`: the promises of Protocol.md under fire.</summary>
+/// <summary>`make torture`: tests the promises of Protocol.md under heavy load and with faults.</summary>
 public sealed class TortureCommand : ISuiteCommand
 {
     public string Name => "torture";
 
-    public string Help => "puts the promises under fire, for some minutes; a word chooses the tests that have it";
+    public string Help => "tests the promises under heavy load and with faults; a word chooses tests by their names";
 
     public Task<int> RunAsync(string[] words)
     {

@@ -2,11 +2,9 @@ using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;
 
-/// <summary>What the torture of a server has in common. It needs Linux.</summary>
+/// <summary>What all torture tests of a server use. They need Linux.</summary>
 public abstract class TortureFixture : ServerFixture
 {
-    // ---- small things ----
-
     public static int Mixed(int a, int b) => unchecked(RunSettings.Current.Seed * 1_000_003 + a * 7_919 + b);
 
     // The content that belongs to a name; the last number in it is the length.
@@ -27,7 +25,7 @@ public abstract class TortureFixture : ServerFixture
     protected static IEnumerable<string> Visible(string folder) =>
         Directory.GetFiles(folder).Where(file => Path.GetFileName(file)[0] != '.');
 
-    // The answer to an upload, whether it is refused at once or in the end.
+    // Uploads a file, and returns the last reply: the server may refuse it at once or at the end.
     protected static string Put(
         ProtocolConnection wire, string name, byte[] content, bool digest, Action? beforeTheLastByte = null)
     {
@@ -66,7 +64,7 @@ public abstract class TortureFixture : ServerFixture
         return socket;
     }
 
-    // The body in several threads; the first failure counts.
+    // Runs the body in several threads at the same time.
     public static void Together(int threads, Action<int> body)
     {
         Task StartOne(int i) => Task.Factory.StartNew(() => body(i), TaskCreationOptions.LongRunning);
@@ -74,7 +72,7 @@ public abstract class TortureFixture : ServerFixture
         var tasks = Enumerable.Range(0, threads).Select(StartOne).ToArray();
         if (!Task.WaitAll(tasks, RunSettings.Milliseconds(300_000)))
         {
-            throw new Violation("it hangs");
+            throw new Violation("one of the threads hangs");
         }
     }
 
@@ -108,7 +106,8 @@ public abstract class TortureFixture : ServerFixture
     public static long Resident(RunningServer server) =>
         long.Parse(File.ReadAllText($"/proc/{server.Program.Id}/statm").Split(' ')[1]) * Environment.SystemPageSize;
 
-    // How much of one processor it uses for two seconds, in per cent, once .NET has compiled again what was used a lot.
+    // Measures for two seconds, in per cent, how much of one processor the server uses. It waits a moment before that,
+    // because .NET compiles methods again that were called often.
     public static double Processor(RunningServer server)
     {
         Thread.Sleep(500);

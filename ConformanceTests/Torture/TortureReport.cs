@@ -1,7 +1,7 @@
 namespace ConformanceTests.Torture;
 
 /// <summary>
-/// `make torture`: how much of it there is, and torture.txt, to which each test adds a line of what it counted.
+/// `make torture`: how many rounds each test runs, and torture.txt, to which each test adds a line with its figures.
 /// SEED=2 chooses other moments and other bytes. ROUNDS=0.1 does a tenth of everything, ROUNDS=10 ten times as
 /// much; 1 takes about four minutes on two cores.
 /// </summary>
@@ -12,7 +12,7 @@ internal static class TortureReport
         double.TryParse(_scale, CultureInfo.InvariantCulture, out double number) ? number : 1;
     private static readonly string _report = Path.Combine(RunSettings.Root, "ConformanceTests", "torture.txt");
 
-    static TortureReport() =>               // once a run, whichever fixture comes first
+    static TortureReport() =>               // once in a run, before the first line
         File.WriteAllText(
             _report, FormattableString.Invariant($"seed {RunSettings.Current.Seed}, rounds x {Rounds}\n"));
 
