@@ -1,6 +1,7 @@
 namespace ConformanceTests.Reference;
 
 /// <summary>How far this client sends ahead, and what it does after refusals and lost connections.</summary>
+[Reference]
 public sealed class ClientAheadDetails : ClientFixture
 {
     // Accepts the first file. From now on the client may send blocks right after their requests.
@@ -8,9 +9,17 @@ public sealed class ClientAheadDetails : ClientFixture
     {
         var wire = Accept();
         wire.Answer($"PUT|{name}|ahead\n", "OK\n");
-        wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
-        wire.Send("OK\n");
+        ReceiveBlock(wire, name);
         return wire;
+    }
+
+    private void ExpectBlock(ProtocolConnection wire, string name, bool digest = false) =>
+        wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name)), digest));
+
+    private void ReceiveBlock(ProtocolConnection wire, string name, string reply = "OK\n", bool digest = false)
+    {
+        ExpectBlock(wire, name, digest);
+        wire.Send(reply);
     }
 
     private void ExpectAhead(ProtocolConnection wire, params string[] names)
@@ -18,7 +27,7 @@ public sealed class ClientAheadDetails : ClientFixture
         foreach (string name in names)
         {
             wire.ExpectRequest($"PUT|{name}|ahead\n");
-            wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
+            ExpectBlock(wire, name);
         }
     }
 
@@ -30,7 +39,7 @@ public sealed class ClientAheadDetails : ClientFixture
         }
     }
 
-    [Test, Clause("AHEAD-3", "CLI-1"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-1")]
     public void Client_sends_blocks_right_after_their_requests_once_it_has_read_a_go_ahead()
     {
         GiveFour();
@@ -42,7 +51,7 @@ public sealed class ClientAheadDetails : ClientFixture
         client.MustExit(0, "4 files: 4 done, 0 failed; 42 bytes in");
     }
 
-    [Test, Clause("AHEAD-3", "DIGEST-2"), Reference]
+    [Test, Clause("AHEAD-3", "DIGEST-2")]
     public void Client_sends_the_digest_after_each_block()
     {
         GiveFour();
@@ -55,8 +64,7 @@ public sealed class ClientAheadDetails : ClientFixture
                 wire.Send("OK\n");
             }
 
-            var content = File.ReadAllBytes(PathOf(name));
-            wire.ExpectBytes([.. Block(content), .. SHA256.HashData(content)]);
+            ExpectBlock(wire, name, digest: true);
             if (name == "a.png")
             {
                 wire.Send("OK\n");
@@ -68,7 +76,7 @@ public sealed class ClientAheadDetails : ClientFixture
         Assert.That(client.Errors, Does.Contain("c.png: 11 bytes in").And.Not.Contain("not verified"));
     }
 
-    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-7")]
     public void Client_leaves_out_unsupported_options_one_by_one()
     {
         GiveFour();
@@ -82,15 +90,14 @@ public sealed class ClientAheadDetails : ClientFixture
         foreach (string name in (string[])["b.png", "a.png"])
         {
             wire.AnswerExactly($"PUT|{name}\n", "OK\n");
-            wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
-            wire.Send("OK\n");
+            ReceiveBlock(wire, name);
         }
 
         client.MustExit(0, "a.png: 9 bytes", "b.png: 10 bytes");
         Assert.That(client.Errors, Does.Contain("not verified").And.Not.Contain("unsupported"));
     }
 
-    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-7")]
     public void Client_sends_digests_to_a_server_that_knows_no_other_option()
     {
         GiveFour();
@@ -100,16 +107,14 @@ public sealed class ClientAheadDetails : ClientFixture
         foreach (string name in (string[])["a.png", "b.png"])
         {
             wire.AnswerExactly($"PUT|{name}|digest=sha256\n", "OK\n");
-            var content = File.ReadAllBytes(PathOf(name));
-            wire.ExpectBytes([.. Block(content), .. SHA256.HashData(content)]);
-            wire.Send("OK\n");
+            ReceiveBlock(wire, name, digest: true);
         }
 
         client.MustExit(0);
         Assert.That(client.Errors, Does.Not.Contain("not verified"));
     }
 
-    [Test, Clause("AHEAD-3"), Reference]
+    [Test, Clause("AHEAD-3")]
     public void Client_waits_for_the_go_ahead_of_a_large_file()
     {
         GiveFour();
@@ -126,7 +131,7 @@ public sealed class ClientAheadDetails : ClientFixture
         client.MustExit(1, "large.png: exists", "5 files: 4 done");
     }
 
-    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-5")]
     public void Client_reports_refusals_in_the_middle_for_the_right_file()
     {
         GiveFour();
@@ -140,7 +145,7 @@ public sealed class ClientAheadDetails : ClientFixture
             "e.png: 20 bytes in", "5 files: 3 done, 2 failed");
     }
 
-    [Test, Clause("AHEAD-3", "CLI-1"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-1")]
     public void Client_repeats_unanswered_requests_on_another_connection([Values] bool inWords)
     {
         GiveFour();
@@ -158,8 +163,7 @@ public sealed class ClientAheadDetails : ClientFixture
 
         wire = Accept();
         wire.Answer("PUT|d.png|ahead\n", "OK\n");         // this may be another server, so no block comes yet
-        wire.ExpectBytes(Block(Notation.Bytes(12)));
-        wire.Send("ER|exists|it is here\n");
+        ReceiveBlock(wire, "d.png", "ER|exists|it is here\n");
         ExpectAhead(wire, "e.png");
         wire.Send("OK\nOK\n");
         wire.ExpectEnd();
@@ -169,7 +173,7 @@ public sealed class ClientAheadDetails : ClientFixture
         Assert.That(client.Errors, Does.Contain("5 files: 3 done, 2 failed"));
     }
 
-    [Test, Clause("AHEAD-3", "CLI-7"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-7")]
     public void Client_assumes_nothing_about_the_next_connection()
     {
         GiveFour();
@@ -182,15 +186,14 @@ public sealed class ClientAheadDetails : ClientFixture
         foreach (string name in (string[])["d.png", "c.png"])           // without a byte of a block between them
         {
             wire.Answer($"PUT|{name}\n", "OK\n");
-            wire.ExpectBytes(Block(File.ReadAllBytes(PathOf(name))));
-            wire.Send("OK\n");
+            ReceiveBlock(wire, name);
         }
 
         wire.ExpectEnd();
         client.MustExit(3, "4 files: 3 done, 1 failed");
     }
 
-    [Test, Clause("AHEAD-3"), Reference]
+    [Test, Clause("AHEAD-3")]
     public void Client_leaves_at_most_128_requests_unanswered()
     {
         string[] names = [.. Enumerable.Range(0, 300).Select(i => $"{i:D3}.png")];
@@ -206,8 +209,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.ExpectEnd();                                               // nothing comes after the 128th
         wire = Accept();          // here the client repeats all but the first of them
         wire.Answer("PUT|002.png|ahead\n", "OK\n");
-        wire.ExpectBytes(Block(Notation.Bytes(100)));
-        wire.Send("OK\n");
+        ReceiveBlock(wire, "002.png");
         int read = 3;
         int answered = 3;
         while (answered < 300)
@@ -225,7 +227,7 @@ public sealed class ClientAheadDetails : ClientFixture
         client.MustExit(3, "300 files: 299 done, 1 failed; 29.9 kB");
     }
 
-    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-5")]
     public void Client_skips_only_the_file_that_disappears_during_a_batch()
     {
         GiveFour();
@@ -233,15 +235,14 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.ExpectRequest("PUT|a.png|ahead\n");
         File.Delete(PathOf("b.png"));
         wire.Send("OK\n");
-        wire.ExpectBytes(Block(Notation.Bytes(9)));
-        wire.Send("OK\n");
+        ReceiveBlock(wire, "a.png");
         ExpectAhead(wire, "c.png");                                     // there is no request for the missing file
         wire.Send("OK\nOK\n");
         wire.ExpectEnd();
         client.MustExit(1, "b.png: ", "3 files: 2 done, 1 failed");
     }
 
-    [Test, Clause("AHEAD-3", "CLI-5"), Reference]
+    [Test, Clause("AHEAD-3", "CLI-5")]
     public void Client_sends_a_file_as_it_is_when_its_turn_comes()
     {
         GiveFour();
@@ -249,8 +250,7 @@ public sealed class ClientAheadDetails : ClientFixture
         wire.ExpectRequest("PUT|a.png|ahead\n");
         Give("b.png", Notation.Bytes(3 << 20));                         // larger than any file that is sent ahead
         wire.Send("OK\n");
-        wire.ExpectBytes(Block(Notation.Bytes(9)));
-        wire.Send("OK\n");
+        ReceiveBlock(wire, "a.png");
         string request = wire.ReceiveLine("PUT|b.png\\n");
         Assert.That(request.Split("|modified")[0], Is.EqualTo("PUT|b.png").Or.EqualTo("PUT|b.png|ahead"));
         wire.Send("OK\n");
@@ -261,7 +261,7 @@ public sealed class ClientAheadDetails : ClientFixture
         client.MustExit(0);
     }
 
-    [Test, Clause("AHEAD-3"), Reference]
+    [Test, Clause("AHEAD-3")]
     public void Client_waits_for_the_go_ahead_of_a_single_file()
     {
         GiveFour();

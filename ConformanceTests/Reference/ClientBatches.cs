@@ -1,9 +1,10 @@
 namespace ConformanceTests.Reference;
 
 /// <summary>This client with several files, and with listings.</summary>
+[Reference]
 public sealed class ClientBatches : ClientFixture
 {
-    [Test, Clause("CLI-7", "CONF-1"), Reference]
+    [Test, Clause("CLI-7", "CONF-1")]
     public void Client_asks_a_server_without_optional_features_again_and_says_not_verified()
     {
         Give("dog.png", Notation.Bytes(9));
@@ -23,7 +24,7 @@ public sealed class ClientBatches : ClientFixture
         client.MustExit(0, "not verified");
     }
 
-    [Test, Clause("CLI-3", "CLI-5"), Reference]
+    [Test, Clause("CLI-3", "CLI-5")]
     public void Client_continues_a_batch_after_refusals_and_reconnects_after_a_closing_code()
     {
         var (client, wire) = Connected("GET", "a.png", "b.png c.png --no-digest");
@@ -43,7 +44,7 @@ public sealed class ClientBatches : ClientFixture
         Assert.That(Files(), Does.Contain("e.png"));
     }
 
-    [Test, Clause("CLI-1", "CLI-3"), Reference]
+    [Test, Clause("CLI-1", "CLI-3")]
     public void Client_does_not_resend_a_block_as_another_file_after_unsupported()
     {
         // This server is odd: it refuses an option after it has accepted it, and the block.
@@ -75,7 +76,7 @@ public sealed class ClientBatches : ClientFixture
         ("GET", "x.exe", "bad-type"),
     ];
 
-    [Test, Clause("CLI-5"), Reference]
+    [Test, Clause("CLI-5")]
     public void Client_refuses_impossible_commands_without_connecting()
     {
         Listener.Dispose();                             // the message would name a connection that is refused
@@ -93,13 +94,12 @@ public sealed class ClientBatches : ClientFixture
         }
     }
 
-    [Test, Clause("CLI-2", "LIMIT-3"), Reference]
+    [Test, Clause("CLI-2", "LIMIT-3")]
     public void Client_receives_the_whole_listing_before_its_output_is_read()
     {
         // A user who pages through a listing takes minutes; the server does not wait that long.
         string[] lines = [.. Enumerable.Range(0, 60_000).Select(i => $"{i:D5}{new string('x', 200)}.png|1|{Date}")];
-        string[] command = [.. CommandTemplates.Reference, "client", "127.0.0.1", $"{Port}", "LIST"];
-        var client = Own(new ChildProgram("client", command, Folder, drain: false));
+        var client = Own(ProgramFixture.Begin(Folder, $"client 127.0.0.1 {Port} LIST", drain: false));
         var wire = Accept();
         wire.Expect("LIST\n");
         byte[] listing = Encoding.UTF8.GetBytes(string.Concat(lines.Select(line => line + "\n")));

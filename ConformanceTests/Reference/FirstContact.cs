@@ -111,7 +111,7 @@ public sealed class FirstContact : ProgramFixture
         Ran ran = Execute(folder, $"server {Server.Port}");
         Assert.That((ran.Exit, Names(folder).Length), Is.EqualTo((1, 0)), "the port is in use");
 
-        using var server = new ChildProgram("server", [.. CommandTemplates.Reference, "server", "0"], folder);
+        using var server = Begin(folder, "server 0");
         Eventually(() => server.Output.Contains("listening"), () => server.Said());
         Eventually(() => server.Errors.Contains("created the folder "), () => server.Said());
         Assert.That(Names(folder), Is.EqualTo(new[] { "images" }));
@@ -125,11 +125,7 @@ public sealed class FirstContact : ProgramFixture
         string launcher = $"env HOME={home}";
         foreach (string words in (string[])["--dir=~/pictures", "--dir ~/pictures", "--dir ~"])
         {
-            string[] command =
-            [
-                .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference, "server", "0", .. words.Split(' '),
-            ];
-            using var server = new ChildProgram("server", command, NewFolder());
+            using var server = Begin(NewFolder(), $"server 0 {words}", launcher: launcher);
             Eventually(() => server.Output.Contains($", folder {home}"), () => server.Said());
         }
 

@@ -186,9 +186,7 @@ public sealed class HostileServers : ClientFixture
     public void Client_resumes_even_if_the_server_is_given_another_name()
     {
         Interrupt("cat.png");
-        string[] command =
-            [.. CommandTemplates.Reference, "client", $"localhost:{Port}", "GET", "cat.png", "--resume"];
-        var resumed = Own(new ChildProgram("client", command, Folder));
+        var resumed = Own(ProgramFixture.Begin(Folder, $"client localhost:{Port} GET cat.png --resume"));
         var wire = Accept();
         Assert.That(wire.ReceiveLine(), Does.StartWith("GET|cat.png|").And.Contain("|offset=40"));
         byte[] all = Notation.Bytes(100);
@@ -213,7 +211,7 @@ public sealed class HostileServers : ClientFixture
         Assert.That(File.ReadAllBytes(PathOf("cat.png")), Is.EqualTo(all));
     }
 
-    // ---- what is kept ----
+    // ---- files that are kept ----
 
     // Interrupts a download of 100 bytes after 40, and returns the path of the file that the client keeps.
     private string Interrupt(string name, byte[]? first = null)
@@ -244,12 +242,8 @@ public sealed class HostileServers : ClientFixture
         try
         {
             ProgramFixture.SetMode(Folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-            string[] command =
-            [
-                .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference,
-                "client", $"127.0.0.1:{Port}", "GET", "cat.png", "--resume",
-            ];
-            var client = Own(new ChildProgram("client", command, Folder));
+            string words = $"client 127.0.0.1:{Port} GET cat.png --resume";
+            var client = Own(ProgramFixture.Begin(Folder, words, launcher: launcher));
             var wire = Accept();
             Assert.That(wire.ReceiveLine(), Does.Contain("|offset=40"));
             wire.Send($"ER|{code}|not from there\n");

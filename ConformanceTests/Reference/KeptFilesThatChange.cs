@@ -1,9 +1,10 @@
 namespace ConformanceTests.Reference;
 
 /// <summary>This client, while another program changes the part of a file that it keeps.</summary>
+[Reference]
 public sealed class KeptFilesThatChange : ClientFixture
 {
-    [Test, Clause("CLI-4"), Reference]
+    [Test, Clause("CLI-4")]
     public void Client_leaves_no_file_if_the_bytes_of_the_download_are_removed()
     {
         var (client, wire) = Connected("GET", "cat.png");
@@ -17,7 +18,7 @@ public sealed class KeptFilesThatChange : ClientFixture
         Assert.That(Files(), Is.Empty);
     }
 
-    [Test, Slow, Clause("CLI-10", "CLI-4"), Reference]
+    [Test, Slow, Clause("CLI-10", "CLI-4")]
     public void Client_does_not_resume_if_the_kept_file_shrinks_while_it_is_read()
     {
         Skip.If(!OperatingSystem.IsLinux(), "needs /proc");

@@ -4,9 +4,10 @@ using static ConformanceTests.Reference.ProgramFixture;
 namespace ConformanceTests.Reference;
 
 /// <summary>Key files that cannot be used, and what the program says about them.</summary>
+[Reference]
 public sealed class KeyFileErrors : SealedFixture
 {
-    [Test, Clause("SEAL-1"), Reference]
+    [Test, Clause("SEAL-1")]
     public void Server_and_client_accept_a_key_file_without_a_certificate()
     {
         string path = Path.Combine(NewFolder("key"), "openssl.key");
@@ -17,7 +18,7 @@ public sealed class KeyFileErrors : SealedFixture
         Assert.That(Client(server, path, "LIST").Exit, Is.Zero);
     }
 
-    [Test, Clause("SEAL-1"), Reference]
+    [Test, Clause("SEAL-1")]
     public void Server_accepts_a_key_file_that_cannot_be_written()
     {
         string path = Ours.WriteTo(Path.Combine(NewFolder("key"), "mine.key"));
@@ -28,7 +29,7 @@ public sealed class KeyFileErrors : SealedFixture
     private Ran Client(RunningServer server, string? key, string words) => Execute(
         NewFolder(), $"client 127.0.0.1 {server.Port} {words}{(key is null ? "" : $" --key {key}")}");
 
-    [Test, Clause("SEAL-5"), Reference]
+    [Test, Clause("SEAL-5")]
     public void Client_says_why_the_keys_do_not_match()
     {
         string other = KeyAndCertificate.New().WriteTo(Path.Combine(NewFolder("key"), "other.key"));
@@ -56,7 +57,7 @@ public sealed class KeyFileErrors : SealedFixture
         }
     }
 
-    [Test, Clause("SEAL-2", "P4"), Reference]
+    [Test, Clause("SEAL-2", "P4")]
     public void Client_and_server_transfer_sealed_files_up_and_down()
     {
         string folder = NewFolder();
@@ -122,7 +123,7 @@ public sealed class KeyFileErrors : SealedFixture
         Assert.That(ran.Errors.Any(c => char.IsControl(c) && c != '\n'), Is.False, what);
     }
 
-    [Test, Clause("SEAL-1"), Reference]
+    [Test, Clause("SEAL-1")]
     public void Server_and_client_refuse_a_file_without_a_key_in_one_line()
     {
         string folder = NewFolder();
@@ -140,7 +141,7 @@ public sealed class KeyFileErrors : SealedFixture
         }
     }
 
-    [Test, Clause("SEAL-1"), Reference]
+    [Test, Clause("SEAL-1")]
     public void Server_and_client_refuse_a_key_file_of_more_than_8_KiB()
     {
         string folder = NewFolder();
@@ -156,7 +157,7 @@ public sealed class KeyFileErrors : SealedFixture
         Enter(Start(key: path)).List();
     }
 
-    [Test, Clause("SEAL-1"), Reference]
+    [Test, Clause("SEAL-1")]
     public void Server_and_client_refuse_an_unusable_key_file_in_one_line()
     {
         string folder = NewFolder();
@@ -192,7 +193,7 @@ public sealed class KeyFileErrors : SealedFixture
         Assert.That(Directory.Exists(Path.Combine(folder, "nowhere")), Is.False);
     }
 
-    [Test, Clause("SEAL-1"), Reference]
+    [Test, Clause("SEAL-1")]
     public void Server_says_that_it_created_a_key_file_and_shows_no_secret()
     {
         string path = Path.Combine(NewFolder("key"), "new.key");
@@ -212,7 +213,7 @@ public sealed class KeyFileErrors : SealedFixture
         Assert.That(said, Does.Not.Contain(secret[..40]).And.Not.Contain("PRIVATE KEY"));
     }
 
-    [Test, Clause("SEAL-4"), Reference]
+    [Test, Clause("SEAL-4")]
     public void Server_without_a_key_warns_if_it_listens_on_the_network()
     {
         const string Warning = "warning: without --key, anyone who can reach this port can list, download and upload";

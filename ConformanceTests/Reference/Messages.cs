@@ -148,8 +148,7 @@ public sealed class Messages : ProgramFixture
     public void Server_prints_the_whole_path_of_a_new_key_file()
     {
         string folder = FolderWithFiles();
-        string[] command = [.. CommandTemplates.Reference, "server", "0", "--dir", "one", "--key", "new.key"];
-        using var server = new ChildProgram("server", command, folder);
+        using var server = Begin(folder, "server 0 --dir one --key new.key");
         Eventually(() => server.Output.Contains("listening"), () => server.Said());
         Assert.That(server.Errors, Does.StartWith($"created the key file '{folder}/new.key': copy it to the other "));
     }

@@ -18,20 +18,27 @@ public abstract class ProgramFixture : ServerFixture
     protected const string ClosedOutput = "sh -c 'exec \"$@\" >&-' sh";
     protected const string FullOutput = "sh -c 'exec \"$@\" >/dev/full' sh";
 
-    /// <summary>Runs the program.</summary>
+    /// <summary>Runs the program until it ends.</summary>
     /// <param name="folder">The current folder of the program.</param>
     /// <param name="words">The command line after "imagetransfer", as a shell would split it.</param>
     /// <param name="input">What is typed at the prompt, or null.</param>
     /// <param name="launcher">The beginning of a command line that starts the program, such as env A=B, or "".</param>
     public static Ran Execute(string folder, string words, string? input = null, string launcher = "")
     {
+        using ChildProgram program = Begin(folder, words, input, launcher);
+        int exit = program.WaitForExit(RunSettings.Milliseconds(60_000));   // some move large files
+        return new Ran(exit, program.Output, program.Errors);
+    }
+
+    /// <summary>Starts the program, and does not wait until it ends.</summary>
+    public static ChildProgram Begin(
+        string folder, string words, string? input = null, string launcher = "", bool drain = true)
+    {
         string[] command =
         [
             .. CommandTemplates.Words(launcher), .. CommandTemplates.Reference, .. CommandTemplates.Words(words),
         ];
-        using var program = new ChildProgram("client", command, folder, input);
-        int exit = program.WaitForExit(RunSettings.Milliseconds(60_000));   // some move large files
-        return new Ran(exit, program.Output, program.Errors);
+        return new ChildProgram(words.StartsWith("server") ? "server" : "client", command, folder, input, drain);
     }
 
     /// <summary>Runs the client with this test's server.</summary>

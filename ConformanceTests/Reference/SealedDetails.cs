@@ -3,9 +3,10 @@ using System.Security.Cryptography.X509Certificates;
 namespace ConformanceTests.Reference;
 
 /// <summary>Details of this server's TLS that Protocol.md leaves open.</summary>
+[Reference]
 public sealed class SealedDetails : SealedFixture
 {
-    [Test, Clause("SEAL-2"), Reference]
+    [Test, Clause("SEAL-2")]
     public void Server_ignores_subject_and_dates_of_certificates()
     {
         using var old = new CertificateRequest("CN=long ago", Ours.Key, HashAlgorithmName.SHA256)
@@ -15,7 +16,7 @@ public sealed class SealedDetails : SealedFixture
         wire.List();
     }
 
-    [Test, Clause("STATUS-1", "SEAL-7"), Reference]
+    [Test, Clause("STATUS-1", "SEAL-7")]
     public void Server_does_not_count_bytes_that_it_drops_without_decrypting()
     {
         var server = Start(key: KeyFile);
@@ -31,7 +32,7 @@ public sealed class SealedDetails : SealedFixture
         Assert.That(Figures()[4], Is.EqualTo("6"), "the bytes of the request line");
     }
 
-    [Test, Clause("P9", "SEAL-4"), Reference]
+    [Test, Clause("P9", "SEAL-4")]
     public void Server_finds_the_place_of_a_client_that_has_left_among_many_handshakes()
     {
         const int Places = 6;
@@ -57,7 +58,7 @@ public sealed class SealedDetails : SealedFixture
         next.List();
     }
 
-    [Test, Clause("CLOSE-4", "P12"), Reference]
+    [Test, Clause("CLOSE-4", "P12")]
     public void Server_that_is_stopped_ends_the_handshakes_of_clients_for_whom_there_is_no_place()
     {
         var server = Start("--max-clients 1", key: KeyFile);
@@ -71,7 +72,7 @@ public sealed class SealedDetails : SealedFixture
         Assert.That(clock.ElapsedMilliseconds, Is.LessThan(RunSettings.Milliseconds(5_000)));
     }
 
-    [Test, Clause("P7"), Reference]
+    [Test, Clause("P7")]
     public void Server_ends_a_connection_with_key_updates_and_no_data()
     {
         // OpenSSL keeps an answer to each of them in memory until the server sends something.

@@ -7,6 +7,7 @@ namespace ConformanceTests.Reference;
 /// <summary>
 /// Details of this server that Protocol.md leaves open, or that need its own options and logs to be seen.
 /// </summary>
+[Reference]
 public sealed class ServerDetails : ServerFixture
 {
     // Without `ahead`, `storage` comes before a digest that does not match.
@@ -21,7 +22,7 @@ public sealed class ServerDetails : ServerFixture
         ("a/b.png", Cat,  Digest.None,  "bad-name"),
     ];
 
-    [Test, Clause("AHEAD-2", "AHEAD-1"), Reference]
+    [Test, Clause("AHEAD-2", "AHEAD-1")]
     public void Server_reports_a_missing_folder_after_the_block_with_ahead()
     {
         var server = Start();
@@ -35,7 +36,7 @@ public sealed class ServerDetails : ServerFixture
         }
     }
 
-    [Test, Clause("CLOSE-2", "STATUS-1"), Reference]
+    [Test, Clause("CLOSE-2", "STATUS-1")]
     public void Server_logs_and_counts_an_incomplete_line_as_it_arrived()
     {
         var server = Start("--trace");
@@ -50,7 +51,7 @@ public sealed class ServerDetails : ServerFixture
         Assert.That(server.Program.Errors, Does.Contain("#1 C: LIST\n").And.Not.Contain("#1 C: LIST\\n"));
     }
 
-    [Test, Clause("NAME-3", "TYPE-1"), Reference]
+    [Test, Clause("NAME-3", "TYPE-1")]
     public void Server_refuses_a_file_extension_and_a_content_with_different_texts()
     {
         var wire = Connect(Start("--types png,webp"));
@@ -68,7 +69,7 @@ public sealed class ServerDetails : ServerFixture
         Assert.That(wire.ReceiveLine(), Is.EqualTo(extension), "the answer to the name alone");
     }
 
-    [Test, Clause("NAME-3"), Reference]
+    [Test, Clause("NAME-3")]
     public void Server_accepts_any_type_with_types_any()
     {
         var wire = Connect(Start("--types any"));
@@ -82,7 +83,7 @@ public sealed class ServerDetails : ServerFixture
         wire.ExpectError("bad-type");
     }
 
-    [Test, Clause("P5"), Reference]
+    [Test, Clause("P5")]
     public void Server_with_sync_stores_uploads_as_without()
     {
         var server = Start("--sync");
@@ -92,7 +93,7 @@ public sealed class ServerDetails : ServerFixture
         wire.ExpectRefusal("PUT|cat.png", "exists");
     }
 
-    [Test, Clause("P9"), Reference]
+    [Test, Clause("P9")]
     public void Server_continues_when_it_has_no_descriptors_left()
     {
         Skip.If(OperatingSystem.IsWindows(), "needs ulimit");
@@ -129,7 +130,7 @@ public sealed class ServerDetails : ServerFixture
         server.Program.MustExit(0);
     }
 
-    [Test, Clause("P12"), Reference]
+    [Test, Clause("P12")]
     public void Server_exits_with_1_at_a_second_signal()
     {
         var server = Start();
@@ -147,7 +148,7 @@ public sealed class ServerDetails : ServerFixture
         server.Program.MustExit(1);
     }
 
-    [Test, Clause("P12"), Reference]
+    [Test, Clause("P12")]
     public void Server_removes_temporary_files_of_dead_servers_and_is_not_blocked_by_a_pipe()
     {
         string folder = NewFolder();
@@ -171,7 +172,7 @@ public sealed class ServerDetails : ServerFixture
         Assert.That(Directory.GetFileSystemEntries(folder).Select(Path.GetFileName), Is.EquivalentTo(others));
     }
 
-    [Test, Clause("LIST-1", "CONN-2"), Reference]
+    [Test, Clause("LIST-1", "CONN-2")]
     public void Server_sends_whole_listings_to_a_slow_reader_without_a_temporary_folder()
     {
         Skip.If(OperatingSystem.IsWindows(), "needs env");
@@ -186,7 +187,7 @@ public sealed class ServerDetails : ServerFixture
         Repeat(Times, () => Assert.That(NamesIn(ReceiveListing(slow)), Is.EqualTo(names)));
     }
 
-    [Test, Clause("LIST-1"), Reference]
+    [Test, Clause("LIST-1")]
     public void Server_shows_a_date_outside_the_years_1_to_9999_as_the_nearest_one()
     {
         Skip.If(!Directory.Exists("/dev/shm"), "needs a file system that takes any date, such as /dev/shm");
@@ -225,7 +226,7 @@ public sealed class ServerDetails : ServerFixture
         }
     }
 
-    [Test, Clause("ERR-1", "LIST-2"), Reference]
+    [Test, Clause("ERR-1", "LIST-2")]
     public void Server_answers_storage_to_LIST_of_an_unreadable_folder()
     {
         Skip.If(OperatingSystem.IsWindows(), "needs the rights of Unix");
@@ -247,7 +248,7 @@ public sealed class ServerDetails : ServerFixture
         Assert.That(wire.List(), Has.Length.EqualTo(1));
     }
 
-    [Test, Clause("P11"), Reference]
+    [Test, Clause("P11")]
     public void Server_continues_if_its_log_cannot_be_written()
     {
         Skip.If(!File.Exists("/dev/full"), "needs /dev/full");
@@ -256,7 +257,7 @@ public sealed class ServerDetails : ServerFixture
         Repeat(20, () => Connect(server).List());
     }
 
-    [Test, Clause("P6"), Reference]
+    [Test, Clause("P6")]
     public void Server_continues_if_its_log_is_not_read()
     {
         var server = Start("--trace", drain: false);

@@ -1,3 +1,4 @@
+using ConformanceTests.Reference;
 using static ConformanceTests.Torture.TortureReport;
 
 namespace ConformanceTests.Torture;
@@ -15,8 +16,7 @@ public sealed class EarlySignals : TortureFixture
         for (int i = 0; i < runs; i++)
         {
             int port = CommandTemplates.FreePort();
-            string[] command = [.. CommandTemplates.Reference, "server", $"{port}", "--dir", NewFolder(), "--quiet"];
-            using var server = new ChildProgram("server", command, RunSettings.Current.WorkingFolder);
+            using var server = ProgramFixture.Begin(NewFolder(), $"server {port} --dir . --quiet");
             var clock = Stopwatch.StartNew();
             while (!TryConnect(port))
             {
@@ -68,8 +68,7 @@ public sealed class EarlySignals : TortureFixture
         }
 
         var clock = Stopwatch.StartNew();
-        string[] command = [.. CommandTemplates.Reference, "client", "127.0.0.1", $"{port}", "LIST"];
-        using var client = new ChildProgram("client", command, NewFolder());
+        using var client = ProgramFixture.Begin(NewFolder(), $"client 127.0.0.1 {port} LIST");
         Assert.That(client.WaitForExit(RunSettings.Milliseconds(25_000)), Is.EqualTo(3), client.Said());
         Assert.That(clock.Elapsed.TotalSeconds, Is.GreaterThan(9));
         Assert.That(client.Errors, Does.Contain("no answer within 10 s"));

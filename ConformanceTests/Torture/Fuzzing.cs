@@ -15,37 +15,30 @@ public sealed class Fuzzing : TortureFixture
         let before = transcript.Before.Where(file => file.Side == Side.Server).ToArray()
         select (said, said.SelectMany(bytes => bytes).ToArray(), before)];
 
-    // A server whose log goes into a file, and the resources that it used before the test began.
-    private sealed class Target
+    private sealed class Target : FuzzingTarget
     {
-        private readonly RunningServer _server;
-        private readonly string _log;
         private readonly HashSet<string> _belongs;
-        private readonly int _descriptors;
-        private readonly long _resident;
 
         public Target(Fuzzing test, string? folder = null)
+            : base(test.NewFolder("log"), launcher => test.Start("--max-clients 1000", folder, launcher: launcher))
         {
-            _log = Path.Combine(test.NewFolder("log"), "stderr");
-            _server = test.Start("--max-clients 1000", folder, launcher: $"sh -c 'exec \"$@\" 2>{_log}' sh");
-            _belongs = [.. Directory.GetFileSystemEntries(_server.Folder)];
+            _belongs = [.. Directory.GetFileSystemEntries(Server.Folder)];
             for (int i = 0; i < 2000; i++)
             {
                 Exchange(_conversations[i % _conversations.Length].Bytes);
             }
 
             Recover([]);
-            _descriptors = Descriptors(_server);
-            _resident = Resident(_server);
+            Measure();
         }
 
         // Checks that a correct client is answered, and gives the folder its old content and these files.
         public void Recover(FileState[] files)
         {
-            using var wire = _server.Connect();
+            using var wire = Server.Connect();
             var listed = wire.List().Select(line => line.Split('|')[0]);
             Assert.That(listed.Intersect(HostileFolder.Names), Is.Empty, "files that are not pictures are listed");
-            foreach (string path in Directory.GetFiles(_server.Folder))
+            foreach (string path in Directory.GetFiles(Server.Folder))
             {
                 if (!_belongs.Contains(path) && Path.GetFileName(path)[0] != '.')
                 {
@@ -55,41 +48,21 @@ public sealed class Fuzzing : TortureFixture
 
             foreach (var file in files)
             {
-                _server.Has(file.Name, file.Content!);
+                Server.Has(file.Name, file.Content!);
             }
         }
 
-        // Checks that the server uses no more resources than before, and returns figures for the report.
         public string AsBefore()
         {
             Recover([]);
-            string[] Entries() => Directory.GetFileSystemEntries(_server.Folder);
-
-            bool Clean() => Descriptors(_server) <= _descriptors && _belongs.SetEquals(Entries());
-
-            var clock = Stopwatch.StartNew();
-            while (!Clean() && clock.ElapsedMilliseconds < RunSettings.Patience)
-            {
-                Thread.Sleep(20);
-            }
-
-            Assert.That(Entries(), Is.EquivalentTo(_belongs));
-            Assert.That(Descriptors(_server), Is.LessThanOrEqualTo(_descriptors), "descriptors");
-            long grown = Resident(_server) - _resident;
-            Assert.That(grown, Is.LessThan(40 << 20), "resident bytes");
-            string[] lines = File.ReadAllLines(_log);
-            string[] mishaps = ["Exception", "   at ", "Unhandled", "internal"];
-            Assert.That(lines.Where(line => mishaps.Any(line.Contains)).Take(5), Is.Empty);
-            var gaps = lines.Where(line => line.EndsWith("faster than they were read)"));
-            Assert.That(gaps, Is.Empty, "lines are missing from the log");
-            return $"descriptors and temporaries as before, {Mebi(grown)} MiB more, "
-                + $"nothing amiss in {lines.Length:N0} lines of log";
+            var names = _belongs.Select(path => Path.GetFileName(path));
+            return CheckAsBefore(names, "Exception", "   at ", "Unhandled", "internal");
         }
 
         // Sends the bytes and a FIN, and checks what the server sends until the end.
         public void Exchange(ReadOnlySpan<byte> bytes)
         {
-            using var socket = Dial(_server.Port);
+            using var socket = Dial(Server.Port);
             var answer = new byte[1 << 14];
             int count = 0;
             string? wrong = null;
@@ -157,7 +130,7 @@ public sealed class Fuzzing : TortureFixture
         // Sends the bytes. Then it resets the connection, or adds it to those that stay open without another byte.
         public void Leave(byte[] bytes, bool resets, ConcurrentBag<Socket> silent)
         {
-            var socket = Dial(_server.Port);
+            var socket = Dial(Server.Port);
             socket.Send(bytes, 0, bytes.Length, SocketFlags.None, out _);
             socket.Poll(1000, SelectMode.SelectError);          // the server has a millisecond to read them
             socket.LingerState = new LingerOption(resets, 0);
@@ -196,10 +169,7 @@ public sealed class Fuzzing : TortureFixture
                 }
             }
 
-            while (silent.TryTake(out var socket))
-            {
-                socket.Dispose();
-            }
+            DisposeAll(silent);
         }
 
         Say("P10 P11", $"{_conversations.Length} transcripts cut at every byte by FIN, reset or silence, "
@@ -292,10 +262,7 @@ public sealed class Fuzzing : TortureFixture
                 }
             });
             target.Recover([]);
-            while (silent.TryTake(out var socket))
-            {
-                socket.Dispose();
-            }
+            DisposeAll(silent);
         }
 
         string after = target.AsBefore();

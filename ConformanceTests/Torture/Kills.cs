@@ -133,12 +133,7 @@ public sealed class Kills : TortureFixture
     [Test]
     public void Server_with_sync_flushes_in_order_and_survives_a_kill_before_each_step()
     {
-        if (!File.Exists("/usr/bin/strace"))
-        {
-            Say("P1 P5", "skipped: no strace");
-            return;
-        }
-
+        RequireStrace("P1 P5");
         string folder = NewFolder();
         string calls = Path.Combine(NewFolder("calls"), "calls.txt");
         var server = Start("--sync", folder,
@@ -186,12 +181,7 @@ public sealed class Kills : TortureFixture
     [Test]
     public void Server_with_sync_sends_no_OK_if_a_flush_fails()
     {
-        if (!File.Exists("/usr/bin/strace"))
-        {
-            Say("P5", "skipped: no strace");
-            return;
-        }
-
+        RequireStrace("P5");
         string calls = Path.Combine(NewFolder("calls"), "calls.txt");
         foreach (var (error, which) in ((string, int)[])[("EIO", 1), ("ENOSPC", 1), ("EIO", 2)])
         {

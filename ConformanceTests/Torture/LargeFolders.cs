@@ -185,7 +185,7 @@ public sealed class LargeFolders : TortureFixture
         Say("P8", $"{wires.Count} readers slow to the deadline, {full} with a rest to come: all of it, {what}");
     }
 
-    // How many bytes the server has handed to the kernel for this client.
+    // Returns how many bytes the server has handed to the kernel for this client.
     private static long SentTo(Socket client, ProtocolConnection probe)
     {
         probe.Ask("STATUS");

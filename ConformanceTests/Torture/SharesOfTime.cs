@@ -60,10 +60,7 @@ public sealed class SharesOfTime : TortureFixture
     [Test]
     public void Server_answers_others_while_it_flushes_many_uploads()
     {
-        if (Execute("strace", "-qq", "-o", "/dev/null", "true") != 0)
-        {
-            Assert.Ignore("needs strace");
-        }
+        RequireStrace("P6");
 
         // Each flush takes 10 ms, as on a hard disk.
         const string Slow = "strace -f --seccomp-bpf -qq -o /dev/null -e trace=fsync,fdatasync "

@@ -7,15 +7,8 @@ namespace ConformanceTests.Torture;
 [Torture]
 public sealed class SlowClients : ClientFixture
 {
-    private const string Strace = "/usr/bin/strace";
-
-    private ChildProgram RunTraced(string trace, params string[] words) =>
-        Own(new ChildProgram("client",
-            [
-                .. CommandTemplates.Words($"{Strace} -f -qq {trace}"), .. CommandTemplates.Reference,
-                "client", "127.0.0.1", $"{Port}", .. words,
-            ],
-            Folder));
+    private ChildProgram RunTraced(string trace, string words) => Own(ProgramFixture.Begin(
+        Folder, $"client 127.0.0.1 {Port} {words}", launcher: $"{Strace} -f -qq {trace}"));
 
     // Interrupts a download, and gives the file that the client keeps this length. Returns its path.
     private string Keep(string name, long length)
@@ -33,12 +26,7 @@ public sealed class SlowClients : ClientFixture
     [Test, Clause("CLI-4", "CLI-6")]
     public void Client_that_locks_too_late_does_not_touch_a_published_file()
     {
-        if (!File.Exists(Strace))
-        {
-            Say("P2", "skipped: no strace");
-            return;
-        }
-
+        RequireStrace("P2");
         var picture = Notation.Bytes(100_000);
         var first = Run("GET", "cat.png");
         var wire = Accept();
@@ -49,7 +37,7 @@ public sealed class SlowClients : ClientFixture
 
         // The second client opens the hidden file, and asks late for the lock that the first one holds.
         var second = RunTraced($"-P {hidden} -e inject=flock:delay_enter={RunSettings.Milliseconds(3_000)}000 "
-            + $"-o {Path.Combine(NewFolder("calls"), "calls.txt")}", "GET", "cat.png");
+            + $"-o {Path.Combine(NewFolder("calls"), "calls.txt")}", "GET cat.png");
         var other = Accept();
         other.ExpectRequest("GET|cat.png|digest=sha256\n");
         other.Send([.. "OK\n"u8, .. Notation.U64(100_000), .. picture[..10]]);
@@ -73,17 +61,12 @@ public sealed class SlowClients : ClientFixture
     [Test, Clause("CLI-10", "CLI-9", "LIMIT-3")]
     public void Client_reads_what_it_kept_before_it_sends_a_request()
     {
-        if (!File.Exists(Strace))
-        {
-            Say("P8", "skipped: no strace");
-            return;
-        }
-
+        RequireStrace("P8");
         const int Kept = 5_000_000;
         string hidden = Keep("cat.png", Kept);
         string calls = Path.Combine(NewFolder("calls"), "calls.txt");
         var client = RunTraced($"-P {hidden} -o {calls} -e trace=pread64 "
-            + "-e inject=pread64:delay_exit=100000", "GET", "cat.png", "--resume");
+            + "-e inject=pread64:delay_exit=100000", "GET cat.png --resume");
         var wire = Accept();
         wire.ExpectRequest($"GET|cat.png|offset={Kept}|digest=sha256\n");
         string[] reads = File.ReadAllLines(calls);

@@ -7,7 +7,7 @@ public abstract class TortureFixture : ServerFixture
 {
     public static int Mixed(int a, int b) => unchecked(RunSettings.Current.Seed * 1_000_003 + a * 7_919 + b);
 
-    // The content that belongs to a name; the last number in it is the length.
+    // Returns the content of the file with this name. The last number in the name is the length.
     protected static byte[] Picture(string name)
     {
         var bytes = new byte[int.Parse(Path.GetFileNameWithoutExtension(name).Split('-')[^1])];
@@ -73,6 +73,14 @@ public abstract class TortureFixture : ServerFixture
         if (!Task.WaitAll(tasks, RunSettings.Milliseconds(300_000)))
         {
             throw new Violation("one of the threads hangs");
+        }
+    }
+
+    public static void DisposeAll(ConcurrentBag<Socket> sockets)
+    {
+        while (sockets.TryTake(out var socket))
+        {
+            socket.Dispose();
         }
     }
 

@@ -16,6 +16,19 @@ internal static class TortureReport
         File.WriteAllText(
             _report, FormattableString.Invariant($"seed {RunSettings.Current.Seed}, rounds x {Rounds}\n"));
 
+    /// <summary>The tool that makes system calls fail, take long, or kill the program.</summary>
+    public const string Strace = "/usr/bin/strace";
+
+    /// <summary>Ends a test of these promises if there is no strace, and notes that.</summary>
+    public static void RequireStrace(string promises)
+    {
+        if (!File.Exists(Strace))
+        {
+            Say(promises, "skipped: no strace");
+            Skip.Because("needs strace");
+        }
+    }
+
     public static int Times(int count) => Math.Max(1, (int)(count * Rounds));
 
     public static void Say(string promises, string figures)
