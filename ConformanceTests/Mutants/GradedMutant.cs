@@ -84,7 +84,7 @@ public sealed class GradedMutant : IDisposable
         SpinWait.SpinUntil(() => Volatile.Read(ref _folders) == 0, _timeToStop);
     }
 
-    /// <summary>Runs tests over it until the first of them fails.</summary>
+    /// <summary>Runs tests of the program until the first of them fails.</summary>
     /// <param name="clauses">The ids of the clauses whose tests are run.</param>
     /// <param name="tests">A regular expression for the names of the tests, or "" for all.</param>
     /// <param name="halves">What is graded. A mutant that is graded as the reference always has both.</param>
@@ -122,7 +122,7 @@ public sealed class GradedMutant : IDisposable
         }
     }
 
-    /// <summary>Runs tests over it, and all of them.</summary>
+    /// <summary>Runs tests of the program, even after one has failed.</summary>
     /// <param name="tests">A regular expression for the names of the tests.</param>
     /// <param name="asReference">Whether tests of the program's own options are run, too.</param>
     /// <returns>The names of those that failed.</returns>
@@ -138,7 +138,7 @@ public sealed class GradedMutant : IDisposable
         ];
     }
 
-    /// <summary>Plays all transcripts with it.</summary>
+    /// <summary>Plays all transcripts with the program.</summary>
     /// <returns>The report.</returns>
     public async Task<string> ReportAsync()
     {

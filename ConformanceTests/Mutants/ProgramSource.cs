@@ -191,7 +191,7 @@ public sealed class ProgramSource
         public string Location =>
             $"{tree.FilePath}:{tree.GetLineSpan(node.Span).StartLinePosition.Line + 1}";
 
-        /// <summary>Where the pattern occurs, as places in the file.</summary>
+        /// <summary>Returns the places in the file where the pattern occurs.</summary>
         public IEnumerable<(SyntaxTree Tree, TextSpan Span)> Find(SyntaxToken[] pattern)
         {
             SyntaxToken[] tokens = _tokens.Value;

@@ -3,7 +3,14 @@ namespace ConformanceTests.Sections;
 /// <summary>CLI: uploads of a client.</summary>
 public sealed class ClientPut : ClientFixture
 {
-    // ---- failures that a client must report ----
+    // Receives the block and answers OK. The client must end the connection, and exit with 0.
+    private static void Store(ChildProgram client, ProtocolConnection wire, byte[] block)
+    {
+        wire.ExpectBytes(block);
+        wire.Send("OK\n");
+        wire.ExpectEnd();
+        client.MustSucceed();
+    }
 
     [Test, Clause("CLI-5", "PUT-2")]
     public void Client_fails_if_an_upload_gets_no_last_reply([Values(0, 1, 2, 3)] int stage)
@@ -55,10 +62,7 @@ public sealed class ClientPut : ClientFixture
             wire.RestsFor(1500);
         }
 
-        wire.ExpectBytes(Block(picture, digest));
-        wire.Send("OK\n");
-        wire.ExpectEnd();
-        client.MustSucceed();
+        Store(client, wire, Block(picture, digest));
     }
 
     // A client may have read the whole file before it shrinks, and send all of it.
@@ -223,10 +227,7 @@ public sealed class ClientPut : ClientFixture
         var (client, wire) = Connected("PUT", Path.Combine(folder, "cat.png"));
         bool digest = Takes(wire, "PUT|cat.png");
         wire.Send("OK\n");
-        wire.ExpectBytes(Block(Notation.Bytes(9), digest));
-        wire.Send("OK\n");
-        wire.ExpectEnd();
-        client.MustSucceed();
+        Store(client, wire, Block(Notation.Bytes(9), digest));
     }
 
     [Test, Clause("CLI-3", "PUT-2", "CLI-5")]

@@ -8,6 +8,23 @@ public sealed class Deadlines : ServerFixture
     private static void MustEndInTime(Stopwatch clock, double atLeast, double atMost) =>
         EndsInTime(clock.Elapsed.TotalSeconds, atLeast, atMost + RunSettings.Milliseconds(10_000) / 1000.0);
 
+    // Sends the text again and again with pauses, until something comes or the time is over.
+    private static void SendSlowly(ProtocolConnection wire, string text, int pauseMilliseconds, int seconds)
+    {
+        for (var clock = Stopwatch.StartNew(); clock.Elapsed.TotalSeconds < seconds;)
+        {
+            if (text != "")
+            {
+                wire.Send(text);
+            }
+
+            if (wire.Socket.Poll(pauseMilliseconds * 1000, SelectMode.SelectRead))
+            {
+                return;
+            }
+        }
+    }
+
     [Test, Slow, Clause("LIMIT-1", "P8", "CLOSE-1")]
     public void Server_ends_a_slow_request_line_10_s_after_its_first_byte(
         [Values] bool comesWithTheOneBefore, [Values] bool dribbles)
@@ -21,19 +38,7 @@ public sealed class Deadlines : ServerFixture
         }
 
         var clock = Stopwatch.StartNew();
-        while (clock.Elapsed < TimeSpan.FromSeconds(40))
-        {
-            if (dribbles)
-            {
-                wire.Send("X");
-            }
-
-            if (wire.Socket.Poll(200_000, SelectMode.SelectRead))
-            {
-                break;
-            }
-        }
-
+        SendSlowly(wire, dribbles ? "X" : "", 200, 40);
         MustEndInTime(clock, Limits.LineSeconds - 1, Limits.LineSeconds + 2);
         var ended = Stopwatch.StartNew();
         wire.ExpectError("timeout", closes: true);
@@ -280,15 +285,7 @@ public sealed class Deadlines : ServerFixture
         var wire = Connect();
         wire.BeginPut("cat.png", 8 << 20, Notation.Bytes(atOnce));
         var clock = Stopwatch.StartNew();
-        while (clock.Elapsed < TimeSpan.FromSeconds(60))
-        {
-            wire.Send("XXXXXXXXXX");
-            if (wire.Socket.Poll(100_000, SelectMode.SelectRead))
-            {
-                break;
-            }
-        }
-
+        SendSlowly(wire, "XXXXXXXXXX", 100, 60);
         MustEndInTime(clock, Limits.PaceSeconds - 2, 2 * Limits.PaceSeconds + 2);
         wire.ExpectError("timeout", closes: true);
         Server.MustLack("cat.png");
@@ -385,8 +382,8 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-3")]
     public void Server_does_not_end_a_download_whose_rest_is_read_in_time()
     {
-        // More than the kernels hold is asked for, and read only when the first deadline is near or past:
-        // all of it comes, and no timeout after it.
+        // The client asks for more than the kernels hold, and reads it when the first deadline is near or past. The
+        // server must send all of it, and no timeout after it.
         var picture = Notation.Bytes(7 << 20);
         Server.Has("big.png", picture);
         var wire = ConnectSlow();

@@ -7,7 +7,7 @@ namespace ConformanceTests.Sections;
 [RunOrder(2)]
 public sealed class FirstLines : ServerFixture
 {
-    // OK, or an ER with a code and a text.
+    // Expects OK, or an ER with a code and a text.
     private static void ExpectReply(ProtocolConnection wire)
     {
         string line = wire.ReceiveLine("ER|unsupported|…\\n");

@@ -56,6 +56,15 @@ public sealed class Modified : ServerFixture
         wire.Expect("OK\n");
     }
 
+    // Downloads cat.png, whose time must be this, and nothing more may come.
+    private static void ExpectTimeInGet(ProtocolConnection wire, string time)
+    {
+        wire.Send("GET|cat.png|modified\n");
+        wire.Expect($"OK|{time}\n");
+        wire.ExpectBytes(Block(_cat));
+        wire.List();
+    }
+
     [TestCaseSource(nameof(_times)), Clause("MODIFIED-1", "MODIFIED-4", "LIST-1")]
     public void Server_gives_the_uploaded_file_the_time_or_the_nearest_that_the_file_system_holds(string time)
     {
@@ -69,10 +78,7 @@ public sealed class Modified : ServerFixture
             TimeOf("cat.png"));
         string line = string.Join(", ", wire.List());
         Demand(line == $"cat.png|300|{nearest}", $"cat.png|300|{nearest} in the listing", line);
-        wire.Send("GET|cat.png|modified\n");
-        wire.Expect($"OK|{nearest}\n");
-        wire.ExpectBytes(Block(_cat));
-        wire.List();
+        ExpectTimeInGet(wire, nearest);
     }
 
     [Test, Clause("MODIFIED-1", "P1")]
@@ -134,10 +140,7 @@ public sealed class Modified : ServerFixture
         var wire = Connect();
         string listed = wire.List().Single().Split('|')[2];
         Demand(listed == $"{time[..19]}Z", $"{time[..19]}Z in the listing", listed);
-        wire.Send("GET|cat.png|modified\n");
-        wire.Expect($"OK|{listed}\n");
-        wire.ExpectBytes(Block(_cat));
-        wire.List();
+        ExpectTimeInGet(wire, listed);
     }
 
     [Test, Clause("MODIFIED-2", "GET-1")]
@@ -148,10 +151,7 @@ public sealed class Modified : ServerFixture
         for (int i = 0; i < 2; i++)
         {
             Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought");
-            wire.Send("GET|cat.png|modified\n");
-            wire.Expect($"OK|{Time}\n");
-            wire.ExpectBytes(Block(_cat));
-            wire.List();
+            ExpectTimeInGet(wire, Time);
         }
     }
 

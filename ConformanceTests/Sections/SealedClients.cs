@@ -145,7 +145,7 @@ public sealed class SealedClients : ClientFixture
 
     private static IEnumerable<string> Strangers() => _strangers.Select(row => row.Name);
 
-    // Not one byte of a request comes, sealed or plain, on this connection or on another.
+    // Checks that the client sends no byte of a request, sealed or plain, on this connection or on another.
     private void ExpectNothing(SealedConnection wire, ChildProgram client)
     {
         void ExpectNothingFrom(Tls tls)
@@ -222,7 +222,7 @@ public sealed class SealedClients : ClientFixture
         client.MustFail();
     }
 
-    // ---- cut and changed on the way ----
+    // ---- data that is cut or changed on the way ----
 
     [Test, Clause("SEAL-11", "CLI-5")]
     public void Client_fails_if_a_sealed_listing_is_cut_with_or_without_close_notify([Values] bool closeNotify)

@@ -107,8 +107,8 @@ public sealed class SealedConversations : SealedFixture
         return flood.ToArray();
     }
 
-    // How many listings the other client gets before the server has read all of the flood, which ends with a request.
-    // Null if the server ends the flooding connection, which is fine, too.
+    // Returns how many listings the other client gets before the server has read the flood, which ends with a request.
+    // Returns null if the server ends the flooding connection, which is fine, too.
     private static int? AnswersDuring(SealedConnection flooding, byte[] flood, SealedConnection other)
     {
         const int First = 64 << 10;
@@ -147,7 +147,7 @@ public sealed class SealedConversations : SealedFixture
         }
     }
 
-    // ---- the end (SEAL-6, SEAL-7) ----
+    // ---- the end of the connection (SEAL-6, SEAL-7) ----
 
     [Test, Clause("SEAL-7", "CONN-4")]
     public void Server_answers_all_requests_after_close_notify()
@@ -205,7 +205,7 @@ public sealed class SealedConversations : SealedFixture
         wire.ExpectRefusal([.. Notation.U64(ulong.MaxValue), .. new byte[512 << 10]], "too-large", closes: true);
     }
 
-    // ---- cut ----
+    // ---- interrupted uploads ----
 
     private SealedConnection Uploading(string name = "cat.png", string options = "")
     {

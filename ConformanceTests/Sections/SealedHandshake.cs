@@ -20,7 +20,7 @@ public sealed class SealedHandshake : SealedFixture
         ("a certificate of the public key, made without its key", () => new KeyAndCertificate(Forged(), _stranger.Key)),
     ];
 
-    // Our public key, certified by a stranger.
+    // Returns a certificate of our public key that was made with another key.
     private static byte[] Forged()
     {
         var name = new X500DistinguishedName("CN=imagetransfer");
@@ -272,7 +272,7 @@ public sealed class SealedHandshake : SealedFixture
         Same(picture, Server.Stored("cat.png"), "cat.png as it was stored");
     }
 
-    // ---- what a handshake counts as ----
+    // ---- handshakes and the limit of clients ----
 
     [Test, Clause("SEAL-4", "P9")]
     public void Server_sends_busy_inside_TLS_and_only_to_clients_with_the_key()
@@ -302,7 +302,7 @@ public sealed class SealedHandshake : SealedFixture
         }, "no place becomes free");
     }
 
-    // ---- memory, and rest ----
+    // ---- memory ----
 
     [Test, Clause("SEAL-7", "P7")]
     public void Server_needs_little_memory_for_ninety_sealed_clients()

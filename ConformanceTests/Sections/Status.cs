@@ -25,9 +25,10 @@ public sealed class Statuses : ServerFixture
                 third.Send("STATUS\n");
             }
 
-            string table = Encoding.UTF8.GetString(third.ReceiveAnswer());
-            lines = [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
-            Demand(lines.Length == 3, "three lines, one for each connection", $"{lines.Length}:\n{table}");
+            byte[] table = third.ReceiveAnswer();
+            lines = Fields(table);
+            Demand(lines.Length == 3, "three lines, one for each connection",
+                $"{lines.Length}:\n{Encoding.UTF8.GetString(table)}");
             return lines[0][1] != "-";
         }, "expected  the time of its closing in the line of a connection that was closed\n"
             + "received  -, again and again");
@@ -97,11 +98,13 @@ public sealed class Statuses : ServerFixture
         Counts(Limits.HistoryLines, wire.AskForBlock("STATUS").Count(value => value == '\n'), "lines in the block");
     }
 
-    private string[][] Ask(ProtocolConnection wire)
-    {
-        string table = Encoding.UTF8.GetString(wire.AskForBlock("STATUS"));
-        return [.. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('|'))];
-    }
+    private static string[][] Ask(ProtocolConnection wire) => Fields(wire.AskForBlock("STATUS"));
+
+    private static string[][] Fields(byte[] table) =>
+    [
+        .. Encoding.UTF8.GetString(table).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(line => line.Split('|')),
+    ];
 
     [Test, Clause("STATUS-1")]
     public void Server_forgets_the_oldest_connections_even_if_they_are_open()

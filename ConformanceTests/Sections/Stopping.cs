@@ -379,18 +379,19 @@ public sealed class Stopping : ServerFixture
         var before = Entries(folder);
         var second = Start(folder: folder);
         Connect(second).List();
-        var after = Entries(folder);
-        Demand(before.All(name => after.Contains(name)),
-            "the temporary files of a running upload left alone by a second server that starts",
-            $"gone: {string.Join(", ", before.Except(after))}");
+        void ExpectAllThere(string server)
+        {
+            string[] gone = [.. before.Except(Entries(folder))];
+            Demand(gone is [], $"the temporary files of a running upload left alone by {server}",
+                $"gone: {string.Join(", ", gone)}");
+        }
+
+        ExpectAllThere("a second server that starts");
         if (stops)
         {
             second.Program.TellToStop();
             ExpectCleanEnd(second);
-            after = Entries(folder);
-            Demand(before.All(name => after.Contains(name)),
-                "the temporary files of a running upload left alone by another server that ends",
-                $"gone: {string.Join(", ", before.Except(after))}");
+            ExpectAllThere("another server that ends");
         }
 
         begun.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
