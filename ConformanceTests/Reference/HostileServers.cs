@@ -279,7 +279,7 @@ public sealed class HostileServers : ClientFixture
     [Test, Clause("CLI-10")]
     public void Client_says_that_it_drops_what_was_kept_if_it_is_not_told_to_resume()
     {
-        Cut("cat.png");
+        Interrupt("cat.png");
         var (client, wire) = Connected("GET", "cat.png");
         AnswerGet(wire, "cat.png");
         Assert.That(client.WaitForExit(), Is.Zero, client.Said());
