@@ -17,7 +17,14 @@ public static partial class RunReport
         return $"{$"{stage} {Stages.All[stage].Name}",-18} {bar,-24} {score,-11}{what}\n";
     }
 
-    public static string Text(string under, IReadOnlyCollection<Verdict> verdicts, PreviousRun? before = null)
+    /// <summary>Returns the report.</summary>
+    /// <param name="under">The programs that were tested.</param>
+    /// <param name="verdicts">The verdicts of the run.</param>
+    /// <param name="before">What the run before this one found.</param>
+    /// <param name="tail">What was not tested, and why.</param>
+    /// <param name="page">Where the reader finds report.html.</param>
+    public static string Text(string under, IReadOnlyCollection<Verdict> verdicts, PreviousRun? before = null,
+        string tail = "", string page = "ConformanceTests/report.html")
     {
         var text = new StringBuilder($"ImageTransfer conformance    {under}\n");
         foreach (var stage in verdicts.GroupBy(verdict => verdict.Stage).OrderBy(stage => stage.Key))
@@ -37,12 +44,34 @@ public static partial class RunReport
             text.Append($"\n{new string('-', 78)}\n{FormatGroup(groups[i], inFull: i < InFull)}");
         }
 
-        if (groups.Length > InFull)
+        text.Append(NamesOfOthers(verdicts, page)).Append(tail);
+        if (groups.Length > 0)
         {
-            text.Append($"\nThe first {InFull} are in full; all of them are in ConformanceTests/report.html.\n");
+            text.Append($"\nEvery failure in full: {page}\n");
         }
 
         return text.ToString().ReplaceLineEndings("\n");
+    }
+
+    // All that is wrong after the first one, a line each.
+    private static string NamesOfOthers(IReadOnlyCollection<Verdict> verdicts, string page)
+    {
+        string[] lines = [.. InOrder(verdicts).Select(NameLine).Distinct().Skip(1)];
+        if (lines.Length == 0)
+        {
+            return "";
+        }
+
+        int more = lines.Length - MostNames;
+        return $"\nWhat else did not pass:\n{string.Concat(lines.Take(MostNames))}"
+            + (more > 0 ? $"  … and {more} more, all in {page}\n" : "");
+    }
+
+    private static string NameLine(Verdict verdict)
+    {
+        string advice = verdict.Outcome == "advice" ? "advice: " : "";
+        string line = $"  {verdict.Clause,-10} {advice}{Wording.DisplayName(verdict.Conversation)}";
+        return (line.Length <= Columns ? line : line[..(Columns - 2)] + " …") + "\n";
     }
 
     private static string Totals(IReadOnlyCollection<Verdict> verdicts)
@@ -72,6 +101,8 @@ public static partial class RunReport
         Stages.Sections(first.Stage, ProtocolSpecification.Find(first.Clause));
 
     private const int InFull = 3;
+    private const int MostNames = 30;
+    private const int Columns = 120;
 
     // After a green stage: the next one, or an optional feature.
     private static string WhatNext(IReadOnlyCollection<Verdict> verdicts)

@@ -119,12 +119,13 @@ public static partial class RunReport
         }
 
         var settled = Settled(verdicts);
-        string text = Text(Implementation, settled, _before);
         string tail = !RunSettings.Current.IsReference && RunSettings.Current.Stage == 0 ? NotLookedAt(verdicts) : "";
         tail += limits == "" ? "" : limits + "\n";
-        WriteText(text + tail);
+        string path = Path.Combine(RunSettings.Current.ReportFolder, "report.html");
+        string relative = Path.GetRelativePath(RunSettings.Root, path);
+        WriteText(Text(Implementation, settled, _before, tail, relative.StartsWith("..") ? "report.html" : relative));
         string page = ReportHtml.Render(Implementation, settled, Totals(settled) + Advice(settled), tail);
-        File.WriteAllText(Path.Combine(RunSettings.Current.ReportFolder, "report.html"), page);
+        File.WriteAllText(path, page);
         new ReportFile(Implementation, RunSettings.Current.Seed, RunSettings.Current.Strict, settled).Write();
     }
 

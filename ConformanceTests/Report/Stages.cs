@@ -109,7 +109,12 @@ public static partial class Stages
             : _table.First(row => Fits(row.Where)).Stage;
     }
 
-    public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-");
+    // Paragraphs that bind only clients, outside of §13.
+    private static readonly string[] _ofClients =
+        ["PUT-3", "AHEAD-3", "AHEAD-4", "AHEAD-5", "MODIFIED-5", "MODIFIED-6"];
+
+    /// <summary>Says whether a paragraph binds only clients.</summary>
+    public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-") || _ofClients.Contains(clause.Id);
 
     // A client has no deadlines of others to keep, for example: the stages that this run's half has.
     private static IEnumerable<Clause> ClausesOf(int stage) =>

@@ -1,7 +1,7 @@
-// A stand-in for the package Verify.NUnit, where that cannot be restored: its names, its file format, and only what
-// the suite uses of it.
+// Replaces the package Verify.NUnit where that cannot be restored. It has the same names and the same file format, and
+// only what the suite uses.
 //
-// `make test VERIFY=1` puts the real one in its place; tests and .verified.txt files stay as they are.
+// `make test VERIFY=1` uses the real package instead; tests and .verified.txt files stay as they are.
 
 using System.Reflection;
 using System.Runtime.CompilerServices;
@@ -28,7 +28,8 @@ namespace VerifyNUnit
         public static void DerivePathInfo(Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> function) =>
             _derive = function;
 
-        // Compares with Type.Method[_param=value].verified.txt; what differs is written next to it as .received.txt.
+        // Compares the text with Type.Method[_param=value].verified.txt. If it differs, this writes it to a .received.txt
+        // next to that file.
         public static async Task Verify(string text, [CallerFilePath] string sourceFile = "")
         {
             await Task.Yield();
@@ -44,7 +45,7 @@ namespace VerifyNUnit
             string received = $"{stem}.received.txt";
             string verified = $"{stem}.verified.txt";
 
-            // Not ReplaceLineEndings: that takes form feeds and U+2028 for line ends, too.
+            // ReplaceLineEndings would also replace form feeds and U+2028.
             text = text.Replace("\r\n", "\n").Replace('\r', '\n');
             text = text.TrimStart('\uFEFF');
             if (text == "")
@@ -66,14 +67,13 @@ namespace VerifyNUnit
             }
 
             await File.WriteAllTextAsync(received, text);
-            string header = $"Received: {Path.GetFileName(received)}\n";
-            throw new VerifyException(expected is null
-                ? $"New:\n{header}{text}\n\n`make accept` takes it as right."
-                : $"NotEqual:\n{header}Verified: {Path.GetFileName(verified)}\n\n"
-                    + $"Received\n{text}\n\nVerified\n{expected}\n\n`make accept` takes the received one as right.");
+            // The empty line at the start tells the runner that a stack trace adds nothing.
+            NUnit.Framework.Assert.Fail($"\n{ConformanceTests.SelfTests.TextDifference.Of(expected, text)}"
+                + $"verified  {(expected is null ? "there is none yet: " : "")}{Path.GetFileName(verified)}\n"
+                + $"received  {Path.GetFileName(received)}\n`make accept` accepts it.");
         }
 
-        // Only what stands before the space is a control character for Verify.
+        // For Verify, only characters before the space are control characters.
         private static string Clean(string value) =>
             string.Concat(value.Select(c => "\"\\<>|:*?/#".Contains(c) || c < ' ' ? '-' : c));
     }

@@ -109,11 +109,9 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             var clauses = ClausesOf(context.CurrentTest, ids);
             var fixture = context.CurrentTest.Method!.TypeInfo.Type;
             int stage = Stages.Of(clauses, context.CurrentTest.Arguments, notBefore);
-            // For a client, the clauses that only bind servers come last.
-            if (typeof(ClientFixture).IsAssignableFrom(fixture))
-            {
-                clauses = [.. clauses.OrderByDescending(Stages.IsOfClients)];
-            }
+            // Clauses that only bind the other half come last: a report quotes the first one.
+            bool isClient = typeof(ClientFixture).IsAssignableFrom(fixture);
+            clauses = [.. clauses.OrderBy(clause => Stages.IsOfClients(clause) != isClient)];
 
             string name = NameInReport(context.CurrentTest);
             var delivery = context.CurrentTest.Arguments.OfType<Delivery>().Cast<Delivery?>().FirstOrDefault();
