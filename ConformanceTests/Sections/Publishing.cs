@@ -91,7 +91,8 @@ public sealed class Publishing : ServerFixture
 
         Connect().List();
         Eventually(() => Directory.GetFileSystemEntries(Server.Folder) is [],
-            "expected  an empty folder after an upload that was cut short\nreceived  something stays in it");
+            "expected  an empty folder after an upload that was cut short\nreceived  something stays in it",
+            breaks: "CLOSE-5");
         var done = watch.DoneTo("big.png");
         Demand(done is [], "nothing under the name big.png, at any moment", History(done));
     }

@@ -239,6 +239,11 @@ public sealed class SealedConversations : SealedFixture
                 wire.ExpectEnd();
             }
 
+            if (resets)
+            {
+                ExpectNothingHidden("when the upload has been reset", breaks: "CLOSE-5");
+            }
+
             MustStoreNothing($"after {cut} of the record's {length} bytes");
         }
 
@@ -292,7 +297,7 @@ public sealed class SealedConversations : SealedFixture
             wire.Tls.Write([.. record, .. next]);
             wire.Socket.Shutdown(SocketShutdown.Send);
             ExpectNothing(wire);
-            MustStoreNothing($"byte {at} of the record's {length} is wrong");
+            MustStoreNothing($"if bit 0 of byte {at} of the record's {length} bytes is flipped");
         }
 
         StillServes();

@@ -51,6 +51,17 @@ public sealed partial class FailureTexts : ClientFixture
             Give("cat.png", _cat[..200]);
             Same(_cat, File.ReadAllBytes(PathOf("cat.png")), "cat.png as it was stored");
         }),
+        Failing("A_file_is_stored_bit_by_bit", ["CLI-6"], () =>
+        {
+            byte[] flipped = [.. _cat];
+            flipped[200] ^= 4;
+            Same(_cat, flipped, "cat.png as it was stored");
+        }),
+        Failing("A_client_uploads_several_files", ["CLI-3"], () =>
+        {
+            var client = Shell("exit 2", TranscriptPlayer.RunAs("PUT", "0.png", "1.png 2.png"));
+            client.MustSucceed();
+        }),
         Failing("Nothing_is_left_of_a_failed_GET", ["CLI-4"], () =>
         {
             Give("cat.png.part", _cat);
@@ -151,16 +162,28 @@ public sealed partial class FailureTexts : ClientFixture
             pair.Peer.Send("OK\n"u8);
             string[] fields = pair.Wire.ReceiveLine().Split('|');
             Demand(fields[2] != "", "a text", "none");
-        }))));
+        }),
+        Failing("A_listing_after_a_kill_has_what_was_stored", ["P1", "P5", "P13"], () =>
+        {
+            using var pair = NewPair(Side.Client);
+            pair.Peer.Send([.. "OK\n"u8, .. Notation.U64(0)]);
+            ListIs(pair.Wire, "whole.png");
+        }),
+        Failing("A_killed_server_leaves_nothing", ["P1", "P13"], () =>
+            Demand(false, "an empty folder, once the next server runs", "something stays in it", breaks: "P13")))));
 
-    private ChildProgram Shell(string script)
+    private ChildProgram Shell(string script, string? runAs = null)
     {
         if (OperatingSystem.IsWindows())
         {
             Skip.Because("needs a Unix shell");
         }
 
-        return Own(new ChildProgram("client", ["sh", "-c", script], Folder));
+        return Own(new ChildProgram("client", ["sh", "-c", script], Folder)
+        {
+            Command = runAs is null ? null : "PUT",
+            RunAs = runAs ?? "",
+        });
     }
 
     private static Pair NewPair(Side self)

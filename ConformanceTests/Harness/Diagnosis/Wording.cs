@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>
@@ -43,15 +45,21 @@ public static partial class Wording
     public static Failure OtherBytes(string name, byte[] wanted, byte[] there)
     {
         int same = wanted.AsSpan().CommonPrefixLength(there);
+        bool isOneByte = wanted.Length == there.Length && wanted.AsSpan(same + 1).SequenceEqual(there.AsSpan(same + 1));
         return new($"{name}: {wanted.Length:N0} bytes: {Notation.Show(wanted, 30)}",
             $"{there.Length:N0} bytes: {Notation.Show(there, 30)}")
         {
             Notes = [same == Math.Min(wanted.Length, there.Length)
                 ? there.Length < wanted.Length ? $"the end is missing, from byte {same:N0} on"
                 : "there is more after the end"
+                : isOneByte ? $"only byte {same:N0} differs: it is 0x{there[same]:X2}, not 0x{wanted[same]:X2}"
+                    + Bit(wanted[same], there[same])
                 : $"they differ from byte {same:N0} on"],
         };
     }
+
+    private static string Bit(byte wanted, byte there) =>
+        BitOperations.IsPow2(wanted ^ there) ? $" (bit {BitOperations.Log2((uint)(wanted ^ there))})" : "";
 
     /// <param name="name">Which program hangs.</param>
     /// <param name="milliseconds">How long it was waited for.</param>

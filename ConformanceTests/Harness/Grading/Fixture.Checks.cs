@@ -5,12 +5,16 @@ public abstract partial class Fixture
 {
     private const int MostNames = 20;
 
-    /// <summary>A verdict in words: what was expected, and what was there instead.</summary>
-    protected static void Demand(bool holds, string expected, string received)
+    /// <summary>Checks a condition, and says in words what was expected and what was there instead.</summary>
+    /// <param name="holds">The condition.</param>
+    /// <param name="expected">What was expected.</param>
+    /// <param name="received">What was there instead.</param>
+    /// <param name="breaks">The id of the paragraph that is broken, if it is not the first one of the test.</param>
+    protected static void Demand(bool holds, string expected, string received, string? breaks = null)
     {
         if (!holds)
         {
-            throw new FailedCheck(new Failure(expected, received == "" ? "nothing" : received));
+            throw new FailedCheck(new Failure(expected, received == "" ? "nothing" : received) { Sentence = breaks });
         }
     }
 
@@ -27,11 +31,12 @@ public abstract partial class Fixture
     }
 
     /// <summary>The same texts, in the same order.</summary>
-    protected static void Same(IEnumerable<string> expected, IEnumerable<string> received, string what)
+    protected static void Same(
+        IEnumerable<string> expected, IEnumerable<string> received, string what, string? breaks = null)
     {
         string[] wanted = [.. expected];
         string[] came = [.. received];
-        Demand(came.SequenceEqual(wanted), $"{what}: {Joined(wanted)}", Joined(came));
+        Demand(came.SequenceEqual(wanted), $"{what}: {Joined(wanted)}", Joined(came), breaks);
     }
 
     /// <summary>So many of something.</summary>
@@ -44,7 +49,7 @@ public abstract partial class Fixture
         string[] listed = NamesListedBy(connection);
         if (!listed.SequenceEqual(names))
         {
-            throw WrongListing($"the listing: {Joined(names)}", listed, isEmpty: names is []);
+            throw WrongListing($"the listing: {Joined(names)}", listed, names is [], listed.Except(names).Any());
         }
     }
 
@@ -54,19 +59,20 @@ public abstract partial class Fixture
         string[] listed = NamesListedBy(connection);
         if (listed.Length != count)
         {
-            throw WrongListing($"the listing: {count:N0} files", listed, isEmpty: count == 0);
+            throw WrongListing($"the listing: {count:N0} files", listed, count == 0, listed.Length > count);
         }
     }
 
     private static string[] NamesListedBy(ProtocolConnection connection) =>
         [.. connection.List().Select(line => line.Split('|')[0])];
 
-    private static FailedCheck WrongListing(string expected, string[] listed, bool isEmpty)
+    private static FailedCheck WrongListing(string expected, string[] listed, bool isEmpty, bool showsMore)
     {
         string received = listed.Length > 1 ? $"{listed.Length:N0} files: {Joined(listed)}" : Joined(listed);
         var failure = new Failure(expected, received);
         string[] about = Scope?.Clauses ?? [];
-        bool isEarly = about.Contains("P1") || isEmpty && (about.Contains("P6") || about.Contains("P7"));
+        bool isEarly = showsMore
+            && (about.Contains("P1") || isEmpty && (about.Contains("P6") || about.Contains("P7")));
         return new FailedCheck(isEarly ? failure.ExplainedAs(Wording.Shows(Side.Server, "", 0)) : failure);
     }
 

@@ -46,17 +46,20 @@ public abstract partial class Fixture
         }
     }
 
-    // For what happens a moment later, by itself: waits until it is so, and no longer.
-    protected static void Eventually(Func<bool> condition, string otherwise) =>
-        Eventually(condition, () => otherwise);
+    /// <summary>Waits for what happens by itself a moment later, and no longer than necessary.</summary>
+    /// <param name="condition">Says whether it has happened.</param>
+    /// <param name="otherwise">The failure if it does not: "expected  …\nreceived  …", or words.</param>
+    /// <param name="breaks">The id of the paragraph that is broken, if it is not the first one of the test.</param>
+    protected static void Eventually(Func<bool> condition, string otherwise, string? breaks = null) =>
+        Eventually(condition, () => otherwise, breaks);
 
-    protected static void Eventually(Func<bool> condition, Func<string> otherwise)
+    protected static void Eventually(Func<bool> condition, Func<string> otherwise, string? breaks = null)
     {
         for (var clock = Stopwatch.StartNew(); !condition(); Thread.Sleep(10))
         {
             if (clock.ElapsedMilliseconds > 5 * RunSettings.Patience)
             {
-                throw new Violation(otherwise());
+                throw new FailedCheck(Failure.From(otherwise()) with { Sentence = breaks });
             }
         }
     }

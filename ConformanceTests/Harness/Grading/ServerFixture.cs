@@ -110,8 +110,10 @@ public abstract class ServerFixture : Fixture
             "a reset: it closed right after its reply, which a reset can destroy on its way");
     }
 
-    protected void ExpectNothingHidden(string after) => Eventually(() => Server.Hidden() is [],
-        () => $"expected  no temporary file in the folder {after}\nreceived  {string.Join(", ", Server.Hidden())}");
+    /// <summary>Waits until the server has removed the temporary files of uploads that were not stored.</summary>
+    protected void ExpectNothingHidden(string after, string breaks) => Eventually(() => Server.Hidden() is [],
+        () => $"expected  no temporary file in the folder {after}\nreceived  {string.Join(", ", Server.Hidden())}",
+        breaks);
 
     // Connections that say nothing and leave, few enough at a time for any limit.
     protected static void PassBy(RunningServer server, int count)

@@ -70,7 +70,7 @@ public static class TestFailure
             Received = Wording.PrintableLines(failure.Received),
             Talks = talks.Length > 0 ? talks : failure.Talks,
             Who = scope.ProgramName ?? "program",
-            RunAs = Wording.Printable(scope.RunAs),
+            RunAs = Wording.PrintableLines(scope.RunAs),
             Said = lines.Length > 25 ? [.. lines[..5], $"… {lines.Length - 25} more lines …", .. lines[^20..]] : lines,
         };
         if (Wording.Crash(said, 0) is not { } crash || failure.Received.StartsWith("it crashed"))

@@ -194,6 +194,12 @@ public static class TranscriptPlayer
         return more.Length > fewer.Length && more[0] == fewer[0] && !fewer.Except(more).Any();
     }
 
+    /// <summary>Returns how the report shows the command line of a client.</summary>
+    internal static string RunAs(string command, string? file, string options) =>
+        $"client … {command} {file} {options}".TrimEnd() + (options is [not '-', ..]
+            ? "\n(several files in one start are optional, §8: a client that takes only one fails before it connects)"
+            : "");
+
     public static ChildProgram StartClient(
         string folder, int port, string command, string? file = null, string options = "", string? input = null,
         string with = "", string? key = null)
@@ -213,7 +219,7 @@ public static class TranscriptPlayer
         return new ChildProgram("client", words, folder, input)
         {
             Command = command,
-            RunAs = $"client … {command} {file} {options}".TrimEnd(),
+            RunAs = RunAs(command, file, options),
         };
     }
 
