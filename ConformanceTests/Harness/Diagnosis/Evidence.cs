@@ -1,18 +1,18 @@
 namespace ConformanceTests.Harness.Diagnosis;
 
-/// <summary>What the hints look at: a check that failed on a connection, and what its test is about.</summary>
+/// <summary>What the hints look at: a check that failed on a connection, and what the test is about.</summary>
 /// <param name="Mismatch">The check.</param>
 /// <param name="Clauses">The ids of the clauses that the test is about.</param>
 public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 {
-    // Of several messages that were expected together, the hints look at the one that did not come as expected.
+    // If several messages were expected together, the hints look at the one that was wrong.
     private readonly ExpectedMessage _message = Mismatch.Expected is null
         ? default
         : ExpectedMessage.At(Mismatch.Expected, Mismatch.At + Mismatch.Same);
 
     public byte[]? Expected => Mismatch.Expected?[_message.Start.._message.End];
 
-    // So many bytes of it have come.
+    /// <summary>How many bytes of it have come.</summary>
     public int At => Math.Max(Mismatch.At - _message.Start, 0);
 
     public byte[] Received => Mismatch.Received[Math.Max(_message.Start - Mismatch.At, 0)..];
@@ -36,17 +36,18 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
     /// <summary>The request that has to be answered here, or "" if it may be one of several.</summary>
     public string Request => Asked.UnansweredRequests > 1 ? "" : Asked.LastRequest;
 
-    // The eight bytes of a length, if that is what was to come here.
+    /// <summary>The length that was expected, if a block was expected.</summary>
     public ulong? Length => ExpectedMessage.LengthIn(Expected);
 
-    // And the length that came in its place, if that many bytes have come.
+    /// <summary>The length that came instead, if eight bytes have come.</summary>
     public ulong? LengthReceived => Length is not null && ReceivedSoFar.Length >= 8
         ? BinaryPrimitives.ReadUInt64BigEndian(ReceivedSoFar) : null;
 
-    // The text, if that is what was to come; and the line without its LF, if it is one.
+    /// <summary>What was expected, if that is text.</summary>
     public string? Text => Expected is { Length: > 0 } expected && expected.All(value => value is 10 or >= 32)
         ? Encoding.UTF8.GetString(expected) : null;
 
+    /// <summary>What was expected, without its LF, if that is a line.</summary>
     public string? Line => Text is [.. var line, '\n'] ? line : null;
 
     public bool Expects(string start) => (What ?? Text)?.StartsWith(start) == true;
@@ -57,7 +58,7 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
 
     public bool ExpectsEnd => What?.StartsWith("the connection to be closed") == true;
 
-    /// <summary>Whether a number of bytes was to come, whatever they are.</summary>
+    /// <summary>Whether any bytes were expected, of a certain number.</summary>
     public bool ExpectsBytes => What?.Contains(" bytes") == true || What == ProtocolConnection.PossibleLength;
 
     /// <summary>Whether a reply came before the one that is wrong: otherwise that answers the first request.</summary>
@@ -76,6 +77,14 @@ public sealed record Evidence(Mismatch Mismatch, string[] Clauses)
     public bool Ended => Received.Length == 0 && !Waited && !Reset;
 
     public bool Refused(params string[] codes) => codes.Any(code => ReceivedStartsWith($"ER|{code}|"));
+
+    /// <summary>Whether the client has begun a line with this byte.</summary>
+    public bool HasSentFirst(byte value) =>
+        Mismatch.Connection.Lines.Any(line => line.Side == Side.Client && line.First.FirstOrDefault() == value);
+
+    /// <summary>Whether the last line that came from the server, and was expected, is an error.</summary>
+    public bool LastReplyIsError => Mismatch.Connection.Lines
+        .LastOrDefault(line => line.Side == Side.Server)?.First.AsSpan().StartsWith("ER|"u8) == true;
 
     public bool TestIsAbout(string clause) => Clauses.Contains(clause);
 

@@ -1,29 +1,29 @@
 namespace ConformanceTests.Harness.Diagnosis;
 
-// YieldsToACrash: it is drawn from silence or an end, which an error in the program explains better.
+/// <summary>A row of the table of hints.</summary>
+/// <param name="Name">What the suite calls it. The reader does not see this.</param>
+/// <param name="Fits">Says whether the evidence shows this mistake.</param>
+/// <param name="Text">What the reader sees.</param>
 public sealed record Hint(string Name, Func<Evidence, bool> Fits, Func<Evidence, string> Text)
 {
-    public string? Sentence { get; init; }              // what is broken, where the test is about something else
+    /// <summary>The id of the paragraph that is broken, if the test is about another one.</summary>
+    public string? Sentence { get; init; }
 
+    /// <summary>
+    /// Whether the hint explains a silence or an end. If the program has crashed, its error explains that better.
+    /// </summary>
     public bool YieldsToACrash { get; init; }
 }
 
 /// <summary>
-/// The known mistakes, one row for each that can be told from its traces. A row first asks which check failed,
-/// then looks at the bytes. It says nothing rather than something misleading.
+/// The known mistakes, a row for each. A row first looks at which check failed, then at the bytes. It speaks only of
+/// what the check looked at, and asks where two explanations are possible.
 /// </summary>
 public static class Hints
 {
-    private const string AfterTheReset =
-        "the connection was closed while bytes from the other side were still unread. That sends a reset, and a reset "
-        + "can destroy a reply that is on its way. Shut down the sending side, read and drop until the other side has "
-        + "ended, and close then (§7).";
-
     private static readonly Hint[] _table =
     [
-        // ---- what was shown by trying, not only by the bytes ----
-
-        new("stopped too early", e => e.OfServer && e.Expects("OK") && e.Refused("stopping"), _ =>
+        new("stopped too early", e => e.OfServer && e.Asked.ToldToStop && e.Expects("OK") && e.Refused("stopping"), _ =>
             "the server was stopped. A running transfer, also a PUT that has its go-ahead, has 10 s to finish, and "
             + "then gets its reply.") { Sentence = "CLOSE-6" },
         new("told to stop", e => e.OfServer && e.Asked.ToldToStop
@@ -34,6 +34,11 @@ public static class Hints
             "the answer came after the other connections were closed. Another client was connected and silent: does "
             + "the server wait for it? Serve all clients at the same time (threads, select, async).")
             { Sentence = "P6" },
+        new("first byte of TLS", e => e.OfServer && e.Expects("ER|bad-request") && e.TestIsAbout("LINE-4")
+            && e.HasSentFirst(0x16), e =>
+            "the client has sent 0x16, the first byte of a TLS handshake, where a request should begin. "
+            + (e.Waited || e.AnswersAfterEnd ? "Does the server look at that byte before an LF has come?"
+                : "Is this byte compared before the line is looked at?")),
         new("waits for a block that is too long", e => e.OfServer && e.Expects("ER|too-large") && e.Waited, _ =>
             "compare the length with the limit (1 GiB, or the configured one: §9.1) as soon as it has come, as "
             + "unsigned numbers. Do not wait for the block."),
@@ -47,8 +52,8 @@ public static class Hints
             + "for one message? Collect bytes until the LF, or until the counted bytes are there, and keep the rest. "
             + "If it does that already, the reply says why it refused a valid request."),
         new("waits after a whole block", e => e.OfServer && e.Waited && e.Asked.BlockComplete, e =>
-            "the complete block has been sent, and the server waits for more. The length is eight bytes, most "
-            + "significant first, and does not count itself"
+            "the complete block has been sent, and no answer came. Does the server wait for more bytes? The length is "
+            + "eight bytes, most significant first, and does not count itself"
             + (e.Request.Contains("|digest=") ? " or the digest." : ".")
             + " Does the first receive of the block read more than the length?") { YieldsToACrash = true },
         new("answers after the end", e => e.AnswersAfterEnd, e =>
@@ -56,7 +61,10 @@ public static class Hints
             + (e.TestIsAbout("LINE-2") ? "Refuse a line as soon as 1,024 bytes without an LF have come: a readline "
                 + "needs a limit."
                 : "A request ends with its LF: answer then.")),
-        new("reset", e => e.OfServer && e.Reset, _ => AfterTheReset) { Sentence = "CLOSE-1", YieldsToACrash = true },
+        new("reset", e => e.OfServer && e.Reset, _ =>
+            "the server has reset the connection. Did it close while bytes from the client were still unread? That "
+            + "sends a reset, which can destroy a reply that is on its way. Shut down the sending side, read and drop "
+            + "until the client has ended, and close then (§7).") { Sentence = "CLOSE-1", YieldsToACrash = true },
         new("ended inside a block", e => e.OfServer && e.ExpectsEnd && e.Received.Length > 0
             && e.Asked is { HalfClosed: true, InsideBlock: true }, _ =>
             "the client ended its sending inside its block: close without a reply, and store nothing."),
@@ -91,9 +99,9 @@ public static class Hints
             "the length matches what follows it, but the listing is a different one: "
                 + Notation.Show(e.ReceivedSoFar.AsSpan(8), 200)),
         new("length off by itself", e => e.LengthReceived is { } n && n == e.Length + 8, _ =>
-            "the length is 8 too large: it counts the bytes of the block, not itself."),
+            "the length is 8 too large. Does it count itself? It counts the bytes of the block after it."),
         new("length off by the digest", e => e.LengthReceived is { } n && n == e.Length + 32, _ =>
-            "the length is 32 too large: it counts the bytes of the block, not the digest after them."),
+            "the length is 32 too large. Does it count the digest? It counts the bytes of the block before that."),
         new("length off by one", e => e.LengthReceived is { } n && (n == e.Length + 1 || n + 1 == e.Length), _ =>
             "the length is off by one: it counts the bytes of the block, all of them and nothing else. There is no "
             + "line end after them."),
@@ -123,9 +131,12 @@ public static class Hints
             && e.Asked.BlockComplete && (IsLeftOver(e) || e.ExpectsReply && (e.Ended || e.Reset)), _ =>
             "after the OK to |digest=sha256, 32 more bytes follow the block. Are they read as a request? A server "
             + "without this feature answers `unsupported` to the option (CONF-1).") { Sentence = "DIGEST-2" },
-        new("leftovers of a block", IsLeftOver, _ =>
-            "the error answers a request that was not sent. Are bytes of the block before it read as a request? A "
-            + "block is read to its end, with its digest, also where it is refused or empty.") { Sentence = "PUT-6" },
+        new("leftovers of a block", e => IsLeftOver(e) && e.Asked.BlockLeft is not null, _ =>
+            "the error answers a request that was not sent. Are bytes of the block read as a request? A block is read "
+            + "to its end, with its digest, also where it is refused or empty.") { Sentence = "PUT-6" },
+        new("leftovers of a block, or a refusal", IsLeftOver, _ =>
+            "does this error answer the last request, or bytes of the block before that, which were read as a request? "
+            + "A block is read to its end, with its digest, also where it is refused or empty (PUT-6)."),
         new("line end and blanks taken off", e => e.OfServer && e.ExpectsError("bad-request", "unsupported")
             && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks == 0
             && e.Asked.LastLineSent != e.Asked.LastLineSent.Trim(), _ =>
@@ -202,8 +213,8 @@ public static class Hints
             "these are the same lines in another order: sort by the bytes of the names in UTF-8."),
         new("one send taken for all", e => IsInsideABlock(e) && (e.Ended || e.Waited), e =>
             "the block stops before its length is reached. "
-            + (e.ExpectsBytes ? "Is the length right? If it is: a" : "A")
-            + " send may accept fewer bytes than it was given, and returns how many: send the rest, and close only "
+            + (e.ExpectsBytes ? "Is the length right? If it is: did" : "Did")
+            + " one send accept fewer bytes than it was given? It returns how many: send the rest, and close only "
             + "after that.") { YieldsToACrash = true },
         new("stops", e => e.At > 0 && (e.Ended || e.Waited) && e.Expected is not null, e =>
             $"it stops after {e.At} of {e.Expected!.Length} bytes: "
@@ -225,7 +236,9 @@ public static class Hints
             ? "the client has ended its sending (a receive returns 0 bytes), and everything is answered: close now. If "
                 + "your program does: something still holds the socket, such as Python's makefile, a forked child, a "
                 + "dup."
-            : "the connection stays open after a reply whose code closes it: shut down, drain and close (§7).")
+            : e.LastReplyIsError
+            ? "the connection stays open after a reply whose code closes it: shut down, drain and close (§7)."
+            : "the connection stays open, and the server should have closed it.")
             { YieldsToACrash = true },
         new("extra bytes", e => e.OfServer && e.ExpectsEnd && e.Received.Length > 0, _ =>
             "there are more bytes after the answer: a second reply, a line end after a block, or a length that is too "
@@ -242,6 +255,9 @@ public static class Hints
         new("taken by an upload that was cut", e => e.Expects("OK") && e.Refused("exists")
             && (e.TestIsAbout("P1") || e.TestIsAbout("CLOSE-5")), _ =>
             "the name is taken. Did the interrupted upload leave its file there?") { Sentence = "P1" },
+        new("line without its LF", e => e.Expects("ER|bad-request") && e.ReceivedStartsWith("ER|")
+            && e.Asked.HalfClosed, _ =>
+            "the client ended its sending inside a request line. Check that before the words in it (CLOSE-2)."),
         new("malformed line", e => e.Expects("ER|bad-request") && e.ReceivedStartsWith("ER|"), _ =>
             "this line is malformed (LINE-2, LINE-3 or REQ-2). Check that before the words in it, on the line as it "
             + "came, with its spaces and CR."),
@@ -266,7 +282,8 @@ public static class Hints
             "LIST would not show this name, so the answer is the same as if it were not there (P10). Is it a folder, "
             + "an empty file or a symbolic link? Functions such as isfile and stat follow links; lstat does not."),
         new("name taken in the meantime",
-            e => e.Expects("ER|exists") && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks > 0, _ =>
+            e => e.Expects("ER|exists") && e.ReceivedStartsWith("OK\n") && e.Asked.Blocks > 0
+                && e.Request != "" && !e.Request.Contains("|ahead"), _ =>
             "the name was free when this upload began, and was taken while its block came, so a check at the beginning "
             + "is not enough. Take the name at the end, in one step that fails if it is taken (link, O_EXCL: §10).")
             { Sentence = "P2" },
@@ -283,7 +300,7 @@ public static class Hints
             { YieldsToACrash = true },
     ];
 
-    // For a message in pieces, if the same one passes in one piece; only the whole run knows.
+    // The hint for a message in pieces if the same message passes in one piece, which only the whole run shows.
     private const string PiecesName = "one receive is one message";
 
     private static Failure WithPiecesHint(Failure failure) => failure with
@@ -294,7 +311,7 @@ public static class Hints
         Sentence = "CONN-3",
     };
 
-    // The same failure, if pieces are what is not understood: for a conversation that has no connection's evidence.
+    /// <summary>Adds that hint to a failure that is not about a connection.</summary>
     public static Failure InPieces(Failure failure) => failure.HintName == "held up by another" ? failure : failure with
     {
         InPieces = failure.InPieces ?? WithPiecesHint(failure),
@@ -302,22 +319,22 @@ public static class Hints
 
     public static IEnumerable<string> Names => _table.Select(row => row.Name).Append(PiecesName);
 
-    /// <summary>The failure with the first hint that fits its evidence, if one does.</summary>
+    /// <summary>Adds to a failure the first hint that fits its evidence.</summary>
     public static Failure WithBestHint(Failure failure, Evidence evidence)
     {
         var explained = _table.FirstOrDefault(row => row.Fits(evidence)) is { } hint
             ? failure with { HintName = hint.Name, Hint = hint.Text(evidence), Sentence = hint.Sentence }
             : failure;
-        // What was shown by trying needs no guess.
+        // Closing the other connections brought the answer, so there is nothing to guess.
         bool mayBePieces = !evidence.AnswersAfterOthers && evidence.Delivery != Delivery.Whole;
         return mayBePieces ? explained with { InPieces = WithPiecesHint(failure) } : explained;
     }
 
     public static bool YieldsToACrash(string name) => _table.Any(row => row.Name == name && row.YieldsToACrash);
 
-    // ---- the traces that take more than a line to tell ----
+    // ---- conditions that take more than a line ----
 
-    // The listing as it came, in characters, is as long as the length says; in bytes it is longer.
+    // In characters, the listing is as long as the length says. In bytes it is longer.
     private static bool IsInCharacters(Evidence e)
     {
         if (e.LengthReceived is not { } seen || e.Length <= seen || (ulong)e.ReceivedSoFar.Length - 8 <= seen)
@@ -330,7 +347,7 @@ public static class Hints
         return (ulong)listing.Length == seen || (ulong)characters == seen;
     }
 
-    // The lines are there, name and size in order, and only the last field is none of the times that LIST-1 has.
+    // Returns the last field of a line whose name and size are right, if it is not a time as in LIST-1.
     private static string? OtherTime(Evidence e)
     {
         bool IsTime(string field) => DateTime.TryParseExact(
@@ -362,7 +379,7 @@ public static class Hints
             return !line.EndsWith('\r') && e.ReceivedStartsWith(line + "\r\n");
         }
 
-        // Where a line was to come, and text has come: a PNG's signature has a CR LF in it, too.
+        // Only text that came where a line was expected: the signature of a PNG contains a CR LF, too.
         bool isLine = e is { Expected: null, ExpectsEnd: false, ExpectsBytes: false };
         int end = e.Received.AsSpan().IndexOf((byte)'\n');
         return isLine && end > 0 && e.Received[end - 1] == '\r'
@@ -370,7 +387,7 @@ public static class Hints
             && !e.Received.AsSpan(0, end - 1).ContainsAnyInRange((byte)0, (byte)31);
     }
 
-    // Nothing comes after the line, or the next message does. With anything else the line is a different one.
+    // Nothing follows, or the next message does. If anything else follows, it is another line.
     private static bool LacksItsLf(Evidence e)
     {
         if (e.Line is not { } line || !e.ReceivedStartsWith(line))
@@ -382,7 +399,7 @@ public static class Hints
         return next is [] or [0, ..] || next.StartsWith("OK"u8) || next.StartsWith("ER|"u8);
     }
 
-    // More than one error shows that they were taken apart, and so does a reply that was accepted before.
+    // If there is more than one error, or an earlier reply was right, the server has found the ends of the requests.
     private static bool MayTakeRequestsForOne(Evidence e) =>
         e.OfServer && e.Asked.UnansweredRequests > 1 && e.RepliesAccepted == 0 && e.At == 0 && e.ErrorReplies == 1
         && e.Expects("OK");
@@ -390,7 +407,7 @@ public static class Hints
     private static bool SplitsMessages(Evidence e) =>
         e.OfServer && e.Delivery == Delivery.Whole && e.Asked.PiecesSplitMessages && e.ExpectsReply;
 
-    // A block was sent before, and now there is an answer to a request that was not sent.
+    // A block was sent before, and an error came that does not suit a valid request.
     private static bool IsLeftOver(Evidence e) =>
         e.OfServer && e.Asked.Blocks > 0 && e.HasReplied && e.Refused("bad-request", "unsupported")
         && !e.Expects("ER|bad-request") && !e.Expects("ER|unsupported");
