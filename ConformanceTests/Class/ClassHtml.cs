@@ -1,7 +1,7 @@
 namespace ConformanceTests.Class;
 
 /// <summary>
-/// class.html: the same as class.txt as a page. It is one file without a script, and loads nothing.
+/// Makes class.html, the table of a class as a page. It is one file without a script, and loads nothing.
 /// </summary>
 public static class ClassHtml
 {
@@ -79,8 +79,8 @@ public static class ClassHtml
         var lesson = ClassText.NextLesson(grades);
         page.Append("<h2>The next lesson</h2>\n");
         page.Append(lesson.Length == 0
-            ? "<p>No sentence is broken by more than half of the class.</p>\n"
-            : "<p>What more than half of the class breaks, most of it first:</p>\n");
+            ? "<p>No rule is broken by more than half of the class.</p>\n"
+            : "<p>The rules that more than half of the class breaks, the most frequent first:</p>\n");
         foreach (var (clause, by, of) in lesson)
         {
             string words = RunReport.FirstSentence(clause);
@@ -93,7 +93,7 @@ public static class ClassHtml
         }
     }
 
-    // One student: what is broken, sentence by sentence, and where the whole report lies.
+    // One student: the rules that are broken, and links to the report.
     private static void One(StringBuilder page, Grade grade, int number)
     {
         string name = grade.Student.Name;
@@ -151,7 +151,7 @@ public static class ClassHtml
         return $"{ClassText.Of(grade.Sentences)} sentences{ClassText.Races(grade)}";
     }
 
-    // Sentences down, students across.
+    // A row for each rule, a column for each student.
     private static void Matrix(StringBuilder page, Grade[] grades)
     {
         var shown = grades.Where(grade => grade.Started).ToArray();

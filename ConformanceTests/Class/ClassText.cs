@@ -1,6 +1,6 @@
 namespace ConformanceTests.Class;
 
-/// <summary>class.txt and class.csv: one row for each student, and what the class has in common.</summary>
+/// <summary>Makes class.txt and class.csv: a row for each student, and the mistakes of most students.</summary>
 public static class ClassText
 {
     public static string Line(Grade grade)
@@ -26,7 +26,7 @@ public static class ClassText
     public static int[] StagesOf(Grade[] grades) =>
         [.. grades.SelectMany(grade => grade.Marks).Select(mark => mark.Stage).Distinct().Order()];
 
-    // The sentences that at least one student breaks, the most frequent ones first.
+    // The rules that at least one student breaks, the most frequent ones first.
     public static (Clause Clause, Grade[] By, int Of)[] Broken(Grade[] grades) =>
         [.. from id in grades.SelectMany(grade => grade.Broken).Distinct()
             let clause = ProtocolSpecification.Find(id)
@@ -109,7 +109,7 @@ public static class ClassText
 
     private static string Share((int Kept, int Of) share) => $"{share.Kept}/{share.Of}";
 
-    // For a spreadsheet: the kept sentences, and those looked at.
+    // For a spreadsheet: how many rules were kept, and how many were tested.
     public static string Csv(Grade[] grades)
     {
         int[] stages = StagesOf(grades);
@@ -125,7 +125,7 @@ public static class ClassText
         return string.Concat(rows.Prepend(head).Select(row => string.Join(',', row.Select(Quoted)) + "\n"));
     }
 
-    // A spreadsheet would compute what begins with one of these.
+    // A spreadsheet would take a value that begins with one of these for a formula.
     private static string Quoted(string value) =>
         $"\"{(value is ['=' or '+' or '-' or '@', ..] ? "'" : "")}{Wording.Printable(value).Replace("\"", "\"\"")}\"";
 }

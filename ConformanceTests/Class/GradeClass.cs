@@ -8,14 +8,14 @@ public static class GradeClass
 {
     private static readonly string _folder = Path.Combine(RunSettings.Current.ReportFolder, "class");
 
-    // A graded run waits much more than it works.
+    // A run mostly waits, so more of them than there are cores can run at the same time.
     private static readonly int _atOnce = RunSettings.Current.Number("AT_ONCE", or: Environment.ProcessorCount * 3 / 2);
 
-    // For a run, and as much again for repeating what failed in it.
+    // For each run, and the same time again to repeat what failed.
     private static readonly int _minutes =
         RunSettings.Current.Minutes > 0 ? RunSettings.Current.Minutes : RunSettings.Milliseconds(2);
 
-    // A command in front of each graded run: a container, say.
+    // A command before each graded run, such as a container.
     private static readonly string _inside = Environment.GetEnvironmentVariable("INSIDE") ?? "";
 
     private static readonly HashSet<Process> _running = [];
@@ -26,7 +26,7 @@ public static class GradeClass
     {
         if (folders.Length == 0)
         {
-            Console.Error.WriteLine("Whose programs?  make class STUDENTS='students/*/'");
+            Console.Error.WriteLine("Whose programs? For example: make class STUDENTS='students/*/'");
             return 2;
         }
 
@@ -56,7 +56,7 @@ public static class GradeClass
         return 0;
     }
 
-    // Called by the last part of the path; by all of it where two have that in common.
+    // A student's name is the last part of the path, or the whole path if another one ends in the same way.
     private static IEnumerable<(string Name, string Folder)> Named(string[] folders)
     {
         string[] all =
@@ -125,7 +125,7 @@ public static class GradeClass
         string text = Path.Combine(report, "report.txt");
         if (!File.Exists(text))
         {
-            return $"The suite did not come to its end.\n{LastOf(said)}";
+            return $"The suite did not finish.\n{LastOf(said)}";
         }
 
         return File.ReadAllText(text).Replace("Nothing was tested.", "");
@@ -171,7 +171,7 @@ public static class GradeClass
             process.StandardInput.Close();
             var output = process.StandardOutput.ReadToEndAsync();
             var errors = process.StandardError.ReadToEndAsync();
-            // The suite ends by itself, unless something holds it.
+            // The suite ends by itself, unless it hangs.
             using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2 * _minutes + 1));
             bool late = false;
             try
@@ -190,7 +190,7 @@ public static class GradeClass
                 _running.Remove(process);
             }
 
-            // A program that still runs may hold the pipes open: then its output is not waited for.
+            // A program that still runs may keep the pipes open. Then this does not wait for the rest of the output.
             var said = Task.WhenAll(output, errors);
             bool ended = await Task.WhenAny(said, Task.Delay(RunSettings.Patience)) == said;
             string text = ended ? $"{output.Result}{errors.Result}" : "";

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Class;
 
 /// <summary>
-/// A student's folder, and the commands in it that start the programs. Wrong says why they cannot be started.
+/// A student's folder, and the commands that start the programs in it. Wrong says why they cannot be started.
 /// </summary>
 public sealed record Student(string Name, string Folder)
 {
@@ -15,7 +15,7 @@ public sealed record Student(string Name, string Folder)
 
     public const string File = "imagetransfer.txt";
 
-    // The lines SERVER=…, CLIENT=… and BUILD=… of the folder's imagetransfer.txt; without one, those of the make line.
+    // Reads SERVER=…, CLIENT=… and BUILD=… from imagetransfer.txt. Without that file, those of the make line count.
     public static Student In(string name, string folder)
     {
         var student = new Student(name, folder);
@@ -28,7 +28,7 @@ public sealed record Student(string Name, string Folder)
         if (!System.IO.File.Exists(file))
         {
             return RunSettings.Current.IsReference
-                ? student with { Wrong = $"no {File} says how it is started, and neither do SERVER= and CLIENT=" }
+                ? student with { Wrong = $"there is no {File} that says how it is started, and no SERVER= or CLIENT=" }
                 : student with { Server = RunSettings.Current.Server, Client = RunSettings.Current.Client };
         }
 
@@ -62,7 +62,7 @@ public sealed record Student(string Name, string Folder)
     }
 }
 
-// One student's row.  Races: what failed first and passed when it was repeated.
+/// <summary>The row of one student. Races are the tests that failed first and passed when they were repeated.</summary>
 public sealed record Grade(Student Student, Verdict[] Marks, string[] Races, string WhyNot, TimeSpan Took)
 {
     public bool Started => WhyNot == "";
@@ -84,7 +84,7 @@ public sealed record Grade(Student Student, Verdict[] Marks, string[] Races, str
         }
     }
 
-    // A sentence counts once, however many tests it has: many of them are the same conversation in other pieces.
+    // A rule counts once, however many tests it has: many tests are the same conversation in other pieces.
     private static (int, int) Kept(IEnumerable<Verdict> marks)
     {
         var sentences = marks.Where(mark => mark.Counts).GroupBy(mark => mark.Clause).ToArray();

@@ -3,7 +3,7 @@ namespace ConformanceTests.Report;
 /// <summary>What the run before this one found in the same implementation.</summary>
 public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed, bool Unchanged)
 {
-    /// <summary>How the message of a test begins that the time did not suffice for.</summary>
+    /// <summary>The start of the message of a test that was not run because the time was up.</summary>
     public const string NotReached = "\nNot reached: ";
 
     /// <param name="implementation">What is tested now.</param>
@@ -23,7 +23,7 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
         return new(Those("failed"), Those("passed"), files.All(file => File.GetLastWriteTimeUtc(file) < then));
     }
 
-    // Where only what failed is asked again, the verdicts of the run before, of equal names the worst.
+    // The verdicts of the run before, if only failed tests are repeated. If two have the same name, the worse one.
     private static readonly Lazy<Dictionary<string, Verdict>> _before = new(() =>
         !RunSettings.Current.RepeatFailedOnly ? []
         : (ReportFile.Read()?.Verdicts ?? [])
@@ -31,7 +31,7 @@ public sealed record PreviousRun(HashSet<string> Failed, HashSet<string> Passed,
             .DistinctBy(verdict => $"{verdict.Fixture}.{verdict.Test}")
             .ToDictionary(verdict => $"{verdict.Fixture}.{verdict.Test}"));
 
-    // A verdict that is kept: it was not a failure, or there is no time left.
+    /// <summary>Returns the verdict of the run before, if the test passed then or no time is left.</summary>
     public static Verdict? VerdictToKeep(string fixture, string test, bool timeIsUp) =>
         _before.Value.TryGetValue($"{fixture}.{test}", out var verdict) && (!verdict.IsWrong || timeIsUp)
             ? verdict : null;

@@ -1,13 +1,16 @@
 namespace ConformanceTests.Report;
 
 /// <summary>
-/// report.html: the same as report.txt as a page. It is one file without a script, and loads nothing.
+/// Makes report.html, the report as a page. It is one file without a script, and loads nothing.
 /// </summary>
 public static class ReportHtml
 {
     private static string E(string text) => WebUtility.HtmlEncode(text);
 
-    // lead and tail are what report.txt says before and after its failures.
+    /// <param name="under">The programs that were tested.</param>
+    /// <param name="verdicts">The verdicts of the run.</param>
+    /// <param name="lead">What to show before the failures.</param>
+    /// <param name="tail">What to show after them.</param>
     public static string Render(string under, Verdict[] verdicts, string lead, string tail)
     {
         var page = new StringBuilder();
@@ -182,7 +185,7 @@ public static class ReportHtml
             : E(line)));
     }
 
-    // Two columns, client left, server right, the bytes in the pieces in which they were sent or came.
+    // Shows a connection in two columns, with the bytes in the pieces in which they were sent or arrived.
     private static void Wire(StringBuilder page, string title, RecordedConnection talk)
     {
         page.Append($"<table class=wire><caption>{E(title)}</caption>\n")

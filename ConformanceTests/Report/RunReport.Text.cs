@@ -88,7 +88,6 @@ public static partial class RunReport
             + string.Join(" · ", lost.Take(4))
             + (lost.Length > 4 ? $" · and {lost.Length - 4} others" : "")) + "\n";
 
-    // The next step for the reader.
     private static string Advice(IReadOnlyCollection<Verdict> verdicts) =>
         InOrder(verdicts).FirstOrDefault() is not { } first ? WhatNext(verdicts)
         : first.Outcome == "advice"
@@ -104,7 +103,7 @@ public static partial class RunReport
     private const int MostNames = 30;
     private const int Columns = 120;
 
-    // After a green stage: the next one, or an optional feature.
+    // If everything has passed: the next stage, or an optional feature.
     private static string WhatNext(IReadOnlyCollection<Verdict> verdicts)
     {
         var judged = verdicts.Where(verdict => verdict.Counts).ToArray();
@@ -147,7 +146,7 @@ public static partial class RunReport
         return text.ToString();
     }
 
-    // As it was typed, so that it can be typed again.
+    /// <summary>Returns the command that runs a stage of the same programs.</summary>
     public static string Command(int stage)
     {
         string server = RunSettings.Current.Server == "" ? "" : $" SERVER='{RunSettings.Current.Server}'";
@@ -173,7 +172,9 @@ public static partial class RunReport
         return [.. groups];
     }
 
-    // What makes two failures the same mistake, as far as one can see: a hint that names it, or the same words.
+    /// <summary>
+    /// Returns the same text for failures that probably have the same cause: the same hint, or the same words.
+    /// </summary>
     public static string MistakeKey(Verdict verdict)
     {
         if (verdict.Failure is not { } failure)
@@ -184,7 +185,7 @@ public static partial class RunReport
         string hint = $"{verdict.Clause} {failure.HintName}";
         if (failure.HintName == Wording.ExitZero)
         {
-            hint += $" {verdict.TestedClause}";      // that has a cause of its own
+            hint += $" {verdict.TestedClause}";      // in tests of other clauses, the cause is another one
         }
 
         if (failure.HintName != "" && failure.Sentence is not null)
@@ -228,7 +229,7 @@ public static partial class RunReport
     private static string DeliveryName(Verdict verdict) =>
         verdict.DeliveryRank switch { 0 => "whole", 1 => "three bytes at a time", _ => "byte by byte" };
 
-    // Failures before advice, the simplest stage first, transcripts before programmed tests, one piece before many.
+    /// <summary>Returns what did not pass, in the order in which to fix it.</summary>
     public static IEnumerable<Verdict> InOrder(IEnumerable<Verdict> verdicts) => verdicts
         .Where(verdict => verdict.IsWrong)
         .OrderBy(verdict => verdict.Outcome == "advice")
@@ -237,7 +238,7 @@ public static partial class RunReport
         .ThenBy(verdict => verdict.Line)
         .ThenBy(verdict => verdict.Test, StringComparer.Ordinal);
 
-    /// <summary>The first sentence of a paragraph, whole: what a page shows until the reader opens the rest.</summary>
+    /// <summary>Returns the first sentence of a paragraph, which a page shows until the reader opens it.</summary>
     public static string FirstSentence(Clause clause) => Regex.Match(clause.Text, @"^.*?\.\)?(?= |$)|^.*").Value;
 
     public static string Short(Clause clause)
@@ -246,7 +247,7 @@ public static partial class RunReport
         return $"[{clause.Id}] {(sentence.Length <= 64 ? sentence : sentence[..sentence.LastIndexOf(' ', 63)] + " …")}";
     }
 
-    // Sentences of which every test needs what only the reference has.
+    // Lists the paragraphs that no test has looked at, and why.
     private static string NotLookedAt(Verdict[] verdicts)
     {
         HashSet<string> lookedAt;
@@ -272,7 +273,7 @@ public static partial class RunReport
         }
 
         string options = missing.Length == 0 ? ""
-            : $"  {string.Join(", ", missing)}: needs a feature that your program does not have, or a placeholder\n";
+            : $"  {string.Join(", ", missing)}: need a feature that your program does not have, or a placeholder\n";
         return $"\nNot tested in your program:\n{options}{string.Concat(reasons)}";
     }
 }

@@ -12,12 +12,12 @@ public static partial class RunReport
 
     // ---- during the run ----
 
-    /// <summary>Is called with the line of each stage when the last of its tests has ended.</summary>
+    /// <summary>Shows the line of a stage. It is called when the last test of the stage has ended.</summary>
     public static Action<string> ShowStage { get; set; } = _ => { };
 
     /// <summary>Begins a run.</summary>
-    /// <param name="planned">How many verdicts each stage will have, so that its end is seen.</param>
-    /// <param name="files">The files of what is tested, to see whether they changed since the run before.</param>
+    /// <param name="planned">How many verdicts each stage will have.</param>
+    /// <param name="files">The files of the programs that are tested.</param>
     public static void Begin(Dictionary<int, int> planned, IEnumerable<string> files)
     {
         _planned = planned;
@@ -52,7 +52,7 @@ public static partial class RunReport
         }
     }
 
-    // A test that is not for this run: it has no verdict, and the stage does not wait for it.
+    /// <summary>Notes that a test of this stage is not run, so it will have no verdict.</summary>
     public static void Skip(int stage)
     {
         lock (_verdicts)
@@ -98,7 +98,7 @@ public static partial class RunReport
     private static bool _cannotStart;
 
     /// <summary>Ends a run.</summary>
-    /// <param name="limits">What could not be tested where it ran, or nothing.</param>
+    /// <param name="limits">What could not be tested on this machine, or nothing.</param>
     public static void Write(string limits)
     {
         Verdict[] verdicts;
@@ -143,12 +143,12 @@ public static partial class RunReport
         WriteText($"Nothing was tested.\n\n{why}\n");
     }
 
-    // That a message came in pieces explains a failure only if the same conversation passed in one.
+    // The pieces of a message explain a failure only if the same conversation passed in one piece.
     public static Verdict[] Settled(IEnumerable<Verdict> verdicts)
     {
         var wholes = verdicts.Where(verdict => verdict.DeliveryRank == 0)
             .ToLookup(verdict => (verdict.Fixture, verdict.Conversation), verdict => verdict.Outcome == "passed");
-        // If there is no such test: whether the same program understands messages in one piece at all.
+        // If there is no such test, another conversation shows whether the program understands messages in one piece.
         var understands = verdicts
             .Where(verdict => verdict is { Test: "a-whole-conversation, Whole", Outcome: "passed" })
             .Select(verdict => verdict.Fixture.StartsWith("Client")).ToHashSet();

@@ -2,14 +2,14 @@ namespace ConformanceTests.Report;
 
 /// <summary>A stage of the report.</summary>
 /// <param name="Name">What it is called.</param>
-/// <param name="Begin">How one starts to offer it in a server, where that is optional.</param>
+/// <param name="Begin">How to begin with an optional feature in a server.</param>
 /// <param name="BeginClient">The same for a client.</param>
 /// <param name="Reads">Sections to read for it, in addition to those of its own paragraphs.</param>
 public sealed record StageInfo(string Name, string Begin = "", string BeginClient = "", params string[] Reads);
 
 /// <summary>
 /// The stages of the report, and which test belongs to which. A test belongs to the latest stage of anything that it
-/// uses: so each stage can be passed by a program that has it and those before it, and nothing more.
+/// uses, so a program that has this stage and those before it can pass it.
 /// </summary>
 public static partial class Stages
 {
@@ -59,7 +59,7 @@ public static partial class Stages
             + "--key={key}. Then implement the handshake, and decide which servers to accept.\n"),
     ];
 
-    // By id, or else by section; the first row that fits counts. Optional features have stages of their own.
+    // The stage of an id, or of all ids of a section. The first row that matches counts.
     private static readonly (string Where, int Stage)[] _table =
     [
         ("CLI-9", Deadlines), ("CLI-4", Closing), ("CLI-8", Closing), ("LINE-4", Requests), ("CONF-1", Requests),
@@ -73,15 +73,15 @@ public static partial class Stages
 
     /// <summary>Returns the stage of a test.</summary>
     /// <param name="clauses">The clauses that it names, the main one first.</param>
-    /// <param name="arguments">Its arguments: a verb among them, and what a transcript sends, count, too.</param>
-    /// <param name="notBefore">The earliest stage, where none of these says enough.</param>
+    /// <param name="arguments">Its arguments: verbs among them and what a transcript sends count, too.</param>
+    /// <param name="notBefore">The earliest stage, if none of these says enough.</param>
     public static int Of(Clause[] clauses, IEnumerable<object?> arguments, int notBefore = 0) =>
         clauses.Where(IsNeeded).Append(clauses[0]).Select(Of)
             .Concat(arguments.SelectMany(Verbs).Select(StageOfVerb))
             .Append(notBefore)
             .Max();
 
-    // A request, an optional feature or several connections at a time: without them the test cannot pass.
+    // Without a request, an optional feature or several connections at a time, the test cannot pass.
     private static bool IsNeeded(Clause clause) =>
         clause.Feature is not null || clause.Id == "P6" || Of(clause) is List or Get or Put;
 
@@ -116,7 +116,7 @@ public static partial class Stages
     /// <summary>Says whether a paragraph binds only clients.</summary>
     public static bool IsOfClients(Clause clause) => clause.Id.StartsWith("CLI-") || _ofClients.Contains(clause.Id);
 
-    // A client has no deadlines of others to keep, for example: the stages that this run's half has.
+    // The clauses of a stage for the half that is tested. A client enforces no deadlines, for example.
     private static IEnumerable<Clause> ClausesOf(int stage) =>
         ProtocolSpecification.Clauses.Values.Where(clause => Of(clause) == stage
             && (IsOfClients(clause) ? RunSettings.Current.TestsClient
@@ -127,7 +127,7 @@ public static partial class Stages
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()
             .FirstOrDefault(next => ClausesOf(next!.Value).Any());
 
-    // §4.1 to §4.5, §6: where a stage's sentences stand, and the one that is broken.
+    // Returns the sections to read for a stage and for the clause that is broken: §4.1 to §4.5, §6.
     public static string Sections(int stage, Clause? broken = null)
     {
         var clauses = ClausesOf(stage).Concat(broken is null ? [] : [broken]).ToArray();

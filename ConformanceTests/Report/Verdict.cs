@@ -2,11 +2,15 @@ using System.Text.Json.Serialization;
 
 namespace ConformanceTests.Report;
 
-// Outcome: passed, failed, advice (a SHOULD that is not kept), not offered, not looked at. Message is the failure's
-// text, or why it was not looked at.
+/// <summary>What the suite found out with one test.</summary>
+/// <param name="Stage">Its stage.</param>
+/// <param name="Clause">The clause that it is about, or the one that turned out to be broken.</param>
+/// <param name="Test">Its name.</param>
+/// <param name="Outcome">"passed", "failed", "advice" (a broken SHOULD), "not offered" or "not looked at".</param>
+/// <param name="Message">The text of the failure, or why the test did not run.</param>
 public sealed record Verdict(int Stage, string Clause, string Test, string Outcome, string Message)
 {
-    public string Fixture { get; init; } = "";          // two of them may have tests of one name
+    public string Fixture { get; init; } = "";
 
     [JsonIgnore] public Failure? Failure { get; init; }
 
@@ -16,12 +20,12 @@ public sealed record Verdict(int Stage, string Clause, string Test, string Outco
 
     [JsonIgnore] public bool Counts => IsWrong || Outcome == "passed";
 
-    // The clause that the test is about; Clause is the one that turns out to be broken.
+    /// <summary>The clause that the test is about, even if another one turned out to be broken.</summary>
     [JsonIgnore] public string TestedClause { get; } = Clause;
 
     [JsonIgnore] public int Line { get; } = ProtocolSpecification.Find(Clause).Line;
 
-    // A transcript, or a test, without the delivery that this one was in.
+    /// <summary>The name of the test, without the pieces in which the suite sent.</summary>
     [JsonIgnore] public string Conversation => Regex.Replace(Test, @"(, |\()(Whole|ThreeBytes|ByteByByte)\)?$", "");
 
     // The pieces in which the suite sent, if the test has that as an argument.

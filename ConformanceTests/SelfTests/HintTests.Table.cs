@@ -13,11 +13,7 @@ public sealed partial class HintTests
     private static readonly byte[] _realDigest = SHA256.HashData(_cat);
 
     // The conversations, from the client's side.
-    private static void Ask(ProtocolConnection wire)
-    {
-        wire.Send("GET|Cat.png\n");
-        wire.Expect("OK\n");
-    }
+    private static void Ask(ProtocolConnection wire) => wire.Ask("GET|Cat.png");
 
     private static void Block(ProtocolConnection wire)
     {
@@ -45,49 +41,11 @@ public sealed partial class HintTests
         wire.Expect("Cat.png|");
     }
 
-    private static void Malformed(ProtocolConnection wire)
-    {
-        wire.Send("\n");
-        wire.ExpectError("bad-request", closes: true);
-    }
+    private static Action<ProtocolConnection> Refusal(string request, string code, bool closes = false) =>
+        wire => wire.ExpectRefusal(request, code, closes);
 
-    private static void UnknownVerb(ProtocolConnection wire)
-    {
-        wire.Send("X\n");
-        wire.ExpectError("unsupported");
-    }
-
-    private static void UnknownOption(ProtocolConnection wire)
-    {
-        wire.Send("GET|a.png|digest=md5\n");
-        wire.ExpectError("unsupported");
-    }
-
-    private static void OutsideName(ProtocolConnection wire)
-    {
-        wire.Send("GET|../x\n");
-        wire.ExpectError("bad-name");
-    }
-
-    private static void OtherType(ProtocolConnection wire)
-    {
-        wire.Send("GET|x.exe\n");
-        wire.ExpectError("bad-type");
-    }
-
-    private static void NotThere(ProtocolConnection wire)
-    {
-        wire.Send("GET|link.png\n");
-        wire.ExpectError("not-found");
-    }
-
-    private static void Beyond(ProtocolConnection wire)
-    {
-        wire.Send("GET|a.png|offset=99\n");
-        wire.ExpectError("bad-offset");
-    }
-
-    private static void Corrupt(ProtocolConnection wire) => wire.ExpectError("corrupt");
+    private static Action<ProtocolConnection> Error(string code, bool closes = false) =>
+        wire => wire.ExpectError(code, closes);
 
     private static void Separately(ProtocolConnection wire)
     {
@@ -99,21 +57,10 @@ public sealed partial class HintTests
     private static void Twice(ProtocolConnection wire)
     {
         GoAhead(wire);
-        wire.Send("LIST\n");
-        wire.Expect("OK\n");
+        wire.Ask("LIST");
     }
 
-    private static void Exists(ProtocolConnection wire)
-    {
-        wire.Send("PUT|x.png\n");
-        wire.ExpectError("exists");
-    }
-
-    private static void GoAhead(ProtocolConnection wire)
-    {
-        wire.Send("PUT|a.png\n");
-        wire.Expect("OK\n");
-    }
+    private static void GoAhead(ProtocolConnection wire) => wire.Ask("PUT|a.png");
 
     private static void Stopped(ProtocolConnection wire)
     {
@@ -121,16 +68,9 @@ public sealed partial class HintTests
         wire.ExpectError("stopping");
     }
 
-    private static void OneTooMany(ProtocolConnection wire)
-    {
-        wire.Send("LIST\n");
-        wire.ExpectError("busy", closes: true);
-    }
-
     private static Action<ProtocolConnection> Listing(string expected) => wire =>
     {
-        wire.Send("LIST\n");
-        wire.Expect("OK\n");
+        wire.Ask("LIST");
         wire.ExpectBytes(Notation.U64((ulong)Text(expected).Length));
         wire.Expect(expected);
     };
@@ -154,8 +94,7 @@ public sealed partial class HintTests
     {
         wire.Send("GET|a.png\n");
         wire.Expect(new KnownBytes(_ok));
-        wire.Send("LIST\n");
-        wire.Expect("OK\n");
+        wire.Ask("LIST");
     }
 
     private static Action<ProtocolConnection> Upload(
@@ -186,8 +125,7 @@ public sealed partial class HintTests
     private static void Listed(ProtocolConnection wire)
     {
         wire.Expect(new KnownBytes(_ok));
-        wire.Send("LIST\n");
-        wire.Expect("OK\n");
+        wire.Ask("LIST");
     }
 
     private static void CutLine(ProtocolConnection wire)
@@ -210,8 +148,6 @@ public sealed partial class HintTests
         wire.ExpectError("exists");
     }
 
-    private static void Refused(ProtocolConnection wire) => wire.ExpectError("bad-type");
-
     private static void LongName(ProtocolConnection wire)
     {
         wire.Send($"PUT|{new string('x', 251)}.png\n");
@@ -220,27 +156,16 @@ public sealed partial class HintTests
         wire.Expect("OK\n");
     }
 
-    private static void TakenInTheMeantime(ProtocolConnection wire) => wire.ExpectError("exists");
-
-    private static void WithBlanks(ProtocolConnection wire)
-    {
-        wire.Send("LIST \n");
-        wire.ExpectError("unsupported");
-    }
-
     private static void Timed(ProtocolConnection wire)
     {
         wire.Send("LIST\n");
         wire.Expect(new Placeholder("time"));
     }
 
-    private static void TooLarge(ProtocolConnection wire) => wire.ExpectError("too-large", closes: true);
-
     private static void AnotherPut(ProtocolConnection wire)
     {
         wire.Expect(new KnownBytes(_ok));
-        wire.Send("PUT|b.png\n");
-        wire.Expect("OK\n");
+        wire.Ask("PUT|b.png");
     }
 
     private static void Leaves(ProtocolConnection wire)
@@ -290,52 +215,55 @@ public sealed partial class HintTests
         ("length off by one", Block, [_ok, Notation.U64(301)]),
         ("CR LF", Ask, [Text("OK\r\n")]),
         ("no final LF", Block, [[.. "OK"u8, .. Notation.U64(300)]]),
-        ("plain ER", UnknownVerb, [Text("ER\n")]),
+        ("plain ER", Refusal("X", "unsupported"), [Text("ER\n")]),
         ("requests taken for one", TwoInOnePiece, [Text("ER|unsupported|LIST LIST\n")]),
         ("one receive per request", BothOfTwo, [_ok, Notation.U64(0)]),
-        ("waits for a block that is too long", Upload(Notation.U64(ulong.MaxValue), TooLarge), [_ok]),
+        ("waits for a block that is too long", Upload(Notation.U64(ulong.MaxValue), Error("too-large", closes: true)),
+            [_ok]),
         ("waits after a whole block", Upload(_small, Stored), [_ok]),
         ("ended inside a block", Upload(_small[..12], Leaves), [_ok, Text("ER|bad-request|x\n")]),
         ("ended inside a block, stays open", Upload(_small[..12], Leaves), [_ok]),
         ("waits after pieces", Together, []),
         ("pieces that end anywhere", Together, [_ok, Text("ER|bad-request|x\n")]),
-        ("digest not read", Upload([.. _small, .. _digest], Stored, "|digest=sha256"), [_ok, Text("ER|unsupported|x\n")]),
+        ("digest not read", Upload([.. _small, .. _digest], Stored, "|digest=sha256"),
+            [_ok, Text("ER|unsupported|x\n")]),
         ("digest not read", Upload([.. _small, .. _digest], Stored, "|digest=sha256"), [_ok, null]),
         ("leftovers of a block", Upload(_small, Stored), [_ok, Text("ER|unsupported|x\n")]),
         ("leftovers of a block, or a refusal", Upload(_small, AnotherPut), [_ok, _ok, Text("ER|bad-request|x\n")]),
         ("leftovers of a block, or a refusal", Upload(_small, Listed), [_ok, _ok, Text("ER|unsupported|x\n")]),
-        ("name to be refused", OutsideName, [Text("ER|not-found|x\n")]),
-        ("type to be refused", OtherType, [Text("ER|not-found|x\n")]),
-        ("no picture", Upload(_small, Refused), [_ok, _ok]),
+        ("name to be refused", Refusal("GET|../x", "bad-name"), [Text("ER|not-found|x\n")]),
+        ("type to be refused", Refusal("GET|x.exe", "bad-type"), [Text("ER|not-found|x\n")]),
+        ("no picture", Upload(_small, Error("bad-type")), [_ok, _ok]),
         ("no go-ahead", GoAhead, []),
         ("no digest", Digested("", 8), [_ok, Notation.U64(8), _cat[..8]]),
         ("wrong digest", Digested("|offset=1", 8), [_ok, Notation.U64(8), _cat[..40]]),
         ("offset ignored", Rest, [_ok, Notation.U64(10), _cat[..10]]),
-        ("option ignored", UnknownOption, [_ok]),
-        ("listing in another order", Listing("a.png|1\nb.png|2\n"), [_ok, Notation.U64(16), Text("b.png|2\na.png|1\n")]),
+        ("option ignored", Refusal("GET|a.png|digest=md5", "unsupported"), [_ok]),
+        ("listing in another order", Listing("a.png|1\nb.png|2\n"),
+            [_ok, Notation.U64(16), Text("b.png|2\na.png|1\n")]),
         ("one send taken for all", Block, [_ok, Notation.U64(300), _cat[..200], null]),
         ("stops", Listing(Plain), [_ok, Notation.U64(29), Text("a.pn"), null]),
         ("closes after each request", OneMore, [_ok, null]),
         ("closes after each request", Upload(_small, AnotherPut), [_ok, _ok, null]),
         ("closes without a word", Ask, [null]),
-        ("never closes", Malformed, [Text("ER|bad-request|x\n")]),
+        ("never closes", Refusal("", "bad-request", closes: true), [Text("ER|bad-request|x\n")]),
         ("never closes", LeavesAfter, [_ok]),
-        ("extra bytes", Malformed, [Text("ER|bad-request|x\nER|again|x\n")]),
+        ("extra bytes", Refusal("", "bad-request", closes: true), [Text("ER|bad-request|x\nER|again|x\n")]),
         ("name case folded", CaseOfName, [Text("cat.png|300")]),
-        ("wrong code", UnknownVerb, [Text("ER|bad-request|x\n")]),
+        ("wrong code", Refusal("X", "unsupported"), [Text("ER|bad-request|x\n")]),
         ("line without its LF", CutLine, [Text("ER|unsupported|x\n")]),
-        ("malformed line", Malformed, [Text("ER|unsupported|x\n")]),
+        ("malformed line", Refusal("", "bad-request", closes: true), [Text("ER|unsupported|x\n")]),
         ("refused", Ask, [Text("ER|not-found|x\n")]),
-        ("taken", Exists, [_ok]),
-        ("name taken in the meantime", Upload(_small, TakenInTheMeantime), [_ok, _ok]),
-        ("line end and blanks taken off", WithBlanks, [Joined(_ok, Notation.U64(0))]),
+        ("taken", Refusal("PUT|x.png", "exists"), [_ok]),
+        ("name taken in the meantime", Upload(_small, Error("exists")), [_ok, _ok]),
+        ("line end and blanks taken off", Refusal("LIST ", "unsupported"), [Joined(_ok, Notation.U64(0))]),
         ("time in another form", Timed, [Text("2026-01-31 23:59:59+1\n")]),
-        ("not there", NotThere, [_ok]),
-        ("not refused", Malformed, [_ok]),
-        ("digest not compared", Upload(_small, Corrupt, "|digest=sha256"), [_ok, _ok]),
-        ("offset not looked at", Beyond, [_ok]),
+        ("not there", Refusal("GET|link.png", "not-found"), [_ok]),
+        ("not refused", Refusal("", "bad-request", closes: true), [_ok]),
+        ("digest not compared", Upload(_small, Error("corrupt"), "|digest=sha256"), [_ok, _ok]),
+        ("offset not looked at", Refusal("GET|a.png|offset=99", "bad-offset"), [_ok]),
         ("sends nothing", Ask, []),
-        ("closes without a word", UnknownVerb, [null]),
+        ("closes without a word", Refusal("X", "unsupported"), [null]),
 
         ("type refused", Upload(_small, Stored), [_ok, Text("ER|bad-type|x\n")]),
         ("long name refused", LongName, [_ok, Text("ER|storage|x\n")]),
@@ -343,7 +271,8 @@ public sealed partial class HintTests
         ("stopped too early", Upload(_small, StoredAlthoughStopped), [_ok, Text("ER|stopping|x\n")]),
         ("told to stop", Stopped, [_ok]),
         ("busy though there is room", Ask, [Text("ER|busy|x\n")]),
-        ("length cut short", Upload(Notation.U64(1UL << 32), TooLarge), [_ok, Text("ER|empty|x\n")]),
+        ("length cut short", Upload(Notation.U64(1UL << 32), Error("too-large", closes: true)),
+            [_ok, Text("ER|empty|x\n")]),
 
         // several messages were expected together
         ("reversed length", AllTogether, [Joined(_ok, [.. Notation.U64(300).Reverse()], _cat)]),
@@ -376,8 +305,10 @@ public sealed partial class HintTests
         ("impossible length", AnyListing, [_ok, [.. Notation.U64(300).Reverse()], _cat]),
         ("", AnyLine, [_cat, null]),                         // the CR LF of a PNG ends no line
         ("told to stop", Stopped, [null]),
-        ("not busy", OneTooMany, [Joined(_ok, Notation.U64(0))]),
-        ("refused", Upload(Joined(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored), [_ok, Text("ER|exists|x\n")]),                       // line ends in a block do not end requests
+        ("not busy", Refusal("LIST", "busy", closes: true), [Joined(_ok, Notation.U64(0))]),
+        // Line ends in a block do not end requests.
+        ("refused", Upload(Joined(Notation.U64(12), Text("\nLIST\nLIST\n"), [1]), Stored),
+            [_ok, Text("ER|exists|x\n")]),
         ("refused", Upload(_small, Stored), [_ok, Text("ER|stopping|x\n")]),     // the test did not stop the server
         ("taken", TakenAlready, [_ok, _ok]),                                    // the name was taken before the block
         ("stops", CaseOfName, [Text("Cat."), null]),                // nothing has changed its case

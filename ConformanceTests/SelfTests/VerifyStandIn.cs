@@ -28,8 +28,8 @@ namespace VerifyNUnit
         public static void DerivePathInfo(Func<string, string, Type, MethodInfo, VerifyTests.PathInfo> function) =>
             _derive = function;
 
-        // Compares the text with Type.Method[_param=value].verified.txt. If it differs, this writes it to a .received.txt
-        // next to that file.
+        // Compares the text with Type.Method[_param=value].verified.txt. A text that differs is written next to that
+        // file, as .received.txt.
         public static async Task Verify(string text, [CallerFilePath] string sourceFile = "")
         {
             await Task.Yield();

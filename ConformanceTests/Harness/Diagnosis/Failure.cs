@@ -1,8 +1,8 @@
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>
-/// A failure as the author of the program reads it: what was expected, what was received, what was sent
-/// on which connection, what the program said. report.txt and report.html show the same one.
+/// A failure as the author of the program reads it: what was expected, what was received, what was sent on which
+/// connection, what the program printed. report.txt and report.html both show it.
 /// </summary>
 /// <param name="Expected">What was expected, in words.</param>
 /// <param name="Received">What was received, in words.</param>
@@ -10,7 +10,7 @@ public sealed record Failure(string Expected, string Received)
 {
     public string Where { get; init; } = "";
 
-    /// <summary>Under which column of what was received they differ.</summary>
+    /// <summary>The column of the first difference in what was received.</summary>
     public int? Caret { get; init; }
 
     public string[] Notes { get; init; } = [];
@@ -19,16 +19,20 @@ public sealed record Failure(string Expected, string Received)
 
     public string Hint { get; init; } = "";
 
-    /// <summary>The id of the clause that is broken, where the test is about another one.</summary>
+    /// <summary>The id of the clause that is broken, if the test is about another one.</summary>
     public string? Sentence { get; init; }
 
-    public string RunAs { get; init; } = "";            // a client: LIST, GET cat.png
+    /// <summary>How the client was started, such as "client … GET cat.png".</summary>
+    public string RunAs { get; init; } = "";
 
-    public bool IsAdvice { get; init; }                 // what is broken is a SHOULD of that sentence
+    /// <summary>Whether only a SHOULD of that clause is broken.</summary>
+    public bool IsAdvice { get; init; }
 
-    public Failure? InPieces { get; init; }             // the same with the hint that holds if one piece had passed
+    /// <summary>The same failure with the hint for pieces, which fits if the message passes in one piece.</summary>
+    public Failure? InPieces { get; init; }
 
-    public bool GivenUp { get; init; }                  // the test waited; what the program says after that is no cause
+    /// <summary>Whether the test gave up waiting. Errors that the program reports later are not the cause.</summary>
+    public bool GivenUp { get; init; }
 
     public RecordedConnection[] Talks { get; init; } = [];
 
@@ -62,7 +66,7 @@ public sealed record Failure(string Expected, string Received)
         return new Failure("", string.Join('\n', lines.Where(line => !line.StartsWith("[your "))).Trim());
     }
 
-    // The part that other deliveries of the same conversation may share.
+    /// <summary>Returns the part that failures of the same conversation in other pieces may share.</summary>
     public string TextWithoutConnections() => ExpectedReceivedRows(hint: true);
 
     public string ExpectedReceivedRows(bool hint)
@@ -100,7 +104,7 @@ public sealed record Failure(string Expected, string Received)
     private static string Row(string label, string text) =>
         $"{label,-10}{text.TrimEnd().Replace("\n", $"\n{"",10}")}\n";
 
-    // Connections that had the same fate are shown once, and of many kinds the first; More: so many are not shown.
+    // Connections with the same contents are shown once. More is the number of connections that are not shown.
     public ((string Title, RecordedConnection Talk)[] Shown, int More) Connections()
     {
         var all = Kinds().ToArray();

@@ -3,19 +3,16 @@ using System.Numerics;
 namespace ConformanceTests.Harness.Diagnosis;
 
 /// <summary>
-/// Puts crashes, exit codes and failed checks into words for a reader who knows Protocol.md and none of these
-/// files.
+/// Describes crashes, exit codes and failed checks to a reader who knows Protocol.md, but not the suite.
 /// </summary>
 public static partial class Wording
 {
-    // ---- failures that are worded here because several places find them ----
-
     public const string ExitZero = "exit 0";
 
     /// <param name="wantedZero">Whether the command was to succeed.</param>
     /// <param name="exit">The exit code.</param>
-    /// <param name="test">The name of the test, which says what a programmed one is about.</param>
-    /// <param name="talks">What was said.</param>
+    /// <param name="test">The name of the test.</param>
+    /// <param name="talks">Its connections.</param>
     public static Failure Exit(bool wantedZero, int exit, string test, params RecordedConnection[] talks)
     {
         string about = test.Contains('_') ? $": {ToWords(test)}" : "";
@@ -62,13 +59,13 @@ public static partial class Wording
         BitOperations.IsPow2(wanted ^ there) ? $" (bit {BitOperations.Log2((uint)(wanted ^ there))})" : "";
 
     /// <param name="name">Which program hangs.</param>
-    /// <param name="milliseconds">How long it was waited for.</param>
-    /// <param name="talk">What a client was told.</param>
-    /// <param name="serverHasClosed">Whether it was told all.</param>
+    /// <param name="milliseconds">How long the suite has waited for its end.</param>
+    /// <param name="talk">The connection of a client.</param>
+    /// <param name="serverHasClosed">Whether the suite, as the server, has ended it.</param>
     public static Failure Hangs(string name, int milliseconds, RecordedConnection? talk, bool serverHasClosed)
     {
         var failure = new Failure($"the {name} to end", $"it still runs after {milliseconds / 1000.0:0.#} s");
-        if (name != "client" || talk is null)               // what a real server has sent it is not known here
+        if (name != "client" || talk is null)           // the suite does not know what a real server has sent
         {
             return failure;
         }
@@ -92,8 +89,8 @@ public static partial class Wording
         };
     }
 
-    /// <param name="crash">How the program said that it crashed.</param>
-    /// <param name="talk">What it was told.</param>
+    /// <param name="crash">What the program printed when it crashed.</param>
+    /// <param name="talk">Its connection.</param>
     public static Failure Crashed(string crash, RecordedConnection? talk) =>
         new("the client to exit by itself, and to say what went wrong", crash)
         {
@@ -106,7 +103,7 @@ public static partial class Wording
                     + "exit with a code of your own, 1 for example.",
         };
 
-    // The first thing that the suite has said as a server, if it is not a reply.
+    // Returns the first line that the suite has sent as a server, if that is not a reply.
     private static string? NoReply(RecordedConnection? talk)
     {
         if (talk?.Lines.FirstOrDefault(line => line.Side == Side.Server) is not { } first)
@@ -145,8 +142,7 @@ public static partial class Wording
     [GeneratedRegex(@"^[A-Za-z_][\w.]*( \(most.*|:.*)?$", RegexOptions.Multiline)]
     private static partial Regex PythonError();
 
-    // ---- what a terminal, or a reader, would not see as it is ----
-
+    /// <summary>Escapes the characters that a terminal would obey, or that a reader could not see.</summary>
     public static string Printable(string text)
     {
         var shown = new StringBuilder();
@@ -186,7 +182,7 @@ public static partial class Wording
         return string.Join('\n', lines);
     }
 
-    // As a reader sees a test's name: Malformed((CR, System.Byte[])) → Malformed(CR)
+    // Malformed((CR, System.Byte[])) → Malformed(CR)
     public static string DisplayName(string test)
     {
         test = Regex.Replace(test, @"\(\((.*?)(, System\.[\w.\[\]`]+)*\)\)$", "($1)");

@@ -1,3 +1,4 @@
 [assembly: Parallelizable(ParallelScope.All)]
-[assembly: LevelOfParallelism(10)]                      // most of a test's time is waiting for a process or a deadline
+// A test mostly waits for a process or a deadline, so many can run at the same time.
+[assembly: LevelOfParallelism(10)]
 [assembly: FixtureLifeCycle(LifeCycle.InstancePerTestCase)]

@@ -17,7 +17,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     /// <summary>The earliest stage of the test, if that is later than the clauses and arguments say.</summary>
     public int NotBefore { get; init; }
 
-    // --filter TestCategory=GET-3 runs what proves that sentence.
+    // The ids are categories as well: --filter TestCategory=GET-3 runs the tests of that paragraph.
     public void ApplyToTest(Test test)
     {
         foreach (string id in ids)
@@ -25,17 +25,18 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
             test.Properties.Add(PropertyNames.Category, id);
         }
 
-        // The first stages first, so that there is something to read early.
+        // The first stages run first, so that the first lines appear soon.
         if (ids.Length > 0)
         {
             test.Properties.Set(PropertyNames.Order, Stages.Of(ClausesOf(ids, null), test.Arguments, NotBefore));
         }
 
-        test.Name = Wording.Printable(test.Name);       // one of them would clear the screen
+        // The arguments of some tests contain control characters, which would clear the screen.
+        test.Name = Wording.Printable(test.Name);
         test.FullName = Wording.Printable(test.FullName);
     }
 
-    // NUnit asks twice: for the method alone, and for the method with what is done before and after it.
+    // NUnit calls this twice: for the method alone, and for the method with its set-up and tear-down.
     public TestCommand Wrap(TestCommand command) =>
         command is TestMethodCommand ? new KeepsWhatIsThrown(command) : new Judged(command, ids, NotBefore);
 
@@ -48,7 +49,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
         set => _scope.Value = value;
     }
 
-    /// <summary>The stage of a test; of one that is about no clause, 0.</summary>
+    /// <summary>Returns the stage of a test, or 0 if it has no clause.</summary>
     public static int StageOf(ITest test)
     {
         if (test.Method?.GetCustomAttributes<ClauseAttribute>(true).FirstOrDefault() is not { } attribute)
@@ -76,7 +77,7 @@ public sealed class ClauseAttribute(params string[] ids) : NUnitAttribute, IWrap
     public static string FixtureOf(ITest test) =>
         $"{test.Method?.TypeInfo.Type.Name}{(ModeOf(test) is { } mode ? $"({mode})" : "")}";
 
-    // NUnit keeps its text alone.
+    // NUnit keeps only the text of an exception. The report needs the exception itself.
     private sealed class KeepsWhatIsThrown(TestCommand inner) : DelegatingTestCommand(inner)
     {
         public override TestResult Execute(TestExecutionContext context)

@@ -3,8 +3,8 @@ using NUnit.Framework.Internal;
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>
-/// Whether a client does the simple case, asked once for each command. If it does not, an exit code other than 0
-/// where something is refused proves nothing.
+/// Tries the simple case of each command of a client, once. If that fails, an exit code other than 0 after a refusal
+/// proves nothing.
 /// </summary>
 public static class ClientBaseline
 {
@@ -27,10 +27,10 @@ public static class ClientBaseline
             return null;
         }
 
-        return new Failure($"exit code other than 0 where it is due, and 0 for a {scope.Command} that is in order",
-            $"exit code {scope.ClientExit} here, but the one that is in order fails, too")
+        return new Failure($"exit code other than 0 here, and 0 for a {scope.Command} that succeeds",
+            $"exit code {scope.ClientExit} here, but a {scope.Command} that should succeed fails, too")
         {
-            Notes = [$"fix that first, it is a transcript of Protocol.md: expected {lack.Expected.Split('\n')[0]}, "
+            Notes = [$"fix that first (it is a transcript in Protocol.md): expected {lack.Expected.Split('\n')[0]}, "
                 + $"received {lack.Received.Split('\n')[0]}"],
             Sentence = "CLI-5",
         };

@@ -2,7 +2,7 @@ using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Tests of a client: the suite is the server, and answers as the test wants.</summary>
+/// <summary>Tests of a client. The suite is the server.</summary>
 public abstract class ClientFixture : Fixture
 {
     protected Socket Listener = null!;
@@ -20,7 +20,7 @@ public abstract class ClientFixture : Fixture
         Port = ((IPEndPoint)Listener.LocalEndPoint!).Port;
     }
 
-    // Starts the client as a person would, in its folder.
+    /// <summary>Starts the client in its folder.</summary>
     protected ChildProgram Run(
         string command, string? file = null, string options = "", string? input = null, string with = "") =>
         Own(TranscriptPlayer.StartClient(Folder, Port, command, file, options, input, with));
@@ -33,7 +33,7 @@ public abstract class ClientFixture : Fixture
         string command, string? file = null, string options = "", string? input = null, string with = "") =>
         (Run(command, file, options, input, with), Accept());
 
-    /// <summary>Starts the client, and receives its request. Digest says whether it asks for one.</summary>
+    /// <summary>Starts the client, and receives its request. Digest is true if the client asks for one.</summary>
     protected (ChildProgram Client, ProtocolConnection Wire, bool Digest) Begin(string verb, string file = "cat.png")
     {
         var (client, wire) = Connected(verb, verb == "LIST" ? null : file);
@@ -46,7 +46,7 @@ public abstract class ClientFixture : Fixture
         return (client, wire, Takes(wire, $"{verb}|{Path.GetFileName(file)}"));
     }
 
-    /// <summary>The same for the upload of a file with this content.</summary>
+    /// <summary>Starts the client to upload a file with this content, and receives its request.</summary>
     protected (ChildProgram Client, ProtocolConnection Wire, bool Digest) BeginPut(
         byte[] content, string file = "cat.png")
     {
@@ -65,15 +65,17 @@ public abstract class ClientFixture : Fixture
 
     protected string PathOf(string name) => Path.Combine(Folder, name);
 
-    /// <summary>No file of this name in the client's folder.</summary>
+    /// <summary>Fails if the client's folder has a file of this name.</summary>
     protected void FolderMustLack(string name) => ProgramChecks.MustLack(Folder, name, Side.Client);
 
     protected void Give(string name, byte[] content) => File.WriteAllBytes(PathOf(name), content);
 
     protected string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
-    // The request line, with or without options. A digest that it asks for is then part of the answer. `ahead` and
-    // `modified` are tested elsewhere: here the server does not know them.
+    /// <summary>
+    /// Receives a request line, and answers `unsupported` as long as it has the option `ahead` or `modified`.
+    /// </summary>
+    /// <returns>True if the client asks for a digest, which then has to follow the block.</returns>
     protected static bool Takes(ProtocolConnection wire, string request)
     {
         string line = wire.ReceiveLine(request + "\\n");
@@ -96,14 +98,14 @@ public abstract class ClientFixture : Fixture
     private static bool HasOptionThatIsNotKnown(string line) =>
         line.Split('|').Skip(2).Any(option => option.Split('=')[0] is "ahead" or "modified");
 
-    // What becomes of cat.png while a client runs, as Linux reports it: also what exists only for a moment.
+    /// <summary>Fails if cat.png has existed, even for a moment, since the watch began.</summary>
     protected void ExpectNeverThere(FolderWatch watch, string why)
     {
         var done = watch.DoneTo("cat.png");
         Demand(done is [], $"no cat.png at any moment, {why}", $"it was {string.Join(", then ", done.Take(6))}");
     }
 
-    // A block, with the digest after it if that is part of the answer.
+    /// <summary>Returns a block, with the digest after it if the client asked for one.</summary>
     protected static byte[] Block(byte[] bytes, bool digest = false) =>
         [.. Notation.U64((ulong)bytes.Length), .. bytes, .. digest ? SHA256.HashData(bytes) : []];
 }

@@ -1,14 +1,14 @@
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>How a client and a server talk: in the open, or inside TLS.</summary>
+/// <summary>Whether a connection is plain or inside TLS.</summary>
 public enum Channel { Open, Sealed }
 
 /// <summary>When a client sends the block of an upload: after the go-ahead, or with the request.</summary>
 public enum Uploads { AfterTheGoAhead, Ahead }
 
 /// <summary>
-/// Tests that run twice, in the open and inside TLS. The fixture has a [TestFixture] for each; inside TLS its tests are
-/// about SEAL-7 as well.
+/// Tests that run twice: on plain connections and inside TLS. The fixture has a [TestFixture] for each. Inside TLS, its
+/// tests are also about SEAL-7.
 /// </summary>
 public abstract class EitherChannelFixture(Channel channel) : SealedFixture
 {

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Reads the settings of the run from the environment: no other layer does.</summary>
+/// <summary>Reads the settings of the run from the environment. No other layer reads the environment.</summary>
 internal static class EnvironmentSettings
 {
     [ModuleInitializer]

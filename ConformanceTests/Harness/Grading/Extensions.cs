@@ -2,7 +2,7 @@ using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Which extensions the server under test has, asked once over a connection.</summary>
+/// <summary>Which optional features the server under test has. The suite asks the server once.</summary>
 public static class Extensions
 {
     private static readonly Lazy<Dictionary<string, bool>> _offered = new(Ask);
@@ -16,8 +16,8 @@ public static class Extensions
         }
         catch (Violation)
         {
-            return [];
-        }                // as below
+            return [];                                  // the tests of that show what is wrong
+        }
 
         using var server = started;
         server.Has("offer.png", Notation.Bytes(8));
@@ -31,11 +31,12 @@ public static class Extensions
             }
             catch (Violation)
             {
-                return true;
-            }          // its own tests say what is wrong
+                return true;                            // the tests of the feature show what is wrong
+            }
         }
 
-        return new()                                    // one way of asking is enough: then all of them have to work
+        // A server that accepts one of these requests has the feature, and then every way to use it has to work.
+        return new()
         {
             ["digest"] = Has("GET|offer.png|digest=sha256") || Has("PUT|offered.png|digest=sha256"),
             ["offset"] = Has("GET|offer.png|offset=0") || Has("GET|offer.png|offset=0|digest=sha256"),

@@ -18,7 +18,7 @@ public abstract partial class Fixture
         }
     }
 
-    /// <summary>The same bytes.</summary>
+    /// <summary>Checks that the bytes are the same.</summary>
     /// <param name="expected">What was sent or stored.</param>
     /// <param name="received">What came.</param>
     /// <param name="what">Where it came from: "what GET of cat.png brought".</param>
@@ -30,7 +30,7 @@ public abstract partial class Fixture
         }
     }
 
-    /// <summary>The same texts, in the same order.</summary>
+    /// <summary>Checks that the texts are the same, in the same order.</summary>
     protected static void Same(
         IEnumerable<string> expected, IEnumerable<string> received, string what, string? breaks = null)
     {
@@ -39,11 +39,11 @@ public abstract partial class Fixture
         Demand(came.SequenceEqual(wanted), $"{what}: {Joined(wanted)}", Joined(came), breaks);
     }
 
-    /// <summary>So many of something.</summary>
+    /// <summary>Checks a number.</summary>
     protected static void Counts(long expected, long received, string what) =>
         Demand(received == expected, $"{expected:N0} {what}", $"{received:N0}");
 
-    /// <summary>A listing of these names, in this order; without any, an empty listing.</summary>
+    /// <summary>Gets a listing, which must have these names in this order. Without names, it must be empty.</summary>
     protected static void ListIs(ProtocolConnection connection, params string[] names)
     {
         string[] listed = NamesListedBy(connection);
@@ -53,7 +53,7 @@ public abstract partial class Fixture
         }
     }
 
-    /// <summary>A listing of so many files.</summary>
+    /// <summary>Gets a listing, which must have this number of files.</summary>
     protected static void ListHas(ProtocolConnection connection, int count)
     {
         string[] listed = NamesListedBy(connection);
@@ -79,7 +79,7 @@ public abstract partial class Fixture
     private static string Joined(string[] texts) => texts is [] ? "nothing"
         : string.Join(", ", texts.Take(MostNames)) + (texts.Length > MostNames ? ", …" : "");
 
-    /// <summary>One upload of several with the same name is answered with OK, and the others with exists.</summary>
+    /// <summary>Checks the answers to uploads of the same name: one must be OK, and the others `exists`.</summary>
     protected static void OneWins(string[] answers)
     {
         int winners = answers.Count(answer => answer == "OK");
@@ -100,11 +100,11 @@ public abstract partial class Fixture
         });
     }
 
-    /// <summary>The end of a connection after so many seconds.</summary>
-    /// <param name="seconds">When it ended.</param>
-    /// <param name="least">Not before.</param>
-    /// <param name="most">Not after.</param>
-    /// <param name="what">What the client did, where the clauses of the test do not say it.</param>
+    /// <summary>Checks when a connection ended.</summary>
+    /// <param name="seconds">How long it lasted.</param>
+    /// <param name="least">It must not end before this.</param>
+    /// <param name="most">It must not end after this.</param>
+    /// <param name="what">What the client did, if the clauses of the test do not say it.</param>
     protected static void EndsInTime(double seconds, double least, double most, string? what = null)
     {
         if (seconds >= least && seconds <= most)
@@ -131,7 +131,7 @@ public abstract partial class Fixture
         });
     }
 
-    /// <summary>Memory that does not grow with what clients ask for.</summary>
+    /// <summary>Checks that the memory of a server does not grow with what clients ask for.</summary>
     protected static void UsesLittleMemory(long bytes, long most, string what)
     {
         if (bytes >= most)

@@ -2,7 +2,7 @@ using NUnit.Framework.Interfaces;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>What all fixtures have in common: things that end with the test, waits, checks.</summary>
+/// <summary>What all fixtures have in common: things that are disposed of after the test, waits, checks.</summary>
 public abstract partial class Fixture
 {
     private readonly List<IDisposable> _owned = [];
@@ -13,7 +13,7 @@ public abstract partial class Fixture
     /// <summary>The connections and programs of this test.</summary>
     protected static TestScope? Scope => ClauseAttribute.CurrentScope;
 
-    // Disposed of when the test ends, last first; and shown if it fails.
+    /// <summary>Disposes of a thing when the test ends, and shows it if the test fails.</summary>
     protected T Own<T>(T thing) where T : IDisposable
     {
         lock (_owned)
@@ -37,7 +37,6 @@ public abstract partial class Fixture
         return thing;
     }
 
-    /// <summary>Does the same several times.</summary>
     protected static void Repeat(int times, Action action)
     {
         for (int i = 0; i < times; i++)
@@ -74,7 +73,7 @@ public abstract partial class Fixture
     private sealed class Cleanup(Action action) : IDisposable { public void Dispose() => action(); }
 
     [TearDown]
-    public void LetGo()
+    public void DisposeOwned()
     {
         if (TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed)
         {

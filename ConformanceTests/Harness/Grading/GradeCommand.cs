@@ -49,7 +49,7 @@ public sealed class GradeCommand : ISuiteCommand
 
         if (RunSettings.Current.IsReference && !File.Exists(Path.Combine(RunSettings.Root, "Server.cs")))
         {
-            return "Which program is to be tested?  For example: make test SERVER='python3 my_server.py {port} {dir}'";
+            return "Which program should be tested? For example: make test SERVER='python3 my_server.py {port} {dir}'";
         }
 
         string[] unknown = [.. RunSettings.Current.OnlyClauses.Except(ProtocolSpecification.Clauses.Keys)];

@@ -1,6 +1,6 @@
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Ends the suite when Ctrl-C or a SIGTERM comes, after what it has started is ended.</summary>
+/// <summary>On Ctrl-C or SIGTERM, ends what the suite has started, and then the suite.</summary>
 internal sealed class Interruption : IDisposable
 {
     private const int ExitCode = 130;                   // as a shell reports Ctrl-C
@@ -8,7 +8,7 @@ internal sealed class Interruption : IDisposable
     private static PosixSignalRegistration[]? _registrations;
     private readonly Action _stop;
 
-    /// <summary>From now on a signal calls this, and everything else that was registered.</summary>
+    /// <summary>Registers an action that a signal calls.</summary>
     /// <param name="stop">Ends what was started.</param>
     public Interruption(Action stop)
     {

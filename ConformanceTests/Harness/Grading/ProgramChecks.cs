@@ -3,11 +3,11 @@ namespace ConformanceTests.Harness.Grading;
 /// <summary>Checks of programs and of their folders.</summary>
 public static class ProgramChecks
 {
-    /// <summary>Waits until it ends, with exit code 0.</summary>
+    /// <summary>Waits until the program ends, and checks that its exit code is 0.</summary>
     public static void MustSucceed(this ChildProgram program, int? milliseconds = null) =>
         Check(program, program.WaitForExit(milliseconds), wantsZero: true);
 
-    /// <summary>Waits until it ends, with another exit code than 0.</summary>
+    /// <summary>Waits until the program ends, and checks that its exit code is not 0.</summary>
     public static void MustFail(this ChildProgram program, int? milliseconds = null) =>
         Check(program, program.WaitForExit(milliseconds), wantsZero: false);
 
@@ -21,11 +21,11 @@ public static class ProgramChecks
         }
     }
 
-    /// <summary>No file of this name in the server's folder.</summary>
+    /// <summary>Checks that the server's folder has no file of this name.</summary>
     public static void MustLack(this RunningServer server, string name) =>
         MustLack(server.Folder, name, Side.Server);
 
-    /// <summary>No file of this name in the folder of one side.</summary>
+    /// <summary>Checks that the folder of one side has no file of this name.</summary>
     public static void MustLack(string folder, string name, Side side)
     {
         string path = Path.Combine(folder, name);

@@ -3,7 +3,7 @@ using NUnit.Framework.Internal;
 
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Makes a fixture begin before those with a higher number: what waits longest should begin first.</summary>
+/// <summary>Fixtures with a lower number begin first: those that wait longest.</summary>
 /// <param name="order">The number.</param>
 [AttributeUsage(AttributeTargets.Class)]
 public sealed class RunOrderAttribute(int order) : NUnitAttribute, IApplyToTest

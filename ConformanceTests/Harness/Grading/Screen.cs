@@ -6,7 +6,7 @@ namespace ConformanceTests.Harness.Grading;
 /// </summary>
 public static class Screen
 {
-    /// <summary>How the line begins that says which test was the first to fail, where one failure is enough.</summary>
+    /// <summary>The start of the line that names the first test that failed, for mutants.</summary>
     public const string FirstFailure = "caught by ";
 
     private static TextWriter _output = TextWriter.Null;

@@ -25,7 +25,7 @@ public abstract class SealedFixture : ServerFixture
         }
     }
 
-    // A connection before its handshake.
+    /// <summary>Connects, without the handshake.</summary>
     protected SealedConnection Dial(RunningServer? server = null, Delivery delivery = Delivery.Whole)
     {
         int piece = delivery switch { Delivery.ByteByByte => 1, Delivery.ThreeBytes => 3, _ => 0 };
@@ -33,7 +33,7 @@ public abstract class SealedFixture : ServerFixture
         return Own(new SealedConnection(socket, Side.Client, new Tls(socket, Side.Client) { Piece = piece }, delivery));
     }
 
-    // A connection whose handshake has succeeded.
+    /// <summary>Connects, and does the handshake.</summary>
     protected SealedConnection Enter(RunningServer? server = null, Delivery delivery = Delivery.Whole)
     {
         var wire = Dial(server, delivery);
@@ -47,14 +47,14 @@ public abstract class SealedFixture : ServerFixture
         good.List();
     }
 
-    // Resident bytes of the server's process; 0 where the system does not tell.
+    /// <summary>Returns the resident bytes of the server's process, or 0 if the system does not tell.</summary>
     protected long Memory()
     {
         string statm = $"/proc/{Server.Program.Id}/statm";
         return File.Exists(statm) ? long.Parse(File.ReadAllText(statm).Split(' ')[1]) * 4096 : 0;
     }
 
-    // Handshakes, alerts, then the end: and not one byte of the conversation.
+    /// <summary>Reads until the end, and fails if a byte of the conversation comes.</summary>
     protected static void ExpectNothing(SealedConnection wire)
     {
         while (true)
@@ -83,9 +83,9 @@ public abstract class SealedFixture : ServerFixture
         }
     }
 
-    // ---- half of a handshake ----
-
-    // The steps at which a client may stop: before its first byte, inside its hello, after it, inside its proof.
+    /// <summary>Begins a handshake, and stops.</summary>
+    /// <param name="step">Where: 0 before the first byte, 1 inside the hello, 2 after it, 3 inside the proof.</param>
+    /// <param name="server">The server, or null for that of the test.</param>
     protected SealedConnection HalfMade(int step, RunningServer? server = null)
     {
         var wire = Dial(server);

@@ -54,8 +54,15 @@ public abstract class ServerFixture : Fixture
         }
     }
 
-    // One of its own, where it is ended, counted or given options.
-    // `with` works for any program: values for the placeholders of the template. `options` are the reference's own.
+    /// <summary>Starts a server for this test alone: one that is stopped, counts its clients or has other settings.
+    /// </summary>
+    /// <param name="options">Options that only the program of this repository has.</param>
+    /// <param name="folder">Its folder, or null for a new one.</param>
+    /// <param name="port">Its port, or null for a free one.</param>
+    /// <param name="drain">Whether the suite reads what the server prints.</param>
+    /// <param name="launcher">A command that starts the server's command.</param>
+    /// <param name="with">Values for the placeholders of the template, which any program may have.</param>
+    /// <param name="key">Its key file.</param>
     protected RunningServer Start(
         string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
         string with = "", string? key = null) =>
@@ -86,8 +93,8 @@ public abstract class ServerFixture : Fixture
         }
     }
 
-    // CLOSE-1: after its last reply a server reads on and drops what it reads, for 2 s.  If it had closed, it would
-    // answer with a reset, and the second send would fail.  The clock runs since before the request.
+    // CLOSE-1: after its last reply a server reads on and drops what it reads, for 2 s. If it had closed, it would
+    // answer with a reset, and the second send would fail. The clock was started before the request.
     protected static void ExpectItReadsOn(ProtocolConnection wire, Stopwatch clock)
     {
         bool takes = true;
@@ -115,7 +122,7 @@ public abstract class ServerFixture : Fixture
         () => $"expected  no temporary file in the folder {after}\nreceived  {string.Join(", ", Server.Hidden())}",
         breaks);
 
-    // Connections that say nothing and leave, few enough at a time for any limit.
+    /// <summary>Makes connections that send nothing and end, few enough at a time for any limit.</summary>
     protected static void PassBy(RunningServer server, int count)
     {
         for (int i = 0; i < count; i++)
@@ -128,7 +135,7 @@ public abstract class ServerFixture : Fixture
         }
     }
 
-    // A reply that has to come after the last byte does not come before it. Only time can show that.
+    // Checks that the reply does not come before the last byte of the block. Only time can show that.
     protected static void ExpectNothingYet(ProtocolConnection wire)
     {
         wire.RestsFor(1500);
@@ -141,7 +148,7 @@ public abstract class ServerFixture : Fixture
     [TearDown]
     public void GiveBack()
     {
-        LetGo();
+        DisposeOwned();
         if (_server is null)
         {
             return;

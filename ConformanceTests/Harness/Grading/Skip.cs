@@ -11,7 +11,7 @@ public static class Skip
         throw NotLookedAt.Because(why);
     }
 
-    /// <summary>The same, where this run lacks what the test needs.</summary>
+    /// <summary>The same, if this run lacks what the test needs.</summary>
     public static void If(bool lacks, string why)
     {
         if (lacks)
@@ -20,7 +20,7 @@ public static class Skip
         }
     }
 
-    /// <summary>Ends a test of something that is optional, where the program does not have it.</summary>
+    /// <summary>Ends the test of an optional feature if the program does not have it.</summary>
     public static void IfNotOffered(bool isMissing, string why)
     {
         if (isMissing)

@@ -7,7 +7,7 @@ namespace ConformanceTests.Harness.Grading;
 /// <summary>A run of tests in this process, by NUnit's own runner.</summary>
 internal static class SuiteRun
 {
-    // Most of a test's time is waiting for a process or a deadline.  What is repeated has failed, and waits even more.
+    // A test mostly waits for a process or a deadline. Tests that are repeated have failed, and wait even more.
     private const int Workers = 10;
     private const int WorkersForRepeats = 24;
 
@@ -52,7 +52,7 @@ internal static class SuiteRun
         foreach (ITestResult test in failed)
         {
             Screen.WriteLine($"\nFAILED {TestSelection.NameOf(test.Test)}\n{test.Message.TrimEnd()}");
-            if (!test.Message.StartsWith('\n'))         // otherwise the message says all: it is from the report
+            if (!test.Message.StartsWith('\n'))         // the messages of the report begin so: they need no stack
             {
                 Screen.WriteLine(test.StackTrace?.TrimEnd() ?? "");
             }

@@ -26,7 +26,7 @@ public static class TestFailure
         return AddContext(failure, scope);
     }
 
-    // An error that reached the test: what it means, not what it is called.
+    // Says what an exception means, without naming its type.
     private static string WhatStopped(Exception thrown) => thrown switch
     {
         AggregateException { InnerException: { } inner } => WhatStopped(inner),
@@ -44,7 +44,7 @@ public static class TestFailure
         _ => "something after which the test could not go on",
     };
 
-    // Of what several threads threw, the first.
+    // If several threads have thrown, the first one counts.
     private static Violation? ViolationIn(Exception? thrown) => thrown switch
     {
         Violation violation => violation,
@@ -53,9 +53,9 @@ public static class TestFailure
         null => null,
     };
 
-    public const string Ended = "The server has ended; no client may cause that.";
+    public const string Ended = "The server has ended. Nothing that a client does may cause that.";
 
-    // All connections, what the program wrote, and no hint that its own error explains better.
+    // Adds all connections and what the program wrote. Removes a hint if the program's own error explains more.
     private static Failure AddContext(Failure failure, TestScope scope)
     {
         scope.FreezeOutput();

@@ -4,7 +4,7 @@ using NUnit.Framework.Internal;
 namespace ConformanceTests.Harness.Grading;
 
 /// <summary>Which tests the suite's own runner runs.</summary>
-/// <param name="isChosen">Says it of a single test.</param>
+/// <param name="isChosen">Says whether a single test is chosen.</param>
 public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
 {
     /// <summary>The category of tests that wait longer than 5 s or move more than 100 MiB.</summary>
@@ -33,7 +33,7 @@ public sealed class TestSelection(Func<ITest, bool> isChosen) : TestFilter
         test is null ? []
             : test.Properties[PropertyNames.Category].OfType<string>().Concat(CategoriesOf(test.Parent)).Distinct();
 
-    /// <summary>The name of a test as it is in report.json: "Get.Asks_twice", for example.</summary>
+    /// <summary>The name of a test as in report.json, such as "Get.Asks_twice".</summary>
     public static string NameOf(ITest test) =>
         $"{test.Method?.TypeInfo.Type.Name}.{ClauseAttribute.NameInReport(test)}";
 

@@ -8,7 +8,7 @@ namespace ConformanceTests;
 public sealed class WholeRun
 {
     [OneTimeSetUp]
-    public void CheckThePlug()
+    public void CheckThatProgramsStart()
     {
         TestFolders.RemoveLeftOvers();
         RunReport.Begin(Planned(), CommandTemplates.Files());
@@ -26,7 +26,7 @@ public sealed class WholeRun
                 CheckThatTheClientConnects();
             }
         }
-        catch (Violation violation)                     // one message, not as many as there are tests
+        catch (Violation violation)                     // without this, every test would fail for the same reason
         {
             RunReport.CannotStart(violation.Message);
             throw;

@@ -1,8 +1,7 @@
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>
-/// A process that the suite has started: a server or a client. Its output is collected, and it is ended with its
-/// test.
+/// A server or a client that the suite has started. The suite collects its output, and ends it after the test.
 /// </summary>
 public sealed class ChildProgram : IDisposable
 {
@@ -34,7 +33,7 @@ public sealed class ChildProgram : IDisposable
 
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["LC_ALL"] = "C.UTF-8";
-        start.Environment["TZ"] = "Asia/Kathmandu";     // where local time is never UTC, be it by a whole hour
+        start.Environment["TZ"] = "Asia/Kathmandu";     // there, local time differs from UTC by 5 h 45 min
         try
         {
             _process = Process.Start(start)!;
@@ -164,7 +163,7 @@ public sealed class ChildProgram : IDisposable
         return _process.ExitCode;
     }
 
-    private bool _told;                              // to end, by a test
+    private bool _told;                                 // a test has sent it a signal
 
     // A shell that starts a job in the background turns SIGINT off for it, and for all that it starts.
     private static readonly Lazy<bool> _ignoresInterrupts = new(() =>
@@ -188,7 +187,7 @@ public sealed class ChildProgram : IDisposable
         }
 
         _told = true;
-        // An error message that the process has ended is not for the screen.
+        // `kill` prints an error if the process has ended already, which is not for the screen.
         var command = new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]) { RedirectStandardError = true };
         using var kill = Process.Start(command)!;
         kill.WaitForExit();
@@ -210,7 +209,7 @@ public sealed class ChildProgram : IDisposable
         WaitForExit();
     }
 
-    // As a person stops a server.
+    /// <summary>Stops a server with a signal.</summary>
     public void TellToStop(string signal = "TERM")
     {
         if (RunSettings.Current.OnWindows)
@@ -254,7 +253,7 @@ public sealed class ChildProgram : IDisposable
     private static bool _isOver;
 
     /// <summary>Ends all programs.</summary>
-    /// <param name="forGood">No program is started afterwards.</param>
+    /// <param name="forGood">Whether to start no program afterwards.</param>
     public static void KillAll(bool forGood = false)
     {
         ChildProgram[] left;

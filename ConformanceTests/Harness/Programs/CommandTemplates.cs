@@ -24,15 +24,15 @@ public static class CommandTemplates
     public static string ReferenceClient(string program) =>
         $"{program} client {{host}} {{port}} {{command}} {{file}} {{resume}} --key={{key}}";
 
-    // What a test may need, and what a template may offer. The last two are flags:
-    // `{read-only}` stands for the word `--read-only`.
+    // The placeholders that a template may have. The last two are flags: the suite replaces `{read-only}` with the word
+    // `--read-only`.
     private static readonly string[] _optional =
         ["max-clients", "max-size", "idle", "types", "key", "read-only", "resume"];
 
     /// <summary>The files that the commands name.</summary>
     public static IEnumerable<string> Files() => Words($"{ServerTemplate} {ClientTemplate}").Where(File.Exists);
 
-    /// <summary>Says what is wrong with the placeholders of SERVER or CLIENT; null if nothing is.</summary>
+    /// <summary>Returns what is wrong with the placeholders of SERVER or CLIENT, or null.</summary>
     public static string? FindMistake()
     {
         string[] forServer = [.. _optional.Except(["resume"])];
@@ -59,7 +59,9 @@ public static class CommandTemplates
 
     private static bool IsFlag(string name) => name is "read-only" or "resume";
 
-    // "max-clients=2 read-only", as the values of those placeholders; all the others have none.
+    /// <summary>Returns a value for each optional placeholder, or null.</summary>
+    /// <param name="template">The command.</param>
+    /// <param name="with">The values, such as "max-clients=2 read-only".</param>
     public static (string Name, string? Value)[] Values(string template, string with)
     {
         var given = with.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(one => one.Split('='))
@@ -75,9 +77,9 @@ public static class CommandTemplates
         return [.. _optional.Select(name => (name, given.GetValueOrDefault(name)))];
     }
 
-    // Words as a shell would cut them; a word that names a file here is made absolute, since the program runs
-    // elsewhere.  A word that holds a placeholder without a value is left out; where it is nothing but that, so is
-    // the option in front of it: `--limit {max-clients}` goes as a whole.
+    // Cuts a command into words, as a shell would. A word that names a file becomes its full path, because the program
+    // runs in another folder. A word whose placeholder has no value is left out; if the word is only the placeholder,
+    // so is the option before it: of `--limit {max-clients}` nothing remains.
     public static string[] Words(string template, params (string Name, string? Value)[] values)
     {
         var words = new List<string>();
@@ -112,7 +114,7 @@ public static class CommandTemplates
     }
 
     // These ports are below the range from which the system takes the ports of outgoing connections. Each run has 500
-    // of them for itself: it listens on the first one, so another run that starts meanwhile takes the next 500.
+    // of them for itself: it listens on the first one, so another run that starts in the meantime takes other ones.
     private const int FirstPort = 20_000;
     private const int PortsEach = 500;
     private const int Runs = 22;

@@ -1,8 +1,8 @@
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>
-/// Tells what was done to the entries of a folder, in order, also to those that existed only for a moment. It
-/// uses inotify, so it needs Linux.
+/// Lists what was done to the entries of a folder, in order, even to those that existed only for a moment. It uses
+/// inotify, so it needs Linux.
 /// </summary>
 public sealed class FolderWatch : IDisposable
 {
@@ -25,11 +25,11 @@ public sealed class FolderWatch : IDisposable
             throw NotLookedAt.Because("needs Linux, which tells what is done in a folder");
         }
 
-        _handle = inotify_init1(0x800 | 0x80000);        // never waits · not for children
+        _handle = inotify_init1(0x800 | 0x80000);        // IN_NONBLOCK | IN_CLOEXEC
         uint mask = _words.Aggregate(0u, (sum, word) => sum | word.Bit);
         if (_handle < 0 || inotify_add_watch(_handle, folder, mask) < 0)
         {
-            throw NotLookedAt.Because("needs inotify, and there is none to be had");
+            throw NotLookedAt.Because("needs inotify, which is not available here");
         }
     }
 

@@ -3,8 +3,8 @@ namespace ConformanceTests.Harness.Programs;
 /// <summary>Reads and writes files that other processes have open, too.</summary>
 public static class LocalFiles
 {
-    // As nearly every program opens a file: without a lock, and not hindered by one.  .NET would ask for it, if the
-    // project did not tell it otherwise (System.IO.DisableFileLocking).
+    // Other programs open files without a lock, and locks do not stop them. .NET would lock the file if the project did
+    // not turn that off (System.IO.DisableFileLocking).
     public static FileStream Open(string path, FileAccess access = FileAccess.Read) =>
         new(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
 
@@ -16,7 +16,7 @@ public static class LocalFiles
         return bytes.ToArray();
     }
 
-    /// <summary>Gives a file this length, without a lock, and creates it if it is not there.</summary>
+    /// <summary>Sets the length of a file, without a lock. Creates the file if it does not exist.</summary>
     public static void SetLength(string path, long length)
     {
         using var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite);

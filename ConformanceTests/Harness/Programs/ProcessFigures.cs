@@ -6,7 +6,7 @@ public static class ProcessFigures
     // Linux writes "VmPeak:", a tab, spaces up to a width, the number and " kB": a large number has no space before it.
     private static readonly char[] _blanks = [' ', '\t'];
 
-    // Bytes, of a process and of all that it has started.  Fields are those of /proc/…/status.
+    /// <summary>Returns the sum of these fields of /proc/…/status, in bytes, for a process and its children.</summary>
     public static long Sum(int root, params string[] fields)
     {
         if (!OperatingSystem.IsLinux() || RunSettings.Current.OnWindows)
@@ -44,7 +44,7 @@ public static class ProcessFigures
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return "";          // it has ended
+            return "";                                  // the process has ended
         }
     }
 }

@@ -10,7 +10,7 @@ public sealed class RunningServer : IDisposable
     /// <summary>The test that uses it now.</summary>
     public TestScope? Scope { get; set; }
     private readonly string? _ownFolder;
-    private Socket? _first;         // the connection that showed that it listens: the first one asked for
+    private Socket? _first;         // the connection that showed that the server listens; a test gets it first
 
     public RunningServer(
         string options = "", string? folder = null, int? port = null, bool drain = true, string launcher = "",
@@ -48,13 +48,13 @@ public sealed class RunningServer : IDisposable
 
         if (key is not null || with.Contains("idle="))
         {
-            LetGoOfTheFirst();
+            EndFirstConnection();
         }
     }
 
-    // Its handshake would be late, or it has been idle for too long. When the server has closed it, it does not count
-    // as a client any more.
-    private void LetGoOfTheFirst()
+    // With a key its handshake would be late, and with a short idle time it would end during a test. When the server
+    // has closed it, it does not count as a client any more.
+    private void EndFirstConnection()
     {
         using var socket = Interlocked.Exchange(ref _first, null)!;
         socket.ReceiveTimeout = RunSettings.Patience;
@@ -65,10 +65,10 @@ public sealed class RunningServer : IDisposable
             {
             }
         }
-        catch (SocketException) { }                     // it has let go by a reset, or its own test will show that not
+        catch (SocketException) { }                     // a reset is an end, too; other tests check how a server ends
     }
 
-    // Waits until it does.  False: it has ended, where it may.
+    // Waits until the server listens. Returns false if it has ended instead, and mayEnd is true.
     private bool Listens(string[] command, bool isOldPort, bool mayEnd)
     {
         Violation Wrong(string what) => !isOldPort
@@ -77,8 +77,8 @@ public sealed class RunningServer : IDisposable
                 $"a server that listens on 127.0.0.1:{Port}, where another one has just ended", what)
             {
                 HintName = "port of the one before",
-                Hint = "connections of the one before are not quite over (TIME-WAIT), and the port counts as taken "
-                    + "until they are: set SO_REUSEADDR before bind (§12).",
+                Hint = "connections of the previous server are still in TIME-WAIT, and until they end, the port counts "
+                    + "as taken: set SO_REUSEADDR before bind (§12).",
             });
 
         int patience = RunSettings.Milliseconds(20_000);
@@ -91,7 +91,7 @@ public sealed class RunningServer : IDisposable
                 return true;
             }
 
-            CloseUnusedConnection();                    // another server
+            CloseUnusedConnection();                    // if the server has ended, another one has accepted this
             if (Program.HasEnded && mayEnd)
             {
                 return false;
@@ -133,7 +133,7 @@ public sealed class RunningServer : IDisposable
         }
     }
 
-    // With `slow`, this side's kernel buffers little before the test reads it. Otherwise it may be 32 MiB.
+    // With `slow`, the kernel keeps only a little of what comes until the test reads it. Otherwise it may keep 32 MiB.
     public ProtocolConnection Connect(Delivery delivery = Delivery.Whole, bool slow = false)
     {
         if (slow)
@@ -142,7 +142,7 @@ public sealed class RunningServer : IDisposable
         }
 
         var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow)
-            ?? throw new FailedCheck(new Failure("the server to accept a connection", "it does not, any more"));
+            ?? throw new FailedCheck(new Failure("the server to accept a connection", "it accepts none any more"));
         return OfTheTest(new ProtocolConnection(socket, Side.Client, delivery));
     }
 
@@ -156,7 +156,7 @@ public sealed class RunningServer : IDisposable
         return connection;
     }
 
-    /// <summary>Closes the connection that showed that it listens, if no test has asked for it.</summary>
+    /// <summary>Closes the connection that showed that the server listens, if no test uses it.</summary>
     /// <returns>Whether there was one.</returns>
     public bool CloseUnusedConnection()
     {
@@ -177,7 +177,7 @@ public sealed class RunningServer : IDisposable
         [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))
             .Where(name => name.StartsWith('.'))];
 
-    // As new, for the next test.
+    /// <summary>Removes everything from the folder, for the next test.</summary>
     public void Empty()
     {
         CloseUnusedConnection();

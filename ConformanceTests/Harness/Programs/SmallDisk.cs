@@ -9,7 +9,7 @@ public sealed class SmallDisk : IDisposable
 
     /// <summary>Mounts a tmpfs.</summary>
     /// <param name="options">Its mount options, for example size=2m.</param>
-    /// <returns>The disk, or null if this process must not mount one.</returns>
+    /// <returns>The disk, or null if this process may not mount one.</returns>
     public static SmallDisk? TryMount(string options)
     {
         string folder = TestFolders.New("small");
@@ -28,7 +28,7 @@ public sealed class SmallDisk : IDisposable
         Directory.Delete(Folder);
     }
 
-    // Lazily, because a server may have a file in it open for another moment.
+    // Lazily, because a server may still have a file in it open for a moment.
     internal static void Unmount(string folder) => Execute("umount", "-l", folder);
 
     private static int Execute(string program, params string[] words)

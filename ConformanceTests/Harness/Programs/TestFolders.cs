@@ -1,8 +1,8 @@
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>
-/// The folders of the tests. All of them are in one folder of this process, which is removed when the process ends,
-/// however it ends; one that was killed leaves it to the next run.
+/// The folders of the tests. They are all in one folder, which is removed when the suite ends. If the suite is killed,
+/// the next run removes it.
 /// </summary>
 public static class TestFolders
 {
@@ -24,7 +24,7 @@ public static class TestFolders
         }
     }
 
-    /// <summary>Removes what killed runs have left. What belongs to a process that is alive stays.</summary>
+    /// <summary>Removes the folders that killed runs have left, but not those of runs that still go on.</summary>
     public static void RemoveLeftOvers()
     {
         if (!File.Exists(Mounts))

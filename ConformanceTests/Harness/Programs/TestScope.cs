@@ -45,7 +45,7 @@ public sealed class TestScope : ISilenceWatcher
         }
     }
 
-    // A client is started for one command.
+    // Only clients have a command.
     private ChildProgram? Client =>
         Programs.Select(entry => entry.Program).LastOrDefault(program => program.Command is not null);
 
@@ -82,7 +82,7 @@ public sealed class TestScope : ISilenceWatcher
 
     /// <param name="program">The program.</param>
     /// <param name="isNew">
-    /// Whether the program was started for this test. Of another one, only the output from here on counts.
+    /// Whether the program was started for this test. Otherwise, only its output from here on counts.
     /// </param>
     public void Add(ChildProgram program, bool isNew = true)
     {
@@ -112,7 +112,7 @@ public sealed class TestScope : ISilenceWatcher
     {
         for (int i = 0; i < 5 && ProgramOutput() == ""; i++)
         {
-            Thread.Sleep(10);           // it may be on its way
+            Thread.Sleep(10);           // the output may still be on its way
         }
 
         if (ProgramOutput() != "")
@@ -130,8 +130,8 @@ public sealed class TestScope : ISilenceWatcher
 
     public bool HasCrashed => Wording.Crash(ProgramOutput(), 0) is not null;
 
-    // Does it come once the others have gone, or once we end our side?  That tells a server that serves one after the
-    // other, and one that reads until the end, from one that hangs.
+    // Closes the other connections, and then ends its own sending, to see whether the answer comes. This distinguishes
+    // a server that serves one client at a time, one that reads until the end, and one that hangs.
     public LateAnswer TryToGetAnAnswer(ProtocolConnection silent)
     {
         int soon = RunSettings.Milliseconds(1500);
@@ -163,7 +163,7 @@ public sealed class TestScope : ISilenceWatcher
             catch (Exception e) when (e is SocketException or ObjectDisposedException) { }
         }
 
-        // The connection that showed that a server listens is one, too.
+        // The connection that showed that the server listens counts, too.
         lock (_servers)
         {
             foreach (var server in _servers)

@@ -48,7 +48,7 @@ public static class TranscriptPlayer
                 }
             }
 
-            if (!hasEnded)                                  // the client leaves, and nothing more may come
+            if (!hasEnded)                                  // nothing more may come after the client has ended
             {
                 wire.Finish();
             }
@@ -134,8 +134,8 @@ public static class TranscriptPlayer
         return new FailedCheck(failure with { Where = Where(transcript, delivery) });
     }
 
-    // A client may ask for more than the transcript does: then the suite is a server that lacks the extension
-    // (CONF-1), and the client asks again, here or on a new connection (CLI-7).
+    // A client may use options that the transcript does not have. Then the suite is a server without these options
+    // (CONF-1), and the client asks again, on this connection or on a new one (CLI-13).
     public static void ExpectRequest(ref ProtocolConnection wire, Socket listener, byte[] line, TestScope? scope)
     {
         string expected = Encoding.UTF8.GetString(line[..^1]);
@@ -182,11 +182,11 @@ public static class TranscriptPlayer
             Sentence = "CLI-13",
             IsAdvice = true,
             Talks = [talk],
-            Hint = "this server knows no options, as it may (CONF-1): ask again without them, or there is nothing "
-                + "that such a server and this client can do for each other.",
+            Hint = "a server may know no options (CONF-1). Ask again without them, or your client cannot use "
+                + "such a server at all.",
         });
 
-    // The same request, with more options; they stand in any order.
+    // Whether the first is the same request as the second, with more options, in any order.
     private static bool AsksForMore(string received, string expected)
     {
         string[] more = received.Split('|');
@@ -223,7 +223,7 @@ public static class TranscriptPlayer
         };
     }
 
-    // Whether the client connects, before it ends.
+    // Waits until the client connects. Returns false if it ends before that, or if the time is up.
     private static bool Comes(Socket listener, TestScope? scope)
     {
         bool Comes(int microseconds) => listener.Poll(microseconds, SelectMode.SelectRead);

@@ -1,14 +1,14 @@
 namespace ConformanceTests.Harness.Programs;
 
 /// <summary>
-/// Starts a program as a user without rights. Root may do everything, so what a missing right does can be seen
-/// only as another user.
+/// Starts a program as a user without permissions. Root may do everything, so only another user shows what a missing
+/// permission does.
 /// </summary>
 internal static class UnprivilegedUser
 {
     private const string Id = "65534";
 
-    // A command that starts a program as a user who owns these paths and has no other rights.
+    /// <summary>Returns a command that starts a program as a user who owns these paths and nothing else.</summary>
     public static string Launcher(params string[] paths)
     {
         if (Environment.UserName != "root")

@@ -9,10 +9,10 @@ public static class WindowsLimits
     private static readonly (string What, string Why)[] _absent =
     [
         ("Server_does_not_confuse_a_non_UTF8_name_with_a_similar_one",
-            "a name on its disks is made of characters, never of bytes that are none"),
+            "its file names consist of characters, so they cannot contain bytes that are not valid UTF-8"),
         ("links and pipes",
-            "its folders hold no pipes, and its links cannot be made from outside: those of Unix show as what they\n"
-            + "  lead to.  Server_answers_not_found_to_GET_of_an_unlisted_entry and\n"
+            "its folders cannot contain pipes, and its links cannot be made from outside: a link of Unix looks like\n"
+            + "  the file that it points to. Server_answers_not_found_to_GET_of_an_unlisted_entry and\n"
             + "  Server_never_replaces_any_kind_of_entry run without them"),
     ];
 
@@ -25,7 +25,7 @@ public static class WindowsLimits
     public static string Report() => !RunSettings.Current.OnWindows || !RunSettings.Current.TestsServer ? ""
         : "\n\nNot there on Windows:" + string.Concat(_absent.Select(row => $"\n- {row.What}: {row.Why}"));
 
-    // NAME-4: where the file system folds case (on a Mac as well) what has the other name answers this request.
+    // NAME-4: if the file system ignores case (on a Mac, too), a request for the other name finds this file.
     private static readonly bool _folds =
         RunSettings.Current.OnWindows || File.Exists(Path.Combine(RunSettings.Root, "PROTOCOL.MD"));
 

@@ -12,7 +12,7 @@ public static class Notation
         return bytes;
     }
 
-    // A picture: a PNG signature, then bytes of every value from the run's seed.
+    /// <summary>Returns a picture: the signature of a PNG, then random bytes from the seed of the run.</summary>
     public static byte[] Bytes(int count)
     {
         var bytes = new byte[Math.Max(count, 8)];
@@ -21,7 +21,7 @@ public static class Notation
         return bytes[..count];
     }
 
-    // Bytes as a person can read them; long ones in their first and last.
+    /// <summary>Writes bytes so that a person can read them. Of many bytes, it shows the first and the last.</summary>
     public static string Show(ReadOnlySpan<byte> bytes, int most = 160)
     {
         if (bytes.Length > most)

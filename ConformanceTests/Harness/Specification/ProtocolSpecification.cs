@@ -1,9 +1,9 @@
 namespace ConformanceTests.Harness.Specification;
 
-/// <summary>How strong a clause is: its strongest word in capitals.</summary>
+/// <summary>The strongest word in capitals of a clause.</summary>
 public enum Level { May, Should, Must }
 
-// A normative paragraph.  Its level is the strongest word in it.
+/// <summary>A normative paragraph.</summary>
 public sealed partial record Clause(string Id, Level Level, int Line, string Text)
 {
     public string Sentence => Wrapped().Replace($"[{Id}] {Text} (Protocol.md:{Line})", "$1\n").TrimEnd();

@@ -3,8 +3,7 @@ using System.Reflection;
 namespace ConformanceTests.Harness.Specification;
 
 /// <summary>
-/// The settings of a run. Grading makes them from the environment variables that the README lists; every layer may
-/// read them.
+/// The settings of a run. Grading reads them from the environment variables in the README. Every layer may use them.
 /// </summary>
 /// <param name="variable">Returns the value of a variable, or null.</param>
 public sealed class RunSettings(Func<string, string?> variable)
@@ -12,7 +11,7 @@ public sealed class RunSettings(Func<string, string?> variable)
     /// <summary>The settings of this run.</summary>
     public static RunSettings Current { get; set; } = new(_ => null);
 
-    /// <summary>The folder of the repository: Protocol.md, and what a run writes by default.</summary>
+    /// <summary>The folder of the repository.</summary>
     public static readonly string Root = typeof(RunSettings).Assembly
         .GetCustomAttributes<AssemblyMetadataAttribute>()
         .Single(attribute => attribute.Key == "Root").Value!;
@@ -34,14 +33,14 @@ public sealed class RunSettings(Func<string, string?> variable)
 
     public bool TestsClient => Client != "" || IsReference;
 
-    /// <summary>Whether the server sees its folder through Windows: make windows says so.</summary>
+    /// <summary>Whether the server uses its folder through Windows, or through Wine (`make windows`).</summary>
     public bool OnWindows => Flag("ON_WINDOWS") || OperatingSystem.IsWindows();
 
     /// <summary>The program of this repository: an assembly (.dll), or a native file.</summary>
     public string ReferenceFile =>
         Text("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));
 
-    /// <summary>The folder in which the commands are understood and servers are started: for classes.</summary>
+    /// <summary>The folder in which the commands are started. For a class, it is the student's folder.</summary>
     public string WorkingFolder => Text("HERE", or: Root);
 
     // ---- which tests ----
@@ -52,7 +51,7 @@ public sealed class RunSettings(Func<string, string?> variable)
     /// <summary>The last stage that is run; 0 means all.</summary>
     public int UpToStage => Number("UP_TO_STAGE", or: 0);
 
-    /// <summary>Leaves out the tests that wait long or move much.</summary>
+    /// <summary>Leaves out the slow tests.</summary>
     public bool Quick => Flag("QUICK");
 
     /// <summary>The ids of the only paragraphs that are tested.</summary>
@@ -74,19 +73,21 @@ public sealed class RunSettings(Func<string, string?> variable)
 
     public bool TimeIsUp => Minutes > 0 && _clock.Elapsed.TotalMinutes > Minutes;
 
-    /// <summary>SHOULD counts, too.</summary>
+    /// <summary>Whether SHOULD counts, too.</summary>
     public bool Strict => Flag("STRICT");
 
-    /// <summary>What the contents of the pictures depend on.</summary>
+    /// <summary>The seed of the random contents of the pictures.</summary>
     public int Seed => Number("SEED", or: 1);
 
     /// <summary>The folder to which the run writes its report.</summary>
     public string ReportFolder => Text("REPORT", or: Path.Combine(Root, "ConformanceTests"));
 
-    /// <summary>How long the suite waits for what never comes. A wait that works never comes near it.</summary>
+    /// <summary>
+    /// How many milliseconds the suite waits before that is a failure. A test that passes waits much less.
+    /// </summary>
     public static int Patience => Milliseconds(6_000);
 
-    /// <summary>The same time on a slow machine: TIMEOUT_SCALE times as long.</summary>
+    /// <summary>Returns a time multiplied by TIMEOUT_SCALE, for slow machines.</summary>
     public static int Milliseconds(double unscaled) => (int)(unscaled * Current._scale);
 
     private readonly double _scale =

@@ -5,7 +5,7 @@ namespace ConformanceTests.Harness.Specification;
 /// <summary>Which program sends.</summary>
 public enum Side { Client, Server }
 
-// A piece of what one side sends: bytes that are known, or a shape that is not.
+/// <summary>A piece of what one side sends: known bytes, a number of any bytes, or a placeholder.</summary>
 public abstract record Piece;
 
 public sealed record KnownBytes(byte[] Value) : Piece
@@ -29,7 +29,7 @@ public sealed record SendStep(int Line, Side Side, Piece[] Pieces) : Step(Line);
 
 public sealed record EventStep(int Line, Side Side, string Event) : Step(Line);  // close, half-close
 
-// A file that a folder has; the content is null if it must not be there.
+/// <summary>A file in a folder. Content is null if the file must not exist.</summary>
 public sealed record FileState(int Line, Side Side, string Name, byte[]? Content);
 
 public sealed record Transcript(

@@ -2,12 +2,13 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace ConformanceTests.Harness.Wire;
 
-// The certificate that a side presents, and the key it signs with. For an honest side they belong together.
+/// <summary>The certificate that a side presents, and the key with which it signs. A test may use a pair that does not
+/// match.</summary>
 public sealed record KeyAndCertificate(byte[] Certificate, ECDsa Key)
 {
     private const string Subject = "CN=imagetransfer";
 
-    // As §14 says a key file's certificate is.
+    /// <summary>Makes a key and a certificate as in §21.</summary>
     public static KeyAndCertificate New(string subject = Subject)
     {
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -16,7 +17,7 @@ public sealed record KeyAndCertificate(byte[] Certificate, ECDsa Key)
         return new KeyAndCertificate(certificate.RawData, key);
     }
 
-    // Another object for the same key, for another thread.
+    /// <summary>Makes another object for the same key, for another thread.</summary>
     public static KeyAndCertificate Copy(KeyAndCertificate one)
     {
         var key = ECDsa.Create();

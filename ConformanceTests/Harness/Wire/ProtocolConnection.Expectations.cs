@@ -84,7 +84,7 @@ public partial class ProtocolConnection
         }
     }
 
-    // An ER with this code, and any text.
+    /// <summary>Expects an ER line with this code, and any text.</summary>
     public void ExpectError(string code, bool closes = false)
     {
         string line = ReceiveLine($"ER|{code}|…\\n");
@@ -113,8 +113,8 @@ public partial class ProtocolConnection
         }
     }
 
-    /// <summary>The failure where a line has come that was not expected.</summary>
-    /// <param name="what">What was expected, in words, where these say more than the line.</param>
+    /// <summary>Returns the failure for a line that was not expected.</summary>
+    /// <param name="what">What was expected, in words, if these say more than the line.</param>
     /// <param name="expected">The expected line, without its LF.</param>
     /// <param name="received">The line that <see cref="ReceiveLine"/> has just returned.</param>
     public MismatchViolation WrongLine(string? what, string expected, string received)
@@ -158,7 +158,7 @@ public partial class ProtocolConnection
         ExpectEnd();
     }
 
-    // Whatever comes until the end; or, where what came is to be judged first, until nothing more comes.
+    // Receives everything up to the end of the connection. With orSilence, it returns if nothing more comes.
     public byte[] ReceiveRest(bool orSilence = false)
     {
         var all = new MemoryStream();
@@ -190,7 +190,7 @@ public partial class ProtocolConnection
     /// <summary>What a failure says that was expected where the length of a block cannot be one.</summary>
     public const string PossibleLength = "a length below 256 MiB, since no file here is larger";
 
-    // A whole listing, or any other block without a digest.
+    /// <summary>Receives a block without a digest, such as a listing.</summary>
     public byte[] ReceiveBlock()
     {
         ulong length = BinaryPrimitives.ReadUInt64BigEndian(Receive(8, "the eight bytes of a length"));
@@ -202,7 +202,7 @@ public partial class ProtocolConnection
         return Receive((int)length);
     }
 
-    // ---- what most tests say: a request, and the answer that it must have ----
+    // ---- the steps of most tests: a request, and the answer that it must have ----
 
     /// <summary>Sends a request line, and expects OK.</summary>
     public void Ask(string request)
@@ -240,8 +240,8 @@ public partial class ProtocolConnection
     }
 
     /// <summary>
-    /// Returns the lines of a listing. It is a barrier as well: an answer to anything that was sent before would come
-    /// first.
+    /// Asks for a listing, and returns its lines. Answers to earlier requests would come first, so after this, the
+    /// server has read everything that was sent before.
     /// </summary>
     public string[] List() =>
         Encoding.UTF8.GetString(AskForBlock("LIST")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -265,7 +265,7 @@ public partial class ProtocolConnection
         Send([.. Notation.U64((ulong)length), .. first]);
     }
 
-    // ---- the failure: what was expected and what came; Diagnosis explains it ----
+    // ---- failures: what was expected and what came; Diagnosis explains them ----
 
     public MismatchViolation Wrong(string? what, byte[]? expected, string? instead, int at = 0)
     {

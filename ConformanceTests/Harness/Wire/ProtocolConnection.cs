@@ -22,11 +22,11 @@ public partial class ProtocolConnection : IDisposable
         _socket = socket;
         _self = self;
         _delivery = delivery;
-        socket.NoDelay = true;                          // or Nagle's algorithm joins what was sent byte by byte
+        socket.NoDelay = true;                          // otherwise Nagle's algorithm joins single bytes
         socket.SendTimeout = socket.ReceiveTimeout = RunSettings.Patience;
     }
 
-    // How long one waits for what never comes.
+    /// <summary>How many milliseconds to wait for something before that is a failure.</summary>
     public int Patience { get; init; } = RunSettings.Patience;
 
     public Socket Socket => _socket;
@@ -58,7 +58,7 @@ public partial class ProtocolConnection : IDisposable
         {
             for (int sent = 0; sent < bytes.Length;)
             {
-                // Of long payloads, only the ends are sent in pieces.
+                // Only the start and the end of long data are sent in pieces.
                 bool middle = bytes.Length > 512 && sent >= 64 && sent < bytes.Length - 8;
                 int piece = middle ? bytes.Length - 8 - sent : Math.Min(size, bytes.Length - sent);
                 SendPiece(bytes.Slice(sent, piece));
@@ -83,7 +83,7 @@ public partial class ProtocolConnection : IDisposable
         {
             EndSending();
         }
-        catch (SocketException) { }                     // reset by the peer: what it has sent can still be read
+        catch (SocketException) { }                     // after a reset, what the peer has sent can still be read
     }
 
     public void Reset()
@@ -125,9 +125,10 @@ public partial class ProtocolConnection : IDisposable
         }
     }
 
-    public bool HasEnded { get; private set; }          // our side of it
+    /// <summary>Whether the suite's side has ended.</summary>
+    public bool HasEnded { get; private set; }
 
-    // Time that belongs to the conversation.
+    /// <summary>Neither sends nor receives for a while, as part of the conversation.</summary>
     public void RestsFor(int milliseconds)
     {
         _trace.Note($"({Name(_self)} sends nothing and takes nothing for {Seconds(milliseconds)})");
@@ -148,7 +149,7 @@ public partial class ProtocolConnection : IDisposable
 
     // ---- receiving ----
 
-    // More bytes into the buffer: false at the end of the stream.  A reset is an end, too.
+    // Receives more bytes into the buffer. Returns false at the end of the stream; a reset is an end, too.
     private bool Fill(int timeout)
     {
         if (_start > 0)
@@ -184,12 +185,13 @@ public partial class ProtocolConnection : IDisposable
         return received > 0;
     }
 
-    public bool IsAtItsEnd { get; private set; }        // the other side of it
+    /// <summary>Whether the other side has ended.</summary>
+    public bool IsAtItsEnd { get; private set; }
 
-    // Whether something has come that the test has not read yet.
+    /// <summary>Whether something has come that the test has not read yet.</summary>
     public bool HasMore => _count > 0 || _socket.Poll(0, SelectMode.SelectRead);
 
-    // The same, where what has come may be TLS's own affair.
+    /// <summary>The same inside TLS, where messages of TLS itself do not count.</summary>
     public bool HasBytes
     {
         get
@@ -237,7 +239,7 @@ public partial class ProtocolConnection : IDisposable
         return all;
     }
 
-    // Receives this many bytes and discards them: they may not fit into memory.
+    /// <summary>Receives this many bytes and discards them, because they may not fit into memory.</summary>
     public void Skip(long size)
     {
         for (long left = size; left > 0;)
@@ -254,7 +256,7 @@ public partial class ProtocolConnection : IDisposable
         }
     }
 
-    // One line without its LF.
+    /// <summary>Receives a line, and returns it without its LF.</summary>
     public string ReceiveLine(string expected = "a line")
     {
         int End() => _buffer.AsSpan(_start, _count).IndexOf((byte)'\n');
@@ -292,7 +294,7 @@ public partial class ProtocolConnection : IDisposable
         }
     }
 
-    // Nothing came.  The watcher may find out what holds the answer back.
+    // Nothing came in time. The watcher tries to find out why.
     private bool TimedOut()
     {
         _trace.Note($"(nothing for {Seconds(Patience)})");
@@ -305,19 +307,19 @@ public partial class ProtocolConnection : IDisposable
         return false;
     }
 
-    // From here on, an error of the program is caused by the test.
+    // The test gives up. It is the cause of errors that the program reports after this.
     private void GiveUp()
     {
         _waited = true;
         _givenUp = Watcher?.HasCrashed != true;
     }
 
-    /// <summary>Decides what a silence means.</summary>
+    /// <summary>Tries to find out why nothing comes.</summary>
     public ISilenceWatcher? Watcher { get; set; }
 
     public Side Self => _self;
 
-    /// <summary>Whether something comes within so many milliseconds, after all.</summary>
+    /// <summary>Whether something still comes within so many milliseconds.</summary>
     public bool Comes(int within)
     {
         try
@@ -351,13 +353,13 @@ public partial class ProtocolConnection : IDisposable
     private LateAnswer _lateAnswer;
 }
 
-/// <summary>Decides what it means that nothing comes on a connection in time.</summary>
+/// <summary>Tries to find out why nothing comes on a connection.</summary>
 public interface ISilenceWatcher
 {
     /// <summary>Whether the output of the program shows a crash by now.</summary>
     public bool HasCrashed { get; }
 
-    /// <summary>Tries what may be holding the answer back.</summary>
+    /// <summary>Removes possible reasons, one after the other, until the answer comes.</summary>
     public LateAnswer TryToGetAnAnswer(ProtocolConnection silent);
 }
 

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Harness.Wire;
 
 /// <summary>
-/// What one side sent up to the next LF, or an event such as a FIN. Of long data only both ends are kept.
+/// What one side sent up to the next LF, or an event such as a FIN. Only the start and the end of long data are kept.
 /// </summary>
 public sealed record RecordedLine(
     Side? Side, long Offset, long Length, byte[] First, byte[] Last, long[] Cuts, string Event)
@@ -32,7 +32,7 @@ public sealed record RecordedLine(
 /// <param name="FailedHere">Whether the check that failed was on this connection.</param>
 /// <param name="OtherSide">The side that the suite does not play.</param>
 /// <param name="UnexpectedBytes">What came from there last.</param>
-/// <param name="MatchingBytes">So many of these bytes are as expected.</param>
+/// <param name="MatchingBytes">How many of these bytes are as expected.</param>
 public sealed record RecordedConnection(
     RecordedLine[] Lines, bool FailedHere, Side OtherSide, byte[] UnexpectedBytes, int MatchingBytes)
 {
@@ -51,7 +51,7 @@ public sealed record RecordedConnection(
             }
             else if (line.Side is { } side)
             {
-                // Into which pieces the network cut what came is another matter each time.
+                // The pieces in which data arrives differ each time, so only those that the suite sent are shown.
                 bool cut = line.Cuts.Length > 0 && side != OtherSide;
                 string pieces = cut ? $"      [in {line.Cuts.Length + 1:N0} pieces]" : "";
                 text.Append($"  {line.Offset,6}  {(side == Side.Client ? 'C' : 'S')}: {line.Show(100)}{pieces}\n");
@@ -66,7 +66,7 @@ public sealed record RecordedConnection(
     }
 }
 
-/// <summary>What went over one connection, in order.</summary>
+/// <summary>Records what was sent on one connection, in order.</summary>
 public sealed class Recording
 {
     private const int Head = 600;
@@ -117,7 +117,7 @@ public sealed class Recording
         }
     }
 
-    // One send, or one receive, ended at this many bytes.
+    /// <summary>Notes that one send, or one receive, ended after this many bytes.</summary>
     public void MarkPieceEnd(Side side, long at)
     {
         lock (_entries)
@@ -137,7 +137,7 @@ public sealed class Recording
         }
     }
 
-    // Gives back what was read by mistake: the last bytes.
+    /// <summary>Removes the last bytes, which the test has put back.</summary>
     public void Undo(int bytes)
     {
         lock (_entries)

@@ -1,35 +1,42 @@
 namespace ConformanceTests.Harness.Wire;
 
-/// <summary>What the client's side of a connection has asked for, as far as a hint needs it.</summary>
+/// <summary>
+/// Finds the requests and blocks in what a client has sent. A hint has to know which request a reply belongs to.
+/// </summary>
 public sealed class RequestTracker
 {
     // A test may send from one thread and receive on another.
     private readonly Lock _lock = new();
-    private readonly List<byte> _partial = [];                   // a request without its end
-    private List<byte> _block = [];                              // the start of what followed the last request
+    private readonly List<byte> _partial = [];          // a request without its end
+    private List<byte> _block = [];                     // the start of what followed the last request
     private long _blockBytes = -1;
+    private bool _hasReceivedSince = true;
 
-    public string LastRequest { get; private set; } = "";      // the last request line
+    public string LastRequest { get; private set; } = "";
 
-    public int UnansweredRequests { get; private set; }           // so many requests without an answer between them
+    /// <summary>The last line that was sent, even if it is not a request.</summary>
+    public string LastLineSent { get; private set; } = "";
+
+    /// <summary>How many requests were sent since the last answer.</summary>
+    public int UnansweredRequests { get; private set; }
 
     public bool HalfClosed { get; set; }
 
-    public bool ToldToStop { get; set; }                // the server was, by a signal
+    /// <summary>Whether a signal has told the server to stop.</summary>
+    public bool ToldToStop { get; set; }
 
+    /// <summary>How many blocks were sent.</summary>
     public int Blocks { get; private set; }
 
-    public long BytesReceived { get; private set; }             // bytes that have come back
+    public long BytesReceived { get; private set; }
 
-    public bool WithDigest { get; private set; }        // asked for with any request
+    /// <summary>Whether any request asked for a digest.</summary>
+    public bool WithDigest { get; private set; }
 
-    private bool _hasReceivedSince = true;
+    /// <summary>Whether a piece ended inside a request, or held more than one message.</summary>
+    public bool PiecesSplitMessages { get; private set; }
 
-    public bool PiecesSplitMessages { get; private set; }    // a piece ended inside a request, or held more than it
-
-    public string LastLineSent { get; private set; } = "";      // the last line sent, be it a request or not
-
-    /// <summary>What has been asked so far, which later requests do not change.</summary>
+    /// <summary>Returns a copy, which later requests do not change.</summary>
     public RequestTracker Copy()
     {
         lock (_lock)
@@ -113,7 +120,7 @@ public sealed class RequestTracker
         }
     }
 
-    // Before a block is due: what may become a request.
+    // Whether these bytes may be the start of a request, because no block is due.
     private bool IsVerbOrStart(ReadOnlySpan<byte> bytes) =>
         _partial.Count > 0
         || !bytes.IsEmpty && bytes[0] is >= (byte)'A' and <= (byte)'Z'
@@ -134,7 +141,7 @@ public sealed class RequestTracker
         return verb is >= 3 and <= 8 && (verb == line.Length || line[verb] == '|');
     }
 
-    // How much of the block is still to come; null where there is none.
+    /// <summary>How many bytes of the block were not sent yet, or null if no block was begun.</summary>
     public decimal? BlockLeft
     {
         get

@@ -5,7 +5,7 @@ public sealed class SealedConnection : ProtocolConnection
 {
     public readonly Tls Tls;
 
-    // Whether the other side may end without saying so (SEAL-6): where it was treated badly.
+    /// <summary>Whether the other side may end without close_notify (SEAL-6), because the test broke a rule.</summary>
     public bool MayBeCut;
 
     public SealedConnection(Socket socket, Side self, Tls tls, Delivery delivery = Delivery.Whole)

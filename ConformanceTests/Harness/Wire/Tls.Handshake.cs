@@ -9,7 +9,7 @@ public sealed partial class Tls
 
     private IncrementalHash _transcript = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly ECDiffieHellman _ours = ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256);
-    private readonly List<byte> _messages = [];                                  // received and not read yet
+    private readonly List<byte> _messages = [];         // received and not read yet
     private byte[] _handshake = [];
     private byte[] _master = [];
     private byte[] _clientSecret = [];
@@ -50,8 +50,8 @@ public sealed partial class Tls
         ]),
     ];
 
-    // Everything from its hello to its Finished: it is asked for a certificate, shows its own, and proves to hold its
-    // key.  From here on both directions are encrypted; the server does not know the client yet.
+    // Receives everything from the server's hello to its Finished: the server asks for a certificate, presents its own,
+    // and proves that it has the key. After this, both directions are encrypted. The client has not proved itself yet.
     public void ReadServerMessages()
     {
         var hello = ReceiveMessage(ServerHello).AsSpan();
@@ -75,7 +75,7 @@ public sealed partial class Tls
 
     private Keys? _next;
 
-    // The client's certificate, the proof that it holds its key, and Finished.  Null: no certificate.
+    // Sends the client's certificate, the proof that it has the key, and Finished. With null, it has no certificate.
     public void SendProof(KeyAndCertificate? me)
     {
         foreach (byte[] message in Proof(me))
@@ -86,7 +86,7 @@ public sealed partial class Tls
         _sending = _next;
     }
 
-    // The same, and data of the conversation right after it, in one piece.
+    // Sends the same, with data of the conversation right after it, in one piece.
     public void SendProofWithData(KeyAndCertificate me, ReadOnlySpan<byte> data)
     {
         List<byte> all = [.. Proof(me).SelectMany(message => Record(Handshake, message))];
@@ -99,7 +99,7 @@ public sealed partial class Tls
         Write(all.ToArray());
     }
 
-    // The messages themselves, so that a test can change one before it is encrypted.
+    // Returns the messages, so that a test can change one before it is encrypted.
     public IEnumerable<byte[]> Proof(KeyAndCertificate? me)
     {
         string who = self == Side.Client ? "client" : "server";
@@ -116,7 +116,7 @@ public sealed partial class Tls
         yield return AddToTranscript(Message(Finished, finished));
     }
 
-    // The other side of it.  A client that offers a key of another group first is asked for one of ours [4.1.4].
+    // The server's side. If the client offers a key of another group, the server asks for one of this group [4.1.4].
     public void AsServer(KeyAndCertificate me)
     {
         byte[] hello = ReceiveMessage(ClientHello);
@@ -158,7 +158,7 @@ public sealed partial class Tls
         .. Long([.. Extension(Versions, _version), .. Extension(KeyShare, share)]),
     ];
 
-    // The point that a ClientHello offers in our group; empty: none.
+    // Returns the point that a ClientHello offers in this group, or nothing.
     private static ReadOnlySpan<byte> TheirShare(ReadOnlySpan<byte> hello)
     {
         hello = hello[(35 + hello[34])..];                              // after version, random and session
@@ -188,7 +188,7 @@ public sealed partial class Tls
         return message;
     }
 
-    // The body of the next message, which is to be this one.
+    // Receives the next message, which has to be of this type, and returns its body.
     private byte[] ReceiveMessage(byte type)
     {
         int Length() => _messages.Count < 4 ? 4 : 4 + (_messages[1] << 16 | _messages[2] << 8 | _messages[3]);
@@ -230,7 +230,7 @@ public sealed partial class Tls
         PeersCertificate = length == 0 ? [] : body[7..(7 + (body[4] << 16 | body[5] << 8 | body[6]))];
     }
 
-    // [4.4.3] A side that signs what both have sent in this handshake holds the key.
+    // [4.4.3] A side that can sign what both have sent in this handshake has the key.
     private void TakeProof(string who)
     {
         byte[] body = ReceiveMessage(CertificateVerify);
@@ -289,7 +289,7 @@ public sealed partial class Tls
 
     private static byte[] Extension(ushort type, byte[] bytes) => [.. U16(type), .. Long(bytes)];
 
-    // The bytes of one of the extensions that a hello ends with.
+    // Returns the bytes of one extension of a hello.
     private static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> extensions, ushort type)
     {
         while (extensions.Length >= 4)

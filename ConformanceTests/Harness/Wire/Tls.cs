@@ -8,7 +8,7 @@ namespace ConformanceTests.Harness.Wire;
 /// </summary>
 public sealed partial class Tls(Socket socket, Side self)
 {
-    // [5.1] what a record holds · [6] the only alert that is not an error · [4] the messages of a handshake
+    // [5.1] the types of records, [6] the only alert that is not an error, [4] the messages of a handshake
     public const byte ChangeCipherSpec = 20;
     public const byte Alert = 21;
     public const byte Handshake = 22;
@@ -29,7 +29,7 @@ public sealed partial class Tls(Socket socket, Side self)
     private const int Tag = 16;
     private const int Size = 32;
 
-    // [B] the numbers of the algorithms of this file, and of the extensions that name them
+    // [B] the numbers of the algorithms in this file, and of the extensions that name them
     private static readonly byte[] _suite = [0x13, 0x01];
     private static readonly byte[] _group = [0, 23];
     private static readonly byte[] _signature = [4, 3];
@@ -39,12 +39,13 @@ public sealed partial class Tls(Socket socket, Side self)
     private const ushort Versions = 43;
     private const ushort KeyShare = 51;
 
-    // How many bytes are handed to TCP at a time; 0 means all.
+    /// <summary>How many bytes are sent to TCP at a time. 0 means all.</summary>
     public int Piece { get; init; }
 
-    // Everything that was sent, for tests that replay it; and the alert that ended the other side's sending.
+    /// <summary>Everything that was sent, for tests that replay it.</summary>
     public readonly MemoryStream Sent = new();
 
+    /// <summary>The alert that ended the other side's sending.</summary>
     public byte? AlertReceived { get; private set; }
 
     public byte[] PeersCertificate { get; private set; } = [];
@@ -52,12 +53,12 @@ public sealed partial class Tls(Socket socket, Side self)
     // ---- records ----
 
     private Keys? _sending;
-    private Keys? _receiving;                   // null: in the clear
+    private Keys? _receiving;                           // null as long as records are not encrypted
     private readonly byte[] _raw = new byte[Header + MostInRecord + 256];
     private int _count;
-    private ReadOnlyMemory<byte> _data;                  // received and not read yet
+    private ReadOnlyMemory<byte> _data;                 // received and not read yet
 
-    // The bytes of a record, which are then to be sent, in this order and whole.
+    // Returns the bytes of a record. Records have to be sent in the order in which they were made.
     public byte[] Record(byte type, ReadOnlySpan<byte> bytes) =>
         _sending?.Seal(type, bytes) ?? [type, 3, 3, .. U16(bytes.Length), .. bytes];
 
@@ -83,7 +84,7 @@ public sealed partial class Tls(Socket socket, Side self)
         }
     }
 
-    // [4.6.3] From here on this side uses other keys; and asks the other side to, or not.
+    // [4.6.3] After this record, this side uses other keys. It can ask the other side to do so, too.
     public byte[] KeyUpdateRecord(bool asks)
     {
         byte[] record = Record(Handshake, Message(KeyUpdate, [(byte)(asks ? 1 : 0)]));
@@ -133,14 +134,14 @@ public sealed partial class Tls(Socket socket, Side self)
             error = SocketError.Success;
             if (header[0] == ChangeCipherSpec)
             {
-                continue;                // [D.4] says nothing
+                continue;                               // [D.4] it has no meaning
             }
 
             return _receiving is null || header[0] != Data ? (header[0], body) : _receiving.Open(header, body);
         }
     }
 
-    // Bytes of the conversation; 0 at its end, where AlertReceived is CloseNotify if the other side has sent that.
+    // Receives bytes of the conversation. Returns 0 at the end; AlertReceived is CloseNotify if that was sent.
     public int Receive(Span<byte> into, out SocketError error)
     {
         error = SocketError.Success;
@@ -197,7 +198,7 @@ public sealed partial class Tls(Socket socket, Side self)
         return HKDF.Expand(HashAlgorithmName.SHA256, secret, length, info);
     }
 
-    // One direction: each record has a number, which is never sent and never comes again.
+    // The keys of one direction. Each record has a number, which is not sent and is never used again.
     private sealed class Keys(byte[] secret)
     {
         public Keys Next() => new(Expand(secret, "traffic upd", [], Size));
@@ -214,7 +215,7 @@ public sealed partial class Tls(Socket socket, Side self)
             return nonce;
         }
 
-        // [5.2] The type of a record is encrypted too, after its content: from outside all records look the same.
+        // [5.2] The type of a record is encrypted, too, after its content: from outside, all records look the same.
         public byte[] Seal(byte type, ReadOnlySpan<byte> bytes)
         {
             byte[] inner = [.. bytes, type];

@@ -1,17 +1,17 @@
 namespace ConformanceTests.Harness.Wire;
 
-/// <summary>The implementation did not say or do what the specification wants.</summary>
+/// <summary>The program did not do what the specification says.</summary>
 /// <param name="text">"expected  …\nreceived  …", or words.</param>
 public class Violation(string text) : Exception(text);
 
-/// <summary>A wait on a connection that failed. It is explained where it is caught.</summary>
+/// <summary>A check on a connection has failed. Diagnosis explains it.</summary>
 public sealed class MismatchViolation(Mismatch mismatch)
     : Violation($"expected  {mismatch.ExpectedText}\nreceived  {mismatch.ReceivedText}\n{mismatch.Connection.Text()}")
 {
     public Mismatch Mismatch => mismatch;
 }
 
-/// <summary>What came after all, when nothing had come in time.</summary>
+/// <summary>What made the answer come after nothing had come in time.</summary>
 public enum LateAnswer { None, WithoutOtherConnections, AfterTheEnd }
 
 /// <summary>A check that failed on a connection: what was expected, what came, and what had been asked.</summary>
@@ -22,50 +22,52 @@ public sealed record Mismatch
 
     public Delivery Delivery { get; init; }
 
-    /// <summary>What was expected, in words, where it is not bytes.</summary>
+    /// <summary>What was expected, in words, if that is not certain bytes.</summary>
     public string? What { get; init; }
 
     public byte[]? Expected { get; init; }
 
-    /// <summary>So many bytes of it have come.</summary>
+    /// <summary>How many bytes of it have come.</summary>
     public int At { get; init; }
 
-    /// <summary>What came where the rest of it was expected.</summary>
+    /// <summary>What came instead of the rest of it.</summary>
     public byte[] Received { get; init; } = [];
 
-    /// <summary>What came, in words, where these say more than the bytes.</summary>
+    /// <summary>What came, in words, if these say more than the bytes.</summary>
     public string? Instead { get; init; }
 
-    /// <summary>Nothing came in time.</summary>
+    /// <summary>Whether nothing came in time.</summary>
     public bool Waited { get; init; }
 
     public int Patience { get; init; }
 
-    /// <summary>The program had not crashed by then, so an error that it reports later explains nothing.</summary>
+    /// <summary>
+    /// Whether the test gave up before the program crashed. Then an error that the program reports explains nothing.
+    /// </summary>
     public bool GivenUp { get; init; }
 
     public bool Reset { get; init; }
 
     public LateAnswer LateAnswer { get; init; }
 
-    /// <summary>Replies, or parts of them, that were as expected.</summary>
+    /// <summary>How many replies were as expected.</summary>
     public int RepliesAccepted { get; init; }
 
     public RequestTracker Asked { get; init; } = new();
 
     public required RecordedConnection Connection { get; init; }
 
-    /// <summary>Of what is left of the expected bytes, so many have come.</summary>
+    /// <summary>How many of the remaining expected bytes have come.</summary>
     public int Same => Rest.AsSpan().CommonPrefixLength(Received);
 
-    /// <summary>What was still to come.</summary>
+    /// <summary>The expected bytes that had not come yet.</summary>
     public byte[] Rest => Expected?[At..] ?? [];
 
     public string ExpectedText => What ?? Prefix + Notation.Show(Rest, 80);
 
     public string ReceivedText => (Instead ?? LateText ?? Prefix + CameText).Trim();
 
-    /// <summary>What stands in front of the caret's place: what came as expected.</summary>
+    /// <summary>What came as expected, which is shown before the rest.</summary>
     public string Prefix => Expected is null ? "" : At > 24 ? "…" : Notation.Show(Expected.AsSpan(0, At));
 
     private string CameText => Received.Length > 0 ? Notation.Show(Received, 80)
