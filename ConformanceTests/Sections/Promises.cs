@@ -39,7 +39,8 @@ public sealed class Promises : ServerFixture
         Same(Notation.Bytes(5000), next.Stored("whole.png"), "whole.png as it was stored");
         var left = Directory.GetFileSystemEntries(folder).Select(path => Path.GetFileName(path));
         Demand(left.SequenceEqual(["whole.png"]), "whole.png alone in the folder, once the next server runs",
-            $"{string.Join(", ", left.Order())}: a server removes the files of killed ones when it starts", breaks: "P13");
+            $"{string.Join(", ", left.Order())}: a server removes the files of killed ones when it starts",
+            breaks: "P13");
     }
 
     private static readonly string[] _moments =
