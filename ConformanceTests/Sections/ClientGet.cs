@@ -101,7 +101,7 @@ public sealed class ClientGet : ClientFixture
         Demand(exit != 0, $"exit code other than 0 after {shown}\\n, which is not ER|unsupported|…", "exit code 0");
     }
 
-    [Test, Clause("CLI-2")]
+    [Test, Clause("CLI-4", "GET-2")]
     public void Client_fails_if_the_downloaded_file_is_empty()
     {
         var (client, wire, digest) = Begin("GET");
