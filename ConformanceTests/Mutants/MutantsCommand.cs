@@ -21,7 +21,7 @@ public sealed class MutantsCommand : ISuiteCommand
             [.. MutantList.All.Where(mutant => parts.Any($"[{mutant.KilledBy}] {mutant.Name}".Contains))];
         if (chosen.Length == 0)
         {
-            Console.Error.WriteLine($"There is no mutant with \"{part}\" in its name.");
+            Console.Error.WriteLine($"There is no mutant with \"{part}\" in its name. Join several words with ' or '.");
             return 2;
         }
 
@@ -31,7 +31,7 @@ public sealed class MutantsCommand : ISuiteCommand
         await run.RunAsync(chosen);
         int passed = run.Passed;
         int failed = run.Failed;
-        if (!run.MatchesSnapshot(isComplete: part == ""))
+        if (!run.MatchesSnapshot(isComplete: part == "") && failed == 0)
         {
             Screen.WriteLine(
                 "The table of which test catches which mutant has changed. `make accept` accepts the new one.");

@@ -353,12 +353,17 @@ public static class Hints
         bool IsTime(string field) => DateTime.TryParseExact(
             field, "yyyy-MM-dd'T'HH:mm:ss'Z'", null, DateTimeStyles.None, out _);
 
+        if (e.Request != "LIST")
+        {
+            return null;
+        }
+
         if (e.What?.StartsWith("a time such as") == true)
         {
             return Encoding.UTF8.GetString(e.Received).Split('\n')[0];
         }
 
-        if (!FitsWhatFollows(e) || e.Request != "LIST")
+        if (!FitsWhatFollows(e))
         {
             return null;
         }
