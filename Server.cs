@@ -801,24 +801,30 @@ internal sealed partial class Connection : IDisposable
         _isInsideReply = false;
     }
 
-    // Waits until the caller can try again. It may also return at the end of an interval of the minimum rate.
     private async ValueTask WaitAsync(Func<long, Task> whenReady)
     {
-        try
+        while (true)
         {
-            await whenReady(_deadline);
-        }
-        catch (TimeoutException) when (_isMinRate && _bytesMoved >= MinRateBytes)
-        {
-            // Enough has moved in this interval. The next one begins.
-            SetMinRate();
-        }
-        catch (TimeoutException) when (_isMinRate && !_isLastTry)
-        {
-            // Too little has moved. The caller tries once more: the kernel may have room for the few bytes that are
-            // left, and calls a socket writable only if it has room for many. If that was not enough, the next wait
-            // fails at once, because its deadline has passed, and this time nothing catches the exception.
-            _isLastTry = true;
+            try
+            {
+                await whenReady(_deadline);
+                return;
+            }
+            catch (TimeoutException) when (_isMinRate && !_isLastTry)
+            {
+                if (_bytesMoved >= MinRateBytes)
+                {
+                    // Enough has moved in this interval. The next one begins.
+                    SetMinRate();
+                    continue;
+                }
+
+                // Too little has moved. The caller tries once more: the kernel may have room for the few bytes that are
+                // left, and calls a socket writable only if it has room for many. If they do not all fit, the next wait
+                // fails at once, because its deadline has passed, and this time nothing catches the exception.
+                _isLastTry = true;
+                return;
+            }
         }
     }
 
