@@ -385,8 +385,8 @@ internal sealed partial class Connection : IDisposable
     private bool _isMinRate;
     private long _bytesMoved;
 
-    // Whether the interval is over, and the caller tries once more to move bytes.
-    private bool _isLastTry;
+    // Whether the interval is over, and the caller has been asked to try once more to move bytes.
+    private bool _isIntervalOver;
 
     // Whether the length of a block is sent, and not yet all of its bytes.
     private bool _isInsideBlock;
@@ -775,7 +775,7 @@ internal sealed partial class Connection : IDisposable
     {
         _deadline = Environment.TickCount64 + milliseconds;
         _isMinRate = false;
-        _isLastTry = false;
+        _isIntervalOver = false;
         _bytesMoved = 0;
     }
 
@@ -810,20 +810,17 @@ internal sealed partial class Connection : IDisposable
                 await whenReady(_deadline);
                 return;
             }
-            catch (TimeoutException) when (_isMinRate && !_isLastTry)
+            catch (TimeoutException) when (_isMinRate && !_isIntervalOver)
             {
-                if (_bytesMoved >= MinRateBytes)
-                {
-                    // Enough has moved in this interval. The next one begins.
-                    SetMinRate();
-                    continue;
-                }
-
-                // Too little has moved. The caller tries once more: the kernel may have room for the few bytes that are
-                // left, and calls a socket writable only if it has room for many. If they do not all fit, the next wait
-                // fails at once, because its deadline has passed, and this time nothing catches the exception.
-                _isLastTry = true;
+                // The caller tries once more: the kernel may have room for a few bytes, and calls a socket writable
+                // only if it has room for many. The next wait fails at once, because its deadline has passed.
+                _isIntervalOver = true;
                 return;
+            }
+            catch (TimeoutException) when (_isMinRate && _bytesMoved >= MinRateBytes)
+            {
+                // Enough has moved in this interval. The next one begins.
+                SetMinRate();
             }
         }
     }
