@@ -142,7 +142,7 @@ internal static class Program
         if (Client.IsCommand(word))
         {
             // LIST and STATUS take no file, so the word after them is a host.
-            bool hasHost = word.ToUpperInvariant() is "LIST" or "LS" or "STATUS" && args.Length > 1;
+            bool hasHost = Client.GetVerb(word) is "LIST" or "STATUS" && args.Length > 1;
             string host = hasHost ? args[1] : "HOST";
             IEnumerable<string> others = args.Skip(hasHost ? 2 : 1).Prepend(word.ToUpperInvariant());
             string words = Escape(string.Join(' ', others.Prepend(host).Select(ShellQuote)));
@@ -4489,8 +4489,9 @@ internal sealed partial class Client
         return client._report.ExitCodeSoFar;
     }
 
-    // Words may be written in any case, and some have a second name.
-    private static string? GetVerb(string word)
+    /// <summary>The command that a word stands for, in capitals; null if it is none. Words may be written in any case,
+    /// and some commands have a second name.</summary>
+    public static string? GetVerb(string word)
     {
         return word.ToUpperInvariant() switch
         {

@@ -27,7 +27,7 @@ LINKER  = $(firstword $(notdir $(shell command -v gcc) $(shell command -v clang)
 # The folders that a handout contains.  The others test this program and the suite itself, and quote the program.
 HANDED_OUT = Harness Sections Report Class
 
-# QUICK=1 tests the native program if there is a linker: it starts ten times as fast as the one that .NET compiles as it runs.
+# QUICK=1 tests the native program if there is a linker: it starts ten times as fast as the one that .NET compiles.
 ifneq ($(and $(filter 1,$(QUICK)),$(LINKER)),)
 ifeq ($(SERVER)$(CLIENT)$(PROGRAM),)
 test: bin/native/imagetransfer

@@ -118,6 +118,10 @@ public sealed class SealedFuzzing : SealedFixture
             DisposeAll(silent);
 
             stored += target.Sweep();
+            if (first == 0)
+            {
+                target.MeasureMemory();
+            }
         }
 
         double seconds = clock.Elapsed.TotalSeconds;

@@ -91,10 +91,10 @@ public abstract class TortureFixture : ServerFixture
         return clock.Elapsed.TotalMilliseconds;
     }
 
-    /// <summary>How many file descriptors the server has open. Those of assemblies do not count: .NET loads them when
-    /// they are first used, and keeps them.</summary>
+    /// <summary>How many sockets and files of its folder the server has open: what a connection could leave behind.
+    /// .NET itself opens others at any time, such as assemblies.</summary>
     public static int Descriptors(RunningServer server) =>
-        OpenFiles(server.Program.Id).Count(path => !path.EndsWith(".dll"));
+        OpenFiles(server.Program.Id).Count(path => path.StartsWith("socket:") || path.StartsWith(server.Folder));
 
     /// <summary>What the descriptors of a process lead to; nothing if the process has ended.</summary>
     public static IEnumerable<string> OpenFiles(int process)
