@@ -3570,7 +3570,7 @@ internal sealed class TlsTransport : Transport
                 await ReceiveHandshakeAsync(deadline);
             }
 
-            await handshake;
+            await CompleteAsync(handshake);
         }
         catch (Exception e) when (IsTlsFailure(e))
         {
@@ -3685,6 +3685,19 @@ internal sealed class TlsTransport : Transport
         catch (Exception e) when (IsTlsFailure(e))
         {
             throw CannotGoOn(e);
+        }
+    }
+
+    private static async Task CompleteAsync(Task handshake)
+    {
+        try
+        {
+            await handshake;
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // .NET's parser throws it if a length in a ClientHello is larger than the ClientHello.
+            throw new IOException("the ClientHello is malformed", e);
         }
     }
 
@@ -3832,5 +3845,8 @@ internal sealed class TlsTransport : Transport
         return new ConnectionAbortedException($"TLS failed: {Escape(InnermostMessage(e))}");
     }
 
-    private static string InnermostMessage(Exception e) => e.GetBaseException().Message;
+    private static string InnermostMessage(Exception e)
+    {
+        return e.InnerException is ArgumentOutOfRangeException ? e.Message : e.GetBaseException().Message;
+    }
 }
