@@ -5,6 +5,12 @@ internal static class EntryPoint
 {
     private static async Task<int> Main(string[] words)
     {
+        if (SettingsCheck.FindMistake(Environment.GetEnvironmentVariable) is { } mistake)
+        {
+            Console.Error.WriteLine(mistake);
+            return 2;
+        }
+
         ISuiteCommand[] commands =
         [
             .. typeof(EntryPoint).Assembly.GetTypes()

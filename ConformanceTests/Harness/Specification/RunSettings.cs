@@ -37,8 +37,8 @@ public sealed class RunSettings(Func<string, string?> variable)
     public bool OnWindows => Flag("ON_WINDOWS") || OperatingSystem.IsWindows();
 
     /// <summary>The program of this repository: an assembly (.dll), or a native file.</summary>
-    public string ReferenceFile =>
-        Text("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll"));
+    public string ReferenceFile => Path.GetFullPath(
+        Text("PROGRAM", or: Path.Combine(Root, "bin", "Release", "net10.0", "ImageTransfer.dll")));
 
     /// <summary>The folder in which the commands are started. For a class, it is the student's folder.</summary>
     public string WorkingFolder => Text("HERE", or: Root);
