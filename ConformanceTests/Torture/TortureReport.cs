@@ -29,6 +29,16 @@ internal static class TortureReport
         }
     }
 
+    /// <summary>Checks a figure that depends on the machine and on what else runs on it. With ROUNDS below 1, the
+    /// figure is only printed: a few rounds show that the tests still work, but nothing about time.</summary>
+    public static void AtMost(double limit, double figure, string what)
+    {
+        if (Rounds >= 1)
+        {
+            Assert.That(figure, Is.LessThan(limit), what);
+        }
+    }
+
     public static int Times(int count) => Math.Max(1, (int)(count * Rounds));
 
     public static void Say(string promises, string figures)
