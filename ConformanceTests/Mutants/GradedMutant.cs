@@ -26,7 +26,10 @@ public sealed class GradedMutant : IDisposable
 
     // Settings of `make mutants` that the graded runs must not inherit.
     private static readonly string[] _notInherited =
-        ["SERVER", "CLIENT", "STAGE", "STRICT", "QUICK", "CLAUSE", "TESTS", "AGAIN", "MINUTES", "HERE", "PROGRAM"];
+    [
+        "SERVER", "CLIENT", "STAGE", "STRICT", "QUICK", "CLAUSE", "TESTS", "AGAIN", "MINUTES", "HERE", "PROGRAM",
+        "SEED",
+    ];
 
     private readonly Mutant? _mutant;
     private readonly string _folder;

@@ -90,7 +90,7 @@ public sealed class HostileServers : ClientFixture
     public void Client_that_cannot_reconnect_names_what_is_left()
     {
         var (client, wire) = Connected("GET", "a.png", "b.png c.png");
-        wire.ReceiveLine();
+        Repeat(3, () => wire.ReceiveLine());        // with requests left unread, the end would be a reset
         Listener.Dispose();
         wire.Send("ER|timeout|too slow\n");
         wire.Dispose();

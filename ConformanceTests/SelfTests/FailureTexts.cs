@@ -8,7 +8,7 @@ namespace ConformanceTests.SelfTests;
 [Reference]
 public sealed partial class FailureTexts : ClientFixture
 {
-    private static readonly byte[] _cat = Notation.Bytes(300);
+    private static readonly byte[] _cat = Notation.Bytes(300, seed: 1);        // the snapshots show some of them
 
     [Test]
     public async Task Of_clients() => await Verify(Neutral(string.Concat(

@@ -66,7 +66,7 @@ public abstract partial class Fixture
     protected string NewFolder(string kind = "files")
     {
         string folder = TestFolders.New(kind);
-        Own(new Cleanup(() => Directory.Delete(folder, true)));
+        Own(new Cleanup(() => TestFolders.Delete(folder)));
         return folder;
     }
 

@@ -42,7 +42,8 @@ internal static class SettingsCheck
     }
 
     private static string? WrongFactor(string name, string value) =>
-        value == "" || double.TryParse(value, CultureInfo.InvariantCulture, out double factor) && factor is > 0 and < 1e6
+        value == ""
+        || double.TryParse(value, CultureInfo.InvariantCulture, out double factor) && factor is > 0 and < 1e6
             ? null : $"{name} is a number above 0, such as 2 or 0.5, not '{value}'.";
 
     private static string? WrongSwitch(string name, string value) =>

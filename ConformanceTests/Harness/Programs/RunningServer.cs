@@ -185,7 +185,7 @@ public sealed class RunningServer : IDisposable
         {
             if (Directory.Exists(entry) && new DirectoryInfo(entry).LinkTarget is null)
             {
-                Directory.Delete(entry, true);
+                TestFolders.Delete(entry);
             }
             else
             {
@@ -202,7 +202,7 @@ public sealed class RunningServer : IDisposable
         {
             try
             {
-                Directory.Delete(_ownFolder, true);
+                TestFolders.Delete(_ownFolder);
             }
             catch (DirectoryNotFoundException) { }
         }

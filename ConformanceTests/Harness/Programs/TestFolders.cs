@@ -24,6 +24,20 @@ public static class TestFolders
         }
     }
 
+    /// <summary>Removes a folder with all that is in it, even if a test has taken away the right to read it.</summary>
+    public static void Delete(string folder)
+    {
+        try
+        {
+            Directory.Delete(folder, true);
+        }
+        catch (UnauthorizedAccessException) when (!OperatingSystem.IsWindows())
+        {
+            Tool.Run("chmod", "-R", "u+rwx", folder);
+            Directory.Delete(folder, true);
+        }
+    }
+
     /// <summary>Removes the folders that killed runs have left, but not those of runs that still go on.</summary>
     public static void RemoveLeftOvers()
     {
@@ -88,7 +102,7 @@ public static class TestFolders
         {
             try
             {
-                Directory.Delete(root, true);
+                Delete(root);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {

@@ -12,11 +12,12 @@ public static class Notation
         return bytes;
     }
 
-    /// <summary>Returns a picture: the signature of a PNG, then random bytes from the seed of the run.</summary>
-    public static byte[] Bytes(int count)
+    /// <summary>Returns a picture: the signature of a PNG, then random bytes from the seed of the run, or from this
+    /// one.</summary>
+    public static byte[] Bytes(int count, int? seed = null)
     {
         var bytes = new byte[Math.Max(count, 8)];
-        new Random(RunSettings.Current.Seed).NextBytes(bytes);
+        new Random(seed ?? RunSettings.Current.Seed).NextBytes(bytes);
         new byte[] { 0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A }.CopyTo(bytes, 0);
         return bytes[..count];
     }
