@@ -308,7 +308,7 @@ public sealed class HostileServers : ClientFixture
     public void Client_that_is_interrupted_does_not_name_a_download_that_failed_before()
     {
         var (client, wire) = Connected("GET", "a.png", "b.png");
-        wire.ReceiveLine();
+        Repeat(2, () => wire.ReceiveLine());        // with a request left unread, the end would be a reset
         wire.Send([.. "OK\n"u8, .. Notation.U64(100), .. Notation.Bytes(40)]);
         wire.Dispose();
         wire = Accept();

@@ -7,8 +7,8 @@ public sealed class SettingsTests
     [TestCase("STAGE", "three", "STAGE is a number from 1 to 14, not 'three'.")]
     [TestCase("STAGE", "15", "STAGE is a number from 1 to 14, not '15'.")]
     [TestCase("SEED", "1.5", "SEED is a whole number, not '1.5'.")]
-    [TestCase("MINUTES", "-1", "MINUTES is a number from 1 to 1000, not '-1'.")]
-    [TestCase("TIMEOUT_SCALE", "0", "TIMEOUT_SCALE is a number above 0, such as 2 or 0.5, not '0'.")]
+    [TestCase("MINUTES", "-1", "MINUTES is a number from 0 to 1000, not '-1'.")]
+    [TestCase("TIMEOUT_SCALE", "0", "TIMEOUT_SCALE is a number from 0.001 to 1000, not '0'.")]
     [TestCase("QUICK", "yes", "QUICK is 1, or is left out, and not 'yes'.")]
     [TestCase("PROGRAM", "no/such/file", "PROGRAM is the file of a program, and there is no file 'no/such/file'.")]
     public void Suite_says_what_is_wrong_with_a_setting(string name, string value, string says) =>

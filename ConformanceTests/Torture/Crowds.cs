@@ -62,9 +62,9 @@ public sealed class Crowds : TortureFixture
         long grown = Resident(server) - before;
         int disturbed = idle.Count(socket => socket.Poll(0, SelectMode.SelectRead));
         Assert.That(disturbed, Is.Zero, "idle clients received something");
-        AtMost(RunSettings.Milliseconds(50), p99, "LIST's p99 in ms");
+        MustBeBelow(RunSettings.Milliseconds(50), p99, "LIST's p99 in ms");
         Assert.That(grown, Is.LessThan(40 << 20), "resident bytes");
-        AtMost(5, rest, "% of a processor with a thousand idle clients");
+        MustBeBelow(5, rest, "% of a processor with a thousand idle clients");
         double median = latencies[latencies.Length / 2];
         double worst = latencies[^1];
         Say("P6 P7 P9", $"1,000 idle, 4 downloads at {rate:N0} MB/s: "
@@ -160,7 +160,7 @@ public sealed class Crowds : TortureFixture
         }
 
         Assert.That(most - before, Is.LessThan(40 << 20), "resident bytes");
-        AtMost(RunSettings.Milliseconds(1000), worst, "LIST's worst in ms");
+        MustBeBelow(RunSettings.Milliseconds(1000), worst, "LIST's worst in ms");
         Assert.That(Hidden(server.Folder), Is.Empty);
         Say("P6 P7", $"200 that never read, 200 that never write: at most {Mebi(most - before)} MiB more, "
             + $"LIST at worst {worst:0.0} ms; all cut and their descriptors back after {end:0.0} s");
@@ -203,8 +203,8 @@ public sealed class Crowds : TortureFixture
 
         wires[0].Put("dog.png", Notation.Bytes(1000));
         double rest = Processor(server);
-        AtMost(20, starving, "% of a processor");
-        AtMost(5, rest, "% of a processor afterwards");
+        MustBeBelow(20, starving, "% of a processor");
+        MustBeBelow(5, rest, "% of a processor afterwards");
         Say("P9", $"150 clients, 128 descriptors, {Times(15)} servers: {starving:0.0} % CPU while none is left, "
             + $"{rest:0.0} % afterwards, all served in the end");
     }
@@ -230,7 +230,7 @@ public sealed class Crowds : TortureFixture
         double[] used = [Processor(server), Processor(server)];
         upload.Reset();
         idle.List();
-        AtMost(5, used.Max(), "% of a processor with each client at rest in another state");
+        MustBeBelow(5, used.Max(), "% of a processor with each client at rest in another state");
         server.Program.Signal("TERM");
         Assert.That(server.Program.WaitForExit(RunSettings.Milliseconds(15_000)), Is.Zero);
         Say("P6", $"a --trace that is not read: {Times(5000):N0} GETs, at worst {worst:0.0} ms, and exit 0; "

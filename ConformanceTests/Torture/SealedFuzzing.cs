@@ -62,7 +62,7 @@ public sealed class SealedFuzzing : SealedFixture
                 rest = Processor(Server);
             }
 
-            AtMost(5, rest, "% of a processor with nothing to do");
+            MustBeBelow(5, rest, "% of a processor with nothing to do");
             return $"a correct client waits {Worst:0} ms at worst; {figures}, {rest:0.0} % CPU";
         }
     }
@@ -400,7 +400,7 @@ public sealed class SealedFuzzing : SealedFixture
         Assert.That(knocking.Wait(60_000), "the strangers hang");
         waits.Sort();
         double p99 = waits[waits.Count * 99 / 100];
-        AtMost(RunSettings.Milliseconds(500), p99, "a GET's p99 in ms");
+        MustBeBelow(RunSettings.Milliseconds(500), p99, "a GET's p99 in ms");
         inside.Dispose();
         Say("P6 SEAL", $"{rate:N0} strangers a second: GET inside takes {waits[waits.Count / 2]:0.0} ms, "
             + $"p99 {p99:0.0} ms; {target.AsBefore()}");

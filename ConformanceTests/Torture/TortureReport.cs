@@ -31,7 +31,7 @@ internal static class TortureReport
 
     /// <summary>Checks a figure that depends on the machine and on what else runs on it. With ROUNDS below 1, the
     /// figure is only printed: a few rounds show that the tests still work, but nothing about time.</summary>
-    public static void AtMost(double limit, double figure, string what)
+    public static void MustBeBelow(double limit, double figure, string what)
     {
         if (Rounds >= 1)
         {

@@ -1,7 +1,7 @@
 namespace ConformanceTests.Harness.Grading;
 
-/// <summary>Checks the settings of a run before it begins, so that a mistake in one is not taken for its default.
-/// </summary>
+/// <summary>Checks the settings of a run before it begins: RunSettings would take the default for one that it cannot
+/// read.</summary>
 internal static class SettingsCheck
 {
     private static readonly (string Name, int Least, int Most)[] _numbers =
@@ -9,7 +9,7 @@ internal static class SettingsCheck
         ("STAGE", 1, Stages.All.Length - 1),
         ("UP_TO_STAGE", 1, Stages.All.Length - 1),
         ("SEED", int.MinValue, int.MaxValue),
-        ("MINUTES", 1, 1_000),
+        ("MINUTES", 0, 1_000),
         ("AT_ONCE", 1, 1_000),
     ];
 
@@ -41,10 +41,12 @@ internal static class SettingsCheck
         return $"{name} is {range}, not '{value}'.";
     }
 
-    private static string? WrongFactor(string name, string value) =>
-        value == ""
-        || double.TryParse(value, CultureInfo.InvariantCulture, out double factor) && factor is > 0 and < 1e6
-            ? null : $"{name} is a number above 0, such as 2 or 0.5, not '{value}'.";
+    private static string? WrongFactor(string name, string value)
+    {
+        bool isNumber = double.TryParse(value, CultureInfo.InvariantCulture, out double factor);
+        return value == "" || isNumber && factor is >= 0.001 and <= 1000
+            ? null : $"{name} is a number from 0.001 to 1000, not '{value}'.";
+    }
 
     private static string? WrongSwitch(string name, string value) =>
         value is "" or "0" or "1" ? null : $"{name} is 1, or is left out, and not '{value}'.";
