@@ -4,6 +4,7 @@ namespace ConformanceTests.Harness.Grading;
 internal sealed class Interruption : IDisposable
 {
     private const int ExitCode = 130;                   // as a shell reports Ctrl-C
+    private static readonly PosixSignal[] _signals = [PosixSignal.SIGINT, PosixSignal.SIGTERM];
     private static readonly List<Action> _stops = [];
     private static PosixSignalRegistration[]? _registrations;
     private readonly Action _stop;
@@ -16,11 +17,7 @@ internal sealed class Interruption : IDisposable
         lock (_stops)
         {
             _stops.Add(stop);
-            _registrations ??=
-            [
-                PosixSignalRegistration.Create(PosixSignal.SIGINT, End),
-                PosixSignalRegistration.Create(PosixSignal.SIGTERM, End),
-            ];
+            _registrations ??= [.. _signals.Where(IsNotIgnored).Select(EndAt)];
         }
     }
 
@@ -31,6 +28,11 @@ internal sealed class Interruption : IDisposable
             _stops.Remove(_stop);
         }
     }
+
+    private static bool IsNotIgnored(PosixSignal signal) =>
+        signal != PosixSignal.SIGINT || !IgnoredSignals.Has(signal);
+
+    private static PosixSignalRegistration EndAt(PosixSignal signal) => PosixSignalRegistration.Create(signal, End);
 
     private static void End(PosixSignalContext context)
     {

@@ -34,6 +34,7 @@ public sealed class ChildProgram : IDisposable
         start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["LC_ALL"] = "C.UTF-8";
         start.Environment["TZ"] = "Asia/Kathmandu";     // there, local time differs from UTC by 5 h 45 min
+        IgnoredSignals.DoNotInherit();
         try
         {
             _process = Process.Start(start)!;
@@ -165,27 +166,8 @@ public sealed class ChildProgram : IDisposable
 
     private bool _told;                                 // a test has sent it a signal
 
-    // A shell that starts a job in the background turns SIGINT off for it, and for all that it starts.
-    private static readonly Lazy<bool> _ignoresInterrupts = new(() =>
-    {
-        if (!File.Exists("/proc/self/status"))
-        {
-            return false;
-        }
-
-        var start = new ProcessStartInfo("cat", ["/proc/self/status"]) { RedirectStandardOutput = true };
-        using var cat = Process.Start(start)!;
-        var ignored = Regex.Match(cat.StandardOutput.ReadToEnd(), @"SigIgn:\s*([0-9a-f]+)");
-        return ignored.Success && (Convert.ToUInt64(ignored.Groups[1].Value, 16) & 2) != 0;
-    });
-
     public void Signal(string name)
     {
-        if (name == "INT" && _ignoresInterrupts.Value)
-        {
-            throw NotLookedAt.Because("needs SIGINT, which is turned off in a job that a shell runs in the background");
-        }
-
         _told = true;
         // `kill` prints an error if the process has ended already, which is not for the screen.
         var command = new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]) { RedirectStandardError = true };
