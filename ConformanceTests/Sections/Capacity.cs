@@ -291,6 +291,11 @@ public sealed class Capacity : ServerFixture
             wire.ExpectError("bad-type");
             wire.Ask("PUT|dog.png");
             wire.ExpectRefusal(Notation.U64(0), "empty");
+            wire.Send("PUT|dog.png|digest=sha256\n");
+            if (wire.ReceiveLine() == "OK")
+            {
+                wire.ExpectRefusal([.. Notation.U64(9), .. Notation.Bytes(9), .. new byte[32]], "corrupt");
+            }
         }
 
         ExpectDescriptors(server, before, "120 rounds of refusals");

@@ -111,6 +111,17 @@ public sealed class ClientAhead : ClientFixture
         client.MustFail();
     }
 
+    [Test, Clause("AHEAD-3", "AHEAD-1", "CLI-5")]
+    public void Client_fails_if_the_block_of_its_only_file_is_refused()
+    {
+        var (client, wire, first) = RunWith(1000);
+        wire.Send("OK\n");
+        ReceiveOneOfFour(wire, first);
+        wire.Send("ER|storage|the disk is full\n");
+        wire.ExpectEnd();
+        client.MustFail();
+    }
+
     // Returns the blocks that the client sends after its first file although nothing is answered. A client that waits
     // for the go-ahead sends none.
     private static List<byte[]> ReceiveUnanswered(ProtocolConnection wire, Upload first)

@@ -31,15 +31,38 @@ public sealed class ClientPut : ClientFixture
         client.MustFail();
     }
 
+    // The client may also refuse without a connection, or open the file when it has its go-ahead.
+    [Test, Clause("CLI-5")]
+    public void Client_fails_if_the_file_to_upload_does_not_exist()
+    {
+        var client = Run("PUT", "cat.png");
+        if (Connects(client))
+        {
+            var wire = Accept();
+            while (NextRequest(client, ref wire) is { } line)
+            {
+                wire.Send(line == "PUT|cat.png" ? "OK\n" : "ER|unsupported|this server has no options\n");
+            }
+        }
+
+        client.MustFail();
+    }
+
     [Test, Clause("CLI-8", "CLI-5")]
-    public void Client_fails_if_OK_arrives_before_all_bytes_were_sent()
+    public void Client_fails_if_OK_arrives_before_all_bytes_were_sent([Values] bool withGoAhead)
     {
         Give("big.png", Notation.Bytes(40 << 20));
         Listener.ReceiveBufferSize = 1 << 16;
         var (client, wire, _) = Begin("PUT", "big.png");
-        wire.Send("OK\n");
-        wire.Receive(8);
-        wire.Send("OK\n");                              // the client cannot have sent all bytes: the test does not read
+        wire.Send(withGoAhead ? "OK\nOK\n" : "OK\n");
+        if (!withGoAhead)
+        {
+            wire.Receive(8);
+            wire.Send("OK\n");
+        }
+
+        // The client cannot have sent all bytes, since the test does not read them.
+
         wire.RestsFor(500);
         wire.HalfClose();
         wire.ReceiveRest(orSilence: true);
@@ -77,9 +100,13 @@ public sealed class ClientPut : ClientFixture
         wire.ExpectBytes(Block(picture, false)[..1000]);
         LocalFiles.SetLength(PathOf("big.png"), (30 << 20) - 1000);
         var rest = wire.ReceiveRest(orSilence: true).AsSpan();
+        bool hasClosed = wire.IsAtItsEnd;
         int due = picture.Length + 8 - 1000;
         Demand(rest.Length < due + (digest ? 32 : 0) || rest[..due].SequenceEqual(picture.AsSpan(992)),
             "the end of the connection inside the block: its last bytes are gone", "as many bytes, and others");
+        Demand(hasClosed || rest.Length >= due,
+            $"the end of the connection, since {due - rest.Length} bytes of the block cannot be sent any more",
+            "nothing: the connection stays open");
         wire.HalfClose();
         wire.Dispose();
         client.MustFail();
@@ -146,7 +173,8 @@ public sealed class ClientPut : ClientFixture
         else if (verb == "GET")
         {
             bool digest = Takes(wire, "GET|cat.png");
-            Send(wire, [.. "OK\n"u8, .. Block(picture, digest)], 1, 3, 7, 13, 500, 1010);
+            int[] cuts = digest ? [1, 3, 7, 13, 500, 1010, 1020] : [1, 3, 7, 13, 500, 1010];
+            Send(wire, [.. "OK\n"u8, .. Block(picture, digest)], cuts);
         }
         else
         {
@@ -181,7 +209,10 @@ public sealed class ClientPut : ClientFixture
     }
 
     private static readonly string[] _lastReplies =
-        ["ER|exists|it is here", "ER|storage|the disk is full", "ER|tired|a new code", "OK?", "HELLO"];
+    [
+        "ER|exists|it is here\n", "ER|storage|the disk is full\n", "ER|tired|a new code\n", "OK?\n", "HELLO\n",
+        "OK\r\n", "OK", "O",
+    ];
 
     [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
     public void Client_fails_if_the_upload_is_refused_after_its_block(string reply)
@@ -189,7 +220,7 @@ public sealed class ClientPut : ClientFixture
         var (client, wire, digest) = BeginPut(Notation.Bytes(5000));
         wire.Send("OK\n");
         wire.Receive(8 + 5000 + (digest ? 32 : 0));
-        wire.Send(reply + "\n");
+        wire.Send(reply);
         wire.HalfClose();
         client.MustFail();
     }

@@ -16,6 +16,13 @@ public sealed class Gets : ServerFixture
         HostileFolder.ExpectListed(wire.List());
     }
 
+    [Test, Clause("GET-2", "OFFSET-1")]
+    public void Server_answers_not_found_to_GET_of_an_empty_file_with_any_offset([Values(0, 1)] int offset)
+    {
+        Server.Has("empty.png", []);
+        Connect().ExpectRefusal($"GET|empty.png|offset={offset}", "not-found");
+    }
+
     [Test, Clause("GET-1", "BLOCK-1", NotBefore = Stages.ManyClients)]
     public void Server_sends_a_file_that_is_larger_than_the_kernel_buffers()
     {

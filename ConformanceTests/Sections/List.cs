@@ -29,6 +29,26 @@ public sealed class Lists : ServerFixture
             ? ": local time (the suite starts programs where that is 5:45 ahead), and UTC is due" : ""));
     }
 
+    // A floating-point number has no room for so many digits, and rounding towards zero is wrong before 1970.
+    [TestCase("2024-02-29T12:34:56.9999999Z"), TestCase("1969-12-31T23:59:58.5000000Z"), Clause("LIST-1")]
+    public void Server_cuts_off_fractions_of_a_second(string time)
+    {
+        Server.Has("a.png", Notation.Bytes(9));
+        File.SetLastWriteTimeUtc(Server.PathOf("a.png"), DateTime.Parse(time, null, DateTimeStyles.AdjustToUniversal));
+        Same([$"a.png|9|{time[..19]}Z"], Connect().List(), $"the listing of a file with the time {time}");
+    }
+
+    // The folder itself has not changed then.
+    [Test, Clause("LIST-1")]
+    public void Server_lists_the_new_size_of_a_file_that_has_grown()
+    {
+        Server.Has("a.png", Notation.Bytes(9));
+        var wire = Connect();
+        wire.List();
+        LocalFiles.Append(Server.PathOf("a.png"), Notation.Bytes(10));
+        Same(["19"], wire.List().Select(line => line.Split('|')[1]), "the size of a.png, 9 bytes and then 10 more");
+    }
+
     [Test, Clause("LIST-1")]
     public void Server_sorts_names_by_bytes_and_not_by_UTF16()
     {

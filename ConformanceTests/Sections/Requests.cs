@@ -6,6 +6,7 @@ public sealed class Requests : ServerFixture
     [Test, Clause("REQ-1", "ERR-2")]
     public void Server_answers_unsupported_to_unknown_verbs_and_options_and_continues(
         [Values("DELETE|cat.png", "list", "get|cat.png", "Get|cat.png", "LIST|", "LIST|x", "LISTS",
+                "LIST|digest=sha256", "GET|cat.png|digest=SHA256",
                 "GET|cat.png|digest=md5", "GET|cat.png|digest", "GET|cat.png|digest=", "GET|cat.png|Digest=sha256",
                 "GET|cat.png|", "GET|a|", "GET|a|digest",
                 "GET|cat.png|offset =1", "PUT|dog.png|offset=1", "PUT|dog.png|mode=755",

@@ -198,6 +198,20 @@ public sealed class Statuses : ServerFixture
             $"{later[0][1]}, {later[3][1]}");
     }
 
+    [Test, Clause("STATUS-1", "GET-1")]
+    public void Server_does_not_count_bytes_that_it_has_not_sent_yet()
+    {
+        const int Large = 64 << 20;
+        var server = Start();
+        server.Has("big.png", Notation.Bytes(Large));
+        var unread = ConnectSlow(server);
+        unread.Ask("GET|big.png");
+        unread.Receive(8);
+        string sent = Ask(Connect(server))[0][5];
+        Demand(long.Parse(sent) < Large,
+            $"less than {Large:N0} bytes sent, since the client has read 11 of them", sent);
+    }
+
     // A request counts from the moment its answer begins, and bytes as they come and go.
     [Test, Clause("STATUS-1", "PUT-2")]
     public void Server_counts_requests_and_bytes_of_running_transfers()

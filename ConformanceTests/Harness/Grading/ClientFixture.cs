@@ -36,6 +36,12 @@ public abstract class ClientFixture : Fixture
     /// <summary>Starts the client, and receives its request. Digest is true if the client asks for one.</summary>
     protected (ChildProgram Client, ProtocolConnection Wire, bool Digest) Begin(string verb, string file = "cat.png")
     {
+        if (verb == "STATUS")
+        {
+            var (asking, status) = BeginStatus();
+            return (asking, status, false);
+        }
+
         var (client, wire) = Connected(verb, verb == "LIST" ? null : file);
         if (verb == "LIST")
         {
@@ -46,12 +52,35 @@ public abstract class ClientFixture : Fixture
         return (client, wire, Takes(wire, $"{verb}|{Path.GetFileName(file)}"));
     }
 
+    /// <summary>Starts the client for STATUS, and skips the test if the client has no such command.</summary>
+    protected (ChildProgram Client, ProtocolConnection Wire) BeginStatus()
+    {
+        const string Why = "the client has no command STATUS";
+        var client = Run("STATUS");
+        Skip.IfNotOffered(!Connects(client), Why);
+
+        var wire = Accept();
+        Skip.IfNotOffered(NextRequest(client, ref wire) != "STATUS", Why);
+
+        return (client, wire);
+    }
+
     /// <summary>Starts the client to upload a file with this content, and receives its request.</summary>
     protected (ChildProgram Client, ProtocolConnection Wire, bool Digest) BeginPut(
         byte[] content, string file = "cat.png")
     {
         Give(file, content);
         return Begin("PUT", file);
+    }
+
+    /// <summary>
+    /// Starts the client, and receives its request. Answers `unsupported` until it has no options (CONF-1).
+    /// </summary>
+    protected (ChildProgram Client, ProtocolConnection Wire) BeginWithoutOptions(string verb, string file = "cat.png")
+    {
+        var (client, wire) = Connected(verb, file);
+        TranscriptPlayer.ExpectRequest(ref wire, Listener, Encoding.UTF8.GetBytes($"{verb}|{file}\n"), Scope);
+        return (client, Own(wire));
     }
 
     /// <summary>Waits until the client has connected or ended, and says whether it has connected.</summary>
@@ -61,6 +90,30 @@ public abstract class ClientFixture : Fixture
 
         Eventually(() => client.HasEnded || Comes(20_000), "the client neither connects nor ends");
         return Comes(0);
+    }
+
+    /// <summary>
+    /// Receives the next request of a client that may ask again, on the same connection or on another one.
+    /// </summary>
+    /// <returns>The line, or null if the client gives up.</returns>
+    protected string? NextRequest(ChildProgram client, ref ProtocolConnection wire)
+    {
+        try
+        {
+            return wire.ReceiveLine();
+        }
+        catch (Violation)
+        {
+            wire.Dispose();
+        }
+
+        if (!Connects(client))
+        {
+            return null;
+        }
+
+        wire = Accept();
+        return wire.ReceiveLine();
     }
 
     protected string PathOf(string name) => Path.Combine(Folder, name);

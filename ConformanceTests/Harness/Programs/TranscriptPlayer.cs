@@ -202,7 +202,7 @@ public static class TranscriptPlayer
 
     public static ChildProgram StartClient(
         string folder, int port, string command, string? file = null, string options = "", string? input = null,
-        string with = "", string? key = null)
+        string with = "", string? key = null, string? outputTo = null)
     {
         (string, string?)[] values =
         [
@@ -214,6 +214,7 @@ public static class TranscriptPlayer
         ];
         string[] words =
         [
+            .. outputTo is null ? (string[])[] : ["sh", "-c", $"exec \"$@\" > {outputTo}", "sh"],
             .. CommandTemplates.Words(CommandTemplates.ClientTemplate, values), .. CommandTemplates.Words(options),
         ];
         return new ChildProgram("client", words, folder, input)

@@ -1,0 +1,150 @@
+namespace ConformanceTests.Sections;
+
+/// <summary>CLI-5 and CLI-11: what a client prints, and that it says when it has failed.</summary>
+public sealed class ClientOutput : ClientFixture
+{
+    // Names that are easy to cut, to join or to take for each other.
+    private static readonly string[] _names =
+    [
+        "x.y.JPG", "two words.png", "a.png", "A.png", "\u732b.jpg", "Gr\u00fc\u00dfe.png", "one two three.png",
+        new string('l', 251) + ".png", "last.png",
+    ];
+
+    private static readonly string[] _times = ["2026-01-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"];
+
+    private static byte[] Listing(string[] names) => Encoding.UTF8.GetBytes(string.Concat(
+        names.Select((name, i) => $"{name}|9|{_times[i % _times.Length]}\n")));
+
+    private void MustPrint(string[] names, Delivery delivery)
+    {
+        var client = Run("LIST");
+        var wire = Accept(delivery);
+        wire.Expect("LIST\n");
+        wire.Send([.. "OK\n"u8, .. Block(Listing(names))]);
+        wire.HalfClose();
+        client.MustSucceed();
+        string said = client.Output + client.Errors;
+        string[] missing = [.. names.Where(name => !said.Contains(name))];
+        Demand(missing is [], $"the names of all {names.Length} files in what the client prints",
+            $"{missing.Length} of them are missing, {missing.LastOrDefault()} is one");
+    }
+
+    [Test, Clause("CLI-5", "LIST-1")]
+    public void Client_prints_the_names_of_a_listing([Values] Delivery delivery) => MustPrint(_names, delivery);
+
+    // Wherever the client cuts the listing, it cuts some of these characters, which have three bytes.
+    [Test, Clause("CLI-5", "LIST-1", "LINE-1")]
+    public void Client_prints_the_names_of_a_long_listing() =>
+        MustPrint([.. Enumerable.Range(1, 3000).Select(i => $"{new string('\u732b', 10)}-{i}.png")], Delivery.Whole);
+
+    [Test, Clause("CLI-5")]
+    public void Client_fails_if_it_cannot_print_the_listing()
+    {
+        const string Full = "/dev/full";
+        Skip.If(!File.Exists(Full), $"needs {Full}");
+
+        var client = Own(TranscriptPlayer.StartClient(Folder, Port, "LIST", outputTo: Full));
+        var wire = Accept();
+        wire.Expect("LIST\n");
+        wire.Send([.. "OK\n"u8, .. Block(Listing(_names))]);
+        wire.HalfClose();
+        client.MustFail();
+    }
+
+    [Test, Clause("CLI-5")]
+    public void Client_fails_if_nothing_listens_on_the_port()
+    {
+        using var silent = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        silent.Bind(new IPEndPoint(IPAddress.Loopback, 0));     // nobody else can have the port
+        int port = ((IPEndPoint)silent.LocalEndPoint!).Port;
+        Own(TranscriptPlayer.StartClient(Folder, port, "LIST")).MustFail();
+    }
+
+    // A digest that nobody compared must not look like one that matched.
+    [Test, Clause("CLI-13")]
+    public void Client_says_that_a_download_is_not_verified()
+    {
+        string Said(bool knowsDigest)
+        {
+            File.Delete(PathOf("cat.png"));
+            var (client, wire) = Connected("GET", "cat.png");
+            bool digest = Takes(wire, "GET|cat.png");
+            Skip.IfNotOffered(!digest, "the client does not ask for a digest");
+            if (!knowsDigest)
+            {
+                wire.Send("ER|unsupported|this server does not know digest\n");
+                wire.Expect("GET|cat.png\n");
+            }
+
+            wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9), knowsDigest)]);
+            client.MustSucceed();
+            return client.Output + client.Errors;
+        }
+
+        Demand(Said(knowsDigest: true) != Said(knowsDigest: false),
+            "a word about it, if the server does not know digest and the download is not verified",
+            "the same as for a download that is verified");
+    }
+
+    // ---- STATUS, which a client need not have ----
+
+    [Test, Clause("CLI-5", "STATUS-1")]
+    public void Client_fails_if_STATUS_is_refused()
+    {
+        var (client, wire) = BeginStatus();
+        wire.Send("ER|storage|not now\n");
+        client.MustFail();
+    }
+
+    [Test, Clause("CLI-5", "GET-3", "STATUS-1")]
+    public void Client_fails_if_STATUS_is_cut_short([Values(0, 4, 8, 20)] int bytes)
+    {
+        var (client, wire) = BeginStatus();
+        wire.Send([.. "OK\n"u8, .. Block([.. "127.0.0.1|1|2|3\n127.0.0.1|1|2|3\n"u8]).AsSpan(0, bytes)]);
+        wire.HalfClose();
+        client.MustFail();
+    }
+
+    // ---- control characters from a server ----
+
+    // Most of these begin a command for a terminal. The client may print tabs of its own.
+    private const string Commands = "\u001b[2J\u001b]0;gotcha\u0007\u0008\u007f\u001c\u0085\u009b31m";
+
+    private static readonly Dictionary<string, (string Verb, string Line)> _sources = new()
+    {
+        ["a name"] = ("LIST", $"x{Commands}.png|1|2026-01-31T23:59:59Z"),
+        ["a line that has no name"] = ("LIST", Commands),
+        ["STATUS"] = ("STATUS", Commands),
+        ["an error"] = ("GET", $"ER|not-found|{Commands}"),
+        ["no reply"] = ("GET", Commands),
+        ["an error after the block"] = ("PUT", $"ER|storage|{Commands}"),
+        ["no reply after the block"] = ("PUT", Commands),
+    };
+
+    private static IEnumerable<string> Sources => _sources.Keys;
+
+    [TestCaseSource(nameof(Sources)), Clause("CLI-11", "NAME-1", "LIST-1")]
+    public void Client_escapes_control_characters_from_the_server(string source)
+    {
+        var (verb, line) = _sources[source];
+        Give("dog.png", Notation.Bytes(9));
+        var (client, wire, digest) = Begin(verb, verb == "PUT" ? "dog.png" : "cat.png");
+        byte[] bytes = Encoding.UTF8.GetBytes(line + "\n");
+        if (verb == "PUT")
+        {
+            wire.Send("OK\n");
+            wire.ExpectBytes(Block(Notation.Bytes(9), digest));
+        }
+
+        byte[] answer = verb is "LIST" or "STATUS" ? [.. "OK\n"u8, .. Block(bytes)] : bytes;
+        int inside = answer.AsSpan().LastIndexOf((byte)0x9B);
+        wire.Send(answer.AsSpan(0, inside));
+        wire.RestsFor(300);                             // the rest of the character arrives later
+        wire.Send(answer.AsSpan(inside));
+        wire.HalfClose();
+        client.WaitForExit();
+        string said = client.Output + client.Errors;
+        Demand(!said.Any(c => char.IsControl(c) && c is not ('\n' or '\t')),
+            "no control characters in what the client prints", said);
+    }
+}
