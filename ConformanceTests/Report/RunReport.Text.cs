@@ -259,7 +259,7 @@ public static partial class RunReport
         var absent = verdicts.Where(verdict => verdict.Outcome == "not offered")
             .Select(verdict => ProtocolSpecification.Find(verdict.Clause).Feature).ToHashSet();
         var missing = ProtocolSpecification.Clauses.Values.Where(clause =>
-                !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
+                !RunSettings.Current.IsOfAPart && !lookedAt.Contains(clause.Id) && clause.Level == Level.Must
                 && (Stages.IsOfClients(clause) ? RunSettings.Current.Client != "" : RunSettings.Current.Server != "")
                 && (clause.Feature is null || !absent.Contains(clause.Feature)))
             .Select(clause => clause.Id).Where(id => id != "CONF-1"

@@ -144,7 +144,8 @@ public sealed class ClientOutput : ClientFixture
         wire.HalfClose();
         client.WaitForExit();
         string said = client.Output + client.Errors;
-        Demand(!said.Any(c => char.IsControl(c) && c is not ('\n' or '\t')),
-            "no control characters in what the client prints", said);
+        char[] controls = [.. said.Where(c => char.IsControl(c) && c is not ('\n' or '\t')).Distinct()];
+        Demand(controls is [], "no control characters from the server in what the client prints",
+            $"{string.Join(", ", controls.Select(c => $"{(int)c:X2}"))} as they came, not escaped, in: {said}");
     }
 }

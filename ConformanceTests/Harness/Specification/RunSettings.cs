@@ -60,6 +60,9 @@ public sealed class RunSettings(Func<string, string?> variable)
     /// <summary>A regular expression for the names of the only tests that are run.</summary>
     public string OnlyTests => Text("TESTS");
 
+    /// <summary>Whether only some of the tests are run, so that a paragraph without one says nothing.</summary>
+    public bool IsOfAPart => Stage + UpToStage > 0 || OnlyClauses.Length > 0 || OnlyTests != "";
+
     /// <summary>Repeats only what failed before, and keeps the rest of the report: for classes.</summary>
     public bool RepeatFailedOnly => Flag("AGAIN");
 
