@@ -4,7 +4,7 @@ namespace ConformanceTests.Class;
 /// `make class`: grades each student's program as `make test` would, several at a time. For each student the
 /// suite is started as a process of its own.
 /// </summary>
-public static class GradeClass
+public sealed class GradeClass : ISuiteCommand
 {
     private static readonly string _folder = Path.Combine(RunSettings.Current.ReportFolder, "class");
 
@@ -20,9 +20,11 @@ public static class GradeClass
 
     private static readonly HashSet<Process> _running = [];
 
-    /// <summary>Grades the programs in the given folders.</summary>
-    /// <returns>The exit code.</returns>
-    public static async Task<int> RunAsync(string[] folders)
+    public string Name => "class";
+
+    public string Help => "grades the programs in the folders that are named";
+
+    public async Task<int> RunAsync(string[] folders)
     {
         if (folders.Length == 0)
         {

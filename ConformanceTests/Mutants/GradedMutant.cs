@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace ConformanceTests.Mutants;
 
 /// <summary>Which programs of a mutant are graded.</summary>
@@ -23,13 +21,6 @@ public sealed class GradedMutant : IDisposable
     private static readonly TimeSpan _timeToStop = TimeSpan.FromSeconds(20);
     private static volatile bool _isStopped;
     private static int _folders;
-
-    // Settings of `make mutants` that the graded runs must not inherit.
-    private static readonly string[] _notInherited =
-    [
-        "SERVER", "CLIENT", "STAGE", "STRICT", "QUICK", "CLAUSE", "TESTS", "AGAIN", "MINUTES", "HERE", "PROGRAM",
-        "SEED",
-    ];
 
     private readonly Mutant? _mutant;
     private readonly string _folder;
@@ -132,13 +123,10 @@ public sealed class GradedMutant : IDisposable
     public async Task<string[]> FailuresAsync(string tests, bool asReference)
     {
         await RunAsync(tests, asReference);
-        using var report = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(_folder, "report.json")));
-        return
-        [
-            .. from verdict in report.RootElement.GetProperty("Verdicts").EnumerateArray()
-               where verdict.GetProperty("Outcome").GetString() is "failed" or "advice"
-               select $"{verdict.GetProperty("Fixture").GetString()}.{verdict.GetProperty("Test").GetString()}",
-        ];
+        ReportFile report = ReportFile.Read(Path.Combine(_folder, "report.json"))
+            ?? throw new MutantException("the run wrote no report");
+        return [.. report.Verdicts.Where(verdict => verdict.IsWrong)
+            .Select(verdict => $"{verdict.Fixture}.{verdict.Test}")];
     }
 
     /// <summary>Plays all transcripts with the program.</summary>
@@ -166,33 +154,8 @@ public sealed class GradedMutant : IDisposable
 
     public void Dispose()
     {
-        foreach (string mount in MountsBelow(_folder))
-        {
-            using var unmount = Process.Start("umount", ["-l", mount]);
-            unmount.WaitForExit();
-        }
-
-        // Not Directory.Delete: a test that was ended may have left a name that is not UTF-8, which .NET cannot delete.
-        // A process that was killed may take another moment to end, and create a file in that time.
-        for (int attempt = 1; Directory.Exists(_folder) && attempt <= 50; attempt++)
-        {
-            using var remove = Process.Start("rm", ["-rf", _folder]);
-            remove.WaitForExit();
-            if (Directory.Exists(_folder))
-            {
-                Thread.Sleep(100);
-            }
-        }
-
+        TestFolders.Remove(_folder);
         Interlocked.Decrement(ref _folders);
-    }
-
-    private static IEnumerable<string> MountsBelow(string folder)
-    {
-        const string Mounts = "/proc/self/mounts";
-        return !File.Exists(Mounts) ? []
-            : File.ReadLines(Mounts).Select(line => line.Split(' ')[1])
-                .Where(mount => mount.StartsWith(folder + '/')).ToArray();
     }
 
     private static void End(Process run)
@@ -208,22 +171,9 @@ public sealed class GradedMutant : IDisposable
 
     private Process Start(string clauses, string tests, Halves halves, bool asReference, bool oneIsEnough)
     {
-        var start = new ProcessStartInfo("dotnet", [typeof(GradedMutant).Assembly.Location, "test"])
-        {
-            WorkingDirectory = _folder,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        foreach (string name in _notInherited)
-        {
-            start.Environment.Remove(name);
-        }
-
-        start.Environment["REPORT"] = _folder;
-        start.Environment["TMPDIR"] = TemporaryFolder;
-        start.Environment["CLAUSE"] = clauses;
-        start.Environment["TESTS"] = tests;
-        start.Environment["ONE_IS_ENOUGH"] = oneIsEnough ? "1" : "";
+        var start = SuiteProcess.In(
+            _folder, ("TMPDIR", TemporaryFolder), ("CLAUSE", clauses), ("TESTS", tests),
+            ("ONE_IS_ENOUGH", oneIsEnough ? "1" : ""));
         if (asReference)
         {
             start.Environment["PROGRAM"] = Program;

@@ -7,8 +7,8 @@ namespace ConformanceTests.Mutants;
 /// <summary>Compiles the program in memory, with a mistake or without.</summary>
 public static class MutantBuild
 {
-    // The SDK of .NET adds these to each project with <ImplicitUsings>.
-    private const string ImplicitUsings =
+    /// <summary>What the SDK of .NET adds to each project with ImplicitUsings.</summary>
+    internal const string ImplicitUsings =
         """
         global using System;
         global using System.Collections.Generic;
@@ -76,7 +76,7 @@ public static class MutantBuild
     }
 
     /// <summary>Returns the libraries of .NET, and none of the suite's.</summary>
-    private static IEnumerable<MetadataReference> Libraries()
+    internal static IEnumerable<MetadataReference> Libraries()
     {
         string trusted = (string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!;
         string? framework = Path.GetDirectoryName(typeof(object).Assembly.Location);

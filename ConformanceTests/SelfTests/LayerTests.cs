@@ -1,5 +1,6 @@
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
+using ConformanceTests.Mutants;
 
 namespace ConformanceTests.SelfTests;
 
@@ -17,12 +18,6 @@ public sealed class LayerTests
         ("Report", ["Harness/Specification", "Harness/Wire", "Harness/Diagnosis"]),
     ];
 
-    private static readonly string[] _implicit =
-    [
-        "System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Threading",
-        "System.Threading.Tasks",
-    ];
-
     private static readonly string _suite = Path.Combine(RunSettings.Root, "ConformanceTests");
 
     [TestCaseSource(nameof(_layers))]
@@ -33,10 +28,10 @@ public sealed class LayerTests
         string project = File.ReadAllText(Path.Combine(_suite, "ConformanceTests.csproj"));
         var usings = Regex.Matches(project, "<Using Include=\"(.*?)\" />").Select(match => match.Groups[1].Value)
             .Where(name => name.StartsWith("System") || sources.Any(source => source.Contains($"namespace {name};")))
-            .Concat(_implicit);
-        string all = string.Concat(usings.Distinct().Select(name => $"global using {name};"));
+            .Select(name => $"global using {name};");
+        string all = MutantBuild.ImplicitUsings + string.Concat(usings);
         var compilation = CSharpCompilation.Create(
-            "Layer", sources.Append(all).Select(source => CSharpSyntaxTree.ParseText(source)), StageTests.Libraries());
+            "Layer", sources.Append(all).Select(source => CSharpSyntaxTree.ParseText(source)), MutantBuild.Libraries());
         // The regular expressions are written by a generator, which does not run here.
         var errors = compilation.GetDiagnostics()
             .Where(item => item.Severity == DiagnosticSeverity.Error && item.Id is not ("CS8795" or "CS5001"));

@@ -1,5 +1,6 @@
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
+using ConformanceTests.Mutants;
 
 namespace ConformanceTests.SelfTests;
 
@@ -12,10 +13,6 @@ namespace ConformanceTests.SelfTests;
 [Reference]
 public sealed class StageTests
 {
-    private const string ImplicitUsings =
-        "global using System; global using System.Collections.Generic; global using System.IO; "
-        + "global using System.Linq; global using System.Threading;";
-
     private static readonly SemaphoreSlim _twoAtATime = new(2);
     private static readonly Lazy<string> _programs = new(Compile);
 
@@ -60,23 +57,8 @@ public sealed class StageTests
         string folder = TestFolders.New("stages");
         try
         {
-            string suite = typeof(StageTests).Assembly.Location;
-            var start = new ProcessStartInfo("dotnet", [suite, "test"])
-            {
-                WorkingDirectory = folder,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-            };
-            string[] notInherited =
-                ["SERVER", "CLIENT", "STAGE", "STRICT", "ONE_IS_ENOUGH", "AGAIN", "QUICK", "CLAUSE", "TESTS"];
-            foreach (string name in notInherited)
-            {
-                start.Environment.Remove(name);
-            }
-
-            start.Environment[half] = template;
-            start.Environment["UP_TO_STAGE"] = $"{upTo}";
-            start.Environment["REPORT"] = folder;
+            var start = SuiteProcess.In(
+                folder, (half, template), ("UP_TO_STAGE", $"{upTo}"), ("SEED", $"{RunSettings.Current.Seed}"));
             using var run = Process.Start(start)!;
             var output = run.StandardOutput.ReadToEndAsync();
             var errors = run.StandardError.ReadToEndAsync();
@@ -97,15 +79,6 @@ public sealed class StageTests
         }
     }
 
-    /// <summary>Returns the libraries of .NET, and none of the suite's.</summary>
-    internal static IEnumerable<MetadataReference> Libraries()
-    {
-        string runtime = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
-        return ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-            .Where(path => Path.GetDirectoryName(path) == runtime)
-            .Select(path => MetadataReference.CreateFromFile(path));
-    }
-
     private static string Compile()
     {
         string folder = TestFolders.New("programs");
@@ -114,12 +87,12 @@ public sealed class StageTests
         {
             SyntaxTree[] trees =
             [
-                CSharpSyntaxTree.ParseText(ImplicitUsings),
+                CSharpSyntaxTree.ParseText(MutantBuild.ImplicitUsings),
                 CSharpSyntaxTree.ParseText(File.ReadAllText(Path.Combine(sources, name + ".cs"))),
             ];
             var options = new CSharpCompilationOptions(
                 OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable);
-            var result = CSharpCompilation.Create(name, trees, Libraries(), options)
+            var result = CSharpCompilation.Create(name, trees, MutantBuild.Libraries(), options)
                 .Emit(Path.Combine(folder, name + ".dll"));
             Assert.That(result.Success, string.Join('\n', result.Diagnostics));
             File.Copy(Path.ChangeExtension(typeof(StageTests).Assembly.Location, ".runtimeconfig.json"),

@@ -39,9 +39,7 @@ public static class ClientBaseline
     private static Failure? Try(string name)
     {
         var apart = new TestScope([], name);
-        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        listener.Listen(8);
+        using Socket listener = TranscriptPlayer.Listen();
         string folder = TestFolders.New("client");
         var transcript = ProtocolSpecification.Transcripts.Single(one => one.Name == name);
         try

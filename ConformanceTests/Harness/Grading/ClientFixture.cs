@@ -14,10 +14,8 @@ public abstract class ClientFixture : Fixture
     [SetUp]
     public void Listen()
     {
-        Listener = Own(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
-        Listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        Listener.Listen(8);
-        Port = ((IPEndPoint)Listener.LocalEndPoint!).Port;
+        Listener = Own(TranscriptPlayer.Listen());
+        Port = TranscriptPlayer.PortOf(Listener);
     }
 
     /// <summary>Starts the client in its folder.</summary>

@@ -45,10 +45,8 @@ public sealed class WholeRun
 
     private static void CheckThatTheClientConnects()
     {
-        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        listener.Listen(1);
-        int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
+        using Socket listener = TranscriptPlayer.Listen();
+        int port = TranscriptPlayer.PortOf(listener);
         using var client = TranscriptPlayer.StartClient(Path.GetTempPath(), port, "LIST");
         try
         {

@@ -169,10 +169,7 @@ public sealed class ChildProgram : IDisposable
     public void Signal(string name)
     {
         _told = true;
-        // `kill` prints an error if the process has ended already, which is not for the screen.
-        var command = new ProcessStartInfo("kill", [$"-{name}", $"{_process.Id}"]) { RedirectStandardError = true };
-        using var kill = Process.Start(command)!;
-        kill.WaitForExit();
+        Tool.RunQuietly("kill", $"-{name}", $"{_process.Id}");          // the process may have ended already
         if (Name != "server" || name is not ("INT" or "TERM"))
         {
             return;

@@ -200,11 +200,7 @@ public sealed class RunningServer : IDisposable
         Program.Dispose();
         if (_ownFolder is not null)
         {
-            try
-            {
-                TestFolders.Delete(_ownFolder);
-            }
-            catch (DirectoryNotFoundException) { }
+            TestFolders.Delete(_ownFolder);
         }
     }
 }

@@ -13,7 +13,7 @@ public sealed class SmallDisk : IDisposable
     public static SmallDisk? TryMount(string options)
     {
         string folder = TestFolders.New("small");
-        if (Execute("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder) != 0)
+        if (Tool.RunQuietly("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder) != 0)
         {
             Directory.Delete(folder);
             return null;
@@ -29,13 +29,5 @@ public sealed class SmallDisk : IDisposable
     }
 
     // Lazily, because a server may still have a file in it open for a moment.
-    internal static void Unmount(string folder) => Execute("umount", "-l", folder);
-
-    private static int Execute(string program, params string[] words)
-    {
-        string[] all = ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words];
-        using var process = Process.Start("sh", all);
-        process.WaitForExit();
-        return process.ExitCode;
-    }
+    internal static void Unmount(string folder) => Tool.RunQuietly("umount", "-l", folder);
 }

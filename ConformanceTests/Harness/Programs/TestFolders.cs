@@ -24,17 +24,26 @@ public static class TestFolders
         }
     }
 
-    /// <summary>Removes a folder with all that is in it, even if a test has taken away the right to read it.</summary>
+    /// <summary>Removes a folder with all that is in it, if it exists.</summary>
     public static void Delete(string folder)
     {
+        if (!Directory.Exists(folder))
+        {
+            return;
+        }
+
         try
         {
             Directory.Delete(folder, true);
         }
-        catch (UnauthorizedAccessException) when (!OperatingSystem.IsWindows())
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException && !OperatingSystem.IsWindows())
         {
+            // A test may have taken away the right to read it, and .NET cannot delete a name that is not UTF-8.
             Tool.Run("chmod", "-R", "u+rwx", folder);
-            Directory.Delete(folder, true);
+            if (Tool.Run("rm", "-rf", folder) != 0)
+            {
+                throw;
+            }
         }
     }
 
@@ -88,7 +97,8 @@ public static class TestFolders
         }
     }
 
-    private static void Remove(string root)
+    /// <summary>Removes a folder in which file systems may be mounted, and programs may still write.</summary>
+    public static void Remove(string root)
     {
         string[] mounted = File.Exists(Mounts) ? File.ReadAllLines(Mounts) : [];
         foreach (string folder in mounted.Select(line => line.Split(' ')[1]).Where(path => path.StartsWith($"{root}/")))
@@ -96,8 +106,7 @@ public static class TestFolders
             SmallDisk.Unmount(folder);
         }
 
-        // A test that was interrupted may still write a file.
-        const int Tries = 20;
+        const int Tries = 100;
         for (int i = 1; Directory.Exists(root); i++)
         {
             try

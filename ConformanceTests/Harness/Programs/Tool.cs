@@ -11,6 +11,10 @@ public static class Tool
         return process.ExitCode;
     }
 
+    /// <summary>The same, without the errors that it prints.</summary>
+    public static int RunQuietly(string program, params string[] words) =>
+        Run("sh", ["-c", "exec \"$@\" 2>/dev/null", "sh", program, .. words]);
+
     /// <summary>Runs a script of the shell, in which $0 is a folder.</summary>
     public static void Shell(string script, string folder) => Run("sh", "-c", script, folder);
 }

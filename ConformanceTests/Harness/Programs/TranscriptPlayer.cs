@@ -70,8 +70,7 @@ public static class TranscriptPlayer
         }
 
         string[] words = transcript.Command!.Split(' ');
-        int port = ((IPEndPoint)listener.LocalEndPoint!).Port;
-        using var client = StartClient(folder, port, words[0], words.ElementAtOrDefault(1));
+        using var client = StartClient(folder, PortOf(listener), words[0], words.ElementAtOrDefault(1));
         scope?.Add(client);
         var wire = Accept(listener, delivery, scope);
         try
@@ -199,6 +198,17 @@ public static class TranscriptPlayer
         $"client … {command} {file} {options}".TrimEnd() + (options is [not '-', ..]
             ? "\n(several files in one start are optional, §8: a client that takes only one fails before it connects)"
             : "");
+
+    /// <summary>Returns a socket that listens for the client.</summary>
+    public static Socket Listen()
+    {
+        var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(8);
+        return listener;
+    }
+
+    public static int PortOf(Socket listener) => ((IPEndPoint)listener.LocalEndPoint!).Port;
 
     public static ChildProgram StartClient(
         string folder, int port, string command, string? file = null, string options = "", string? input = null,
