@@ -106,7 +106,7 @@ public sealed class ClientPut : ClientFixture
             "the end of the connection inside the block: its last bytes are gone", "as many bytes, and others");
         Demand(hasClosed || rest.Length >= due,
             $"the end of the connection, since {due - rest.Length} bytes of the block cannot be sent any more",
-            "nothing: the connection stays open");
+            "nothing: the connection stays open", breaks: "BLOCK-1");
         wire.HalfClose();
         wire.Dispose();
         client.MustFail();
