@@ -117,6 +117,7 @@ public sealed class ClientOutput : ClientFixture
         ["STATUS"] = ("STATUS", Commands),
         ["an error"] = ("GET", $"ER|not-found|{Commands}"),
         ["no reply"] = ("GET", Commands),
+        ["a code"] = ("GET", $"ER|{Commands}|no such picture"),
         ["an error after the block"] = ("PUT", $"ER|storage|{Commands}"),
         ["no reply after the block"] = ("PUT", Commands),
     };
