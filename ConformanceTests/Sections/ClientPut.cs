@@ -39,7 +39,7 @@ public sealed class ClientPut : ClientFixture
         if (Connects(client))
         {
             var wire = Accept();
-            while (NextRequest(client, ref wire) is { } line)
+            for (int requests = 0; requests < 20 && NextRequest(client, ref wire) is { } line; requests++)
             {
                 wire.Send(line == "PUT|cat.png" ? "OK\n" : "ER|unsupported|this server has no options\n");
             }
