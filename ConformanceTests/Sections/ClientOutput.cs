@@ -68,7 +68,7 @@ public sealed class ClientOutput : ClientFixture
         {
             File.Delete(PathOf("cat.png"));
             var (client, wire) = Connected("GET", "cat.png");
-            bool digest = Takes(wire, "GET|cat.png");
+            bool digest = Takes(ref wire, "GET|cat.png");
             Skip.IfNotOffered(!digest, "the client does not ask for a digest");
             if (!knowsDigest)
             {

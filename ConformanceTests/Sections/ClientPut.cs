@@ -175,13 +175,13 @@ public sealed class ClientPut : ClientFixture
         }
         else if (verb == "GET")
         {
-            bool digest = Takes(wire, "GET|cat.png");
+            bool digest = Takes(ref wire, "GET|cat.png");
             int[] cuts = digest ? [1, 3, 7, 13, 500, 1010, 1020] : [1, 3, 7, 13, 500, 1010];
             Send(wire, [.. "OK\n"u8, .. Block(picture, digest)], cuts);
         }
         else
         {
-            bool digest = Takes(wire, "PUT|dog.png");
+            bool digest = Takes(ref wire, "PUT|dog.png");
             Send(wire, [.. "OK\n"u8], 1, 2);
             wire.ExpectBytes(Block(picture, digest));
             Send(wire, [.. "OK\n"u8], 1, 2);
@@ -259,7 +259,7 @@ public sealed class ClientPut : ClientFixture
         Directory.CreateDirectory(PathOf(folder));
         Give($"{folder}/cat.png", Notation.Bytes(9));
         var (client, wire) = Connected("PUT", Path.Combine(folder, "cat.png"));
-        bool digest = Takes(wire, "PUT|cat.png");
+        bool digest = Takes(ref wire, "PUT|cat.png");
         wire.Send("OK\n");
         Store(client, wire, Block(Notation.Bytes(9), digest));
     }

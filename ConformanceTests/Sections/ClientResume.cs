@@ -19,7 +19,7 @@ public sealed class ClientResume : ClientFixture
         bool isTold = IsTold;
         var client = RunToResume();
         var wire = Accept();
-        Takes(wire, "GET|cat.png");
+        Takes(ref wire, "GET|cat.png");
         wire.Send([.. "OK\n"u8, .. Notation.U64(1000), .. _whole[..cut]]);
         wire.HalfClose();
         client.MustFail();

@@ -72,7 +72,8 @@ public sealed partial class FailureTexts : ClientFixture
         {
             using var pair = NewPair(Side.Server);
             pair.Peer.Send("get cat.png\r\n"u8);
-            Takes(pair.Wire, "GET|cat.png");
+            var wire = pair.Wire;
+            Takes(ref wire, "GET|cat.png");
         }),
         Failing("A_client_says_why", ["CLI-3"], () =>
         {

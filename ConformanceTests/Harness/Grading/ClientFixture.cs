@@ -47,7 +47,8 @@ public abstract class ClientFixture : Fixture
             return (client, wire, false);
         }
 
-        return (client, wire, Takes(wire, $"{verb}|{Path.GetFileName(file)}"));
+        bool digest = Takes(ref wire, $"{verb}|{Path.GetFileName(file)}");
+        return (client, wire, digest);
     }
 
     /// <summary>Starts the client for STATUS, and skips the test if the client has no such command.</summary>
@@ -124,16 +125,18 @@ public abstract class ClientFixture : Fixture
     protected string[] Files() => [.. Directory.GetFileSystemEntries(Folder).Select(path => Path.GetFileName(path))];
 
     /// <summary>
-    /// Receives a request line, and answers `unsupported` as long as it has the option `ahead` or `modified`.
+    /// Receives a request line, and answers `unsupported` as long as it has the option `ahead` or `modified`. Then the
+    /// client asks again, on this connection or on a new one, or the test ends with advice (CLI-13).
     /// </summary>
     /// <returns>True if the client asks for a digest, which then has to follow the block.</returns>
-    protected static bool Takes(ProtocolConnection wire, string request)
+    protected bool Takes(ref ProtocolConnection wire, string request)
     {
+        const string Why = "this server does not know ahead and modified";
         string line = wire.ReceiveLine(request + "\\n");
         for (int refusals = 0; refusals < 2 && HasOptionThatIsNotKnown(line); refusals++)
         {
-            wire.Send("ER|unsupported|this server does not know ahead and modified\n");
-            line = wire.ReceiveLine(request + "\\n");
+            line = TranscriptPlayer.RefuseOptions(ref wire, Listener, (line, request), Why, Scope);
+            Own(wire);
         }
 
         if (line == request)

@@ -13,7 +13,7 @@ public sealed class GradeCommand : ISuiteCommand
 
     private static int Run(string[] words)
     {
-        if (WrongUse(words) is { } wrong)
+        if ((WrongUse(words) ?? MakeReportFolder()) is { } wrong)
         {
             Console.Error.WriteLine(wrong);
             return 2;
@@ -38,6 +38,20 @@ public sealed class GradeCommand : ISuiteCommand
         }
 
         return result.ResultState.Status == TestStatus.Failed ? 1 : 0;
+    }
+
+    // Returns why the folder cannot be made, or null.
+    private static string? MakeReportFolder()
+    {
+        try
+        {
+            Directory.CreateDirectory(RunSettings.Current.ReportFolder);
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return $"REPORT is the folder for the report, and it cannot be made: {e.Message}";
+        }
     }
 
     private static string? WrongUse(string[] words)

@@ -141,23 +141,8 @@ public static class TranscriptPlayer
         string received = wire.ReceiveLine(expected + "\\n");
         for (int options = 3; options > 0 && AsksForMore(received, expected); options--)
         {
-            wire.Send("ER|unsupported|this server has no extensions\n");
-            try
-            {
-                received = wire.ReceiveLine(expected + "\\n");
-            }
-            catch (Violation)
-            {
-                wire.Dispose();
-                if (!Comes(listener, scope))
-                {
-                    throw GivesUp(received, expected, wire.Talk);
-                }
-
-                wire = new ProtocolConnection(listener.Accept(), Side.Server, wire.Delivery);
-                scope?.Add(wire);
-                received = wire.ReceiveLine(expected + "\\n");
-            }
+            const string Why = "this server has no extensions";
+            received = RefuseOptions(ref wire, listener, (received, expected), Why, scope);
         }
 
         if (received == expected)
@@ -171,6 +156,35 @@ public static class TranscriptPlayer
         }
 
         throw wire.WrongLine(null, expected, received);
+    }
+
+    /// <summary>
+    /// Answers `unsupported` to a request with options, and receives the next one, on this connection or on a new one.
+    /// </summary>
+    /// <returns>The line, without its LF.</returns>
+    /// <exception cref="FailedCheck">The client gives up, which is allowed (CLI-13 is a SHOULD).</exception>
+    public static string RefuseOptions(
+        ref ProtocolConnection wire, Socket listener, (string Received, string Expected) request, string text,
+        TestScope? scope)
+    {
+        wire.Send($"ER|unsupported|{text}\n");
+        try
+        {
+            return wire.ReceiveLine(request.Expected + "\\n");
+        }
+        catch (Violation)
+        {
+            wire.Dispose();
+        }
+
+        if (!Comes(listener, scope))
+        {
+            throw GivesUp(request.Received, request.Expected, wire.Talk);
+        }
+
+        wire = new ProtocolConnection(listener.Accept(), Side.Server, wire.Delivery);
+        scope?.Add(wire);
+        return wire.ReceiveLine(request.Expected + "\\n");
     }
 
     private static FailedCheck GivesUp(string received, string expected, RecordedConnection talk) =>
