@@ -35,7 +35,8 @@ public sealed class ClientNames : ClientFixture
     public void Client_downloads_a_file_although_it_has_one_whose_name_differs_in_case()
     {
         Give("CAT.png", [.. "mine"u8]);
-        Skip.If(File.Exists(PathOf("cat.png")), "needs a folder that tells upper from lower case");
+        Skip.If(RunSettings.Current.OnWindows || File.Exists(PathOf("cat.png")),
+            "needs a folder that tells upper from lower case");
 
         var (client, wire, digest) = Begin("GET");
         wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9), digest)]);

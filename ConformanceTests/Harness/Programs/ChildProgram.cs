@@ -169,7 +169,11 @@ public sealed class ChildProgram : IDisposable
     public void Signal(string name)
     {
         _told = true;
-        Tool.RunQuietly("kill", $"-{name}", $"{_process.Id}");          // the process may have ended already
+        if (!_process.HasExited)                        // otherwise another process may have its number now
+        {
+            Tool.RunQuietly("kill", $"-{name}", $"{_process.Id}");
+        }
+
         if (Name != "server" || name is not ("INT" or "TERM"))
         {
             return;

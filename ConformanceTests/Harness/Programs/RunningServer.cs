@@ -113,7 +113,9 @@ public sealed class RunningServer : IDisposable
         }
     }
 
-    private Socket? TryConnect(bool slow = false)
+    private Socket? TryConnect(bool slow = false) => TryConnect(slow, out _);
+
+    private Socket? TryConnect(bool slow, out string why)
     {
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         if (slow)
@@ -124,11 +126,13 @@ public sealed class RunningServer : IDisposable
         try
         {
             socket.Connect(IPAddress.Loopback, Port);
+            why = "";
             return socket;
         }
-        catch (SocketException)
+        catch (SocketException e)
         {
             socket.Dispose();
+            why = e.Message;
             return null;
         }
     }
@@ -141,8 +145,10 @@ public sealed class RunningServer : IDisposable
             Interlocked.Exchange(ref _first, null)?.Dispose();          // a server may serve one client at a time
         }
 
-        var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow)
-            ?? throw new FailedCheck(new Failure("the server to accept a connection", "it accepts none any more"));
+        string why = "";
+        var socket = (slow ? null : Interlocked.Exchange(ref _first, null)) ?? TryConnect(slow, out why)
+            ?? throw new FailedCheck(new Failure(
+                "the server to accept a connection", $"it accepts none any more: {why}"));
         return OfTheTest(new ProtocolConnection(socket, Side.Client, delivery));
     }
 
