@@ -112,11 +112,11 @@ public sealed class ClientGet : ClientFixture
         client.MustFail();
     }
 
-    // In Latin-1, as they are sent: the last but one is not valid UTF-8. The last one has 1,025 bytes with its LF.
+    // In Latin-1, as they are sent: the last but one is not valid UTF-8. The last one is too long by its LF.
     private static readonly string[] _resemblances =
     [
         "ER|unsupported", "ER|UNSUPPORTED|x", "ER|unsupported-thing|x", "ER||unsupported", "ER|unsupported|caf\u00e9",
-        "ER|unsupported|".PadRight(1024, 'x'),
+        "ER|unsupported|".PadRight(Limits.LineBytes, 'x'),
     ];
 
     // A client that compares only the first bytes of a line asks again, and accepts the answer to that.

@@ -385,16 +385,23 @@ public sealed class Deadlines : ServerFixture
         wire.Expect("OK\n");
     }
 
+    // Asks for a picture of this size, and receives its length only. The kernels hold little of the rest.
+    private (ProtocolConnection Wire, byte[] Picture) AskForPicture(int size)
+    {
+        var picture = Notation.Bytes(size);
+        Server.Has("big.png", picture);
+        var wire = ConnectSlow();
+        wire.Ask("GET|big.png");
+        wire.Receive(8);
+        return (wire, picture);
+    }
+
     [Test, Slow, Clause("LIMIT-3")]
     public void Server_does_not_end_a_download_whose_rest_is_read_in_time()
     {
         // The client asks for more than the kernels hold, and reads it when the first deadline is near or past. The
         // server must send all of it, and no timeout after it.
-        var picture = Notation.Bytes(7 << 20);
-        Server.Has("big.png", picture);
-        var wire = ConnectSlow();
-        wire.Ask("GET|big.png");
-        wire.Receive(8);
+        var (wire, picture) = AskForPicture(7 << 20);
         wire.RestsFor(19_000);
         Same(picture, wire.Receive(picture.Length), "the block");
         wire.List();
@@ -404,11 +411,7 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-3")]
     public void Server_does_not_end_a_download_that_is_read_with_pauses()
     {
-        var picture = Notation.Bytes(24 << 20);
-        Server.Has("big.png", picture);
-        var wire = ConnectSlow();
-        wire.Ask("GET|big.png");
-        wire.Receive(8);
+        var (wire, picture) = AskForPicture(24 << 20);
         wire.RestsFor(9_000);
         var begin = wire.Receive(8 << 20);
         wire.RestsFor(18_000);
@@ -439,11 +442,7 @@ public sealed class Deadlines : ServerFixture
     [Test, Slow, Clause("LIMIT-4", "GET-3", "P8")]
     public void Server_closes_without_a_reply_if_a_download_is_not_read()
     {
-        var picture = Notation.Bytes(64 << 20);
-        Server.Has("big.png", picture);
-        var wire = ConnectSlow();
-        wire.Ask("GET|big.png");
-        wire.Receive(8);
+        var (wire, picture) = AskForPicture(64 << 20);
         wire.RestsFor(RunSettings.Milliseconds(44_000));
         var bytes = wire.ReceiveRest(orSilence: true);
         Demand(bytes.Length < picture.Length && wire.IsAtItsEnd,

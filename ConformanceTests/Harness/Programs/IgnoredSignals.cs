@@ -42,7 +42,12 @@ internal static class IgnoredSignals
         return ignored.Success ? Convert.ToUInt64(ignored.Groups[1].Value, 16) : 0;
     }
 
-    private static int Number(PosixSignal signal) => signal == PosixSignal.SIGHUP ? 1 : 2;
+    private static int Number(PosixSignal signal) => signal switch
+    {
+        PosixSignal.SIGHUP => 1,
+        PosixSignal.SIGINT => 2,
+        _ => throw new ArgumentOutOfRangeException(nameof(signal)),
+    };
 
     [DllImport("libc", EntryPoint = "signal")]
     private static extern nint SetHandler(int number, nint handler);
