@@ -79,7 +79,7 @@ public sealed class ClientBatches : ClientFixture
     [Test, Clause("CLI-5")]
     public void Client_refuses_impossible_commands_without_connecting()
     {
-        Listener.Dispose();                             // the message would name a connection that is refused
+        StopListening();                                // the message would name a connection that is refused
         Give("text.png", "no picture"u8.ToArray());
         Give("note.txt", "no picture"u8.ToArray());
         Give("empty.png", []);

@@ -91,7 +91,7 @@ public sealed class HostileServers : ClientFixture
     {
         var (client, wire) = Connected("GET", "a.png", "b.png c.png");
         Repeat(3, () => wire.ReceiveLine());        // with requests left unread, the end would be a reset
-        Listener.Dispose();
+        StopListening();
         wire.Send("ER|timeout|too slow\n");
         wire.Dispose();
         client.MustExit(3, "a.png: timeout", "cannot connect", "b.png: not transferred", "c.png: not transferred",

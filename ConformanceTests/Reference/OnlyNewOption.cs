@@ -93,7 +93,7 @@ public sealed class OnlyNewOption : ClientFixture
         wire.Send("ER|exists|since a moment\n");
         wire.ExpectRequest("PUT|b.png|ahead\n");
         wire.ExpectBytes(NineBytes);
-        Listener.Dispose();
+        StopListening();
         wire.Send("OK\nER|timeout|too slow\n");
         wire.Dispose();
         client.MustExit(3, "a.png: exists", "b.png: timeout", "cannot connect", "2 files: 0 done, 2 failed");
@@ -103,7 +103,7 @@ public sealed class OnlyNewOption : ClientFixture
     public void Client_that_cannot_connect_names_all_files_with_new()
     {
         GiveAll("a.png", "b.png");
-        Listener.Dispose();
+        StopListening();
         var client = Run("PUT", "a.png", "b.png --new");
         client.MustExit(3, "a.png: not transferred", "b.png: not transferred");
         Assert.That(client.Errors.Split("cannot connect"), Has.Length.EqualTo(2), client.Errors);

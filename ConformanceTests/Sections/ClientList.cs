@@ -44,7 +44,7 @@ public sealed class ClientList : ClientFixture
 
         Demand(asked < 20, "an end, when even the plain request is unsupported", $"{asked} requests on one connection");
         wire.Dispose();
-        Listener.Dispose();
+        StopListening();
         client.MustFail();
     }
 

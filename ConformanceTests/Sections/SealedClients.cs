@@ -267,7 +267,7 @@ public sealed class SealedClients : ClientFixture
 
         Demand(heard == "", "nothing, on a connection that speaks TLS 1.2", heard);
         socket.Dispose();
-        Listener.Dispose();
+        StopListening();
         client.MustFail();
     }
 

@@ -18,6 +18,29 @@ public abstract class ClientFixture : Fixture
         Port = TranscriptPlayer.PortOf(Listener);
     }
 
+    /// <summary>Stops accepting connections, and waits until a new one is refused.</summary>
+    protected void StopListening()
+    {
+        Listener.Dispose();
+
+        // A program that is started at this moment has a copy of the socket until its own code runs.
+        Eventually(IsRefused, "the port of the test accepts connections although its socket was closed");
+    }
+
+    private bool IsRefused()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Connect(IPAddress.Loopback, Port);
+            return false;
+        }
+        catch (SocketException)
+        {
+            return true;
+        }
+    }
+
     /// <summary>Starts the client in its folder.</summary>
     protected ChildProgram Run(
         string command, string? file = null, string options = "", string? input = null, string with = "") =>
