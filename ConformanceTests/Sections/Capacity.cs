@@ -328,33 +328,7 @@ public sealed class Capacity : ServerFixture
         // This takes some seconds, because a server must not give up accepting.
         for (var clock = Stopwatch.StartNew(); clock.ElapsedMilliseconds < 4000; Thread.Sleep(100))
         {
-            stays.ExpectRefusal("GET|cat.exe", "bad-type");           // this answer needs no descriptor
-            stays.Send("GET|cat.png\n");                // this one needs a descriptor
-            string answer = stays.ReceiveLine();
-            Demand(answer == "OK" || answer.StartsWith("ER|storage|"),
-                "ER|storage|… where no descriptor is left to open the file with, or OK if one is", answer);
-            if (answer == "OK")
-            {
-                stays.ReceiveBlock();
-            }
-
-            stays.Send("LIST\n");
-            answer = stays.ReceiveLine();
-            bool isWhole = answer == "OK" && Encoding.UTF8.GetString(stays.ReceiveBlock()).Contains("cat.png|100|");
-            Demand(isWhole || answer.StartsWith("ER|storage|"),
-                "ER|storage|… where no descriptor is left to read the folder with, or the whole listing",
-                answer == "OK" ? "a listing without cat.png, which is there" : answer);
-            stays.Send("PUT|bird.png\n");
-            answer = stays.ReceiveLine();
-            if (answer == "OK")
-            {
-                stays.Send([.. Notation.U64(9), .. "no bird!\n"u8]);
-                answer = stays.ReceiveLine();
-            }
-
-            Demand(answer.StartsWith("ER|storage|") || answer.StartsWith("ER|bad-type|"),
-                "ER|storage|… where no descriptor is left to make the file with, or bad-type for what is in it",
-                answer);
+            ExpectAnswersWithFewDescriptors(stays);
         }
 
         foreach (var wire in wires)                     // when an accepted client leaves, the next is accepted
@@ -363,26 +337,60 @@ public sealed class Capacity : ServerFixture
             wire.Dispose();
         }
 
-        Eventually(() =>                                // the server notices a moment later that they have left
-        {
-            stays.Send("GET|cat.png\n");
-            if (stays.ReceiveLine() != "OK")
-            {
-                return false;
-            }
-
-            stays.ReceiveBlock();
-            stays.Send("PUT|dog.png\n");
-            if (stays.ReceiveLine() != "OK")
-            {
-                return false;
-            }
-
-            stays.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
-            return stays.ReceiveLine() == "OK";
-        }, "expected  OK to GET and PUT, now that the others have left and there are descriptors again\n"
+        // The server notices a moment later that they have left.
+        Eventually(() => SendsAndStores(stays),
+            "expected  OK to GET and PUT, now that the others have left and there are descriptors again\n"
             + "received  ER, again and again");
         Connect(server).List();
+    }
+
+    private static void ExpectAnswersWithFewDescriptors(ProtocolConnection wire)
+    {
+        wire.ExpectRefusal("GET|cat.exe", "bad-type");          // this answer needs no descriptor
+        wire.Send("GET|cat.png\n");                             // this one needs a descriptor
+        string answer = wire.ReceiveLine();
+        Demand(answer == "OK" || answer.StartsWith("ER|storage|"),
+            "ER|storage|… where no descriptor is left to open the file with, or OK if one is", answer);
+        if (answer == "OK")
+        {
+            wire.ReceiveBlock();
+        }
+
+        wire.Send("LIST\n");
+        answer = wire.ReceiveLine();
+        bool isWhole = answer == "OK" && Encoding.UTF8.GetString(wire.ReceiveBlock()).Contains("cat.png|100|");
+        Demand(isWhole || answer.StartsWith("ER|storage|"),
+            "ER|storage|… where no descriptor is left to read the folder with, or the whole listing",
+            answer == "OK" ? "a listing without cat.png, which is there" : answer);
+        wire.Send("PUT|bird.png\n");
+        answer = wire.ReceiveLine();
+        if (answer == "OK")
+        {
+            wire.Send([.. Notation.U64(9), .. "no bird!\n"u8]);
+            answer = wire.ReceiveLine();
+        }
+
+        Demand(answer.StartsWith("ER|storage|") || answer.StartsWith("ER|bad-type|"),
+            "ER|storage|… where no descriptor is left to make the file with, or bad-type for what is in it", answer);
+    }
+
+    private static bool SendsAndStores(ProtocolConnection wire)
+    {
+        wire.Send("GET|cat.png\n");
+        if (wire.ReceiveLine() != "OK")
+        {
+            return false;
+        }
+
+        wire.ReceiveBlock();
+        wire.Send("PUT|dog.png\n");
+        if (wire.ReceiveLine() != "OK")
+        {
+            return false;
+        }
+
+        wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+        return wire.ReceiveLine() == "OK";
     }
 
     private const int NumberOfFiles = 7;                        // RLIMIT_NOFILE

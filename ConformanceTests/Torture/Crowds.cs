@@ -97,24 +97,7 @@ public sealed class Crowds : TortureFixture
         {
             for (int i = 0; i < count; i++)
             {
-                var wire = Own(new ProtocolConnection(Dial(server.Port), Side.Client));
-                if (kind == "line")
-                {
-                    wire.List();
-                }
-
-                wire.Send(kind == "line" ? "LIS" : $"PUT|{kind}{i}.png\n");
-                if (kind != "line")
-                {
-                    wire.Expect("OK\n");
-                }
-
-                if (kind is "block" or "length")
-                {
-                    wire.Send(Notation.U64(1 << 20));
-                }
-
-                waiting.Add((wire, kind, Stopwatch.StartNew()));
+                waiting.Add((BeginAndStop(server, kind, $"{kind}{i}.png"), kind, Stopwatch.StartNew()));
             }
         }
 
@@ -168,6 +151,26 @@ public sealed class Crowds : TortureFixture
 
         Say("P8", $"one byte per 100 ms: a line is cut after {Took("line")}, a block after {Took("block")}; "
             + $"a go-ahead that is not used after {Took("silent")}, a length without bytes after {Took("length")}");
+    }
+
+    // A client that stops inside a line, after the go-ahead, or after the length of a block.
+    private ProtocolConnection BeginAndStop(RunningServer server, string kind, string name)
+    {
+        var wire = Own(new ProtocolConnection(Dial(server.Port), Side.Client));
+        if (kind == "line")
+        {
+            wire.List();
+            wire.Send("LIS");
+            return wire;
+        }
+
+        wire.Ask($"PUT|{name}");
+        if (kind is "block" or "length")
+        {
+            wire.Send(Notation.U64(1 << 20));
+        }
+
+        return wire;
     }
 
     [Test]

@@ -28,7 +28,6 @@ public sealed class Kills : TortureFixture
         for (int round = 0; ; round++)
         {
             using var server = new RunningServer(folder: folder);
-            using ProtocolConnection wire = server.Connect();
             using ProtocolConnection other = server.Connect();
             var listed = other.List().Select(line => line.Split('|')[0]).ToHashSet();
             Assert.That(Hidden(folder), Is.EqualTo(living), $"temporaries after kill {round}");
@@ -45,46 +44,9 @@ public sealed class Kills : TortureFixture
             {
                 KillAmongWriters(server, round, random.Next(150), acknowledged);
             }
-            else
+            else if (KillInsideUpload(server, round, random, acknowledged))
             {
-                int length = random.Next(100, 200_000);
-                (bool, int)[] stages =          // whether with a digest, and how many bytes are sent after the length
-                [
-                    (false, -8),
-                    (false, -1),
-                    (false, 0),
-                    (false, 1),
-                    (false, length / 2),
-                    (false, length - 1),
-                    (false, length),
-                    (true, length),
-                    (true, length + 31),
-                    (true, length + 32),
-                ];
-                var (digest, bytes) = stages[round / 2 % stages.Length];
-                bool whole = bytes == length + (digest ? 32 : 0);
-                string name = $"{round}-{length}.png";
-                wire.Send($"PUT|{name}{(digest ? "|digest=sha256" : "")}\n");
-                wire.Expect("OK\n");
-                byte[] block = [.. Notation.U64((ulong)length), .. Picture(name), .. SHA256.HashData(Picture(name))];
-                wire.Send(block.AsSpan(0, 8 + bytes));
-                if (random.Next(2) == 0)
-                {
-                    other.List();          // by then the server has read them
-                }
-
-                if (whole && random.Next(2) == 0)
-                {
-                    wire.Expect("OK\n");
-                    acknowledged[name] = true;
-                }
-
-                server.Program.SignalAndWait("KILL");
-                if (!whole)
-                {
-                    Assert.That(server.Shows(name), Is.False, $"{bytes} of {length} bytes came");
-                    cut++;
-                }
+                cut++;
             }
         }
 
@@ -95,6 +57,52 @@ public sealed class Kills : TortureFixture
         Say("P1 P3 P12", $"{kills} kills, {acknowledged.Count:N0} uploads acknowledged, 0 lost, "
             + $"{seen.Count:N0} files, 0 cut; {cut} uploads killed at an exact byte, 0 leftovers; "
             + "a living server's temporary untouched");
+    }
+
+    // Kills the server at an exact byte of an upload. Says whether bytes were missing.
+    private static bool KillInsideUpload(
+        RunningServer server, int round, Random random, ConcurrentDictionary<string, bool> acknowledged)
+    {
+        int length = random.Next(100, 200_000);
+        (bool, int)[] stages =                  // whether with a digest, and how many bytes are sent after the length
+        [
+            (false, -8),
+            (false, -1),
+            (false, 0),
+            (false, 1),
+            (false, length / 2),
+            (false, length - 1),
+            (false, length),
+            (true, length),
+            (true, length + 31),
+            (true, length + 32),
+        ];
+        var (digest, bytes) = stages[round / 2 % stages.Length];
+        bool whole = bytes == length + (digest ? 32 : 0);
+        string name = $"{round}-{length}.png";
+        using ProtocolConnection wire = server.Connect();
+        wire.Ask($"PUT|{name}{(digest ? "|digest=sha256" : "")}");
+        byte[] block = [.. Notation.U64((ulong)length), .. Picture(name), .. SHA256.HashData(Picture(name))];
+        wire.Send(block.AsSpan(0, 8 + bytes));
+        if (random.Next(2) == 0)
+        {
+            using ProtocolConnection other = server.Connect();
+            other.List();                               // by then the server has read them
+        }
+
+        if (whole && random.Next(2) == 0)
+        {
+            wire.Expect("OK\n");
+            acknowledged[name] = true;
+        }
+
+        server.Program.SignalAndWait("KILL");
+        if (!whole)
+        {
+            Assert.That(server.Shows(name), Is.False, $"{bytes} of {length} bytes came");
+        }
+
+        return !whole;
     }
 
     private static void KillAmongWriters(

@@ -27,58 +27,25 @@ public static partial class ProtocolSpecification
     static ProtocolSpecification()
     {
         string section = "";
-        for (int i = 0; i < Lines.Length; i++)
+        for (int i = 0; i < Lines.Length;)
         {
             if (Heading().Match(Lines[i]) is { Success: true } heading)
             {
                 section = heading.Groups[1].Value;
             }
 
-            if (Lines[i].StartsWith("```"))
+            int end = EndOfPart(i);
+            if (Lines[i].StartsWith("```transcript "))
             {
-                int start = i;
-                for (i++; i < Lines.Length && !Lines[i].StartsWith("```");)
-                {
-                    i++;
-                }
-
-                if (Lines[start].StartsWith("```transcript "))
-                {
-                    string header = Lines[start]["```transcript ".Length..];
-                    Transcripts.Add(Transcript.Parse(header, Lines[(start + 1)..i], start + 1));
-                }
-
-                continue;
+                string header = Lines[i]["```transcript ".Length..];
+                Transcripts.Add(TranscriptParser.Parse(header, Lines[(i + 1)..(end - 1)], i + 1));
+            }
+            else if (IsText(Lines[i]))
+            {
+                AddParagraph(string.Join(' ', Lines[i..end].Select(line => line.Trim())), i + 1, section);
             }
 
-            if (Lines[i] is "" or ['|', ..] or ['#', ..])
-            {
-                continue;
-            }
-
-            int first = i;
-            while (i + 1 < Lines.Length && Lines[i + 1] is not ("" or ['|', ..] or ['`', '`', '`', ..]))
-            {
-                i++;
-            }
-
-            string paragraph = string.Join(' ', Lines[first..(i + 1)].Select(line => line.Trim()));
-            string words = CodeSpan().Replace(paragraph, "");
-            bool normative = Keyword().IsMatch(words) && !words.StartsWith("The words MUST");
-            if (Id().Match(paragraph) is { Success: true } match)
-            {
-                var level = words.Contains("MUST") ? Level.Must : words.Contains("SHOULD") ? Level.Should : Level.May;
-                var clause = new Clause(match.Groups[1].Value, level, first + 1, match.Groups[2].Value.Trim())
-                { Section = section };
-                if (!Clauses.TryAdd(clause.Id, clause))
-                {
-                    Errors.Add($"Protocol.md:{first + 1}: the id {clause.Id} is given twice");
-                }
-            }
-            else if (normative)
-            {
-                Errors.Add($"Protocol.md:{first + 1}: MUST, SHOULD or MAY without an id");
-            }
+            i = end;
         }
 
         foreach (var transcript in Transcripts)
@@ -87,6 +54,49 @@ public static partial class ProtocolSpecification
             {
                 Errors.Add($"Protocol.md:{transcript.Line}: there is no {id}");
             }
+        }
+    }
+
+    private static bool IsText(string line) => line is not ("" or ['|', ..] or ['#', ..] or ['`', '`', '`', ..]);
+
+    // The number of the line after a fenced part, after a paragraph, or after any other single line.
+    private static int EndOfPart(int first)
+    {
+        int end = first + 1;
+        if (Lines[first].StartsWith("```"))
+        {
+            while (end < Lines.Length && !Lines[end].StartsWith("```"))
+            {
+                end++;
+            }
+
+            return end + 1;
+        }
+
+        while (IsText(Lines[first]) && end < Lines.Length && Lines[end] is not ("" or ['|', ..] or ['`', '`', '`', ..]))
+        {
+            end++;
+        }
+
+        return end;
+    }
+
+    private static void AddParagraph(string paragraph, int line, string section)
+    {
+        string words = CodeSpan().Replace(paragraph, "");
+        if (Id().Match(paragraph) is { Success: true } match)
+        {
+            var level = words.Contains("MUST") ? Level.Must : words.Contains("SHOULD") ? Level.Should : Level.May;
+            string id = match.Groups[1].Value;
+            var clause = new Clause(id, level, line, match.Groups[2].Value.Trim()) { Section = section };
+            if (!Clauses.TryAdd(id, clause))
+            {
+                Errors.Add($"Protocol.md:{line}: the id {id} is given twice");
+            }
+        }
+        else if (Keyword().IsMatch(words) && !words.StartsWith("The words MUST"))
+        {
+            Errors.Add($"Protocol.md:{line}: MUST, SHOULD or MAY without an id");
         }
     }
 

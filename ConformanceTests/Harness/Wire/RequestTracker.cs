@@ -71,29 +71,7 @@ public sealed class RequestTracker
         PiecesSplitMessages = _partial.Count > 0;
         byte[] all = [.. _partial, .. bytes];
         _partial.Clear();
-        int requests = 0;
-        int used = 0;
-        for (var rest = all.AsSpan(); rest.IndexOf((byte)'\n') is >= 0 and var end; rest = rest[(end + 1)..])
-        {
-            if (!IsRequest(rest[..end]))
-            {
-                break;
-            }
-
-            LastRequest = Encoding.UTF8.GetString(rest[..end]);
-            requests++;
-            _blockBytes = -1;
-            used += end + 1;
-            WithDigest |= LastRequest.Contains("|digest=");
-            _block.Clear();
-            var next = rest[(end + 1)..];
-            bool another = next.IndexOf((byte)'\n') is >= 0 and var until && IsRequest(next[..until]);
-            if (LastRequest.StartsWith("PUT|") && !another)
-            {
-                break;             // what follows is its block
-            }
-        }
-
+        int used = AddRequests(all, out int requests);
         if (requests > 0)
         {
             UnansweredRequests = _hasReceivedSince ? requests : UnansweredRequests + requests;
@@ -102,21 +80,50 @@ public sealed class RequestTracker
 
         var left = all.AsSpan(used);
         PiecesSplitMessages |= requests > 0 && !left.IsEmpty;
-        if (left.IsEmpty || !LastRequest.StartsWith("PUT|"))
+        if (!left.IsEmpty && LastRequest.StartsWith("PUT|"))
         {
-            return;
+            AddToBlock(left);
+        }
+    }
+
+    // Returns how many bytes the requests have at the start of these bytes. A block may follow.
+    private int AddRequests(ReadOnlySpan<byte> bytes, out int requests)
+    {
+        requests = 0;
+        int used = 0;
+        while (LineOf(bytes[used..]) is { } end && IsRequest(bytes.Slice(used, end)))
+        {
+            LastRequest = Encoding.UTF8.GetString(bytes.Slice(used, end));
+            requests++;
+            _blockBytes = -1;
+            _block.Clear();
+            WithDigest |= LastRequest.Contains("|digest=");
+            used += end + 1;
+            bool another = LineOf(bytes[used..]) is { } next && IsRequest(bytes.Slice(used, next));
+            if (LastRequest.StartsWith("PUT|") && !another)
+            {
+                break;                                  // what follows is its block
+            }
         }
 
+        return used;
+    }
+
+    // The length of the first line without its LF, or null if there is no LF.
+    private static int? LineOf(ReadOnlySpan<byte> bytes) => bytes.IndexOf((byte)'\n') is >= 0 and var end ? end : null;
+
+    private void AddToBlock(ReadOnlySpan<byte> bytes)
+    {
         if (_blockBytes < 0)
         {
             _blockBytes = 0;
             Blocks++;
         }
 
-        _blockBytes += left.Length;
+        _blockBytes += bytes.Length;
         if (_block.Count < 8)
         {
-            _block.AddRange(left[..Math.Min(left.Length, 8 - _block.Count)]);
+            _block.AddRange(bytes[..Math.Min(bytes.Length, 8 - _block.Count)]);
         }
     }
 
