@@ -1,0 +1,38 @@
+using ConformanceTests.Mutants;
+
+namespace ConformanceTests.SelfTests;
+
+/// <summary>Programs that the suite starts do not ignore signals that the suite itself was told to ignore.</summary>
+[Reference]
+public sealed class IgnoredSignalsTests
+{
+    [Test]
+    public void Server_does_not_inherit_that_a_signal_is_ignored()
+    {
+        const string Status = "/proc/self/status";
+        Skip.If(!File.Exists(Status), $"needs {Status}, which shows the signals that a process ignores");
+
+        string folder = TestFolders.New("signals");
+        try
+        {
+            // This server shows what it ignores, and ends; the suite then shows what it has said.
+            var start = SuiteProcess.In(folder, ("SERVER", $"grep SigIgn {Status} {{port}} {{dir}}"));
+            string suite = start.FileName;
+            start.FileName = "sh";
+            string[] words = ["-c", "trap '' HUP INT; exec \"$@\"", "sh", suite];
+            for (int i = 0; i < words.Length; i++)
+            {
+                start.ArgumentList.Insert(i, words[i]);
+            }
+
+            using var run = Process.Start(start)!;
+            Task<string> errors = run.StandardError.ReadToEndAsync();
+            string said = run.StandardOutput.ReadToEnd() + errors.Result;
+            Assert.That(said, Does.Match(@"SigIgn:\s*[0-9a-f]+[048c]\b"), "the bits of SIGHUP and SIGINT");
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
+    }
+}
