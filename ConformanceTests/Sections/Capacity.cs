@@ -174,6 +174,18 @@ public sealed class Capacity : ServerFixture
             "busy: rejected clients are counted while they are being closed");
     }
 
+    // Those that were refused before it stay open and silent, for as long as the server waits for them (CLOSE-1).
+    [Test, Clause("P6", "P9")]
+    public void Server_answers_busy_at_once_while_other_rejected_clients_stay()
+    {
+        var server = StartWithFew(out int limit);
+        var wires = Fill(server, limit);
+        int stay = RunSettings.Patience / 2000 + 3;
+        var rejected = Enumerable.Range(0, stay).Select(_ => Connect(server)).ToArray();
+        rejected[^1].ExpectError("busy", closes: true);
+        ExpectServed(wires);
+    }
+
     [Test, Clause("P9", "P6")]
     public void Server_continues_transfers_while_it_rejects_clients()
     {
@@ -221,6 +233,7 @@ public sealed class Capacity : ServerFixture
         var server = Start();
         var stays = Connect(server);
         server.Has("cat.png", Notation.Bytes(100));
+        server.Has("big.png", Notation.Bytes(16 << 20));
         int before = 0;
         for (int i = 0; i < 260; i++)
         {
@@ -232,6 +245,9 @@ public sealed class Capacity : ServerFixture
             using var wire = server.Connect();
             wire.Get("cat.png");
             wire.Put($"{i}.png", Notation.Bytes(100));
+            using var leaves = server.Connect(slow: true);
+            leaves.Ask("GET|big.png");
+            leaves.Leave(reset: i % 2 == 0);            // inside the download
             wire.Ask($"PUT|x{i}.png");
             if (i % 3 == 0)
             {

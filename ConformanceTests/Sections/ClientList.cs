@@ -100,6 +100,39 @@ public sealed class ClientList : ClientFixture
         client.MustSucceed();
     }
 
+    // Only for a client that accepts several names. The last one succeeds, which does not make good for the others.
+    [Test, Clause("CLI-5", "CLI-3")]
+    public void Client_fails_if_the_first_of_several_downloads_fails()
+    {
+        var client = Run("GET", "0.png", "1.png 2.png");
+        Skip.IfNotOffered(!Connects(client), "the client takes one name");
+
+        var wire = Accept();
+        var answered = new HashSet<string>();
+        string? line = wire.ReceiveLine("GET|…\\n");
+        for (int requests = 0; requests < 20 && line is not null; requests++)
+        {
+            string[] fields = line.Split('|');
+            if (fields.Length > 2)
+            {
+                wire.Send("ER|unsupported|this server knows no options\n");
+            }
+            else if (answered.Add(fields[1]) && answered.Count == 1)
+            {
+                wire.Send("ER|not-found|not this one\n");
+            }
+            else
+            {
+                wire.Send([.. "OK\n"u8, .. Block(Notation.Bytes(9))]);
+            }
+
+            line = NextRequest(client, ref wire);
+        }
+
+        Skip.IfNotOffered(answered.Count < 3, "the client takes one name");
+        client.MustFail();
+    }
+
     // Only for a client that accepts several files.
     [Test, Clause("CLI-3", "PUT-2")]
     public void Client_continues_with_the_next_file_after_an_unknown_code([Values("tired", "x-new-code")] string code)

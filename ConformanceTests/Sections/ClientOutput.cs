@@ -35,7 +35,7 @@ public sealed class ClientOutput : ClientFixture
     // Wherever the client cuts the listing, it cuts some of these characters, which have three bytes.
     [Test, Clause("CLI-5", "LIST-1", "LINE-1")]
     public void Client_prints_the_names_of_a_long_listing() =>
-        MustPrint([.. Enumerable.Range(1, 3000).Select(i => $"{new string('\u732b', 10)}-{i}.png")], Delivery.Whole);
+        MustPrint([.. Enumerable.Range(1, 3000).Select(i => $"{new string('\u732b', 80)}-{i}.png")], Delivery.Whole);
 
     [Test, Clause("CLI-5")]
     public void Client_fails_if_it_cannot_print_the_listing()
@@ -112,6 +112,8 @@ public sealed class ClientOutput : ClientFixture
         ["STATUS"] = ("STATUS", Commands),
         ["an error"] = ("GET", $"ER|not-found|{Commands}"),
         ["no reply"] = ("GET", Commands),
+        ["an error to LIST"] = ("LIST", $"ER|storage|{Commands}"),
+        ["no reply to LIST"] = ("LIST", $"OK{Commands}"),
         ["a code"] = ("GET", $"ER|{Commands}|no such picture"),
         ["an error after the block"] = ("PUT", $"ER|storage|{Commands}"),
         ["no reply after the block"] = ("PUT", Commands),
@@ -132,7 +134,8 @@ public sealed class ClientOutput : ClientFixture
             wire.ExpectBytes(Block(Notation.Bytes(9), digest));
         }
 
-        byte[] answer = verb is "LIST" or "STATUS" ? [.. "OK\n"u8, .. Block(bytes)] : bytes;
+        bool inBlock = verb is "LIST" or "STATUS" && !source.EndsWith(" to LIST");
+        byte[] answer = inBlock ? [.. "OK\n"u8, .. Block(bytes)] : bytes;
         int inside = answer.AsSpan().LastIndexOf((byte)0x9B);
         wire.Send(answer.AsSpan(0, inside));
         wire.RestsFor(300);                             // the rest of the character arrives later

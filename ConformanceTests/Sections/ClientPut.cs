@@ -217,6 +217,30 @@ public sealed class ClientPut : ClientFixture
         "OK\r\n", "OK", "O",
     ];
 
+    // The client may also refuse its file before it connects.
+    [Test, Clause("CLI-5", "PUT-9")]
+    public void Client_fails_if_its_file_is_empty()
+    {
+        Give("cat.png", []);
+        var client = Run("PUT", "cat.png");
+        if (Connects(client))
+        {
+            var wire = Accept();
+            try
+            {
+                bool digest = Takes(ref wire, "PUT|cat.png");
+                wire.Send("OK\n");
+                wire.ExpectBytes(Block([], digest));
+                wire.Send("ER|empty|a picture has bytes\n");
+            }
+            catch (Violation) { }                       // the client closed without a request, or without a block
+
+            wire.HalfClose();
+        }
+
+        client.MustFail();
+    }
+
     [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
     public void Client_fails_if_the_upload_is_refused_after_its_block(string reply)
     {

@@ -127,6 +127,26 @@ public sealed class Closing : ServerFixture
         silent.Finish();
     }
 
+    // The FIN arrives right behind the last byte of the block: the block is complete, and has to be answered.
+    [Test, Clause("CONN-4", "PUT-2")]
+    public void Server_answers_an_upload_whose_last_byte_is_followed_by_a_FIN(
+        [Values("", "|digest=sha256")] string option)
+    {
+        Needs("DIGEST-2", when: option != "");
+        var picture = Notation.Bytes(100);
+        byte[] digest = option == "" ? [] : SHA256.HashData(picture);
+        for (int i = 0; i < 20; i++)
+        {
+            using var wire = Server.Connect();
+            wire.Ask($"PUT|{i}.png{option}");
+            wire.Send([.. Notation.U64(100), .. picture, .. digest]);
+            wire.HalfClose();
+            wire.Expect("OK\n");
+            wire.ExpectEnd();
+            Same(picture, Server.Stored($"{i}.png"), $"{i}.png as it was stored");
+        }
+    }
+
     [Test, Clause("CLOSE-5", "CONN-4")]
     public void Server_sends_all_earlier_answers_if_the_client_ends_its_sending_after_a_PUT()
     {

@@ -26,6 +26,18 @@ public sealed class Connections : ServerFixture
         Repeat(100, () => Same(_cat, wire.Get("cat.png"), "what GET of cat.png brought"));
     }
 
+    [Test, Clause("CONN-1", "ERR-2", NotBefore = Stages.Requests)]
+    public void Server_answers_three_thousand_requests_on_one_connection()
+    {
+        var wire = Connect();
+        Repeat(30, () =>
+        {
+            wire.Send(string.Concat(Enumerable.Repeat("GET|cat.exe\n", 100)));
+            Repeat(100, () => wire.ExpectError("bad-type"));
+        });
+        wire.List();
+    }
+
     [Test, Clause("CONN-2", "GET-1")]
     public void Server_answers_ten_pipelined_requests_without_further_input()
     {

@@ -319,6 +319,7 @@ public sealed class Deadlines : ServerFixture
         bool came = wire.Socket.Poll(RunSettings.Milliseconds(50_000) * 1000, SelectMode.SelectRead);
         Demand(came, $"ER|timeout|…, 20 to 40 s after the go-ahead: {comes} has come", "nothing in 50 s");
         wire.ExpectError("timeout", closes: true);
+        ExpectNothingHidden("after the timeout of an upload", breaks: "P12");
     }
 
     [Test, Slow, Clause("LIMIT-3")]
@@ -383,6 +384,19 @@ public sealed class Deadlines : ServerFixture
         }
 
         wire.Expect("OK\n");
+    }
+
+    // Six listings of 2 MB: more than the kernels hold.
+    [Test, Slow, Clause("LIMIT-4", "GET-3", "LIST-1")]
+    public void Server_closes_without_a_reply_if_listings_are_not_read()
+    {
+        Listings.Fill(Server.Folder, 10_000);
+        var wire = ConnectSlow();
+        Repeat(6, () => wire.Send("LIST\n"));
+        wire.RestsFor(RunSettings.Milliseconds(44_000));
+        wire.ReceiveRest(orSilence: true);
+        Demand(wire.IsAtItsEnd, "the connection closed, 20 to 40 s after the client has stopped reading listings",
+            "it stays open: the client read nothing for 44 s");
     }
 
     // Asks for a picture of this size, and receives its length only. The kernels hold little of the rest.

@@ -241,6 +241,28 @@ public sealed class Disks : ServerFixture
         wire.List();
     }
 
+    // ---- a folder that goes away ----
+
+    // Whoever holds the folder open can still store the file, and a link by path fails: both get one answer.
+    [Test, Clause("PUT-2", "PUT-6", "P11", NotBefore = Stages.ManyClients)]
+    public void Server_answers_storage_if_the_folder_goes_away_during_the_upload([Values("", "|ahead")] string option)
+    {
+        Skip.If(RunSettings.Current.OnWindows, "needs a folder that can be renamed while it is used");
+
+        Needs("AHEAD-1", when: option != "");
+        string folder = NewFolder();
+        var server = Start(folder: folder);
+        var wire = Connect(server);
+        wire.Ask($"PUT|cat.png{option}");
+        Directory.Move(folder, folder + "-away");
+        wire.Send([.. Notation.U64(9), .. Notation.Bytes(9)]);
+        string answer = wire.ReceiveLine("ER|storage|…\\n");
+        Directory.Move(folder + "-away", folder);
+        Demand(answer.StartsWith("ER|storage|") || (answer == "OK" && server.Shows("cat.png")),
+            "ER|storage|…, since the folder is not where it was", answer);
+        ListHas(wire, answer == "OK" ? 1 : 0);          // and the conversation goes on
+    }
+
     // ---- rights ----
 
     // Root may do everything, so if the suite runs as root, the server is started as another user.

@@ -37,7 +37,7 @@ public sealed class Names : ServerFixture
         "a.png", "A.PNG", "a.JPG", "a.jpeg",
         "a b.png", "a..b.png", "-a.png", "~.png", "a'b.png", "$HOME.png", "%2e%2e.png",
         "CONSOLE.png", "COM10.png", "COMX.png", "xcon.png", "a.con.png",
-        "#1.png", "a;b.png", "a=b.png", "conın$.png",
+        "#1.png", "a;b.png", "a=b.png", "conın$.png", "COM⁴.png", "LPT٣.png", "con\u00a0.png", "nul\u3000.png",
         "Grüße.png", "Gru\u0308ße.png", "猫.jpg", "😀.png", "ﬁ.png",
         "\u00a0x.png", "x\u3000.png", "ԱԲ.png", "a\u0301.png",
         "می\u200cخواهم.png", "ශ්\u200dරී.png", "क्\u200dष.png", "👩\u200d👩.png", "a\u200cb.png", "a\u200d\u200cb.png",

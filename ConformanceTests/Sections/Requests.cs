@@ -11,12 +11,37 @@ public sealed class Requests : ServerFixture
                 "GET|cat.png|", "GET|a|", "GET|a|digest",
                 "GET|cat.png|offset =1", "PUT|dog.png|offset=1", "PUT|dog.png|mode=755",
                 "PUT|dog.png|ahead=1", "PUT|dog.png|ahead=", "PUT|dog.png|Ahead", "GET|cat.png|ahead", "LIST|ahead",
-                "LI\u0001ST", " LIST", "LIST ", "HELO cat", "STATUS|all")] string request)
+                "LI\u0001ST", "\ufeffLIST", " LIST", "LIST ", "HELO cat", "STATUS|all")] string request)
     {
         Server.Has("cat.png", Notation.Bytes(9));
         var wire = Connect();
         wire.ExpectRefusal(request, "unsupported");
         ListHas(wire, 1);
+    }
+
+    // Each request is read anew: what an earlier one said, refused or not, is over. The name alone is asked for then.
+    [Test, Clause("CONN-2", "BLOCK-3", "OFFSET-1", "MODIFIED-2", "REPLY-1")]
+    public void Server_forgets_the_options_of_each_request(
+        [Values("GET|dog.png|digest=sha256", "GET|cat.exe|digest=sha256", "GET|../x.png|digest=sha256",
+                "GET|cat.png|digest=sha256|x", "GET|cat.png|digest=sha256|offset=99", "GET|cat.png|offset=5",
+                "GET|cat.png|offset=99", "GET|dog.png|offset=5", "GET|cat.png|modified", "GET|dog.png|modified",
+                "PUT|cat.png|digest=sha256", "PUT|dog.exe|digest=sha256",
+                "PUT|cat.png|modified=2001-01-01T00:00:00Z")] string request)
+    {
+        var cat = Notation.Bytes(9);
+        Server.Has("cat.png", cat);
+        var wire = Connect();
+        wire.Send(request + "\n");
+        if (wire.ReceiveLine().StartsWith("OK"))
+        {
+            wire.ReceiveBlock();
+        }
+
+        Same(cat, wire.Get("cat.png"), $"what GET of cat.png brought after {request}");
+        ListHas(wire, 1);                               // a digest that nobody asked for would come before this answer
+        wire.ExpectRefusal("PUT|cat.png", "exists");
+        wire.Put("new.png", cat);
+        ListHas(wire, 2);
     }
 
     [Test, Clause("REQ-2", "CLOSE-1")]

@@ -88,6 +88,8 @@ public sealed class Stopping : ServerFixture
 
         upload.BeginPut("dog.png", 30, Notation.Bytes(10));
         begun.Ask("PUT|bird.png");                   // accepted, and no more than that
+        var refused = Connect(server);
+        refused.BeginPut("page.png", 100, new byte[50]);        // will be refused, and is a running transfer, too
         download.Send("GET|cat.png\nLIST\nGET|cat.png\n");
         download.Expect("OK\n");
         Stop(server, idle, signal);
@@ -96,6 +98,8 @@ public sealed class Stopping : ServerFixture
         upload.Expect("OK\n");
         upload.ExpectError("stopping", closes: true);
         ExpectItReadsOn(upload, clock);
+        refused.ExpectRefusal(new byte[50], "bad-type");
+        refused.ExpectError("stopping", closes: true);
         begun.Send([.. Notation.U64(20), .. Notation.Bytes(20)]);
         begun.Expect("OK\n");
         begun.ExpectError("stopping", closes: true);
@@ -108,7 +112,7 @@ public sealed class Stopping : ServerFixture
             digested.ExpectError("stopping", closes: true);
         }
 
-        foreach (var wire in (ProtocolConnection[])[upload, begun, download, digested])
+        foreach (var wire in (ProtocolConnection[])[upload, begun, refused, download, digested])
         {
             wire.Dispose();
         }
@@ -210,6 +214,19 @@ public sealed class Stopping : ServerFixture
             Demand(!said.StartsWith("OK"),
                 "no service for a client that comes after the signal", said.ReplaceLineEndings("\\n"));
         }
+    }
+
+    [Test, Clause("P12", "PUT-5")]
+    public void Server_leaves_no_temporary_file_after_too_large()
+    {
+        var server = Start();
+        var wire = Connect(server);
+        wire.Ask("PUT|cat.png");
+        wire.ExpectRefusal(Notation.U64(ulong.MaxValue), "too-large", closes: true);
+        wire.Dispose();
+        server.Program.TellToStop();
+        ExpectCleanEnd(server);
+        ExpectInFolder(server, []);
     }
 
     [Test, Clause("P12", "P5")]

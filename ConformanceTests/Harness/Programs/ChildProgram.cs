@@ -174,7 +174,7 @@ public sealed class ChildProgram : IDisposable
             Tool.RunQuietly("kill", $"-{name}", $"{_process.Id}");
         }
 
-        if (Name != "server" || name is not ("INT" or "TERM"))
+        if (Name != "server" || name is not ("INT" or "TERM" or "HUP"))
         {
             return;
         }

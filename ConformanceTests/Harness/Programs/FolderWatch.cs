@@ -33,7 +33,10 @@ public sealed class FolderWatch : IDisposable
         }
     }
 
-    public string[] DoneTo(string name)
+    public string[] DoneTo(string name) => [.. Done().Where(one => one.Name == name).Select(one => one.Done)];
+
+    /// <summary>All that was done in the folder since the last call, in order.</summary>
+    public (string Name, string Done)[] Done()
     {
         var buffer = new byte[1 << 16];
         while (read(_handle, buffer, buffer.Length) is > 0 and var count)
@@ -55,7 +58,7 @@ public sealed class FolderWatch : IDisposable
             }
         }
 
-        string[] done = [.. _all.Where(one => one.Name == name).Select(one => one.Done)];
+        (string, string)[] done = [.. _all];
         _all.Clear();
         return done;
     }

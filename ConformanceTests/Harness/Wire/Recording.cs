@@ -144,7 +144,9 @@ public sealed class Recording
         {
             var last = _entries[^1];
             last.Length -= bytes;
-            last.First.RemoveRange((int)last.Length, bytes);
+            int ofLast = Math.Min(bytes, last.Last.Length);     // a long entry keeps its two ends only
+            last.Last = last.Last[..^ofLast];
+            last.First.RemoveRange(last.First.Count - (bytes - ofLast), bytes - ofLast);
             _offsets[(int)last.Side!] -= bytes;
             if (last.Length == 0)
             {
