@@ -33,4 +33,21 @@ internal static class SuiteProcess
 
         return start;
     }
+
+    /// <summary>Runs it to its end.</summary>
+    /// <returns>What it has printed.</returns>
+    /// <exception cref="TimeoutException">It has not ended after five minutes.</exception>
+    public static string Run(ProcessStartInfo start)
+    {
+        using Process run = Process.Start(start)!;
+        Task<string> output = run.StandardOutput.ReadToEndAsync();
+        Task<string> errors = run.StandardError.ReadToEndAsync();
+        if (!run.WaitForExit(TimeSpan.FromMinutes(5)))
+        {
+            run.Kill(entireProcessTree: true);
+            throw new TimeoutException("the suite does not end");
+        }
+
+        return output.Result + errors.Result;
+    }
 }

@@ -43,10 +43,13 @@ public static partial class Stages
                 + "on, tell the suite: {resume} in the template becomes --resume.\n"),
         new("STATUS",
             "Begin by recording, from each accept on, the time, the address, the requests and the bytes; then send\n"
-                + "that as LIST does.\n"),
+                + "that as LIST does.\n",
+            "Begin with the command STATUS: send the request, and print the block that comes, as for LIST.\n"),
         new("ahead",
             "Begin with the option ahead of PUT: answer OK at once, even to an invalid name; an error is sent after\n"
-                + "the block.\n"),
+                + "the block.\n",
+            "Begin with PUT of several files in one start, which the suite writes as words of their own in the place\n"
+                + "of {file}. Ask for each with |ahead, send its block at once, and read its replies later.\n"),
         new("modified",
             "Begin with GET: if the request has the option modified, answer OK|time instead of OK. Then PUT, which\n"
                 + "gives the file its time before the file gets its name.\n",
@@ -120,8 +123,7 @@ public static partial class Stages
     private static IEnumerable<Clause> ClausesOf(int stage) =>
         ProtocolSpecification.Clauses.Values.Where(clause => Of(clause) == stage
             && (IsOfClients(clause) ? RunSettings.Current.TestsClient
-                : RunSettings.Current.TestsServer || stage is List or Get or Put
-                    || stage >= FirstOptional && stage != 11));
+                : RunSettings.Current.TestsServer || stage is List or Get or Put || stage >= FirstOptional));
 
     public static int? After(int stage) =>
         Enumerable.Range(stage + 1, All.Length - stage - 1).Cast<int?>()

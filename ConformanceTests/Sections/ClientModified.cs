@@ -50,11 +50,7 @@ public sealed class ClientModified : ClientFixture
         wire.Send([.. Encoding.UTF8.GetBytes($"OK|{time}\n"), .. Block(_cat, HasDigest(fields))]);
         int exit = client.WaitForExit();
         Demand(exit == 0, $"exit code 0 after OK|{time}", $"exit code {exit}");
-        var all = watch.Done();
-        // A handle that was opened under the temporary name reports the change under that name.
-        var later = all.SkipWhile(one => one != ("cat.png", "created") && one != ("cat.png", "renamed to"));
-        string[] done = [.. all.Where(one => one.Name == "cat.png").Select(one => one.Done),
-            .. later.Where(one => one.Done == FolderWatch.AttributesChanged).Select(one => one.Done)];
+        string[] done = watch.DoneSinceItAppeared("cat.png");
         Demand(!done.Contains(FolderWatch.AttributesChanged),
             "cat.png with its time from the moment at which it appears",
             $"it was {string.Join(", then ", done)}: set the time of the temporary file");

@@ -217,6 +217,17 @@ public sealed class ClientPut : ClientFixture
         "OK\r\n", "OK", "O",
     ];
 
+    [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
+    public void Client_fails_if_the_upload_is_refused_after_its_block(string reply)
+    {
+        var (client, wire, digest) = BeginPut(Notation.Bytes(5000));
+        wire.Send("OK\n");
+        wire.Receive(8 + 5000 + (digest ? 32 : 0));
+        wire.Send(reply);
+        wire.HalfClose();
+        client.MustFail();
+    }
+
     // The client may also refuse its file before it connects.
     [Test, Clause("CLI-5", "PUT-9")]
     public void Client_fails_if_its_file_is_empty()
@@ -238,17 +249,6 @@ public sealed class ClientPut : ClientFixture
             wire.HalfClose();
         }
 
-        client.MustFail();
-    }
-
-    [TestCaseSource(nameof(_lastReplies)), Clause("CLI-5", "PUT-2")]
-    public void Client_fails_if_the_upload_is_refused_after_its_block(string reply)
-    {
-        var (client, wire, digest) = BeginPut(Notation.Bytes(5000));
-        wire.Send("OK\n");
-        wire.Receive(8 + 5000 + (digest ? 32 : 0));
-        wire.Send(reply);
-        wire.HalfClose();
         client.MustFail();
     }
 

@@ -52,13 +52,14 @@ public sealed class Lists : ServerFixture
     [Test, Clause("LIST-1")]
     public void Server_sorts_names_by_bytes_and_not_by_UTF16()
     {
-        // The last two: EF BF AE before F0 9F 98 80, though UTF-16 has D83D before FFEE.
+        // The last two: EF BF AE before F0 9F 98 80, though UTF-16 has D83D before FFEE. Before them: in a listing, the
+        // name a.png is followed by a |, which comes after the . and before the } of the others.
         string[] sorted = ["a-b.png", "a.png", "a.png.png", "a.png}.png", "\uffee.png", "😀.png"];
         Server.Has("\uffee.png", [1]);
         Server.Has("😀.png", [1]);
         Server.Has("a.png", [1]);
         Server.Has("a-b.png", [1]);
-        Server.Has("a.png.png", [1]);                  // . comes before the | of a line, and } after it
+        Server.Has("a.png.png", [1]);
         Server.Has("a.png}.png", [1]);
         ListIs(Connect(), [.. sorted]);
     }

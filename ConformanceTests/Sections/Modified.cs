@@ -90,12 +90,7 @@ public sealed class Modified : ServerFixture
             using var watch = new FolderWatch(Server.Folder);
             Upload(wire, $"PUT|{i}.png|modified={Time}", _cat);
             wire.List();
-            var all = watch.Done();
-            // A handle that was opened under the temporary name reports the change under that name.
-            var later = all.SkipWhile(one => one != ($"{i}.png", "created") && one != ($"{i}.png", "renamed to"));
-            string[] done = [.. all.Where(one => one.Name == $"{i}.png").Select(one => one.Done),
-                .. later.Where(one => one.Name[0] == '.' && one.Done == FolderWatch.AttributesChanged)
-                    .Select(one => one.Done)];
+            string[] done = watch.DoneSinceItAppeared($"{i}.png");
             Demand(!done.Contains(FolderWatch.AttributesChanged),
                 $"{i}.png with its time from the moment at which it appears",
                 $"it was {string.Join(", then ", done)}: set the time of the temporary file");

@@ -17,17 +17,15 @@ public sealed class IgnoredSignalsTests
         {
             // This server shows what it ignores, and ends; the suite then shows what it has said.
             var start = SuiteProcess.In(folder, ("SERVER", $"grep SigIgn {Status} {{port}} {{dir}}"));
-            string suite = start.FileName;
+            string[] suite = [start.FileName, .. start.ArgumentList];
             start.FileName = "sh";
-            string[] words = ["-c", "trap '' HUP INT; exec \"$@\"", "sh", suite];
-            for (int i = 0; i < words.Length; i++)
+            start.ArgumentList.Clear();
+            foreach (string word in (string[])["-c", "trap '' HUP INT; exec \"$@\"", "sh", .. suite])
             {
-                start.ArgumentList.Insert(i, words[i]);
+                start.ArgumentList.Add(word);
             }
 
-            using var run = Process.Start(start)!;
-            Task<string> errors = run.StandardError.ReadToEndAsync();
-            string said = run.StandardOutput.ReadToEnd() + errors.Result;
+            string said = SuiteProcess.Run(start);
             Assert.That(said, Does.Match(@"SigIgn:\s*[0-9a-f]+[048c]\b"), "the bits of SIGHUP and SIGINT");
         }
         finally

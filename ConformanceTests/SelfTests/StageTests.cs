@@ -61,17 +61,9 @@ public sealed class StageTests
             var start = SuiteProcess.In(
                 folder, (half, template), ("UP_TO_STAGE", $"{upTo}"), ("SEED", $"{RunSettings.Current.Seed}"),
                 ("TIMEOUT_SCALE", "3"));
-            using var run = Process.Start(start)!;
-            var output = run.StandardOutput.ReadToEndAsync();
-            var errors = run.StandardError.ReadToEndAsync();
-            if (!run.WaitForExit(TimeSpan.FromMinutes(5)))
-            {
-                run.Kill(entireProcessTree: true);
-                throw new TimeoutException("the suite does not end");
-            }
-
+            string said = SuiteProcess.Run(start);
             string report = Path.Combine(folder, "report.json");
-            Assert.That(File.Exists(report), $"{output.Result}{errors.Result}");
+            Assert.That(File.Exists(report), said);
             return ReportFile.Read(report)!.Verdicts;
         }
         finally

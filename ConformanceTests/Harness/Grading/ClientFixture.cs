@@ -24,21 +24,7 @@ public abstract class ClientFixture : Fixture
         Listener.Dispose();
 
         // A program that is started at this moment has a copy of the socket until its own code runs.
-        Eventually(IsRefused, "the port of the test accepts connections although its socket was closed");
-    }
-
-    private bool IsRefused()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        try
-        {
-            socket.Connect(IPAddress.Loopback, Port);
-            return false;
-        }
-        catch (SocketException)
-        {
-            return true;
-        }
+        Eventually(() => !TranscriptPlayer.Answers(Port), "the port of the test accepts connections after its close");
     }
 
     /// <summary>Starts the client in its folder.</summary>

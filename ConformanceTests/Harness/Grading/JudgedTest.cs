@@ -14,6 +14,8 @@ internal sealed class JudgedTest(TestCommand inner, string[] ids, int notBefore)
     private int _stage;
     private bool _isOfClient;
 
+    private string Name => ClauseAttribute.NameInReport(_test);
+
     public override TestResult Execute(TestExecutionContext context)
     {
         _test = context.CurrentTest;
@@ -30,8 +32,6 @@ internal sealed class JudgedTest(TestCommand inner, string[] ids, int notBefore)
 
         return context.CurrentResult;
     }
-
-    private string Name => ClauseAttribute.NameInReport(_test);
 
     // Says whether the test does not run, and gives it its result then.
     private bool IsDecidedBefore(TestResult result)

@@ -33,10 +33,20 @@ public sealed class FolderWatch : IDisposable
         }
     }
 
-    public string[] DoneTo(string name) => [.. Done().Where(one => one.Name == name).Select(one => one.Done)];
+    /// <summary>What was done to a name since the last call, in order.</summary>
+    public string[] DoneTo(string name) => [.. Take().Where(one => one.Name == name).Select(one => one.Done)];
 
-    /// <summary>All that was done in the folder since the last call, in order.</summary>
-    public (string Name, string Done)[] Done()
+    /// <summary>
+    /// What was done to a name, and which attributes were changed after it had appeared. A handle that was opened under
+    /// a temporary name reports a change under that name, so these count under any name.
+    /// </summary>
+    public string[] DoneSinceItAppeared(string name)
+    {
+        var since = Take().SkipWhile(one => one != (name, "created") && one != (name, "renamed to"));
+        return [.. since.Where(one => one.Name == name || one.Done == AttributesChanged).Select(one => one.Done)];
+    }
+
+    private (string Name, string Done)[] Take()
     {
         var buffer = new byte[1 << 16];
         while (read(_handle, buffer, buffer.Length) is > 0 and var count)

@@ -222,6 +222,21 @@ public static class TranscriptPlayer
         return listener;
     }
 
+    /// <summary>Says whether a program accepts a connection on this port of the machine.</summary>
+    public static bool Answers(int port)
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Connect(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
     public static int PortOf(Socket listener) => ((IPEndPoint)listener.LocalEndPoint!).Port;
 
     public static ChildProgram StartClient(

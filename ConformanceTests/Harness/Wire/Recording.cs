@@ -144,9 +144,9 @@ public sealed class Recording
         {
             var last = _entries[^1];
             last.Length -= bytes;
-            int ofLast = Math.Min(bytes, last.Last.Length);     // a long entry keeps its two ends only
-            last.Last = last.Last[..^ofLast];
-            last.First.RemoveRange(last.First.Count - (bytes - ofLast), bytes - ofLast);
+            last.Last = last.Last[..^Math.Min(bytes, last.Last.Length)];
+            int first = (int)Math.Min(last.First.Count, last.Length);
+            last.First.RemoveRange(first, last.First.Count - first);
             _offsets[(int)last.Side!] -= bytes;
             if (last.Length == 0)
             {
